@@ -1,0 +1,50 @@
+"""What can go wrong, by who can mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AmpbenchError(Exception):
+    """Base of every error that ampbench raises on purpose. The command line prints it without a traceback."""
+
+
+class UsageError(AmpbenchError):
+    """The request cannot be understood: an unknown name, option or value. The command line exits with 2."""
+
+
+class PluginError(AmpbenchError):
+    """A plugin cannot be used; the message names plugin, distribution, version and the way out."""
+
+
+class GraphError(AmpbenchError, ValueError):
+    """A graphical model is ill-formed, or asked for a variable that it does not have."""
+
+
+class SimulationError(AmpbenchError, ValueError):
+    """A simulator returned something unusable."""
+
+
+class BudgetExceeded(AmpbenchError):
+    """More simulations were asked for than the budget allows."""
+
+
+class TrainingError(AmpbenchError, ArithmeticError):
+    """Training went wrong; the message names factor and step."""
+
+
+class MetricError(AmpbenchError, ValueError):
+    """A metric cannot be computed from its input."""
+
+
+class ResultsError(AmpbenchError, ValueError):
+    """A stored result is unreadable or does not follow the schema."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a misspelt name: what is known, and the nearest match."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"unknown {what} {name!r}; known: {', '.join(names) or 'none'}{hint}")

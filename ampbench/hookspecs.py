@@ -1,0 +1,88 @@
+"""Everything a plugin can add to ampbench: read this file first.
+
+A plugin is any installed distribution with an entry point in the group ``ampbench``. The entry point names a
+module (or object) that implements some of the hooks below::
+
+    # pyproject.toml of your distribution
+    [project.entry-points.ampbench]
+    hellinger = "ampbench_hellinger"
+
+    # ampbench_hellinger.py
+    from ampbench import hookimpl
+    from ampbench.interfaces import Divergence
+
+    class Hellinger(Divergence):
+        ...
+
+    @hookimpl
+    def divergences():
+        return {"hellinger": Hellinger}
+
+Five hooks return ``{name: component}``. A component is a class or function whose keyword parameters are its
+options (``hellinger:clip=0.1``), or an :class:`~ampbench.registry.Lazy` reference to one, which keeps
+``ampbench list`` from importing torch. What a component must do is written in :mod:`ampbench.interfaces`; the
+tests that it must pass are in :mod:`ampbench.testing`. The last two hooks watch runs.
+
+The built-in components come in through the same entry-point group as everybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from ampbench.interfaces import Divergence, Family, Method, Metric, Task
+    from ampbench.registry import Lazy
+    from ampbench.results import Record
+    from ampbench.run import Run
+
+hookspec = pluggy.HookspecMarker("ampbench")
+hookimpl = pluggy.HookimplMarker("ampbench")
+
+
+@hookspec
+def tasks() -> Mapping[str, Callable[..., Task] | Lazy]:  # type: ignore[empty-body]
+    """Return inference problems: a graph, published observations, and reference posteriors where they exist."""
+
+
+@hookspec
+def divergences() -> Mapping[str, Callable[..., Divergence] | Lazy]:  # type: ignore[empty-body]
+    """Return local divergences: what an adversary learns and what the families descend at one tuple."""
+
+
+@hookspec
+def families() -> Mapping[str, Callable[..., Family] | Lazy]:  # type: ignore[empty-body]
+    """Return variational families: builders of conditional samplers q(x_i | context)."""
+
+
+@hookspec
+def methods() -> Mapping[str, Callable[..., Method] | Lazy]:  # type: ignore[empty-body]
+    """Return inference methods: from simulations under a budget to a posterior that can be sampled."""
+
+
+@hookspec
+def metrics() -> Mapping[str, Callable[..., Metric] | Lazy]:  # type: ignore[empty-body]
+    """Return metrics: how far posterior samples are from reference samples, with provenance."""
+
+
+@hookspec
+def run_started(run: Run) -> None:
+    """A run is about to begin; it was not in the store. Exceptions raised here are reported, not fatal."""
+
+
+@hookspec
+def run_finished(run: Run, record: Record) -> None:
+    """A run has ended, well or with a failure, and its record is on disk. Exceptions are reported, not fatal."""
+
+
+KINDS: Mapping[str, str] = {
+    "tasks": "task",
+    "divergences": "divergence",
+    "families": "family",
+    "methods": "method",
+    "metrics": "metric",
+}
+"""The hooks that return components, each with the word for one of them."""

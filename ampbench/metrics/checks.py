@@ -1,0 +1,30 @@
+"""What every metric asks of its input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ampbench.errors import MetricError
+
+
+def check(metric: str, samples: Tensor, reference: Tensor, least: int) -> None:
+    """Refuse input that would give a number without meaning.
+
+    Arguments:
+        metric: name for the message.
+        samples: expected shape (n, D) with n ≥ ``least``.
+        reference: expected shape (m, D) with m ≥ ``least``.
+
+    Raises:
+        MetricError: NaN, too few samples or mismatched dimensions.
+    """
+    for what, values in (("samples", samples), ("reference", reference)):
+        if values.ndim != 2 or len(values) < least:
+            raise MetricError(f"{metric}: the {what} have shape {tuple(values.shape)}, expected (n, D) with n >= {least}")
+        if bad := int((~torch.isfinite(values)).any(1).sum()):
+            raise MetricError(f"{metric}: {bad} of {len(values)} {what} are NaN or infinite")
+    if samples.shape[1] != reference.shape[1]:
+        raise MetricError(
+            f"{metric}: samples have {samples.shape[1]} components, but the reference has {reference.shape[1]}"
+        )

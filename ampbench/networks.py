@@ -1,0 +1,53 @@
+"""The networks that families and adversaries share."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualMLP(nn.Module):
+    """A multilayer perceptron with pre-activation residual blocks and SiLU, smooth enough for gradient penalties.
+
+    Arguments:
+        inputs: number of input components; may be 0, the output is then a learned constant.
+        outputs: number of output components.
+        width: units of each hidden layer.
+        depth: number of residual blocks, each of two layers.
+
+    References:
+        He et al. 2016, *Identity mappings in deep residual networks*.
+
+    Example:
+        >>> import torch
+        >>> ResidualMLP(3, 2, width=16, depth=1)(torch.zeros(5, 3)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        with warnings.catch_warnings():  # torch warns that there is nothing to initialise when inputs is 0
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.first = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
+        self.last = nn.Linear(width, outputs)
+
+    def forward(self, value: Tensor) -> Tensor:
+        """Map (*, inputs) to (*, outputs)."""
+        hidden = self.first(value)
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        return self.last(F.silu(hidden))
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+        nn.init.normal_(self.outer.weight, std=0.2 / width**0.5)  # near the identity at the start
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.outer(F.silu(self.inner(F.silu(hidden))))

@@ -1,0 +1,104 @@
+r"""How parameters move: Adam with warm-up and decay, a moving average, and the checkpoint with the best score.
+
+References:
+    Gulrajani et al. 2017, *Improved training of Wasserstein GANs*, arXiv:1704.00028 (Adam without momentum).
+    Yazıcı et al. 2019, *The unusual effectiveness of averaging in GAN training*, arXiv:1806.04498.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ampbench.chains import BottomUp
+from ampbench.errors import TrainingError
+from ampbench.tuples import Site
+
+WARM_UP = 200
+"""Steps over which the learning rate rises to its peak."""
+
+
+class Descent:
+    """Adam on one player's parameters, with the other player's left alone.
+
+    The learning rate rises linearly for :data:`WARM_UP` steps, stays until half of the training, and falls to a
+    hundredth along a cosine. Without parameters (a divergence without an adversary) a descent does nothing.
+    """
+
+    def __init__(self, player: str, parameters: Iterable[nn.Parameter], learning_rate: float, steps: int) -> None:
+        self.player = player
+        self.parameters = list(parameters)
+        if self.parameters:
+            self._adam = torch.optim.Adam(self.parameters, learning_rate, betas=(0.0, 0.99))
+            self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: _rate(step, steps))
+
+    def descend(self, losses: Mapping[Site, Tensor], step: int) -> None:
+        """Take one step down the sum of the local losses.
+
+        Raises:
+            TrainingError: a loss is NaN or infinite.
+        """
+        if not self.parameters:
+            return
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            site = next(site for site, loss in losses.items() if not torch.isfinite(loss))
+            raise TrainingError(
+                f"the {self.player} loss at tuple {site} became {float(losses[site])} in step {step}; try a smaller "
+                "learning rate, a larger gradient penalty, or look for extreme values among the simulations"
+            )
+        gradients = torch.autograd.grad(total, self.parameters, allow_unused=True)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self._adam.step()
+        self._schedule.step()
+
+
+def _rate(step: int, steps: int) -> float:
+    done = step / steps
+    decay = 1.0 if done < 0.5 else 0.01 + 0.495 * (1 + math.cos(math.pi * (2 * done - 1)))
+    return min(1.0, (step + 1) / WARM_UP) * decay
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, current: nn.Module, decay: float, step: int) -> None:
+    """Move φ̄ ← δ φ̄ + (1 − δ) φ, where δ rises to ``decay`` so that the start is soon forgotten."""
+    now = min(decay, step / (step + 10))
+    for kept, new in zip(average.parameters(), current.parameters(), strict=True):
+        kept.lerp_(new, 1 - now)
+
+
+class Checkpoint:
+    """The best families seen so far, by a score that is better when lower, and what was seen on the way.
+
+    Arguments:
+        families: the ones to start from.
+        patience: :attr:`stale` becomes true after so many offers without a better score.
+    """
+
+    def __init__(self, families: BottomUp, patience: int) -> None:
+        self.best = copy.deepcopy(families)
+        self.history: list[Mapping[str, float]] = []
+        self._score = math.inf
+        self._since = 0
+        self._patience = patience
+
+    def offer(
+        self, families: BottomUp, score: float, step: int, losses: Mapping[str, Mapping[Site, Tensor]]
+    ) -> None:
+        """Note a row of the history, and keep a copy of the families if their score is the best."""
+        row = {f"{player} {site}": loss.item() for player, local in losses.items() for site, loss in local.items()}
+        self.history.append({"step": step, "held_out_score": score, **row})
+        self._since += 1
+        if score < self._score:
+            self.best.load_state_dict(families.state_dict())
+            self._score, self._since = score, 0
+
+    @property
+    def stale(self) -> bool:
+        """Whether patience has run out."""
+        return self._since >= self._patience

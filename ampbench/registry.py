@@ -1,0 +1,290 @@
+"""From entry points to components, and from specs to objects.
+
+pluggy's own entry-point loader drops a clashing name silently and dies of one broken plugin without saying whose it was;
+:func:`load` turns both into a :class:`PluginError` that names plugin, distribution, version and the way out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import pluggy
+
+from ampbench import hookspecs
+from ampbench.errors import PluginError, UsageError, unknown
+from ampbench.hookspecs import KINDS
+from ampbench.spec import Spec
+
+GROUP = "ampbench"
+DISABLE = "AMPBENCH_DISABLE_PLUGINS"
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A component that is imported when it is used, so that listing costs nothing.
+
+    Arguments:
+        target: ``package.module:attribute``.
+        summary: a few words for ``ampbench list``.
+        source: where the idea comes from.
+    """
+
+    target: str
+    summary: str = ""
+    source: str = ""
+
+    def load(self) -> Callable[..., Any]:
+        """Import the component."""
+        module, _, attribute = self.target.partition(":")
+        loaded: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return loaded
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed plugin: its entry point, and the distribution that brought it."""
+
+    name: str
+    distribution: str
+    version: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({self.target}, from {self.distribution} {self.version})"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered component and its owner."""
+
+    name: str
+    kind: str
+    summary: str
+    source: str
+    component: Callable[..., Any] | Lazy
+    plugin: Plugin
+
+    def factory(self) -> Callable[..., Any]:
+        """Return the class or function that makes the component; raises :class:`PluginError` if it does not import."""
+        if not isinstance(self.component, Lazy):
+            return self.component
+        try:
+            return self.component.load()
+        except Exception as error:
+            raise PluginError(
+                f"{KINDS[self.kind]} {self.name!r} of plugin {self.plugin} cannot be imported from "
+                f"{self.component.target}: {error}; repair or uninstall {self.plugin.distribution}, "
+                f"or set {DISABLE}={self.plugin.name}"
+            ) from error
+
+
+class Registry:
+    """All components by kind and name; made by :func:`load`.
+
+    Attributes:
+        plugins: the plugins, by name.
+        hook: pluggy's relay, for the life-cycle hooks.
+    """
+
+    def __init__(self) -> None:
+        self.plugins: dict[str, Plugin] = {}
+        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self.hook = self._manager.hook
+
+    def register(self, plugin: Plugin, implementation: object) -> None:
+        """Add a plugin's hooks and components.
+
+        Raises:
+            PluginError: misspelt hooks or arguments, a name that is taken, or a hook that fails.
+        """
+        if taken := self.plugins.get(plugin.name):
+            raise PluginError(_clash("plugin", plugin.name, taken, plugin))
+        try:
+            self._manager.register(implementation, plugin.name)
+            self._manager.check_pending()
+        except Exception as error:
+            raise PluginError(_broken(plugin, error)) from error
+        self.plugins[plugin.name] = plugin
+        for kind in KINDS:
+            self._collect(kind, plugin, implementation)
+
+    def _collect(self, kind: str, plugin: Plugin, implementation: object) -> None:
+        others = [other for other in self._manager.get_plugins() if other is not implementation]
+        try:
+            returned = self._manager.subset_hook_caller(kind, others)()
+            components = [(str(name), component) for mapping in returned for name, component in mapping.items()]
+        except Exception as error:
+            raise PluginError(_broken(plugin, error)) from error
+        for name, component in components:
+            if not callable(component) and not isinstance(component, Lazy):
+                message = f"{KINDS[kind]} {name!r} is a {type(component).__name__}, not a class, function or Lazy"
+                raise PluginError(_broken(plugin, TypeError(message)))
+            if taken := self._entries[kind].get(name):
+                raise PluginError(_clash(KINDS[kind], name, taken.plugin, plugin))
+            self._entries[kind][name] = _entry(name, kind, component, plugin)
+
+    def entries(self, kind: str) -> Mapping[str, Entry]:
+        """Return the components of a kind (``tasks``, ``divergences``, …), sorted by name."""
+        if kind not in self._entries:
+            raise unknown("kind of component", kind, KINDS)
+        return dict(sorted(self._entries[kind].items()))
+
+    def build(self, kind: str, text: str) -> Any:
+        """Make a component from its spec.
+
+        Raises:
+            UsageError: an unknown name or option (the known ones and the nearest are listed), or an impossible value.
+            PluginError: the component cannot be imported or constructed.
+        """
+        entry, factory, options = self._bind(kind, text)
+        values = {key: self.build(nested, value) if nested else value for key, (nested, value) in options.items()}
+        try:
+            return factory(**values)
+        except (UsageError, PluginError):
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"{KINDS[kind]} {entry.name!r} of plugin {entry.plugin} cannot be built from {text!r}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def resolve(self, kind: str, text: str) -> Spec:
+        """Return the spec with every option written out, defaults included; its text identifies what will run."""
+        entry, _, options = self._bind(kind, text)
+        written = {
+            key: self.resolve(nested, value).nested() if nested else str(value)
+            for key, (nested, value) in options.items()
+        }
+        return Spec(entry.name, tuple(sorted(written.items())))
+
+    def _bind(self, kind: str, text: str) -> tuple[Entry, Callable[..., Any], dict[str, tuple[str, Any]]]:
+        """Find the component and its options: for each the kind of component it names ("" if none) and its value."""
+        spec = Spec.parse(text)
+        known = self.entries(kind)
+        if spec.name not in known:
+            raise unknown(KINDS[kind], spec.name, known)
+        entry = known[spec.name]
+        factory = entry.factory()
+        parameters = {
+            name: parameter
+            for name, parameter in inspect.signature(factory).parameters.items()
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        }
+        given = dict(spec.options)
+        for name in given:
+            if name not in parameters:
+                raise unknown(f"option of {KINDS[kind]} {spec.name!r}:", name, parameters)
+        hints = _hints(factory)
+        what = f"{KINDS[kind]} {spec.name!r}"
+        options = {}
+        for name, parameter in parameters.items():
+            options[name] = _option(what, parameter, hints.get(name, Any), given.get(name))
+        return entry, factory, options
+
+
+def load() -> Registry:
+    """Load every plugin of the entry-point group ``ampbench``.
+
+    Raises:
+        PluginError: a plugin is broken, or two of them claim one name.
+    """
+    registry = Registry()
+    disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        if point.name not in disabled:
+            plugin = _plugin(point)
+            registry.register(plugin, _implementation(plugin, point))
+    return registry
+
+
+def _plugin(point: EntryPoint) -> Plugin:
+    distribution = point.dist
+    name, version = (distribution.name, distribution.version) if distribution else ("unknown distribution", "?")
+    return Plugin(point.name, name, version, point.value)
+
+
+def _implementation(plugin: Plugin, point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except Exception as error:
+        raise PluginError(_broken(plugin, error)) from error
+
+
+def _broken(plugin: Plugin, error: Exception) -> str:
+    detail = str(error).strip().replace("\n", "; ")
+    return (
+        f"plugin {plugin} is broken: {type(error).__name__}: {detail}; repair or uninstall {plugin.distribution}, "
+        f"or set {DISABLE}={plugin.name}"
+    )
+
+
+def _clash(what: str, name: str, first: Plugin, second: Plugin) -> str:
+    return (
+        f"{what} {name!r} is claimed by plugin {first} and by plugin {second}; uninstall one of them, "
+        f"or set {DISABLE}={second.name}"
+    )
+
+
+def _entry(name: str, kind: str, component: Callable[..., Any] | Lazy, plugin: Plugin) -> Entry:
+    if isinstance(component, Lazy):
+        return Entry(name, kind, component.summary, component.source, component, plugin)
+    summary = (inspect.getdoc(component) or "").partition("\n")[0].rstrip(".")
+    return Entry(name, kind, summary, str(getattr(component, "source", "")), component, plugin)
+
+
+def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
+    """The types of a factory's parameters; a class is asked for those of its ``__init__``."""
+    try:
+        return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
+    except NameError:  # an annotation that exists for type checkers only
+        return {}
+
+
+def _option(what: str, parameter: inspect.Parameter, hint: Any, given: str | None) -> tuple[str, Any]:
+    """Return the kind of component that an option names ("" for a plain value), and the value."""
+    base, default = _unwrap(hint)
+    nested = _interfaces().get(base, "")
+    if given is None:
+        if default is not None:
+            return nested, default
+        if parameter.default is parameter.empty:
+            raise UsageError(f"{what} needs the option {parameter.name!r}: write {parameter.name}=…")
+        return "", parameter.default
+    if nested:
+        return nested, given
+    return "", _convert(what, parameter.name, base, given)
+
+
+def _unwrap(hint: Any) -> tuple[Any, str | None]:
+    """Split ``Annotated[Divergence, Default("jsd")]`` into its two parts."""
+    from ampbench.interfaces import Default
+
+    if get_origin(hint) is not Annotated:
+        return hint, None
+    base, *extras = get_args(hint)
+    return base, next((extra.spec for extra in extras if isinstance(extra, Default)), None)
+
+
+def _interfaces() -> Mapping[Any, str]:
+    """Which parameter types are filled by which kind of component."""
+    from ampbench.interfaces import Divergence, Family, Method, Metric, Task
+
+    return {Task: "tasks", Divergence: "divergences", Family: "families", Method: "methods", Metric: "metrics"}
+
+
+def _convert(what: str, name: str, hint: Any, given: str) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(given)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise UsageError(f"option {name!r} of {what} cannot be {given!r}: {reason}") from None

@@ -1,0 +1,91 @@
+"""A graph under a budget and a seed: the only source of simulations that a method gets.
+
+Budgets are equal by construction, because every draw is counted here and one draw too many is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from ampbench.errors import BudgetExceeded, GraphError, SimulationError
+from ampbench.graph import Graph
+from ampbench.seeding import derive, seeded
+
+
+class Simulator:
+    """Counts the simulations that a method spends.
+
+    Arguments:
+        graph: the model.
+        observed: names of the variables that will be observed.
+        budget: how many ancestral samples may be drawn in all.
+        seed: the draws are a function of the seed and of the calls made so far.
+
+    Raises:
+        GraphError: ``observed`` names no variable, an unknown one, or leaves nothing to infer.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> from ampbench.graph import density, simulator
+        >>> prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+        >>> graph = Graph(density("theta", prior), simulator("x", lambda t: t + torch.randn_like(t), ["theta"]))
+        >>> source = Simulator(graph, observed=["x"], budget=10, seed=0)
+        >>> source.sample(8)["x"].shape, source.spent, source.remaining
+        (torch.Size([8, 1]), 8, 2)
+        >>> source.sample(3)
+        Traceback (most recent call last):
+        ampbench.errors.BudgetExceeded: 3 simulations asked for, but only 2 of the budget of 10 remain
+    """
+
+    def __init__(self, graph: Graph, observed: Iterable[str], budget: int, seed: int) -> None:
+        self.graph = graph
+        self.observed = graph.check(observed)
+        self.latents = tuple(name for name in graph.names if name not in self.observed)
+        self.budget = budget
+        self.seed = seed
+        self.spent = 0
+        self._calls = 0
+        self._sizes: dict[str, int] = {}
+        if not self.observed or not self.latents:
+            raise GraphError(
+                f"nothing to infer: observed {self.observed or '()'} and latent {self.latents or '()'} variables; "
+                "name at least one of each"
+            )
+
+    @property
+    def remaining(self) -> int:
+        """How many simulations are left."""
+        return self.budget - self.spent
+
+    def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Draw n ancestral samples, each of which costs one simulation.
+
+        Arguments:
+            n: number of draws.
+            given: values (n, D) of some variables, such as parameters proposed by a sequential method.
+
+        Returns:
+            One tensor (n, D_i) per variable.
+
+        Raises:
+            BudgetExceeded: fewer than n simulations are left; nothing is drawn.
+            SimulationError: the simulator returned something unusable; the draws count all the same.
+        """
+        if n < 1:
+            raise SimulationError(f"{n} simulations asked for; ask for at least one")
+        if n > self.remaining:
+            raise BudgetExceeded(
+                f"{n} simulations asked for, but only {self.remaining} of the budget of {self.budget} remain"
+            )
+        self.spent += n
+        self._calls += 1
+        with seeded(derive(self.seed, "simulations", self._calls)):
+            values = self.graph.sample(n, given)
+        for name, value in values.items():
+            if self._sizes.setdefault(name, value.shape[1]) != value.shape[1]:
+                raise SimulationError(
+                    f"node {name!r} returned {value.shape[1]} components, but {self._sizes[name]} in an earlier call"
+                )
+        return values

@@ -1,0 +1,79 @@
+"""Component specs on one line: ``amp:divergence=jsd,family=implicit,scope=local``.
+
+Grammar::
+
+    spec    = name [":" options] | name "(" options ")"
+    options = key "=" value {"," key "=" value}
+
+A value may itself be a spec; parentheses keep its commas together: ``amp:family=implicit(noise=16,width=64),steps=100``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ampbench.errors import UsageError
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A component's name and the options given to it, sorted by key.
+
+    Example:
+        >>> spec = Spec.parse("amp:steps=100,family=implicit(noise=16)")
+        >>> spec.name, spec.options
+        ('amp', (('family', 'implicit(noise=16)'), ('steps', '100')))
+        >>> str(spec)
+        'amp:family=implicit(noise=16),steps=100'
+    """
+
+    name: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Read a spec; raises :class:`UsageError` that says what is wrong and what the form is."""
+        match = re.fullmatch(rf"({_NAME.pattern})(?::(.*)|\((.*)\))?", text.strip(), re.DOTALL)
+        if not match:
+            raise UsageError(f"cannot read the spec {text!r}; write name or name:key=value,key=value")
+        inside = match[2] if match[2] is not None else match[3]
+        if inside is None:
+            return cls(match[1])
+        options: dict[str, str] = {}
+        for item in _split(inside, text):
+            key, equals, value = (part.strip() for part in item.partition("="))
+            if not equals or not _KEY.fullmatch(key) or not value:
+                raise UsageError(f"cannot read the option {item!r} in {text!r}; write key=value")
+            if key in options:
+                raise UsageError(f"option {key!r} is given twice in {text!r}")
+            options[key] = value
+        return cls(match[1], tuple(sorted(options.items())))
+
+    def __str__(self) -> str:
+        return self.name + (":" + self._written() if self.options else "")
+
+    def nested(self) -> str:
+        """The form that can stand inside another spec."""
+        return self.name + (f"({self._written()})" if self.options else "")
+
+    def _written(self) -> str:
+        return ",".join(f"{key}={value}" for key, value in self.options)
+
+
+def _split(text: str, whole: str) -> list[str]:
+    """Split at the commas that are outside parentheses."""
+    parts, depth, start = [], 0, 0
+    for i, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth < 0:
+            break
+        if character == "," and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    if depth:
+        raise UsageError(f"the parentheses in {whole!r} do not match")
+    return [*parts, text[start:]]

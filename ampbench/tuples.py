@@ -1,0 +1,81 @@
+r"""Local tuples: where the adversaries sit.
+
+For each inverse factor i the tuple is :math:`T_i = \{x_i\} \cup \tilde{\mathrm{pa}}(x_i)`. If q and p agree on every
+tuple, then :math:`q(x_i \mid \tilde{\mathrm{pa}}) = p(x_i \mid \tilde{\mathrm{pa}})`, and since the inverse is an I-map
+of p their product is the exact posterior: the local fixed point is the global one (Karaletsos 2016, section 3.1), and
+no network ever sees the joint. A tuple contained in another is dropped, because matching the larger one matches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ampbench.graph import Factor
+
+Scope = Literal["local", "global"]
+
+
+@dataclass(frozen=True)
+class Tuples:
+    """What one chain shows at one site.
+
+    Attributes:
+        variable: shape (*, D): the inferred part, x_i.
+        context: shape (*, C): the part that it was inferred from, pã(x_i).
+    """
+
+    variable: Tensor
+    context: Tensor
+
+    @property
+    def joint(self) -> Tensor:
+        """Both parts, shape (*, D + C)."""
+        return torch.cat([self.variable, self.context], dim=-1)
+
+    def detach(self) -> Tuples:
+        """The same numbers, cut from the graph of gradients."""
+        return Tuples(self.variable.detach(), self.context.detach())
+
+
+@dataclass(frozen=True)
+class Site:
+    """One adversary's view: which variables are judged, given which others."""
+
+    variables: tuple[str, ...]
+    context: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.variables)} | {', '.join(self.context)})"
+
+
+def sites(factors: tuple[Factor, ...], observed: Iterable[str], scope: Scope) -> tuple[Site, ...]:
+    """Return the sites of an inverse factorization.
+
+    Arguments:
+        factors: the inverse, in sampling order.
+        observed: the evidence.
+        scope: ``local``: one site per tuple that no other contains (section 3.1);
+            ``global``: a single site on all variables (GAN, ALI/BiGAN, GATSBI).
+
+    Example:
+        >>> chain = (Factor("z1", ("x",)), Factor("z2", ("z1",)))
+        >>> print(*sites(chain, ["x"], "local"))
+        (z1 | x) (z2 | z1)
+        >>> print(*sites(chain, ["x"], "global"))
+        (z1, z2 | x)
+    """
+    if scope == "global":
+        return (Site(tuple(factor.variable for factor in factors), tuple(observed)),)
+    kept = [factor for factor in factors if not any(factor.scope < other.scope for other in factors)]
+    return tuple(_site(factor, factors) for factor in kept)
+
+
+def _site(largest: Factor, factors: tuple[Factor, ...]) -> Site:
+    """The site of a kept tuple: every variable whose own tuple lies inside it is judged there."""
+    judged = tuple(factor.variable for factor in factors if factor.scope <= largest.scope)
+    return Site(judged, tuple(name for name in largest.context if name not in judged))

@@ -1,0 +1,48 @@
+r"""Jensen-Shannon divergence: the local divergence of Karaletsos 2016, section 3.1.
+
+.. math:: \mathrm{JSD}(q \| p) = \tfrac12\,\mathrm{KL}(p \| m) + \tfrac12\,\mathrm{KL}(q \| m), \qquad m = \tfrac12(p + q)
+
+With the optimal adversary D = p / (p + q) it equals (eq. 5)
+
+.. math:: \tfrac12\,\mathbb E_p[\log D] + \tfrac12\,\mathbb E_q[\log(1 - D)] + \log 2.
+
+The families descend it through q alone (eq. 6). That form saturates: where the adversary is sure of itself its gradient
+vanishes. The non-saturating form, ascending :math:`\mathbb E_q[\log D]` (Goodfellow et al. 2014, section 3), has the same
+fixed point and better gradients, and is the default.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ampbench.adversary import Adversary, classification_loss
+from ampbench.interfaces import Divergence
+from ampbench.tuples import Tuples
+
+
+@final
+class JSD(Divergence):
+    """Jensen-Shannon divergence.
+
+    Arguments:
+        saturating: descend eq. 6 as the paper writes it, rather than the non-saturating form.
+    """
+
+    def __init__(self, saturating: bool = False) -> None:
+        self.saturating = saturating
+
+    def adversary(self, features: int) -> nn.Module:
+        """Build one logit per tuple."""
+        return Adversary(features)
+
+    def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
+        """Return eq. 7."""
+        return classification_loss(adversary, p, q)
+
+    def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
+        """Return ½ E_q[log(1 − D)] (eq. 6), or −½ E_q[log D]; the terms in p alone carry no gradient to φ."""
+        logits = adversary(q)
+        return -softplus(logits).mean() / 2 if self.saturating else softplus(-logits).mean() / 2

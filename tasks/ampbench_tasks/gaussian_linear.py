@@ -1,0 +1,57 @@
+r"""Gaussian linear: the conjugate sanity check.
+
+.. math::
+    \theta \sim \mathcal N(0, 0.1\, I_{10}), \qquad x \sim \mathcal N(\theta, 0.1\, I_{10}), \qquad
+    \theta \mid x \sim \mathcal N(x / 2, 0.05\, I_{10})
+
+The numbers are variances, not standard deviations.
+
+References:
+    Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653, T.1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import final
+
+import torch
+from ampbench_tasks.published import published
+from torch import Generator, Tensor
+from torch.distributions import Independent, Normal
+
+from ampbench.graph import Graph, density, simulator
+from ampbench.interfaces import HasReference, Observation, Task
+
+SIZE = 10
+VARIANCE = 0.1
+
+
+@final
+class GaussianLinear(Task, HasReference):
+    """Gaussian linear: theta of size 10, x of size 10."""
+
+    version = "1"
+    source = "Lueckmann et al. 2021, T.1"
+
+    @cached_property
+    def graph(self) -> Graph:
+        """theta → x."""
+        prior = Independent(Normal(torch.zeros(SIZE), math.sqrt(VARIANCE) * torch.ones(SIZE)), 1)
+        return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=SIZE))
+
+    def published(self) -> Mapping[int, Observation]:
+        """The ten observations of Lueckmann et al. 2021."""
+        return published("gaussian_linear")
+
+    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
+        """Draw exactly from the posterior N(x / 2, 0.05 I), shape (n, 10)."""
+        noise = torch.randn(n, SIZE, generator=Generator().manual_seed(seed))
+        return observation / 2 + math.sqrt(VARIANCE / 2) * noise
+
+
+def simulate(theta: Tensor) -> Tensor:
+    """Draw x given theta (n, 10), shape (n, 10)."""
+    return theta + math.sqrt(VARIANCE) * torch.randn_like(theta)

@@ -1,0 +1,67 @@
+r"""Gaussian mixture: a wide and a narrow Gaussian with a common mean.
+
+.. math::
+    \theta \sim \mathcal U(-10, 10)^2, \qquad
+    x \sim \tfrac12 \mathcal N(\theta, I_2) + \tfrac12 \mathcal N(\theta, 0.1^2 I_2)
+
+The component is drawn once per sample, for both dimensions together. The posterior is the same mixture around x,
+truncated to the prior's box.
+
+References:
+    Sisson, Fan, Tanaka 2007, *Sequential Monte Carlo without likelihoods*.
+    Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653, T.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import final
+
+import torch
+from ampbench_tasks.published import published
+from ampbench_tasks.rejection import truncated
+from torch import Generator, Tensor
+from torch.distributions import Independent, Uniform
+
+from ampbench.graph import Graph, density, simulator
+from ampbench.interfaces import HasReference, Observation, Task
+
+BOUND = 10.0
+NARROW = 0.1
+
+
+@final
+class GaussianMixture(Task, HasReference):
+    """Gaussian mixture: theta of size 2, x of size 2."""
+
+    version = "1"
+    source = "Sisson et al. 2007; Lueckmann et al. 2021, T.7"
+
+    @cached_property
+    def graph(self) -> Graph:
+        """theta → x."""
+        prior = Independent(Uniform(-BOUND * torch.ones(2), BOUND * torch.ones(2)), 1)
+        return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=2))
+
+    def published(self) -> Mapping[int, Observation]:
+        """The ten observations of Lueckmann et al. 2021."""
+        return published("gaussian_mixture")
+
+    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
+        """Draw exactly from the posterior, shape (n, 2)."""
+        generator = Generator().manual_seed(seed)
+        return truncated(
+            lambda m: observation + _noise(m, generator), lambda theta: (theta.abs() <= BOUND).all(1), n
+        )
+
+
+def simulate(theta: Tensor) -> Tensor:
+    """Draw x given theta (n, 2), shape (n, 2)."""
+    return theta + _noise(len(theta), None)
+
+
+def _noise(n: int, generator: Generator | None) -> Tensor:
+    """Draws from ½ N(0, I) + ½ N(0, 0.1² I), shape (n, 2)."""
+    narrow = torch.rand(n, 1, generator=generator) < 0.5
+    return torch.where(narrow, NARROW, 1.0) * torch.randn(n, 2, generator=generator)

@@ -1,0 +1,33 @@
+"""Exact sampling from a truncated distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ampbench.errors import SimulationError
+
+ROUNDS = 10_000
+"""After so many batches without enough accepted draws, the observation has no posterior mass in reach."""
+
+
+def truncated(draw: Callable[[int], Tensor], inside: Callable[[Tensor], Tensor], n: int) -> Tensor:
+    """Draw n times, keeping what is inside.
+
+    Arguments:
+        draw: returns m proposals, shape (m, D).
+        inside: marks the proposals to keep, shape (m,).
+        n: number of draws wanted.
+
+    Raises:
+        SimulationError: hardly any proposal is inside; the observation is practically impossible.
+    """
+    kept: list[Tensor] = []
+    for _ in range(ROUNDS):
+        proposals = draw(max(n, 1000))
+        kept.append(proposals[inside(proposals)])
+        if sum(map(len, kept)) >= n:
+            return torch.cat(kept)[:n]
+    raise SimulationError("the exact posterior cannot be sampled: the observation is practically impossible under the prior")
