@@ -1,5 +1,55 @@
-"""x"""
+"""ampbench: benchmarks for likelihood-free inference, and adversarial message passing.
+
+Importing this package costs no torch; the names below are loaded when they are first used.
+"""
+
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ampbench.hookspecs import hookimpl
-__all__ = ["hookimpl"]
+
+if TYPE_CHECKING:
+    from ampbench.amp import AMP
+    from ampbench.api import fit, infer, infer_graph
+    from ampbench.graph import Graph, Node, density, learned, simulator
+    from ampbench.results import load
+    from ampbench.simulator import Simulator
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AMP",
+    "Graph",
+    "Node",
+    "Simulator",
+    "density",
+    "fit",
+    "hookimpl",
+    "infer",
+    "infer_graph",
+    "learned",
+    "load",
+    "simulator",
+]
+
+_HOMES = {
+    "AMP": "ampbench.amp",
+    "Graph": "ampbench.graph",
+    "Node": "ampbench.graph",
+    "Simulator": "ampbench.simulator",
+    "density": "ampbench.graph",
+    "fit": "ampbench.api",
+    "infer": "ampbench.api",
+    "infer_graph": "ampbench.api",
+    "learned": "ampbench.graph",
+    "load": "ampbench.results",
+    "simulator": "ampbench.graph",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ampbench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -55,7 +55,7 @@ class AMP(Method):
         particles: int = 1,
         learning_rate: float = 1e-3,
         adversary_learning_rate: float = 1e-3,
-        penalty: float = 3e-3,
+        penalty: float = 1e-2,
         ema: float = 0.999,
         held_out: float = 0.1,
         checks: int = 20,
@@ -82,13 +82,16 @@ class AMP(Method):
         graph = simulator.graph
         for name in simulator.latents:
             if graph[name].support.is_discrete:
-                raise UsageError(f"method 'amp' cannot infer the discrete variable {name!r}; its families are continuous")
+                raise UsageError(
+                    f"method 'amp' cannot infer the discrete variable {name!r}; its families are continuous"
+                )
         values = simulator.sample(simulator.remaining)
         coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
         factors = graph.inverse(simulator.observed)
         local = sites(factors, simulator.observed, self.scope)
-        bottom_up = BottomUp(factors, {name: value.shape[1] for name, value in encoded.items()}, self.family).to(device)
+        with device:
+            bottom_up = BottomUp(factors, {name: value.shape[1] for name, value in encoded.items()}, self.family)
         trained = train(
             bottom_up, local, [self.divergence] * len(local), encoded, simulator.observed, self.settings, progress
         )
@@ -126,7 +129,14 @@ class AMPPosterior(Posterior):
         expected = sum(self._observed.values())
         if observation.shape != (expected,):
             raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected ({expected},)")
+        if not bool(torch.isfinite(observation).all()):
+            raise UsageError(
+                "the observation holds NaN or infinite values; the posterior is defined for finite ones only"
+            )
         parts = dict(zip(self._observed, observation.split(list(self._observed.values())), strict=True))
-        evidence = {name: self._coordinates[name].encode(part[None]).to(self.trained.bottom_up.device) for name, part in parts.items()}
+        evidence = {
+            name: self._coordinates[name].encode(part[None]).to(self.trained.bottom_up.device)
+            for name, part in parts.items()
+        }
         drawn = self.trained.bottom_up(evidence, n)
         return {name: self._coordinates[name].decode(drawn[name][:, 0]) for name in self._latents}

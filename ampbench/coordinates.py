@@ -5,8 +5,9 @@ Families and adversaries work on
 .. math:: u = \frac{T^{-1}(x) - \mu}{\sigma}
 
 with :math:`T` the bijection from the real line onto the variable's support (``torch.distributions.biject_to``) and
-:math:`\mu, \sigma` the mean and standard deviation of :math:`T^{-1}(x)` over the training simulations. Samples therefore
-always lie in the support, and because f-divergences are invariant under bijections the objective is unchanged.
+:math:`\mu, \sigma` the mean and standard deviation of :math:`T^{-1}(x)` over the training simulations. Samples
+therefore always lie in the support, and because f-divergences are invariant under bijections the objective is
+unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import Transform, identity_transform
 
 LIMIT = 20.0
-"""Largest magnitude of T⁻¹(x) for a bounded support: a value on the very boundary would be infinite."""
+"""Largest magnitude of u where the support is bounded: a value on the very boundary would be infinite."""
 
 
 class Coordinates:
@@ -37,22 +38,22 @@ class Coordinates:
 
     def __init__(self, values: Tensor, support: constraints.Constraint) -> None:
         self._bijection: Transform = identity_transform if support.is_discrete else biject_to(support)
-        free = self._free(values)
+        self._bounded = not _is_identity(self._bijection)
+        free = self._bijection.inv(values)
         spread = free.std(0) if len(free) > 1 else torch.ones_like(free[0])
         self.location = free.mean(0)
         self.scale = torch.where(spread > 0, spread, torch.ones_like(spread))
 
     def encode(self, values: Tensor) -> Tensor:
         """Values (*, D) to coordinates (*, D′); D′ = D unless the support is a simplex."""
-        return (self._free(values) - self.location) / self.scale
+        return self._limited((self._bijection.inv(values) - self.location) / self.scale)
 
     def decode(self, coordinates: Tensor) -> Tensor:
         """Coordinates (*, D′) to values (*, D) inside the support."""
-        return self._bijection(coordinates.cpu() * self.scale + self.location)
+        return self._bijection(self._limited(coordinates.cpu()) * self.scale + self.location)
 
-    def _free(self, values: Tensor) -> Tensor:
-        free = self._bijection.inv(values)
-        return free if free is values or _is_identity(self._bijection) else free.clamp(-LIMIT, LIMIT)
+    def _limited(self, coordinates: Tensor) -> Tensor:
+        return coordinates.clamp(-LIMIT, LIMIT) if self._bounded else coordinates
 
 
 def _is_identity(bijection: Transform) -> bool:

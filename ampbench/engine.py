@@ -99,10 +99,9 @@ def train(
         TrainingError: a loss became NaN or infinite; names the tuple and the step.
     """
     held_out, simulations = split(simulations, settings.held_out)
-    adversaries = [
-        divergence.adversary(view(simulations, site).joint.shape[-1]).to(bottom_up.device)
-        for divergence, site in zip(divergences, sites, strict=True)
-    ]
+    sizes = [view(simulations, site).joint.shape[-1] for site in sites]
+    with bottom_up.device:
+        adversaries = [divergence.adversary(size) for divergence, size in zip(divergences, sizes, strict=True)]
     factors = list(zip(sites, divergences, adversaries, strict=True))
     weights = [weight for adversary in adversaries for weight in adversary.parameters()]
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)

@@ -26,7 +26,7 @@ class SimulationError(AmpbenchError, ValueError):
     """A simulator returned something unusable."""
 
 
-class BudgetExceeded(AmpbenchError):
+class BudgetExceeded(AmpbenchError):  # noqa: N818 — the name says it all
     """More simulations were asked for than the budget allows."""
 
 

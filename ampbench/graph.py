@@ -75,6 +75,8 @@ class Node:
     def _draw(self, n: int, parents: tuple[Tensor, ...]) -> object:
         if isinstance(self.conditional, Distribution):
             return self.conditional.sample(torch.Size([n]))
+        if self.kind == "simulator":
+            parents = tuple(parent.detach() for parent in parents)  # a black box may be numpy
         drawn = self.conditional(*parents) if parents else self.conditional(n)
         if not isinstance(drawn, Distribution):
             return drawn

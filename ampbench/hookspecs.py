@@ -36,8 +36,7 @@ import pluggy
 if TYPE_CHECKING:
     from ampbench.interfaces import Divergence, Family, Method, Metric, Task
     from ampbench.registry import Lazy
-    from ampbench.results import Record
-    from ampbench.run import Run
+    from ampbench.run import Record, Run
 
 hookspec = pluggy.HookspecMarker("ampbench")
 hookimpl = pluggy.HookimplMarker("ampbench")

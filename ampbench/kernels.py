@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 
-def median_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Return the median distance between different points of the pooled samples (n, D) and (m, D); a scalar."""
+def median_distance(x: Tensor, y: Tensor, most: int) -> Tensor:
+    """Return the median distance between the pooled samples (n, D) and (m, D), of which ``most`` are used; a scalar."""
     pooled = torch.cat([x, y]).detach()
-    return torch.pdist(pooled[:: max(1, len(pooled) // 1000)]).median().clamp_min(1e-12)
+    return torch.pdist(pooled[:: max(1, len(pooled) // most)]).median().clamp_min(1e-12)
 
 
 def unbiased_mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[Tensor], paired: bool) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import silu
 
 
 class ResidualMLP(nn.Module):
@@ -39,7 +39,7 @@ class ResidualMLP(nn.Module):
         hidden = self.first(value)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return self.last(F.silu(hidden))
+        return self.last(silu(hidden))
 
 
 class _Block(nn.Module):
@@ -50,4 +50,4 @@ class _Block(nn.Module):
         nn.init.normal_(self.outer.weight, std=0.2 / width**0.5)  # near the identity at the start
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.outer(F.silu(self.inner(F.silu(hidden))))
+        return self.outer(silu(self.inner(silu(hidden))))

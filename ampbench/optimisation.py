@@ -48,7 +48,7 @@ class Descent:
         if not torch.isfinite(total):
             site = next(site for site, loss in losses.items() if not torch.isfinite(loss))
             raise TrainingError(
-                f"the {self.player} loss at tuple {site} became {float(losses[site])} in step {step}; try a smaller "
+                f"the {self.player} loss at tuple {site} became {losses[site].item()} in step {step}; try a smaller "
                 "learning rate, a larger gradient penalty, or look for extreme values among the simulations"
             )
         gradients = torch.autograd.grad(total, self.parameters, allow_unused=True)
@@ -87,9 +87,7 @@ class Checkpoint:
         self._since = 0
         self._patience = patience
 
-    def offer(
-        self, families: BottomUp, score: float, step: int, losses: Mapping[str, Mapping[Site, Tensor]]
-    ) -> None:
+    def offer(self, families: BottomUp, score: float, step: int, losses: Mapping[str, Mapping[Site, Tensor]]) -> None:
         """Note a row of the history, and keep a copy of the families if their score is the best."""
         row = {f"{player} {site}": loss.item() for player, local in losses.items() for site, loss in local.items()}
         self.history.append({"step": step, "held_out_score": score, **row})

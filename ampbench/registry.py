@@ -1,7 +1,7 @@
 """From entry points to components, and from specs to objects.
 
-pluggy's own entry-point loader drops a clashing name silently and dies of one broken plugin without saying whose it was;
-:func:`load` turns both into a :class:`PluginError` that names plugin, distribution, version and the way out.
+pluggy's own entry-point loader drops a clashing name silently and dies of one broken plugin without saying whose it
+was; :func:`load` turns both into a :class:`PluginError` that names plugin, distribution, version and the way out.
 """
 
 from __future__ import annotations

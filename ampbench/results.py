@@ -1,7 +1,7 @@
 """The store: one folder per finished run, and all of them as one DataFrame.
 
-A run's result is ``DIR/runs/<key>/record.json`` with ``samples.npz`` beside it. Both are written into a temporary folder,
-flushed to disk, and renamed at once, so that a reader sees a whole result or none. Nothing is ever unpickled.
+A run's result is ``DIR/runs/<key>/record.json`` with ``samples.npz`` beside it. Both are written into a temporary
+folder, flushed to disk, and renamed at once, so that a reader sees a whole result or none. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ def load(path: str | Path) -> pd.DataFrame:
 
     directory = Path(path)
     if not directory.is_dir():
-        raise ResultsError(f"there is no results directory {str(directory)!r}; run 'ampbench run --results {directory}'")
+        raise ResultsError(
+            f"there is no results directory {str(directory)!r}; run 'ampbench run --results {directory}'"
+        )
     rows = [_row(record) for record in Store(directory).records()]
     frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS)).astype(COLUMNS)
     order = ["task", "method", "budget", "seed", "observation", "key"]
@@ -169,3 +171,8 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def metric_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the names of a frame's metric columns."""
+    return [name.removesuffix("_provenance") for name in frame.columns if name.endswith("_provenance")]

@@ -5,7 +5,8 @@ Grammar::
     spec    = name [":" options] | name "(" options ")"
     options = key "=" value {"," key "=" value}
 
-A value may itself be a spec; parentheses keep its commas together: ``amp:family=implicit(noise=16,width=64),steps=100``.
+A value may itself be a spec, whose commas parentheses keep together:
+``amp:family=implicit(noise=16,width=64),steps=100``.
 """
 
 from __future__ import annotations

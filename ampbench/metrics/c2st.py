@@ -1,8 +1,8 @@
 r"""Classifier two-sample test: the definition of Lueckmann et al. 2021.
 
-Both sets are z-scored by the reference's mean and standard deviation. scikit-learn's multilayer perceptron (two layers of
-10·D ReLU units, Adam, up to 10,000 iterations, no early stopping) learns to tell them apart; the score is its accuracy,
-averaged over 5 shuffled folds: 0.5 if they cannot be told apart, 1 if they always can.
+Both sets are z-scored by the reference's mean and standard deviation. scikit-learn's multilayer perceptron (two
+layers of 10·D ReLU units, Adam, up to 10,000 iterations, no early stopping) learns to tell them apart; the score is
+its accuracy, averaged over 5 shuffled folds: 0.5 if they cannot be told apart, 1 if they always can.
 
 Other classifiers give other numbers under the same name; compare only values whose provenance agrees.
 

@@ -21,7 +21,9 @@ def check(metric: str, samples: Tensor, reference: Tensor, least: int) -> None:
     """
     for what, values in (("samples", samples), ("reference", reference)):
         if values.ndim != 2 or len(values) < least:
-            raise MetricError(f"{metric}: the {what} have shape {tuple(values.shape)}, expected (n, D) with n >= {least}")
+            raise MetricError(
+                f"{metric}: the {what} have shape {tuple(values.shape)}, expected (n, D) with n >= {least}"
+            )
         if bad := int((~torch.isfinite(values)).any(1).sum()):
             raise MetricError(f"{metric}: {bad} of {len(values)} {what} are NaN or infinite")
     if samples.shape[1] != reference.shape[1]:

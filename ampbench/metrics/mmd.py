@@ -1,6 +1,7 @@
 r"""Maximum mean discrepancy, squared, unbiased, with one Gaussian kernel as wide as the median distance.
 
-Both sets are z-scored by the reference. 0 in expectation if the distributions agree; single values may be slightly negative.
+Both sets are z-scored by the reference. 0 in expectation if the distributions agree; single values may be slightly
+negative.
 
 References:
     Gretton et al. 2012, *A kernel two-sample test*, JMLR 13.
@@ -26,7 +27,7 @@ class MMD(Metric):
         check("mmd", samples, reference, least=2)
         location, scale = reference.mean(0), reference.std(0)
         p, q = (reference - location) / scale, (samples - location) / scale
-        width = median_distance(p, q)
+        width = median_distance(p, q, most=1000)
         return Measurement(
             float(unbiased_mmd2(p, q, [width], paired=False)),
             {

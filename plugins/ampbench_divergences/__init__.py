@@ -15,8 +15,8 @@ def divergences() -> Mapping[str, Lazy]:
         "jsd": Lazy(
             "ampbench_divergences.jsd:JSD", "Jensen-Shannon divergence, the paper's centre", "Karaletsos 2016, §3.1"
         ),
-        "kl": Lazy("ampbench_divergences.kl:KL", "reverse Kullback-Leibler divergence KL(q‖p)", "Karaletsos 2016, §5.3"),
-        "mmd": Lazy(
-            "ampbench_divergences.mmd:MMD", "maximum mean discrepancy, no adversary", "Karaletsos 2016, §5.5"
+        "kl": Lazy(
+            "ampbench_divergences.kl:KL", "reverse Kullback-Leibler divergence KL(q‖p)", "Karaletsos 2016, §5.3"
         ),
+        "mmd": Lazy("ampbench_divergences.mmd:MMD", "maximum mean discrepancy, no adversary", "Karaletsos 2016, §5.5"),
     }

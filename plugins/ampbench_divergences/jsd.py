@@ -1,14 +1,15 @@
 r"""Jensen-Shannon divergence: the local divergence of Karaletsos 2016, section 3.1.
 
-.. math:: \mathrm{JSD}(q \| p) = \tfrac12\,\mathrm{KL}(p \| m) + \tfrac12\,\mathrm{KL}(q \| m), \qquad m = \tfrac12(p + q)
+.. math:: \mathrm{JSD}(q \| p) = \tfrac12\,\mathrm{KL}(p \| m) + \tfrac12\,\mathrm{KL}(q \| m),
+          \qquad m = \tfrac12(p + q)
 
 With the optimal adversary D = p / (p + q) it equals (eq. 5)
 
 .. math:: \tfrac12\,\mathbb E_p[\log D] + \tfrac12\,\mathbb E_q[\log(1 - D)] + \log 2.
 
-The families descend it through q alone (eq. 6). That form saturates: where the adversary is sure of itself its gradient
-vanishes. The non-saturating form, ascending :math:`\mathbb E_q[\log D]` (Goodfellow et al. 2014, section 3), has the same
-fixed point and better gradients, and is the default.
+The families descend it through q alone (eq. 6). That form saturates: where the adversary is sure of itself its
+gradient vanishes. The non-saturating form, ascending :math:`\mathbb E_q[\log D]` (Goodfellow et al. 2014, section 3),
+has the same fixed point and better gradients, and is the default.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ class JSD(Divergence):
 
     Arguments:
         saturating: descend eq. 6 as the paper writes it, rather than the non-saturating form.
+        width: units of each hidden layer of the adversary.
+        depth: its number of residual blocks.
     """
 
-    def __init__(self, saturating: bool = False) -> None:
+    def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3) -> None:
         self.saturating = saturating
+        self.width = width
+        self.depth = depth
 
     def adversary(self, features: int) -> nn.Module:
         """Build one logit per tuple."""
-        return Adversary(features)
+        return Adversary(features, self.width, self.depth)
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 7."""

@@ -18,11 +18,20 @@ from ampbench.tuples import Tuples
 
 @final
 class KL(Divergence):
-    """Reverse Kullback-Leibler divergence KL(q‖p)."""
+    """Reverse Kullback-Leibler divergence KL(q‖p).
+
+    Arguments:
+        width: units of each hidden layer of the adversary.
+        depth: its number of residual blocks.
+    """
+
+    def __init__(self, width: int = 128, depth: int = 3) -> None:
+        self.width = width
+        self.depth = depth
 
     def adversary(self, features: int) -> nn.Module:
         """Build one logit per tuple."""
-        return Adversary(features)
+        return Adversary(features, self.width, self.depth)
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 7."""

@@ -48,6 +48,6 @@ class MMD(Divergence):
         """Return the unbiased MMD², averaged over the particles of q."""
         reference = p.joint
         particles = q.joint.reshape(-1, *reference.shape)
-        median = median_distance(reference, particles[0])
+        median = median_distance(reference, particles[0], most=128)
         widths = [median / 2**h for h in range(self.bandwidths)]
         return torch.stack([unbiased_mmd2(reference, drawn, widths, paired=True) for drawn in particles]).mean()

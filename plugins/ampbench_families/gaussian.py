@@ -1,6 +1,7 @@
 r"""Gaussian family with full covariance: Karaletsos 2016, section 5.6, eq. 12.
 
-.. math:: x = \mu_\phi(\tilde{\mathrm{pa}}) + L_\phi(\tilde{\mathrm{pa}})\,\epsilon, \qquad \epsilon \sim \mathcal N(0, I)
+.. math:: x = \mu_\phi(\tilde{\mathrm{pa}}) + L_\phi(\tilde{\mathrm{pa}})\,\epsilon,
+          \qquad \epsilon \sim \mathcal N(0, I)
 
 with L lower triangular and a positive diagonal, so that :math:`q = \mathcal N(\mu, L L^\top)` has a density.
 """

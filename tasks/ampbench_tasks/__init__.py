@@ -17,9 +17,9 @@ def tasks() -> Mapping[str, Lazy]:
             "ampbench_tasks.gaussian_linear:GaussianLinear", "mean of a Gaussian, conjugate; theta 10, x 10", source
         ),
         "gaussian_mixture": Lazy(
-            "ampbench_tasks.gaussian_mixture:GaussianMixture", "common mean of a wide and a narrow Gaussian; theta 2, x 2", source
+            "ampbench_tasks.gaussian_mixture:GaussianMixture",
+            "common mean of a wide and a narrow Gaussian; theta 2, x 2",
+            source,
         ),
-        "two_moons": Lazy(
-            "ampbench_tasks.two_moons:TwoMoons", "bimodal with thin crescents; theta 2, x 2", source
-        ),
+        "two_moons": Lazy("ampbench_tasks.two_moons:TwoMoons", "bimodal with thin crescents; theta 2, x 2", source),
     }

@@ -18,12 +18,12 @@ from functools import cached_property
 from typing import final
 
 import torch
-from ampbench_tasks.published import published
 from torch import Generator, Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Observation, Task
+from ampbench_tasks.published import published
 
 SIZE = 10
 VARIANCE = 0.1

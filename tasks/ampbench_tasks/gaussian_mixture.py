@@ -19,13 +19,13 @@ from functools import cached_property
 from typing import final
 
 import torch
-from ampbench_tasks.published import published
-from ampbench_tasks.rejection import truncated
 from torch import Generator, Tensor
 from torch.distributions import Independent, Uniform
 
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Observation, Task
+from ampbench_tasks.published import published
+from ampbench_tasks.rejection import truncated
 
 BOUND = 10.0
 NARROW = 0.1
@@ -51,9 +51,7 @@ class GaussianMixture(Task, HasReference):
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior, shape (n, 2)."""
         generator = Generator().manual_seed(seed)
-        return truncated(
-            lambda m: observation + _noise(m, generator), lambda theta: (theta.abs() <= BOUND).all(1), n
-        )
+        return truncated(lambda m: observation + _noise(m, generator), lambda theta: (theta.abs() <= BOUND).all(1), n)
 
 
 def simulate(theta: Tensor) -> Tensor:

@@ -30,4 +30,6 @@ def truncated(draw: Callable[[int], Tensor], inside: Callable[[Tensor], Tensor],
         kept.append(proposals[inside(proposals)])
         if sum(map(len, kept)) >= n:
             return torch.cat(kept)[:n]
-    raise SimulationError("the exact posterior cannot be sampled: the observation is practically impossible under the prior")
+    raise SimulationError(
+        "the exact posterior cannot be sampled: the observation is practically impossible under the prior"
+    )

@@ -6,7 +6,8 @@ r"""Two moons: a posterior of two thin crescents.
     x &= \bigl(r \cos a + 0.25 - |\theta_1 + \theta_2| / \sqrt 2,\; r \sin a + (-\theta_1 + \theta_2) / \sqrt 2\bigr)
 
 The posterior is sampled exactly by inverting the simulator: for drawn (a, r), the sum and the difference of the
-parameters are known but for the sign of the sum. The map is a rotation, so that no Jacobian enters; the prior truncates.
+parameters are known but for the sign of the sum. The map is a rotation, so that no Jacobian enters; the prior
+truncates.
 
 References:
     Greenberg, Nonnenmacher, Macke 2019, *Automatic posterior transformation*, arXiv:1905.07488.
@@ -21,13 +22,13 @@ from functools import cached_property
 from typing import final
 
 import torch
-from ampbench_tasks.published import published
-from ampbench_tasks.rejection import truncated
 from torch import Generator, Tensor
 from torch.distributions import Independent, Uniform
 
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Observation, Task
+from ampbench_tasks.published import published
+from ampbench_tasks.rejection import truncated
 
 ROOT = math.sqrt(2)
 

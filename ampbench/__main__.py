@@ -1,0 +1,5 @@
+"""``python -m ampbench``."""
+
+from ampbench.cli import main
+
+main()

@@ -1,0 +1,173 @@
+"""The command line. Heavy imports happen inside the commands, so that ``--help`` and ``list`` answer at once.
+
+Exit codes: 0 all fine, 1 some runs failed (each is named), 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ampbench import __version__
+from ampbench.errors import AmpbenchError
+from ampbench.hookspecs import KINDS
+
+app = typer.Typer(
+    help="Compare likelihood-free inference methods, and infer with adversarial message passing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
+
+
+def main() -> None:
+    """Run the command line; an error that ampbench raises on purpose is printed without a traceback."""
+    try:
+        app()
+    except AmpbenchError as error:
+        print(f"ampbench: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"ampbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Compare likelihood-free inference methods, and infer with adversarial message passing."""
+
+
+@app.command()
+def run(
+    sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A file that says what to run.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Task spec; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Method spec; repeatable.")] = None,
+    budget: Annotated[list[int] | None, typer.Option(help="Number of simulations; repeatable.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed; repeatable.  [default: 0]")] = None,
+    observation: Annotated[
+        list[int] | None, typer.Option(help="Number of a published observation; repeatable.  [default: all]")
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Metric spec; repeatable.  [default: c2st and mmd]")] = None,
+    samples: Annotated[int | None, typer.Option(help="Posterior samples to compare.  [default: 10000]")] = None,
+    results: ResultsOption = Path("results"),
+    device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Torch's CPU threads; one is fastest for small networks.")] = 1,
+) -> None:
+    """Run methods on tasks; finished runs are stored at once and skipped when asked for again."""
+    given = {
+        "tasks": task,
+        "methods": method,
+        "budgets": budget,
+        "seeds": seed,
+        "observations": observation,
+        "metrics": metric,
+        "samples": samples,
+    }
+    from ampbench.cli_run import run_sweep
+
+    sys.exit(run_sweep(sweep, {key: value for key, value in given.items() if value}, results, device, threads))
+
+
+@app.command("list")
+def list_components(
+    kind: Annotated[str | None, typer.Argument(metavar="[" + "|".join(KINDS) + "]", help="One kind only.")] = None,
+) -> None:
+    """List the components that can be used in specs."""
+    from ampbench import registry
+
+    loaded = registry.load()
+    for each in [kind] if kind else KINDS:
+        table = _table(each, "what it is", "source", "from")
+        for entry in loaded.entries(each).values():
+            table.add_row(*map(escape, (entry.name, entry.summary, entry.source, entry.plugin.distribution)))
+        _print(table)
+
+
+@app.command()
+def plugins() -> None:
+    """List the installed plugins; AMPBENCH_DISABLE_PLUGINS=name,name leaves some out."""
+    from ampbench import registry
+
+    table = _table("plugin", "distribution", "version", "entry point")
+    for plugin in registry.load().plugins.values():
+        table.add_row(*map(escape, (plugin.name, plugin.distribution, plugin.version, plugin.target)))
+    _print(table)
+
+
+@app.command()
+def results(
+    results: ResultsOption = Path("results"),
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per row.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+) -> None:
+    """Show all stored results, one row per run."""
+    from ampbench.results import load, metric_columns
+
+    frame = load(results)
+    if json:
+        print(frame.to_json(orient="records", indent=1))
+    elif csv:
+        print(frame.to_csv(index=False), end="")
+    else:
+        shown = ["task", "method", "budget", "observation", "seed", "status", *metric_columns(frame), "fit_seconds"]
+        _print_frame(frame[shown])
+
+
+@app.command()
+def compare(results: ResultsOption = Path("results")) -> None:
+    """Compare methods: mean over observations and seeds, with the standard error of that mean."""
+    from ampbench.compare import summarise
+    from ampbench.results import load
+
+    summary = summarise(load(results))
+    _print_frame(summary.table)
+    for remark in summary.remarks:
+        print(remark)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation: versions, devices, plugins, and that every component imports."""
+    from ampbench.doctor import examine
+
+    checks = examine()
+    for check in checks:
+        print(f"{'ok' if check.ok else 'PROBLEM':8}{check.what}: {check.found}")
+    sys.exit(0 if all(check.ok for check in checks) else 1)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=i == 0)
+    return table
+
+
+def _print(table: Table) -> None:
+    Console(soft_wrap=False).print(table)
+    print()
+
+
+def _print_frame(frame: Any) -> None:
+    """Print a pandas frame within the terminal's width."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, column in frame.items():
+        numeric = column.dtype.kind in "if"
+        table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(f"{cell:.3f}" if isinstance(cell, float) else str(cell)) for cell in row))
+    Console().print(table)

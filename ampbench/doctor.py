@@ -1,0 +1,56 @@
+"""Is this installation in order?"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ampbench import registry
+from ampbench.errors import AmpbenchError
+from ampbench.hookspecs import KINDS
+from ampbench.runner import versions
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    what: str
+    found: str
+    ok: bool
+
+
+def examine() -> list[Check]:
+    """Look at versions, devices, plugins and every component."""
+    return [*_versions(), *_devices(), *_components()]
+
+
+def _versions() -> Iterator[Check]:
+    for package, version in versions().items():
+        yield Check(package, version, True)
+    if importlib.util.find_spec("sbi") is None:
+        yield Check("sbi", "not installed; the sbi baselines need it: pip install 'ampbench[sbi]'", True)
+
+
+def _devices() -> Iterator[Check]:
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    yield Check("device", f"cpu, {accelerator}" if accelerator else "cpu only", True)
+
+
+def _components() -> Iterator[Check]:
+    try:
+        loaded = registry.load()
+    except AmpbenchError as error:
+        yield Check("plugins", str(error), False)
+        return
+    yield Check("plugins", ", ".join(loaded.plugins), True)
+    for kind in KINDS:
+        for name, entry in loaded.entries(kind).items():
+            try:
+                entry.factory()
+            except AmpbenchError as error:
+                yield Check(f"{kind[:-1]} {name}", str(error), False)
+        yield Check(kind, ", ".join(loaded.entries(kind)) or "none", True)

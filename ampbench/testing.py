@@ -1,0 +1,254 @@
+"""Conformance tests for plugin authors; our own components pass the same ones.
+
+Subclass the class of your component, make the component, and let pytest find it::
+
+    from ampbench.testing import DivergenceConformance
+
+    class TestHellinger(DivergenceConformance):
+        def make(self):
+            return Hellinger()
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
+
+from ampbench.api import fit
+from ampbench.errors import AmpbenchError, UsageError
+from ampbench.graph import Graph, density, simulator
+from ampbench.interfaces import Divergence, Family, HasDensity, HasReference, Method, Metric, Task
+from ampbench.seeding import seeded
+from ampbench.simulator import Simulator
+from ampbench.tuples import Tuples
+
+
+class DivergenceConformance(ABC):
+    """What the engine relies on in a divergence."""
+
+    rows = 512
+
+    @abstractmethod
+    def make(self) -> Divergence:
+        """Make the divergence under test."""
+
+    def sides(self, shift: Tensor) -> tuple[Tuples, Tuples]:
+        """Top-down samples N(0, 1), and bottom-up samples N(shift, 1), with a shared context."""
+        context = torch.randn(self.rows, 2)
+        p = Tuples(torch.randn(self.rows, 1), context)
+        q = Tuples(torch.randn(1, self.rows, 1) + shift, context[None])
+        return p, q
+
+    def test_losses_are_finite_scalars(self) -> None:
+        """Both losses are finite, on tuples with and without a particle dimension."""
+        with seeded(0):
+            divergence, (p, q) = self.make(), self.sides(torch.zeros(()))
+            adversary = divergence.adversary(3)
+            for loss in (divergence.adversary_loss(adversary, p, q), divergence.family_loss(adversary, p, q)):
+                assert loss.shape == ()
+                assert torch.isfinite(loss)
+
+    def test_every_adversary_weight_gets_a_gradient(self) -> None:
+        """The adversary's loss reaches every one of its parameters."""
+        with seeded(0):
+            divergence, (p, q) = self.make(), self.sides(torch.ones(()))
+            adversary = divergence.adversary(3)
+            weights = list(adversary.parameters())
+            if weights:
+                gradients = torch.autograd.grad(divergence.adversary_loss(adversary, p, q), weights)
+                assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+    def test_families_descend_towards_p(self) -> None:
+        """With a trained adversary, a positive shift of q has a positive slope, a negative one a negative slope."""
+        for value in (1.0, -1.0):
+            with seeded(1):
+                shift = torch.tensor(value, requires_grad=True)
+                divergence = self.make()
+                adversary = divergence.adversary(3)
+                self.train(divergence, adversary, shift.detach())
+                loss = divergence.family_loss(adversary, *self.sides(shift))
+                (slope,) = torch.autograd.grad(loss, shift)
+                assert slope * value > 0
+
+    def train(self, divergence: Divergence, adversary: torch.nn.Module, shift: Tensor) -> None:
+        """Train the adversary for a while on fresh samples."""
+        weights = list(adversary.parameters())
+        if not weights:
+            return
+        optimiser = torch.optim.Adam(weights, 1e-3)
+        for _ in range(200):
+            optimiser.zero_grad()
+            divergence.adversary_loss(adversary, *self.sides(shift)).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+
+
+class FamilyConformance(ABC):
+    """What the engine relies on in a family."""
+
+    @abstractmethod
+    def make(self) -> Family:
+        """Make the family under test."""
+
+    def test_shapes(self) -> None:
+        """(*, C) becomes (*, features), also without context."""
+        for features, context, batch in ((1, 0, (7,)), (3, 2, (5,)), (2, 4, (6, 5))):
+            conditional = self.make()(features, context)
+            assert conditional(torch.zeros(*batch, context)).shape == (*batch, features)
+
+    def test_every_weight_gets_a_gradient(self) -> None:
+        """Samples are reparametrised: they depend on every parameter."""
+        with seeded(0):
+            conditional = self.make()(2, 3)
+            loss = conditional(torch.randn(64, 3)).square().mean()
+            gradients = torch.autograd.grad(loss, list(conditional.parameters()))
+            assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+    def test_seed_and_noise(self) -> None:
+        """The same seed gives the same numbers; one context gives different samples."""
+        with seeded(0):
+            conditional = self.make()(2, 3)
+        with seeded(1):
+            first = conditional(torch.ones(20, 3))
+        with seeded(1):
+            again = conditional(torch.ones(20, 3))
+        assert torch.equal(first, again)
+        assert bool((first.std(0) > 0).all())
+
+    def test_density_belongs_to_the_samples(self) -> None:
+        """Where there is a density, it integrates to 1 and has the samples' mean."""
+        with seeded(0):
+            conditional = self.make()(1, 2)
+            if not isinstance(conditional, HasDensity):
+                return
+            samples = conditional(torch.ones(20_000, 2)).detach()
+        centre, spread = samples.mean(), samples.std()
+        grid = torch.linspace(-1, 1, 4001)[:, None] * 12 * spread + centre
+        mass = conditional.log_prob(grid, torch.ones(len(grid), 2)).exp().detach()
+        assert abs(float(torch.trapezoid(mass, grid[:, 0])) - 1) < 1e-3
+        mean = float(torch.trapezoid(mass * grid[:, 0], grid[:, 0]))
+        assert abs(mean - float(centre)) < 5 * float(spread) / len(samples) ** 0.5
+
+
+class TaskConformance(ABC):
+    """What the benchmark relies on in a task."""
+
+    @abstractmethod
+    def make(self) -> Task:
+        """Make the task under test."""
+
+    def test_simulations(self) -> None:
+        """Simulations are finite vectors of constant size, and follow from the seed."""
+        task = self.make()
+        first = Simulator(task.graph, task.observed, 100, seed=3).sample(100)
+        again = Simulator(task.graph, task.observed, 100, seed=3).sample(100)
+        other = Simulator(task.graph, task.observed, 100, seed=4).sample(100)
+        for name, value in first.items():
+            assert torch.equal(value, again[name])
+            assert not torch.equal(value, other[name])
+
+    def test_published_observations(self) -> None:
+        """Observations have the sizes of the simulations, and their parameters lie in the prior's support."""
+        task = self.make()
+        source = Simulator(task.graph, task.observed, 2, seed=0)
+        sizes = {name: value.shape[1] for name, value in source.sample(2).items()}
+        for observation in task.published().values():
+            assert observation.x.shape == (sum(sizes[name] for name in source.observed),)
+            parts = observation.theta.split([sizes[name] for name in source.latents])
+            for name, part in zip(source.latents, parts, strict=True):
+                assert bool(torch.all(task.graph[name].support.check(part)))
+
+    def test_unknown_observation(self) -> None:
+        """A number that does not exist is refused."""
+        try:
+            self.make().observation(-1)
+        except UsageError:
+            return
+        raise AssertionError("observation -1 was not refused with a UsageError")
+
+    def test_reference(self) -> None:
+        """Reference samples have the right shape, lie in the support, and follow from the seed."""
+        task = self.make()
+        if not isinstance(task, HasReference):
+            return
+        observation = task.fresh_observation(5)
+        first = task.reference(observation.x, 200, 1)
+        assert first.shape == (200, len(observation.theta))
+        assert torch.equal(first, task.reference(observation.x, 200, 1))
+        assert not torch.equal(first, task.reference(observation.x, 200, 2))
+
+    def test_reference_is_calibrated(self) -> None:
+        """Ranks of true parameters among reference samples are uniform (simulation-based calibration)."""
+        task = self.make()
+        if not isinstance(task, HasReference):
+            return
+        ranks = []
+        for seed in range(300):
+            observation = task.fresh_observation(seed)
+            ranks.append((task.reference(observation.x, 99, seed) < observation.theta).float().mean(0))
+        deviation = (torch.stack(ranks).sort(0).values - torch.linspace(0, 1, 300)[:, None]).abs().max()
+        assert deviation < 0.12  # Kolmogorov-Smirnov, 300 ranks: exceeded with probability 3e-4 per dimension
+
+
+class MethodConformance(ABC):
+    """What the runner relies on in a method; ``make`` should choose options that train for seconds only."""
+
+    budget = 300
+
+    @abstractmethod
+    def make(self) -> Method:
+        """Make the method under test."""
+
+    def source(self) -> Simulator:
+        """A Gaussian model with two parameters and three observed components."""
+        prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
+        weights = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]])
+        simulate = simulator("x", lambda theta: theta @ weights + 0.3 * torch.randn(len(theta), 3), ["theta"])
+        return Simulator(Graph(density("theta", prior), simulate), ["x"], self.budget, seed=0)
+
+    def test_fit_and_sample(self) -> None:
+        """The posterior returns finite samples of the right shape, within the budget."""
+        source = self.source()
+        posterior = fit(self.make(), source)
+        assert 0 < source.spent <= self.budget
+        samples = posterior.sample(torch.tensor([0.1, -0.2, 0.0]), 50)
+        assert samples.shape == (50, 2)
+        assert bool(torch.isfinite(samples).all())
+
+    def test_same_seed_same_numbers(self) -> None:
+        """Two fits with one seed give the same samples."""
+        drawn = []
+        for _ in range(2):
+            posterior = fit(self.make(), self.source())
+            with seeded(1):
+                drawn.append(posterior.sample(torch.zeros(3), 20))
+        assert torch.equal(*drawn)
+
+
+class MetricConformance(ABC):
+    """What the runner relies on in a metric that is lowest for equal distributions."""
+
+    @abstractmethod
+    def make(self) -> Metric:
+        """Make the metric under test."""
+
+    def test_orders_distributions(self) -> None:
+        """Samples of the same law score lower than shifted ones; the value and its provenance are reproducible."""
+        with seeded(0):
+            reference, same = torch.randn(500, 2), torch.randn(500, 2)
+        near, far = self.make().measure(same, reference), self.make().measure(same + 1.5, reference)
+        assert near.value < far.value
+        assert near == self.make().measure(same, reference)
+        assert all(isinstance(value, str | int | float) for value in near.provenance.values())
+
+    def test_refuses_bad_input(self) -> None:
+        """NaN, mismatched sizes and empty input give an error, not a number."""
+        good = torch.zeros(100, 2)
+        for bad in (torch.full((100, 2), torch.nan), torch.zeros(100, 3), torch.zeros(0, 2)):
+            try:
+                self.make().measure(bad, good)
+            except AmpbenchError:
+                continue
+            raise AssertionError(f"samples of shape {tuple(bad.shape)} were not refused")

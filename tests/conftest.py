@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from ampbench.graph import Graph, density, simulator
+from ampbench.registry import Registry, load
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return load()
+
+
+@pytest.fixture
+def gaussian_graph() -> Graph:
+    """theta ~ N(0, 1), x ~ N(theta, 1): the posterior is N(x / 2, 1 / 2)."""
+    prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    return Graph(density("theta", prior), simulator("x", lambda t: t + torch.randn_like(t), ["theta"]))
+
+
+@pytest.fixture
+def chain() -> Graph:
+    """z2 -> z1 -> x, the two-layer model of section 5.1, with unit Gaussians."""
+
+    def child(parent: torch.Tensor) -> Independent:
+        return Independent(Normal(parent, 1.0), 1)
+
+    root = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    return Graph(density("z2", root), density("z1", child, ["z2"]), density("x", child, ["z1"]))

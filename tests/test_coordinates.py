@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Beta, Dirichlet, Distribution, Independent, LogNormal, MultivariateNormal, Uniform
+from torch.distributions import constraints
+
+from ampbench.coordinates import Coordinates
+from ampbench.seeding import seeded
+
+ONE = torch.ones(2)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        Independent(Uniform(-ONE, 3 * ONE), 1),
+        Independent(LogNormal(ONE, ONE), 1),
+        Independent(Beta(ONE, 2 * ONE), 1),
+        MultivariateNormal(5 * ONE, 9 * torch.eye(2)),
+        Dirichlet(torch.ones(3)),
+    ],
+    ids=lambda law: type(getattr(law, "base_dist", law)).__name__,
+)
+def test_round_trip_standardised_and_inside(law: Distribution) -> None:
+    with seeded(0):
+        values = law.sample((1000,))
+        coordinates = Coordinates(values, law.support)
+        encoded = coordinates.encode(values)
+        assert torch.allclose(encoded.mean(0), torch.zeros(2), atol=1e-4)
+        assert torch.allclose(encoded.std(0), torch.ones(2), atol=1e-4)
+        assert torch.allclose(coordinates.decode(encoded), values, rtol=1e-3, atol=1e-4)
+        anywhere = coordinates.decode(100 * torch.randn(1000, 2))
+        assert bool(law.support.check(anywhere).all())
+
+
+def test_boundaries_and_constants_stay_finite() -> None:
+    values = torch.tensor([[0.0, 0.5], [1.0, 0.5], [0.5, 0.5]])
+    encoded = Coordinates(values, constraints.unit_interval).encode(values)
+    assert bool(torch.isfinite(encoded).all())
+
+
+def test_discrete_values_are_only_standardised() -> None:
+    values = torch.tensor([[0.0], [2.0]])
+    coordinates = Coordinates(values, constraints.nonnegative_integer)
+    assert torch.allclose(coordinates.decode(coordinates.encode(values)), values, atol=1e-6)

@@ -1,0 +1,151 @@
+"""The loop: it is deterministic, it respects devices, it says where it broke, and it finds closed-form posteriors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Independent, Uniform
+
+from ampbench.adversary import Adversary, gradient_penalty
+from ampbench.amp import AMP, AMPPosterior
+from ampbench.api import fit
+from ampbench.engine import minibatch, split
+from ampbench.errors import TrainingError, UsageError
+from ampbench.graph import Graph, density, simulator
+from ampbench.registry import Registry
+from ampbench.seeding import seeded
+from ampbench.simulator import Simulator
+from ampbench.tuples import Tuples
+
+SMALL = "(width=32,depth=1)"
+PAIRS = [
+    (divergence, f"{family}{SMALL}")
+    for divergence in (f"jsd{SMALL}", f"kl{SMALL}", "mmd")
+    for family in ("implicit", "gaussian")
+]
+QUICK = f"divergence=jsd{SMALL},family=implicit{SMALL}"
+
+
+def amp(registry: Registry, options: str) -> AMP:
+    return registry.build("methods", f"amp:{options}")
+
+
+@pytest.mark.parametrize(("divergence", "family"), PAIRS)
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_every_combination_trains_on_a_chain(
+    registry: Registry, chain: Graph, divergence: str, family: str, scope: str
+) -> None:
+    """The local scope puts an adversary on each of the two tuples, the global one a single one on all variables."""
+    method = amp(registry, f"divergence={divergence},family={family},scope={scope},steps=30,particles=2")
+    posterior = fit(method, Simulator(chain, ["x"], 500, seed=0))
+    assert isinstance(posterior, AMPPosterior)
+    assert len(posterior.trained.adversaries) == (2 if scope == "local" else 1)
+    assert posterior.sample(torch.zeros(1), 7).shape == (7, 2)
+    assert {name: value.shape for name, value in posterior.sample_variables(torch.zeros(1), 7).items()} == {
+        "z2": (7, 1),
+        "z1": (7, 1),
+    }
+
+
+@pytest.mark.parametrize(("divergence", "family"), PAIRS)
+def test_conjugate_gaussian(registry: Registry, gaussian_graph: Graph, divergence: str, family: str) -> None:
+    """theta | x is N(x / 2, 1 / 2)."""
+    method = amp(registry, f"divergence={divergence},family={family},steps=1500")
+    posterior = fit(method, Simulator(gaussian_graph, ["x"], 5000, seed=0))
+    with seeded(0):
+        for x in (-1.0, 0.0, 1.5):
+            samples = posterior.sample(torch.tensor([x]), 4000)
+            assert abs(float(samples.mean()) - x / 2) < 0.15
+            assert abs(float(samples.std()) - 0.5**0.5) < 0.15
+
+
+def test_chain_posterior(registry: Registry, chain: Graph) -> None:
+    """z2, z1 | x of the unit Gaussian chain: means x/3 and 2x/3, variances 2/3, correlation 1/2."""
+    posterior = fit(amp(registry, f"{QUICK},steps=1000"), Simulator(chain, ["x"], 5000, seed=0))
+    with seeded(0):
+        samples = posterior.sample(torch.tensor([1.5]), 4000)
+    assert torch.allclose(samples.mean(0), torch.tensor([0.5, 1.0]), atol=0.2)
+    assert torch.allclose(samples.std(0), torch.tensor([2 / 3, 2 / 3]).sqrt(), atol=0.2)
+    assert abs(float(torch.corrcoef(samples.T)[0, 1]) - 0.5) < 0.2
+
+
+def test_simulators_need_no_gradient(registry: Registry) -> None:
+    """A rounding, numpy simulator is as good as any, and samples stay inside the prior's box."""
+    prior = Independent(Uniform(torch.zeros(1), torch.ones(1)), 1)
+    graph = Graph(density("theta", prior), simulator("x", lambda t: (10 * t).numpy().round(), ["theta"]))
+    posterior = fit(amp(registry, f"{QUICK},steps=50"), Simulator(graph, ["x"], 300, seed=0))
+    samples = posterior.sample(torch.tensor([3.0]), 500)
+    assert bool(((samples >= 0) & (samples <= 1)).all())
+
+
+def test_same_seed_same_numbers(registry: Registry, gaussian_graph: Graph) -> None:
+    histories = [
+        fit(amp(registry, f"{QUICK},steps=40"), Simulator(gaussian_graph, ["x"], 400, seed=seed)).trained.history
+        for seed in (1, 1, 2)
+    ]
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_everything_is_made_on_the_given_device(registry: Registry, gaussian_graph: Graph) -> None:
+    """Tensors made without naming a device would land on the meta device, and fail when they meet the others."""
+    source = Simulator(gaussian_graph, ["x"], 300, seed=0)
+    values = source.sample(300)
+
+    class Drawn(Simulator):
+        def sample(self, n: int, given: object = None) -> dict[str, torch.Tensor]:
+            return values
+
+    drawn = Drawn(gaussian_graph, ["x"], 300, seed=0)
+    for divergence, family in PAIRS:
+        method = amp(registry, f"divergence={divergence},family={family},steps=5")
+        with torch.device("meta"):
+            posterior = method.fit(drawn, torch.device("cpu"), lambda done, total: None)
+            assert posterior.sample(values["x"][0], 3).device.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda(registry: Registry, gaussian_graph: Graph) -> None:
+    posterior = fit(amp(registry, f"{QUICK},steps=20"), Simulator(gaussian_graph, ["x"], 300, seed=0), device="cuda")
+    assert posterior.sample(torch.zeros(1), 5).device.type == "cpu"
+
+
+def test_a_broken_loss_names_tuple_and_step(registry: Registry, gaussian_graph: Graph) -> None:
+    method = amp(registry, f"{QUICK},steps=50,adversary_learning_rate=1e30")
+    with pytest.raises(TrainingError, match=r"loss at tuple \(theta \| x\) became (nan|inf|-inf) in step \d+"):
+        fit(method, Simulator(gaussian_graph, ["x"], 300, seed=0))
+
+
+def test_observations_are_checked(registry: Registry, gaussian_graph: Graph) -> None:
+    posterior = fit(amp(registry, f"{QUICK},steps=5"), Simulator(gaussian_graph, ["x"], 100, seed=0))
+    with pytest.raises(UsageError, match=r"shape \(2,\), expected \(1,\)"):
+        posterior.sample(torch.zeros(2), 3)
+    with pytest.raises(UsageError, match="NaN"):
+        posterior.sample(torch.tensor([torch.nan]), 3)
+
+
+def test_the_best_checkpoint_is_kept_and_patience_stops(registry: Registry, gaussian_graph: Graph) -> None:
+    method = amp(registry, f"{QUICK},steps=400,checks=40,patience=2,learning_rate=0.1")
+    history = fit(method, Simulator(gaussian_graph, ["x"], 200, seed=0)).trained.history
+    scores = [row["held_out_score"] for row in history]
+    assert len(history) < 40, "training did not stop early"
+    assert min(scores) not in scores[-2:]
+
+
+def test_split_and_minibatch() -> None:
+    rows = {"a": torch.arange(10.0)[:, None], "b": torch.arange(10.0)[:, None]}
+    held_out, rest = split(rows, 0.2)
+    assert held_out["a"].flatten().tolist() == [0, 1]
+    assert len(rest["a"]) == 8
+    batch = minibatch(rest, 100)
+    assert torch.equal(batch["a"], batch["b"])
+    assert set(batch["a"].flatten().tolist()) <= set(range(2, 10))
+
+
+def test_gradient_penalty_of_a_linear_logit() -> None:
+    """½ ‖w‖² for each side, whatever the data."""
+    adversary = Adversary(3, width=8, depth=1)
+    adversary.network = torch.nn.Linear(3, 1)
+    side = Tuples(torch.randn(5, 1), torch.randn(5, 2))
+    expected = adversary.network.weight.square().sum()
+    assert torch.allclose(gradient_penalty(adversary, side, side), expected)
+    assert gradient_penalty(torch.nn.Identity(), side) == 0
