@@ -10,6 +10,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -117,10 +118,9 @@ class Registry:
             self._collect(kind, plugin, implementation)
 
     def _collect(self, kind: str, plugin: Plugin, implementation: object) -> None:
-        others = [other for other in self._manager.get_plugins() if other is not implementation]
+        hooks = [hook for hook in getattr(self.hook, kind).get_hookimpls() if hook.plugin is implementation]
         try:
-            returned = self._manager.subset_hook_caller(kind, others)()
-            components = [(str(name), component) for mapping in returned for name, component in mapping.items()]
+            components = [(str(name), component) for hook in hooks for name, component in hook.function().items()]
         except Exception as error:
             raise PluginError(_broken(plugin, error)) from error
         for name, component in components:
@@ -157,13 +157,23 @@ class Registry:
             ) from error
 
     def resolve(self, kind: str, text: str) -> Spec:
-        """Return the spec with every option written out, defaults included; its text identifies what will run."""
+        """Return the spec with every option written out, defaults included; its text identifies what will run.
+
+        Raises:
+            PluginError: a default cannot be written in a spec (it is not a number, a truth value or a plain string).
+        """
         entry, _, options = self._bind(kind, text)
         written = {
             key: self.resolve(nested, value).nested() if nested else str(value)
             for key, (nested, value) in options.items()
         }
-        return Spec(entry.name, tuple(sorted(written.items())))
+        resolved = Spec(entry.name, tuple(sorted(written.items())))
+        if not _readable(resolved):
+            raise PluginError(
+                f"{KINDS[kind]} {entry.name!r} of plugin {entry.plugin} has an option whose default cannot be written in "
+                f"a spec: {resolved}; use numbers, truth values and plain strings"
+            )
+        return resolved
 
     def _bind(self, kind: str, text: str) -> tuple[Entry, Callable[..., Any], dict[str, tuple[str, Any]]]:
         """Find the component and its options: for each the kind of component it names ("" if none) and its value."""
@@ -280,11 +290,23 @@ def _interfaces() -> Mapping[Any, str]:
     return {Task: "tasks", Divergence: "divergences", Family: "families", Method: "methods", Metric: "metrics"}
 
 
+def _readable(spec: Spec) -> bool:
+    """Whether a written spec reads back as itself."""
+    try:
+        return Spec.parse(str(spec)) == spec
+    except UsageError:
+        return False
+
+
 def _convert(what: str, name: str, hint: Any, given: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
+    adapter = TypeAdapter(hint)
+    if given == "None":
+        with suppress(ValidationError):
+            return adapter.validate_python(None)
     try:
-        return TypeAdapter(hint).validate_python(given)
+        return adapter.validate_python(given)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise UsageError(f"option {name!r} of {what} cannot be {given!r}: {reason}") from None

@@ -47,7 +47,7 @@ class Spec:
         options: dict[str, str] = {}
         for item in _split(inside, text):
             key, equals, value = (part.strip() for part in item.partition("="))
-            if not equals or not _KEY.fullmatch(key) or not value:
+            if not equals or not _KEY.fullmatch(key):
                 raise UsageError(f"cannot read the option {item!r} in {text!r}; write key=value")
             if key in options:
                 raise UsageError(f"option {key!r} is given twice in {text!r}")

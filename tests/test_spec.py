@@ -12,6 +12,7 @@ from ampbench.spec import Spec
     ("text", "name", "options"),
     [
         ("npe", "npe", {}),
+        ("amp:a=,b=1", "amp", {"a": "", "b": "1"}),
         ("amp:b=1,a=x", "amp", {"a": "x", "b": "1"}),
         ("implicit(noise=3)", "implicit", {"noise": "3"}),
         ("amp:f=g(a=1,b=h(c=2,d=3)),e=4", "amp", {"e": "4", "f": "g(a=1,b=h(c=2,d=3))"}),
@@ -24,7 +25,7 @@ def test_reads(text: str, name: str, options: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":", "amp:", "amp:a", "amp:a=", "amp:=1", "a b", "amp:a=(", "amp:a=)(", "amp:a=1,a=2"]
+    "text", ["", ":", "amp:", "amp:a", "amp:=1", "a b", "amp:a=(", "amp:a=)(", "amp:a=1,a=2"]
 )
 def test_refuses(text: str) -> None:
     with pytest.raises(UsageError):

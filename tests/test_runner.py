@@ -1,0 +1,199 @@
+"""Runs: one fit for all observations, failures that cost only themselves, and resumption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
+
+from ampbench import hookimpl, runner, sweep
+from ampbench.graph import Graph, density, simulator
+from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
+from ampbench.registry import Plugin, Registry
+from ampbench.results import Store, load
+from ampbench.run import Record, Run
+from ampbench.simulator import Simulator
+
+FITS: list[str] = []
+
+
+class Normals(Task, HasReference):
+    """theta ~ N(0, 1), x ~ N(theta, 1)."""
+
+    version = "1"
+    source = "a test"
+
+    @cached_property
+    def graph(self) -> Graph:
+        prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+        return Graph(density("theta", prior), simulator("x", lambda t: t + torch.randn_like(t), ["theta"]))
+
+    def published(self) -> Mapping[int, Observation]:
+        return {i: Observation(torch.tensor([i / 2]), torch.tensor([0.0]), i) for i in (1, 2, 3)}
+
+    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
+        return observation / 2 + 0.5**0.5 * torch.randn(n, 1, generator=torch.Generator().manual_seed(seed))
+
+
+class Exact(Method):
+    """The exact posterior, or a fault."""
+
+    def __init__(self, fault: str = "", spend: int = 5) -> None:
+        self.fault, self.spend = fault, spend
+
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        FITS.append(self.fault)
+        simulator.sample(self.spend)
+        progress(1, 1)
+        if self.fault == "raise":
+            raise RuntimeError("cannot fit")
+        if self.fault == "exit":
+            raise SystemExit("gone")
+        return ExactPosterior(self.fault)
+
+
+class ExactPosterior(Posterior):
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        samples = observation / 2 + 0.5**0.5 * torch.randn(n, 1)
+        if self.fault == "nan":
+            samples[0] = torch.nan
+        if self.fault == "short":
+            return samples[1:]
+        if self.fault == "one observation" and observation[0] == 1.0:
+            raise RuntimeError("not this one")
+        return samples
+
+
+class Mean(Metric):
+    """Difference of means."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+
+    def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
+        if self.fault == "nan":
+            return Measurement(float("nan"))
+        return Measurement(float((samples.mean() - reference.mean()).abs()), {"n": len(samples)})
+
+
+class Silent:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def fitting(self, run: Run, done: int, total: int) -> None: ...
+    def measuring(self, run: Run, what: str) -> None: ...
+    def finished(self, record: Record) -> None: ...
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def make_registry(**lifecycle: Callable[..., object]) -> Registry:
+    registry = Registry()
+    components = SimpleNamespace(
+        tasks=hookimpl(lambda: {"normals": Normals}),
+        methods=hookimpl(lambda: {"exact": Exact}),
+        metrics=hookimpl(lambda: {"mean": Mean}),
+        **{name: hookimpl(function) for name, function in lifecycle.items()},
+    )
+    registry.register(Plugin("test", "test", "0", "test"), components)
+    return registry
+
+
+def execute(
+    folder: Path, methods: list[str], registry: Registry | None = None, listener: Silent | None = None, **more: object
+) -> list[Record]:
+    registry = registry or make_registry()
+    asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [10], "samples": 100, "methods": methods, **more}
+    store = Store(folder)
+    todo = runner.pending(sweep.runs(sweep.check(asked, "test"), registry), store)
+    return runner.execute(todo, registry, store, "cpu", listener or Silent())
+
+
+def test_one_fit_serves_all_observations_and_is_not_repeated(tmp_path: Path) -> None:
+    FITS.clear()
+    records = execute(tmp_path, ["exact"])
+    assert [record.run.observation for record in records] == [1, 2, 3]
+    assert all(record.ok and record.simulations == 5 for record in records)
+    assert len(FITS) == 1
+    assert execute(tmp_path, ["exact"]) == []
+    assert execute(tmp_path, ["exact:spend=5"]) == [], "a default written out is the same run"
+    assert len(execute(tmp_path, ["exact"], seeds=[1])) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raise", "RuntimeError: cannot fit"),
+        ("exit", "SystemExit: gone"),
+        ("nan", "1 of 100 posterior samples are NaN or infinite"),
+        ("short", r"the posterior returned \(99, 1\) for 100 samples, expected \(100, D\)"),
+    ],
+)
+def test_a_fault_costs_its_own_runs(tmp_path: Path, fault: str, message: str) -> None:
+    import re
+
+    execute(tmp_path, [f"exact:fault={fault}", "exact"])
+    frame = load(tmp_path)
+    failed = frame[frame["status"] == "failed"]
+    assert len(failed) == 3
+    assert all(re.search(message, error) for error in failed["error"])
+    assert (frame[frame["method"] == "exact"]["status"] == "ok").all()
+
+
+def test_only_the_failed_observation_is_tried_again(tmp_path: Path) -> None:
+    first = execute(tmp_path, ["exact:fault=one observation"])
+    assert [record.ok for record in first] == [True, False, True]
+    assert "RuntimeError: not this one" in first[1].traceback
+    again = execute(tmp_path, ["exact:fault=one observation"])
+    assert [record.run.observation for record in again] == [2]
+    assert len(load(tmp_path)) == 3
+
+
+def test_too_many_simulations_are_a_failure(tmp_path: Path) -> None:
+    (record, *_) = execute(tmp_path, ["exact:spend=11"])
+    assert record.error == "11 simulations asked for, but only 10 of the budget of 10 remain"
+
+
+def test_a_metric_without_a_number_gives_its_reason(tmp_path: Path) -> None:
+    execute(tmp_path, ["exact"], metrics=["mean:fault=nan"])
+    frame = load(tmp_path)
+    assert frame["mean"].isna().all()
+    assert (frame["error"] == "metric mean: the value is nan").all()
+
+
+def test_same_seed_same_numbers_in_any_order(tmp_path: Path) -> None:
+    execute(tmp_path / "a", ["exact"])
+    execute(tmp_path / "b", ["exact"], observations=[3])
+    execute(tmp_path / "b", ["exact"], observations=[1, 2])
+    assert load(tmp_path / "a")["mean"].tolist() == load(tmp_path / "b")["mean"].tolist()
+
+
+def test_lifecycle_hooks_see_runs_and_cannot_break_them(tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def run_started(run: Run) -> None:
+        seen.append(("started", run.observation))
+
+    def run_finished(run: Run, record: Record) -> None:
+        seen.append(("finished", run.observation))
+        raise RuntimeError("tracker down")
+
+    listener = Silent()
+    records = execute(tmp_path, ["exact"], make_registry(run_started=run_started, run_finished=run_finished), listener)
+    assert all(record.ok for record in records)
+    assert seen.count(("started", 2)) == seen.count(("finished", 2)) == 1
+    assert listener.notes == ["a life-cycle hook failed: RuntimeError: tracker down"] * 3
+
+
+def test_samples_are_kept_beside_the_record(tmp_path: Path) -> None:
+    (record, *_) = execute(tmp_path, ["exact"])
+    assert Store(tmp_path).samples(record.run.key).shape == (100, 1)
