@@ -54,20 +54,32 @@ def options(
 @app.command()
 def run(
     sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A file that says what to run.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Task spec; repeatable.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Method spec; repeatable.")] = None,
-    budget: Annotated[list[int] | None, typer.Option(help="Number of simulations; repeatable.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; repeatable.  [default: 0]")] = None,
-    observation: Annotated[
-        list[int] | None, typer.Option(help="Number of a published observation; repeatable.  [default: all]")
+    task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Task; repeatable.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
     ] = None,
-    metric: Annotated[list[str] | None, typer.Option(help="Metric spec; repeatable.  [default: c2st and mmd]")] = None,
-    samples: Annotated[int | None, typer.Option(help="Posterior samples to compare.  [default: 10000]")] = None,
+    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Seed; repeatable.  [default: 0]")] = None,
+    observation: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Number of a published observation; repeatable.  [default: all]"),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC", help="Metric; repeatable.  [default: c2st and mmd]")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Posterior samples to compare.  [default: 10000]")
+    ] = None,
     results: ResultsOption = Path("results"),
-    device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="Torch's CPU threads; one is fastest for small networks.")] = 1,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
+    threads: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Torch's CPU threads; one is fastest for small networks.")
+    ] = 1,
 ) -> None:
-    """Run methods on tasks; finished runs are stored at once and skipped when asked for again."""
+    """Run methods on tasks, and store what is finished.
+
+    A run that is stored already is skipped, so that the same command continues what was interrupted.
+    """
     given = {
         "tasks": task,
         "methods": method,
@@ -99,7 +111,10 @@ def list_components(
 
 @app.command()
 def plugins() -> None:
-    """List the installed plugins; AMPBENCH_DISABLE_PLUGINS=name,name leaves some out."""
+    """List the installed plugins.
+
+    AMPBENCH_DISABLE_PLUGINS=name,name leaves some out.
+    """
     from ampbench import registry
 
     table = _table("plugin", "distribution", "version", "entry point")
@@ -123,25 +138,34 @@ def results(
     elif csv:
         print(frame.to_csv(index=False), end="")
     else:
-        shown = ["task", "method", "budget", "observation", "seed", "status", *metric_columns(frame), "fit_seconds"]
-        _print_frame(frame[shown])
+        _print_groups(
+            frame,
+            ["task", "method", "budget", "seed"],
+            ["observation", "status", *metric_columns(frame), "fit_seconds"],
+        )
 
 
 @app.command()
 def compare(results: ResultsOption = Path("results")) -> None:
-    """Compare methods: mean over observations and seeds, with the standard error of that mean."""
+    """Compare methods by their mean scores.
+
+    The mean is over observations and seeds; differences are paired.
+    """
     from ampbench.compare import summarise
     from ampbench.results import load
 
     summary = summarise(load(results))
-    _print_frame(summary.table)
+    _print_groups(
+        summary.table, ["task", "budget", "samples", "metric"], ["method", "n", "mean", "se", "diff", "diff_se"]
+    )
+    print("n values each; se: standard error of the mean; diff: paired difference to the lowest mean")
     for remark in summary.remarks:
         print(remark)
 
 
 @app.command()
 def doctor() -> None:
-    """Check the installation: versions, devices, plugins, and that every component imports."""
+    """Check that the installation is in order."""
     from ampbench.doctor import examine
 
     checks = examine()
@@ -158,16 +182,22 @@ def _table(*columns: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    Console(soft_wrap=False).print(table)
+    Console().print(table)
     print()
 
 
-def _print_frame(frame: Any) -> None:
-    """Print a pandas frame within the terminal's width."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, column in frame.items():
-        numeric = column.dtype.kind in "if"
-        table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(escape(f"{cell:.3f}" if isinstance(cell, float) else str(cell)) for cell in row))
-    Console().print(table)
+def _print_groups(frame: Any, by: list[str], columns: list[str]) -> None:
+    """Print a pandas frame as one table per group, under a line that names the group."""
+    if frame.empty:
+        print("no results yet")
+    for values, part in frame.groupby(by, sort=False):
+        Console(highlight=False).print(
+            escape(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True)))
+        )
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in columns:
+            text = part[name].dtype.kind not in "if"
+            table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+        for row in part[columns].itertuples(index=False):
+            table.add_row(*(escape(f"{cell:.3f}" if isinstance(cell, float) else str(cell)) for cell in row))
+        _print(table)

@@ -54,7 +54,7 @@ def divergences() -> Mapping[str, Callable[..., Divergence] | Lazy]:  # type: ig
 
 @hookspec
 def families() -> Mapping[str, Callable[..., Family] | Lazy]:  # type: ignore[empty-body]
-    """Return variational families: builders of conditional samplers q(x_i | context)."""
+    """Return variational families: builders of conditional samplers q(x_i given context)."""
 
 
 @hookspec

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ampbench.errors import SimulationError
 
-ROUNDS = 10_000
+ROUNDS = 1000
 """After so many batches without enough accepted draws, the observation has no posterior mass in reach."""
 
 
@@ -25,10 +25,12 @@ def truncated(draw: Callable[[int], Tensor], inside: Callable[[Tensor], Tensor],
         SimulationError: hardly any proposal is inside; the observation is practically impossible.
     """
     kept: list[Tensor] = []
+    count = 0
     for _ in range(ROUNDS):
         proposals = draw(max(n, 1000))
         kept.append(proposals[inside(proposals)])
-        if sum(map(len, kept)) >= n:
+        count += len(kept[-1])
+        if count >= n:
             return torch.cat(kept)[:n]
     raise SimulationError(
         "the exact posterior cannot be sampled: the observation is practically impossible under the prior"

@@ -1,0 +1,142 @@
+"""The command line, in real processes: output, exit codes, and a run killed half-way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ampbench.results import load
+
+QUICK = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
+ARGUMENTS = ["--task", "two_moons", "--budget", "100", "--samples", "50", "--observation", "1", "--observation", "2"]
+
+
+def ampbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ampbench", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "80"} | environment,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    done = ampbench("run", *ARGUMENTS, "--method", QUICK, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "2 runs finished, 0 failed" in done.stdout
+    assert "[2/2] two_moons" in done.stdout
+    assert "\x1b" not in done.stdout, "no control codes outside a terminal"
+    return folder
+
+
+def test_a_second_run_skips(finished: Path) -> None:
+    done = ampbench("run", *ARGUMENTS, "--method", QUICK, cwd=finished)
+    assert done.returncode == 0
+    assert "2 of 2 runs are stored in results already" in done.stdout
+
+
+def test_a_file_says_the_same_as_options(finished: Path) -> None:
+    (finished / "sweep.toml").write_text(
+        f'tasks = ["two_moons"]\nmethods = ["{QUICK}"]\nbudgets = [100]\nsamples = 50\nobservations = [1, 2]\n'
+    )
+    done = ampbench("run", "sweep.toml", cwd=finished)
+    assert "2 of 2 runs are stored" in done.stdout
+    both = ampbench("run", "sweep.toml", "--budget", "5", cwd=finished)
+    assert both.returncode == 2
+    assert "give either the file sweep.toml or options" in both.stderr
+
+
+def test_results_in_three_forms(finished: Path) -> None:
+    rows = json.loads(ampbench("results", "--json", cwd=finished).stdout)
+    table = list(csv.DictReader(io.StringIO(ampbench("results", "--csv", cwd=finished).stdout)))
+    assert [row["observation"] for row in rows] == [1, 2]
+    assert [row["observation"] for row in table] == ["1", "2"]
+    assert 0.5 <= rows[0]["c2st"] <= 1
+    text = ampbench("results", cwd=finished).stdout
+    assert "c2st" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_compare(finished: Path) -> None:
+    done = ampbench("compare", cwd=finished)
+    assert done.returncode == 0
+    assert "metric c2st" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--task", "two_mons", "--method", "amp", "--budget", "10"], "did you mean 'two_moons'"),
+        (["run", "--task", "two_moons", "--method", "amp:divergnce=kl", "--budget", "10"], "did you mean 'divergence'"),
+        (["run", "--task", "two_moons", "--method", "amp"], "budgets: Field required"),
+        (["run", "--task", "two_moons", "--method", "amp", "--budget", "10", "--device", "tpu9"], "device 'tpu9'"),
+        (["results", "--results", "nowhere"], "no results directory 'nowhere'"),
+        (["list", "tsks"], "did you mean 'tasks'"),
+        (["run", "--budgte", "10"], "No such option"),
+    ],
+)
+def test_bad_usage_exits_with_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = ampbench(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_failed_runs_exit_with_1_and_are_named(tmp_path: Path) -> None:
+    broken = QUICK.replace("amp:", "amp:adversary_learning_rate=1e30,")
+    done = ampbench("run", *ARGUMENTS, "--method", broken, "--method", QUICK, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "failed: two_moons | amp:adversary_learning_rate=1e30" in done.stdout
+    assert "2 runs finished, 2 failed" in done.stdout
+    assert load(tmp_path / "results")["status"].value_counts().to_dict() == {"ok": 2, "failed": 2}
+
+
+def test_list_plugins_and_doctor(tmp_path: Path) -> None:
+    assert "two_moons" in ampbench("list", "tasks", cwd=tmp_path).stdout
+    assert "ampbench_tasks" in ampbench("plugins", cwd=tmp_path).stdout
+    assert "ampbench_tasks" not in ampbench("plugins", cwd=tmp_path, AMPBENCH_DISABLE_PLUGINS="ampbench_tasks").stdout
+    doctor = ampbench("doctor", cwd=tmp_path)
+    assert doctor.returncode == 0
+    assert "PROBLEM" not in doctor.stdout
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+def test_killed_half_way_and_run_again(tmp_path: Path, kill: signal.Signals) -> None:
+    """What was finished stays and is not repeated; the frame equals that of an unbroken run."""
+    arguments = ["run", "--task", "two_moons", "--budget", "100", "--samples", "50", "--method", QUICK]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ampbench", *arguments, "--results", "broken"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("[3/10]"):
+            break
+    process.send_signal(kill)
+    process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGKILL)
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "broken" / "runs").glob("[!.]*/record.json")}
+    assert 3 <= len(done) < 10
+
+    time.sleep(0.1)
+    again = ampbench(*arguments, "--results", "broken", cwd=tmp_path)
+    assert f"{len(done)} of 10 runs are stored" in again.stdout
+    assert all(path.stat().st_mtime_ns == when for path, when in done.items())
+    ampbench(*arguments, "--results", "unbroken", cwd=tmp_path)
+    columns = ["observation", "c2st", "mmd", "key"]
+    assert load(tmp_path / "broken")[columns].equals(load(tmp_path / "unbroken")[columns])

@@ -1,0 +1,104 @@
+"""The documentation says what the code does: examples run, hooks and commands are described as they are."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import ampbench
+from ampbench import hookspecs
+from ampbench.registry import Plugin, Registry
+from ampbench.testing import DivergenceConformance
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "docs" / "example_plugin"
+COMMANDS = ["", "run", "list", "plugins", "results", "compare", "doctor"]
+MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_docstring_examples_are_found() -> None:
+    assert (
+        sum(doctest.testmod(importlib.import_module(name)).attempted for name in ["ampbench.graph", "ampbench.api"]) > 8
+    )
+
+
+def test_readme_example() -> None:
+    outcome = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert outcome.failed == 0
+    assert outcome.attempted >= 7
+
+
+def test_every_hook_is_documented_with_its_signature() -> None:
+    page = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+    hooks = [function for _, function in inspect.getmembers(hookspecs) if hasattr(function, "ampbench_spec")]
+    assert len(hooks) == 7
+    for hook in hooks:
+        arguments = ", ".join(inspect.signature(hook).parameters)
+        assert f"`{hook.__name__}({arguments})` | {inspect.getdoc(hook)} |" in page
+
+
+def cli_page() -> str:
+    parts = [
+        "# Command line\n",
+        "The output of `--help` of every command; `tests/test_docs.py --write` renews this page.",
+    ]
+    for command in COMMANDS:
+        text = subprocess.run(
+            [sys.executable, "-m", "ampbench", *command.split(), "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"COLUMNS": "80", "TERMINAL_WIDTH": "80"},
+        ).stdout
+        text = "\n".join(line.rstrip() for line in text.replace("python -m ampbench", "ampbench").strip().splitlines())
+        parts.append(f"## ampbench {command}".rstrip() + f"\n\n```text\n{text}\n```")
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def test_cli_page_equals_help() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == cli_page()
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(EXAMPLE)
+    return importlib.import_module("ampbench_hellinger")
+
+
+class TestExamplePlugin(DivergenceConformance):
+    """The plugin of docs/write-a-plugin.md passes the conformance tests, comes in by its hook, and trains."""
+
+    @pytest.fixture(autouse=True)
+    def _module(self, example: ModuleType) -> None:
+        self.module = example
+
+    def make(self) -> object:
+        return self.module.Hellinger()
+
+    def test_it_registers_and_its_entry_point_is_right(self) -> None:
+        project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        (entry,) = project["entry-points"]["ampbench"].items()
+        assert entry == ("hellinger", self.module.__name__)
+        registry = Registry()
+        registry.register(Plugin(entry[0], project["name"], project["version"], entry[1]), self.module)
+        assert registry.build("divergences", "hellinger:limit=5").limit == 5
+        assert registry.entries("divergences")["hellinger"].source == "Nowozin et al. 2016"
+
+
+if __name__ == "__main__" and "--write" in sys.argv:
+    (ROOT / "docs" / "cli.md").write_text(cli_page(), encoding="utf-8")
