@@ -38,8 +38,7 @@ class AMP(Method):
         particles: L, bottom-up samples per item of evidence.
         learning_rate: peak rate of the families.
         adversary_learning_rate: peak rate of the adversaries.
-        penalty: γ of the gradient penalties at the start.
-        final_penalty: γ at the end.
+        penalty: γ of the gradient penalties.
         ema: decay of the moving average of the families' parameters.
         held_out: fraction of the budget kept for choosing the checkpoint.
         checks: how often the held-out score is taken.
@@ -56,8 +55,7 @@ class AMP(Method):
         particles: int = 1,
         learning_rate: float = 1e-3,
         adversary_learning_rate: float = 1e-3,
-        penalty: float = 3e-2,
-        final_penalty: float = 1e-4,
+        penalty: float = 1e-2,
         ema: float = 0.999,
         held_out: float = 0.1,
         checks: int = 20,
@@ -73,7 +71,6 @@ class AMP(Method):
             learning_rate=learning_rate,
             adversary_learning_rate=adversary_learning_rate,
             penalty=penalty,
-            final_penalty=final_penalty,
             ema=ema,
             held_out=held_out,
             checks=checks,

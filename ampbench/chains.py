@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ampbench.graph import Factor, join
+from ampbench.factorization import Factor
+from ampbench.graph import join
 from ampbench.interfaces import Family
 from ampbench.tuples import Site, Tuples
 

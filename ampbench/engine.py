@@ -47,8 +47,7 @@ class Settings:
         particles: L, bottom-up samples per item of evidence.
         learning_rate: of the families, at its peak.
         adversary_learning_rate: of the adversaries, at its peak.
-        penalty: γ, weight of the gradient penalties, at the start.
-        final_penalty: γ at the end; it falls geometrically, so that the adversaries see coarse differences first.
+        penalty: γ, weight of the gradient penalties.
         ema: decay of the moving average of φ.
         held_out: fraction of the simulations kept for choosing the checkpoint.
         checks: how often in all the held-out score is taken.
@@ -61,7 +60,6 @@ class Settings:
     learning_rate: float
     adversary_learning_rate: float
     penalty: float
-    final_penalty: float
     ema: float
     held_out: float
     checks: int
@@ -115,12 +113,11 @@ def train(
         X = minibatch(simulations, settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
         Q = bottom_up({name: X[name] for name in observed}, settings.particles)  # lines 7 and 9: infer, with fresh ε
 
-        gamma = settings.penalty * (settings.final_penalty / settings.penalty) ** (step / settings.steps)
         adversary_losses = {}
         for site, divergence, adversary in factors:  # line 10
             p, q = view(X, site), view(Q, site).detach()
             loss = divergence.adversary_loss(adversary, p, q)  # eq. 7
-            adversary_losses[site] = loss + gamma * gradient_penalty(adversary, p, q)
+            adversary_losses[site] = loss + settings.penalty * gradient_penalty(adversary, p, q)
         xi.descend(adversary_losses, step)  # line 11
 
         family_losses = {}

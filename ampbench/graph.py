@@ -33,6 +33,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError, SimulationError
+from ampbench.factorization import Factor, inverse, structure
 
 Kind = Literal["density", "simulator", "learned"]
 
@@ -145,22 +146,6 @@ def learned(
     return Node(name, "learned", conditional, tuple(parents), support, size)
 
 
-@dataclass(frozen=True)
-class Factor:
-    """A conditional of a factorization: ``variable`` given ``context``."""
-
-    variable: str
-    context: tuple[str, ...] = ()
-
-    @property
-    def scope(self) -> frozenset[str]:
-        """The variables of the local tuple {x_i} ∪ context."""
-        return frozenset((self.variable, *self.context))
-
-    def __str__(self) -> str:
-        return f"({self.variable} | {', '.join(self.context)})" if self.context else f"({self.variable})"
-
-
 @dataclass(frozen=True, init=False)
 class Graph:
     """A directed graphical model: nodes in any order, kept in a topological one.
@@ -209,9 +194,7 @@ class Graph:
         return tuple(Factor(node.name, node.parents) for node in self.nodes)
 
     def inverse(self, observed: Iterable[str]) -> tuple[Factor, ...]:
-        """The inverse factorization q(x_i | pã(x_i)) in sampling order; see :func:`ampbench.inverse.inverse`."""
-        from ampbench.inverse import inverse
-
+        """The inverse factorization q(x_i | pã(x_i)) in sampling order; see :func:`ampbench.factorization.inverse`."""
         return inverse(self.dag, self.check(observed))
 
     def check(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -249,14 +232,6 @@ def join(values: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:
     """Concatenate the named variables' components: shape (*, sum of D_i), and (*, 0) for no names."""
     parts = [values[name] for name in names]
     return torch.cat(parts, dim=-1) if parts else next(iter(values.values()))[..., :0]
-
-
-def structure(parents: Mapping[str, Iterable[str]]) -> nx.DiGraph:
-    """Return the directed graph with an edge from each parent to its child."""
-    dag = nx.DiGraph()
-    dag.add_nodes_from(parents)
-    dag.add_edges_from((parent, child) for child, above in parents.items() for parent in above)
-    return dag
 
 
 def _topological(nodes: tuple[Node, ...]) -> tuple[Node, ...]:

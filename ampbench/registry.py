@@ -170,8 +170,8 @@ class Registry:
         resolved = Spec(entry.name, tuple(sorted(written.items())))
         if not _readable(resolved):
             raise PluginError(
-                f"{KINDS[kind]} {entry.name!r} of plugin {entry.plugin} has an option whose default cannot be written in "
-                f"a spec: {resolved}; use numbers, truth values and plain strings"
+                f"{KINDS[kind]} {entry.name!r} of plugin {entry.plugin} has an option whose default cannot be written "
+                f"in a spec: {resolved}; use numbers, truth values and plain strings"
             )
         return resolved
 

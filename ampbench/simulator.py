@@ -27,6 +27,7 @@ class Simulator:
         GraphError: ``observed`` names no variable, an unknown one, or leaves nothing to infer.
 
     Example:
+        >>> import torch
         >>> from torch.distributions import Independent, Normal
         >>> from ampbench.graph import density, simulator
         >>> prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)

@@ -81,7 +81,7 @@ class DivergenceConformance(ABC):
         optimiser = torch.optim.Adam(weights, 1e-3)
         for _ in range(200):
             optimiser.zero_grad()
-            divergence.adversary_loss(adversary, *self.sides(shift)).backward()  # type: ignore[no-untyped-call]
+            divergence.adversary_loss(adversary, *self.sides(shift)).backward()
             optimiser.step()
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ampbench.graph import Factor
+from ampbench.factorization import Factor
 
 Scope = Literal["local", "global"]
 

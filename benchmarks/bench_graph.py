@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.distributions import Independent, Normal
 
-from ampbench.graph import Graph, density, structure
-from ampbench.inverse import inverse
+from ampbench.factorization import inverse, structure
+from ampbench.graph import Graph, density
 
 
 def _child(parent: torch.Tensor) -> Independent:

@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.distributions import Beta, Dirichlet, Distribution, Independent, LogNormal, MultivariateNormal, Uniform
-from torch.distributions import constraints
+from torch.distributions import (
+    Beta,
+    Dirichlet,
+    Distribution,
+    Independent,
+    LogNormal,
+    MultivariateNormal,
+    Uniform,
+    constraints,
+)
 
 from ampbench.coordinates import Coordinates
 from ampbench.seeding import seeded

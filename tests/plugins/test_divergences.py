@@ -6,9 +6,6 @@ import math
 
 import pytest
 import torch
-from ampbench_divergences.jsd import JSD
-from ampbench_divergences.kl import KL
-from ampbench_divergences.mmd import MMD
 from scipy import integrate, stats
 from torch import Tensor, nn
 
@@ -16,6 +13,9 @@ from ampbench.errors import UsageError
 from ampbench.seeding import seeded
 from ampbench.testing import DivergenceConformance
 from ampbench.tuples import Tuples
+from ampbench_divergences.jsd import JSD
+from ampbench_divergences.kl import KL
+from ampbench_divergences.mmd import MMD
 
 ROWS = 400_000
 SHIFT, SCALE = 0.7, 0.8
@@ -124,7 +124,7 @@ def test_forms_of_the_jensen_shannon_loss_share_their_fixed_point() -> None:
 
 
 def test_mmd_of_gaussians() -> None:
-    """MMD² of N(0, 1) and N(m, 1) with a Gaussian kernel of width ℓ: 2 c (1 − exp(−m² / (2 (ℓ² + 2)))), c = ℓ/√(ℓ²+2)."""
+    """For N(0, 1), N(m, 1) and kernel width ℓ it is 2 c (1 − exp(−m² / (2 (ℓ² + 2)))), c = ℓ / √(ℓ² + 2)."""
     from ampbench.kernels import unbiased_mmd2
 
     width, shift = 0.9, 1.2

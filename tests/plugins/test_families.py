@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import torch
-from ampbench_families.gaussian import Gaussian
-from ampbench_families.implicit import Implicit
 
 from ampbench.seeding import seeded
 from ampbench.testing import FamilyConformance
+from ampbench_families.gaussian import Gaussian
+from ampbench_families.implicit import Implicit
 
 
 class TestImplicit(FamilyConformance):

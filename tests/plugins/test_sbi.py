@@ -5,14 +5,13 @@ import torch
 
 pytest.importorskip("sbi", reason="the sbi baselines need sbi: pip install 'ampbench[sbi]'")
 
-from ampbench_sbi.npe import NPE
-
 from ampbench.api import fit
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
 from ampbench.testing import MethodConformance
+from ampbench_sbi.npe import NPE
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # sbi's own
 

@@ -6,10 +6,6 @@ import math
 
 import pytest
 import torch
-from ampbench_tasks.gaussian_linear import GaussianLinear
-from ampbench_tasks.gaussian_mixture import GaussianMixture
-from ampbench_tasks.rejection import truncated
-from ampbench_tasks.two_moons import TwoMoons
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -18,6 +14,10 @@ from ampbench.interfaces import HasReference, Task
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
 from ampbench.testing import TaskConformance
+from ampbench_tasks.gaussian_linear import GaussianLinear
+from ampbench_tasks.gaussian_mixture import GaussianMixture
+from ampbench_tasks.rejection import truncated
+from ampbench_tasks.two_moons import TwoMoons
 
 TASKS = [TwoMoons(), GaussianLinear(), GaussianMixture()]
 
@@ -40,7 +40,7 @@ class TestGaussianMixture(TaskConformance):
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: type(task).__name__)
 def test_ten_published_observations(task: Task) -> None:
     assert sorted(task.published()) == list(range(1, 11))
-    with pytest.raises(UsageError, match="unknown observation 11 of task .*; known: 1, 2, .*10"):
+    with pytest.raises(UsageError, match=r"unknown observation 11 of task .*; known: 1, 2, .*10"):
         task.observation(11)
 
 

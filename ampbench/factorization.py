@@ -1,4 +1,4 @@
-r"""Inverse factorizations: from evidence back to the prior.
+r"""Factorizations, and their inverses: from evidence back to the prior.
 
 Given observed variables O, inference runs along
 
@@ -22,12 +22,35 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 
 import networkx as nx
 
-from ampbench.graph import Factor
+
+@dataclass(frozen=True)
+class Factor:
+    """A conditional of a factorization: ``variable`` given ``context``."""
+
+    variable: str
+    context: tuple[str, ...] = ()
+
+    @property
+    def scope(self) -> frozenset[str]:
+        """The variables of the local tuple {x_i} ∪ context."""
+        return frozenset((self.variable, *self.context))
+
+    def __str__(self) -> str:
+        return f"({self.variable} | {', '.join(self.context)})" if self.context else f"({self.variable})"
+
+
+def structure(parents: Mapping[str, Iterable[str]]) -> nx.DiGraph:
+    """Return the directed graph with an edge from each parent to its child."""
+    dag = nx.DiGraph()
+    dag.add_nodes_from(parents)
+    dag.add_edges_from((parent, child) for child, above in parents.items() for parent in above)
+    return dag
 
 
 def inverse(dag: nx.DiGraph, observed: Iterable[str]) -> tuple[Factor, ...]:

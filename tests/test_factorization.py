@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ampbench.graph import Graph, structure
-from ampbench.inverse import _eliminate, inverse
+from ampbench.factorization import _eliminate, inverse, structure
+from ampbench.graph import Graph
 
 
 @st.composite
