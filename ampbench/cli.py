@@ -5,6 +5,7 @@ Exit codes: 0 all fine, 1 some runs failed (each is named), 2 bad usage.
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -199,5 +200,11 @@ def _print_groups(frame: Any, by: list[str], columns: list[str]) -> None:
             text = part[name].dtype.kind not in "if"
             table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
         for row in part[columns].itertuples(index=False):
-            table.add_row(*(escape(f"{cell:.3f}" if isinstance(cell, float) else str(cell)) for cell in row))
+            table.add_row(*map(_cell, row))
         _print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.3f}"
+    return escape(str(value))

@@ -22,7 +22,7 @@ class Display:
     """
 
     def __init__(self, total: int) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False)
         self.total = total
         self.done = 0
         self._printed = time.monotonic()
@@ -35,7 +35,7 @@ class Display:
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self._bar = self._progress.add_task("", total=None, state="")
+        self._bar = self._progress.add_task("starting", total=None, state="")
 
     def __enter__(self) -> Display:
         self._progress.start()
@@ -60,7 +60,7 @@ class Display:
     def measuring(self, run: Run, what: str) -> None:
         """Show what is computed for an observation."""
         state = f"{_short(run)} observation {run.observation}: {what}"
-        self._progress.update(self._bar, description=f"[{self.done + 1}/{self.total}]", total=None, state=state)
+        self._progress.reset(self._bar, description=f"[{self.done + 1}/{self.total}]", total=None, state=state)
 
     def finished(self, record: Record) -> None:
         """Print a line that stays."""
@@ -78,7 +78,7 @@ class Display:
         self._say(text)
 
     def _say(self, text: str) -> None:
-        self.console.print(escape(text))
+        self.console.print(escape(text), soft_wrap=not self.console.is_terminal)  # one line stays one line in a file
         self._printed = time.monotonic()
 
 

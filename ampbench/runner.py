@@ -156,7 +156,7 @@ def _judge(task: Task, run: Run, registry: Registry, posterior: Posterior, liste
 def _measure(
     text: str, samples: Tensor, reference: Tensor, registry: Registry, run: Run, listener: Listener
 ) -> Measured:
-    listener.measuring(run, text)
+    listener.measuring(run, Spec.parse(text).name)
     try:
         metric: Metric = registry.build("metrics", text)
         measurement = metric.measure(samples, reference)
