@@ -74,7 +74,7 @@ def run(
     results: ResultsOption = Path("results"),
     device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
     threads: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Torch's CPU threads; one is fastest for small networks.")
+        int, typer.Option(min=1, metavar="N", help="CPU threads; one is fastest for small networks.")
     ] = 1,
 ) -> None:
     """Run methods on tasks, and store what is finished.

@@ -20,11 +20,12 @@ def run_sweep(path: Path | None, given: dict[str, Any], results: Path, device: s
         given: the sweep's keys from the command line.
         results: the results directory.
         device: any torch device.
-        threads: torch's CPU threads.
+        threads: CPU threads of torch and of the linear algebra below scikit-learn.
     """
     if path and given:
         raise UsageError(f"give either the file {path} or options, not both; drop {', '.join(sorted(given))}")
     import torch
+    from threadpoolctl import threadpool_limits
 
     from ampbench import runner, sweep
 
@@ -38,7 +39,7 @@ def run_sweep(path: Path | None, given: dict[str, Any], results: Path, device: s
     if len(todo) < len(runs):
         print(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {results} already")
     try:
-        with Display(len(todo)) as display:
+        with threadpool_limits(threads), Display(len(todo)) as display:  # scikit-learn's linear algebra too
             records = runner.execute(todo, loaded, store, device, display)
     except KeyboardInterrupt:
         print(f"\ninterrupted; finished runs are stored in {results}. The same command again continues.")
