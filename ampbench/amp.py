@@ -24,6 +24,9 @@ from ampbench.interfaces import Default, Divergence, Family, Method, Posterior, 
 from ampbench.simulator import Simulator
 from ampbench.tuples import Scope, sites
 
+LEAST = 10
+"""Smallest budget: some simulations are held out, and a divergence between two samples needs several of them."""
+
 
 @final
 class AMP(Method):
@@ -80,6 +83,8 @@ class AMP(Method):
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> AMPPosterior:
         """Spend the whole budget, then run Algorithm 1 on ``device``."""
         graph = simulator.graph
+        if simulator.remaining < LEAST:
+            raise UsageError(f"method 'amp' needs a budget of at least {LEAST} simulations, got {simulator.remaining}")
         for name in simulator.latents:
             if graph[name].support.is_discrete:
                 raise UsageError(

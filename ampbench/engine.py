@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from ampbench.adversary import gradient_penalty
 from ampbench.chains import BottomUp, view
+from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence, Progress
 from ampbench.optimisation import Checkpoint, Descent, move_average
 from ampbench.scores import held_out_score
@@ -40,6 +41,9 @@ from ampbench.tuples import Site
 @dataclass(frozen=True)
 class Settings:
     """How to train.
+
+    Raises:
+        UsageError: a number is out of its range.
 
     Attributes:
         steps: number of updates of both players.
@@ -64,6 +68,18 @@ class Settings:
     held_out: float
     checks: int
     patience: int
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch_size": 2, "particles": 1, "penalty": 0, "ema": 0, "checks": 1, "patience": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise UsageError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        for name in ("learning_rate", "adversary_learning_rate", "held_out"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("ema", "held_out"):
+            if getattr(self, name) >= 1:
+                raise UsageError(f"{name} must be below 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from ampbench.tuples import Site
 WARM_UP = 200
 """Steps over which the learning rate rises to its peak."""
 
+ADVICE = "try a smaller learning rate, a larger penalty, or look for extreme values among the simulations"
+
 
 class Descent:
     """Adam on one player's parameters, with the other player's left alone.
@@ -48,8 +50,7 @@ class Descent:
         if not torch.isfinite(total):
             site = next(site for site, loss in losses.items() if not torch.isfinite(loss))
             raise TrainingError(
-                f"the {self.player} loss at tuple {site} became {losses[site].item()} in step {step}; try a smaller "
-                "learning rate, a larger gradient penalty, or look for extreme values among the simulations"
+                f"the {self.player} loss at tuple {site} became {losses[site].item()} in step {step}; {ADVICE}"
             )
         gradients = torch.autograd.grad(total, self.parameters, allow_unused=True)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
@@ -88,7 +89,13 @@ class Checkpoint:
         self._patience = patience
 
     def offer(self, families: BottomUp, score: float, step: int, losses: Mapping[str, Mapping[Site, Tensor]]) -> None:
-        """Note a row of the history, and keep a copy of the families if their score is the best."""
+        """Note a row of the history, and keep a copy of the families if their score is the best.
+
+        Raises:
+            TrainingError: the score is NaN or infinite.
+        """
+        if not math.isfinite(score):
+            raise TrainingError(f"the held-out score became {score} in step {step}; {ADVICE}")
         row = {f"{player} {site}": loss.item() for player, local in losses.items() for site, loss in local.items()}
         self.history.append({"step": step, "held_out_score": score, **row})
         self._since += 1

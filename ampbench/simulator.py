@@ -83,7 +83,7 @@ class Simulator:
         self.spent += n
         self._calls += 1
         with seeded(derive(self.seed, "simulations", self._calls)):
-            values = self.graph.sample(n, given)
+            values = {name: value.detach() for name, value in self.graph.sample(n, given).items()}
         for name, value in values.items():
             if self._sizes.setdefault(name, value.shape[1]) != value.shape[1]:
                 raise SimulationError(

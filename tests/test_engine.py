@@ -11,7 +11,7 @@ from ampbench.amp import AMP, AMPPosterior
 from ampbench.api import fit
 from ampbench.engine import minibatch, split
 from ampbench.errors import TrainingError, UsageError
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, density, learned, simulator
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
@@ -129,6 +129,35 @@ def test_the_best_checkpoint_is_kept_and_patience_stops(registry: Registry, gaus
     scores = [row["held_out_score"] for row in history]
     assert len(history) < 40, "training did not stop early"
     assert min(scores) not in scores[-2:]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("steps=0", "steps must be at least 1, got 0"),
+        ("held_out=1.0", "held_out must be below 1, got 1.0"),
+        ("learning_rate=-1", "learning_rate must be positive, got -1.0"),
+    ],
+)
+def test_settings_have_ranges(registry: Registry, option: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        amp(registry, option)
+
+
+def test_a_tiny_budget_is_refused_and_a_small_one_works(registry: Registry, gaussian_graph: Graph) -> None:
+    with pytest.raises(UsageError, match="at least 10 simulations, got 9"):
+        fit(amp(registry, QUICK), Simulator(gaussian_graph, ["x"], 9, seed=0))
+    posterior = fit(amp(registry, f"{QUICK},steps=3"), Simulator(gaussian_graph, ["x"], 10, seed=0))
+    assert posterior.sample(torch.zeros(1), 2).shape == (2, 1)
+
+
+def test_learned_nodes_are_sampled(registry: Registry, gaussian_graph: Graph) -> None:
+    """Their parameters θ are left alone: training them is not part of this engine yet."""
+    layer = torch.nn.Linear(1, 1)
+    graph = Graph(gaussian_graph["theta"], learned("x", layer, ["theta"]))
+    before = layer.weight.clone()
+    fit(amp(registry, f"{QUICK},steps=5"), Simulator(graph, ["x"], 100, seed=0))
+    assert torch.equal(layer.weight, before)
 
 
 def test_split_and_minibatch() -> None:
