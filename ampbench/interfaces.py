@@ -66,7 +66,7 @@ class Conditional(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, context: Tensor) -> Tensor:
-        """Draw one reparametrised sample per context: (*, C) -> (*, features)."""
+        """Draw one reparametrised sample per context: ``(*, C)`` to ``(*, features)``."""
 
 
 class HasDensity(ABC):
@@ -74,7 +74,7 @@ class HasDensity(ABC):
 
     @abstractmethod
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
-        """Return log q(value | context), shape (*,), for values (*, D) and contexts (*, C)."""
+        """Return log q(value | context), shape ``(*,)``, for values ``(*, D)`` and contexts ``(*, C)``."""
 
 
 class Family(ABC):
