@@ -50,6 +50,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'ampbench' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in ("interfaces", "results", "testing"):
+        return importlib.import_module(f"ampbench.{name}")
+    raise AttributeError(f"module 'ampbench' has no attribute {name!r}")

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -75,9 +76,7 @@ class Store:
                     np.savez_compressed(file, theta=samples)
                     _flush(file)
             temporary.chmod(0o755)
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.rename(target)
+            _replace(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         _sync_folder(self.runs)
@@ -150,6 +149,20 @@ def _read(path: Path) -> Record:
             f"expected {path.parent.name}); delete the folder to run it again"
         )
     return record
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Rename a finished folder into place; what another process has put there meanwhile is the same result."""
+    aside = Path(tempfile.mkdtemp(prefix=".replaced-", dir=target.parent))
+    with suppress(FileNotFoundError):
+        target.rename(aside / "old")
+    try:
+        temporary.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,23 @@ def test_a_failure_is_replaced(tmp_path: Path) -> None:
     store.put(record(), np.zeros((1, 1)))
     assert len(load(tmp_path)) == 1
     assert store.get(RUN.key) == record()
+
+
+def _put_often(folder: Path) -> None:
+    for _ in range(50):
+        Store(folder).put(record(), np.zeros((2, 1)))
+
+
+def test_several_processes_may_finish_the_same_run(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_put_often, args=(tmp_path,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert Store(tmp_path).get(RUN.key) == record()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [RUN.key]
 
 
 @pytest.mark.parametrize(
