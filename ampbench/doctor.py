@@ -52,5 +52,5 @@ def _components() -> Iterator[Check]:
             try:
                 entry.factory()
             except AmpbenchError as error:
-                yield Check(f"{kind[:-1]} {name}", str(error), False)
+                yield Check(f"{KINDS[kind]} {name}", str(error), False)
         yield Check(kind, ", ".join(loaded.entries(kind)) or "none", True)

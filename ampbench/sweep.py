@@ -81,6 +81,8 @@ def runs(sweep: Sweep, registry: Registry) -> list[Run]:
         task: Task = registry.build("tasks", task_text)
         resolved = str(registry.resolve("tasks", task_text))
         numbers = sweep.observations or sorted(task.published())
+        if not numbers:
+            raise UsageError(f"task {task_text!r} has no published observations, so that there is nothing to run on")
         for number in numbers:
             task.observation(number)
         for (method, written), budget, seed, number in product(methods, sweep.budgets, sweep.seeds, numbers):

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
+from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
 from ampbench.registry import Plugin, Registry
@@ -156,6 +157,12 @@ def test_only_the_failed_observation_is_tried_again(tmp_path: Path) -> None:
     again = execute(tmp_path, ["exact:fault=one observation"])
     assert [record.run.observation for record in again] == [2]
     assert len(load(tmp_path)) == 3
+
+
+def test_a_task_without_observations_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Normals, "published", lambda self: {})
+    with pytest.raises(UsageError, match="task 'normals' has no published observations"):
+        execute(tmp_path, ["exact"])
 
 
 def test_too_many_simulations_are_a_failure(tmp_path: Path) -> None:
