@@ -11,6 +11,9 @@ References:
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import torch
@@ -54,8 +57,7 @@ class NPE(Method):
         inference_class = _sbi_npe()
         values = simulator.sample(simulator.remaining)
         theta, x = join(values, simulator.latents), join(values, simulator.observed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # sbi warns of its own deprecations and of z-scoring
+        with _quiet():
             inference = inference_class(
                 prior=_prior(simulator),
                 density_estimator=self.density_estimator,
@@ -87,8 +89,7 @@ class SBIPosterior(Posterior):
         """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected."""
         if observation.shape != (self.features,):
             raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected ({self.features},)")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             drawn: Tensor = self.posterior.sample((n,), x=observation[None], show_progress_bars=False)
         return drawn.detach().cpu()
 
@@ -101,10 +102,17 @@ def _prior(simulator: Simulator) -> Distribution | None:
     return conditional if isinstance(conditional, Distribution) else None
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep sbi's warnings of its own deprecations, and what it prints when it has converged, from our output."""
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _sbi_npe() -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             from sbi.inference import NPE as inference_class  # noqa: N811 — the toolbox's class, not ours
     except ImportError as error:
         raise UsageError("method 'npe' needs sbi: pip install 'ampbench[sbi]'") from error
