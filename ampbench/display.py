@@ -47,20 +47,17 @@ class Display:
     def fitting(self, run: Run, done: int, total: int) -> None:
         """Show the steps of a fit."""
         if self.console.is_terminal:
-            self._progress.update(
-                self._bar,
-                description=f"[{self.done + 1}/{self.total}] fit",
-                total=total,
-                completed=done,
-                state=_short(run),
-            )
+            show = self._progress.update if done else self._progress.reset
+            show(self._bar, description=f"{self._count()} fit", total=total or None, completed=done, state=_short(run))
+        elif not done:
+            self._say(f"fitting {run.task}  {run.method}  budget {run.budget}  seed {run.seed}")
         elif time.monotonic() - self._printed > EVERY:
-            self._say(f"fitting {run.task} {run.method}: step {done} of {total}")
+            self._say(f"fitting {run.task}  {run.method}: step {done} of {total}")
 
     def measuring(self, run: Run, what: str) -> None:
         """Show what is computed for an observation."""
         state = f"{_short(run)} observation {run.observation}: {what}"
-        self._progress.reset(self._bar, description=f"[{self.done + 1}/{self.total}]", total=None, state=state)
+        self._progress.reset(self._bar, description=self._count(), total=None, state=state)
 
     def finished(self, record: Record) -> None:
         """Print a line that stays."""
@@ -76,6 +73,9 @@ class Display:
     def note(self, text: str) -> None:
         """Print a line that stays."""
         self._say(text)
+
+    def _count(self) -> str:
+        return f"[{self.done + 1}/{self.total}]"
 
     def _say(self, text: str) -> None:
         self.console.print(escape(text), soft_wrap=not self.console.is_terminal)  # one line stays one line in a file

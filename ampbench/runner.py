@@ -43,7 +43,7 @@ class Listener(Protocol):
     """Who is told how the runs go: the command line's display."""
 
     def fitting(self, run: Run, done: int, total: int) -> None:
-        """A fit has done so many of its steps."""
+        """A fit has done so many of its steps; it begins with 0 of 0, and some methods tell no more."""
 
     def measuring(self, run: Run, what: str) -> None:
         """The posterior is being sampled or a metric computed."""
@@ -125,6 +125,7 @@ def _execute_together(
 
 def _fit(task: Task, run: Run, registry: Registry, device: str, listener: Listener) -> _Fitted:
     method: Method = registry.build("methods", run.resolved)
+    listener.fitting(run, 0, 0)
     source = Simulator(task.graph, task.observed, run.budget, run.seed)
     start = time.perf_counter()
     posterior = fit(method, source, device, lambda done, total: listener.fitting(run, done, total))
