@@ -6,6 +6,7 @@ skipped. Whatever a plugin raises costs its own run, never the others.
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 import subprocess
@@ -163,6 +164,7 @@ def _measure(
         measurement = metric.measure(samples, reference)
         if not math.isfinite(measurement.value):
             raise MetricError(f"the value is {measurement.value}")
+        json.dumps(dict(measurement.provenance), allow_nan=False)  # a record holds numbers and strings only
     except (Exception, SystemExit) as error:
         return Measured(None, _describe(error))
     return Measured(float(measurement.value), "", dict(measurement.provenance))

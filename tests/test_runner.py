@@ -83,6 +83,8 @@ class Mean(Metric):
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         if self.fault == "nan":
             return Measurement(float("nan"))
+        if self.fault == "provenance":
+            return Measurement(0.5, {"error": float("nan")})
         return Measurement(float((samples.mean() - reference.mean()).abs()), {"n": len(samples)})
 
 
@@ -170,11 +172,14 @@ def test_too_many_simulations_are_a_failure(tmp_path: Path) -> None:
     assert record.error == "11 simulations asked for, but only 10 of the budget of 10 remain"
 
 
-def test_a_metric_without_a_number_gives_its_reason(tmp_path: Path) -> None:
-    execute(tmp_path, ["exact"], metrics=["mean:fault=nan"])
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("nan", "the value is nan"), ("provenance", "ValueError: Out of range float values")]
+)
+def test_a_metric_without_a_number_gives_its_reason(tmp_path: Path, fault: str, reason: str) -> None:
+    execute(tmp_path, ["exact"], metrics=[f"mean:fault={fault}"])
     frame = load(tmp_path)
     assert frame["mean"].isna().all()
-    assert (frame["error"] == "metric mean: the value is nan").all()
+    assert frame["error"].str.startswith(f"metric mean: {reason}").all()
 
 
 def test_same_seed_same_numbers_in_any_order(tmp_path: Path) -> None:
