@@ -138,6 +138,7 @@ class AMPPosterior(Posterior):
             raise UsageError(
                 "the observation holds NaN or infinite values; the posterior is defined for finite ones only"
             )
+        observation = observation.to(torch.get_default_dtype())
         parts = dict(zip(self._observed, observation.split(list(self._observed.values())), strict=True))
         evidence = {
             name: self._coordinates[name].encode(part[None]).to(self.trained.bottom_up.device)

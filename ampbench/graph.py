@@ -239,6 +239,8 @@ def _topological(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         raise GraphError("a graph needs at least one node")
     by_name: dict[str, Node] = {}
     for node in nodes:
+        if not isinstance(node, Node):
+            raise GraphError(f"a graph is made of nodes, got {type(node).__name__}; write Graph(node, node, …)")
         if node.name in by_name:
             raise GraphError(f"two nodes are named {node.name!r}; names must be unique")
         by_name[node.name] = node

@@ -49,7 +49,7 @@ def log_score(samples: Tensor, truth: Tensor) -> Tensor:
         Shape (B,).
     """
     accuracy = _log_distance(samples, truth).mean(0)
-    first, second = torch.triu_indices(len(samples), len(samples), offset=1)
+    first, second = torch.triu_indices(len(samples), len(samples), offset=1, device=samples.device)
     spread = _log_distance(samples[first], samples[second]).mean(0)
     return accuracy - spread / 2
 

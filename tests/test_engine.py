@@ -117,6 +117,8 @@ def test_a_broken_loss_names_tuple_and_step(registry: Registry, gaussian_graph: 
 
 def test_observations_are_checked(registry: Registry, gaussian_graph: Graph) -> None:
     posterior = fit(amp(registry, f"{QUICK},steps=5"), Simulator(gaussian_graph, ["x"], 100, seed=0))
+    for observation in (torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)):
+        assert posterior.sample(observation, 3).dtype == torch.float32
     with pytest.raises(UsageError, match=r"shape \(2,\), expected \(1,\)"):
         posterior.sample(torch.zeros(2), 3)
     with pytest.raises(UsageError, match="NaN"):

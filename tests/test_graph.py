@@ -70,6 +70,7 @@ def test_ancestral_samples_have_the_models_moments(chain: Graph) -> None:
     ("nodes", "message"),
     [
         ((), "at least one node"),
+        (([density("a", PRIOR)],), r"made of nodes, got list; write Graph\(node, node"),
         ((density("a", PRIOR), density("a", PRIOR)), "two nodes are named 'a'"),
         ((simulator("x", echo, ["thta"]), density("theta", PRIOR)), r"'x' has the unknown parent 'thta'.*x, theta"),
         ((simulator("a", echo, ["b"]), simulator("b", echo, ["a"])), "cycle: (a -> b -> a|b -> a -> b)"),

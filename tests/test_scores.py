@@ -30,3 +30,12 @@ def test_fine_structure_matters_as_much_as_coarse() -> None:
 
 def test_coinciding_samples_cost_a_finite_score() -> None:
     assert bool(torch.isfinite(log_score(torch.zeros(4, 3, 2), torch.zeros(3, 2))).all())
+
+
+def test_nothing_depends_on_the_default_device() -> None:
+    """Indices made on another device than the samples would read uninitialised memory here."""
+    with seeded(0):
+        samples, truth = torch.randn(8, 50, 2), torch.randn(50, 2)
+    expected = log_score(samples, truth)
+    with torch.device("meta"):
+        assert torch.equal(log_score(samples, truth), expected)

@@ -90,7 +90,7 @@ class SBIPosterior(Posterior):
         if observation.shape != (self.features,):
             raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected ({self.features},)")
         with _quiet():
-            drawn: Tensor = self.posterior.sample((n,), x=observation[None], show_progress_bars=False)
+            drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
         return drawn.detach().cpu()
 
 

@@ -28,6 +28,7 @@ def test_conjugate_gaussian(gaussian_graph: Graph, capsys: pytest.CaptureFixture
         samples = posterior.sample(torch.tensor([1.0]), 4000)
     assert abs(float(samples.mean()) - 0.5) < 0.15
     assert abs(float(samples.std()) - 0.5**0.5) < 0.15
+    assert posterior.sample(torch.zeros(1, dtype=torch.float64), 3).dtype == torch.float32
     assert capsys.readouterr().out == ""
     with pytest.raises(UsageError, match=r"shape \(2,\), expected \(1,\)"):
         posterior.sample(torch.zeros(2), 3)
