@@ -19,13 +19,12 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ampbench.adversary import Adversary, classification_loss
-from ampbench.interfaces import Divergence
 from ampbench.tuples import Tuples
+from ampbench_divergences.ratio import RatioDivergence
 
 
 @final
-class JSD(Divergence):
+class JSD(RatioDivergence):
     """Jensen-Shannon divergence.
 
     Arguments:
@@ -35,17 +34,8 @@ class JSD(Divergence):
     """
 
     def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3) -> None:
+        super().__init__(width, depth)
         self.saturating = saturating
-        self.width = width
-        self.depth = depth
-
-    def adversary(self, features: int) -> nn.Module:
-        """Build one logit per tuple."""
-        return Adversary(features, self.width, self.depth)
-
-    def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return eq. 7."""
-        return classification_loss(adversary, p, q)
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return ½ E_q[log(1 − D)] (eq. 6), or −½ E_q[log D]; the terms in p alone carry no gradient to φ."""

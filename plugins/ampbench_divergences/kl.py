@@ -11,31 +11,18 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ampbench.adversary import Adversary, classification_loss
-from ampbench.interfaces import Divergence
 from ampbench.tuples import Tuples
+from ampbench_divergences.ratio import RatioDivergence
 
 
 @final
-class KL(Divergence):
+class KL(RatioDivergence):
     """Reverse Kullback-Leibler divergence KL(q‖p).
 
     Arguments:
         width: units of each hidden layer of the adversary.
         depth: its number of residual blocks.
     """
-
-    def __init__(self, width: int = 128, depth: int = 3) -> None:
-        self.width = width
-        self.depth = depth
-
-    def adversary(self, features: int) -> nn.Module:
-        """Build one logit per tuple."""
-        return Adversary(features, self.width, self.depth)
-
-    def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return eq. 7."""
-        return classification_loss(adversary, p, q)
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 9, E_q[−d]."""
