@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import _thread
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -70,3 +73,16 @@ def test_messages_name_metric_and_values(metric: C2ST | MMD) -> None:
         metric.measure(good, torch.randn(50, 3))
     with pytest.raises(MetricError, match=rf"{name}: the reference have shape \(1, 2\)"):
         metric.measure(good, good[:1])
+
+
+def test_ctrl_c_is_not_swallowed() -> None:
+    """scikit-learn catches it and goes on; a score of a half-trained classifier must not come out."""
+    with seeded(0):
+        samples, reference = torch.randn(20_000, 2), torch.randn(20_000, 2)
+    timer = threading.Timer(1.0, _thread.interrupt_main)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            C2ST().measure(samples, reference)
+    finally:
+        timer.cancel()

@@ -13,6 +13,9 @@ References:
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import final
 
 import numpy as np
@@ -49,7 +52,8 @@ class C2ST(Metric):
             hidden_layer_sizes=(units, units), activation="relu", solver="adam", max_iter=10000, random_state=self.seed
         )
         folds = KFold(n_splits=self.folds, shuffle=True, random_state=self.seed)
-        accuracy = cross_val_score(classifier, data, labels, cv=folds, scoring="accuracy")
+        with _interruptible():
+            accuracy = cross_val_score(classifier, data, labels, cv=folds, scoring="accuracy", error_score="raise")
         return Measurement(
             float(accuracy.mean()),
             {
@@ -62,3 +66,17 @@ class C2ST(Metric):
                 "standard_error": float(accuracy.std(ddof=1) / self.folds**0.5),
             },
         )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C through: scikit-learn would go on with the half-trained classifier and score that."""
+    message = "Training interrupted by user"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message)
+        try:
+            yield
+        except UserWarning as warning:
+            if message in str(warning):
+                raise KeyboardInterrupt from warning
+            raise
