@@ -20,7 +20,7 @@ from ampbench.coordinates import Coordinates
 from ampbench.engine import Settings, Trained, train
 from ampbench.errors import UsageError
 from ampbench.graph import join
-from ampbench.interfaces import Default, Divergence, Family, Method, Posterior, Progress
+from ampbench.interfaces import Default, Divergence, Family, Method, Posterior, Progress, check_observation
 from ampbench.simulator import Simulator
 from ampbench.tuples import Scope, sites
 
@@ -131,13 +131,7 @@ class AMPPosterior(Posterior):
     @torch.no_grad()
     def sample_variables(self, observation: Tensor, n: int) -> dict[str, Tensor]:
         """Draw from the posterior, one tensor (n, D_i) per latent variable."""
-        expected = sum(self._observed.values())
-        if observation.shape != (expected,):
-            raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected ({expected},)")
-        if not bool(torch.isfinite(observation).all()):
-            raise UsageError(
-                "the observation holds NaN or infinite values; the posterior is defined for finite ones only"
-            )
+        observation = check_observation(observation, sum(self._observed.values()))
         observation = observation.to(torch.get_default_dtype())
         parts = dict(zip(self._observed, observation.split(list(self._observed.values())), strict=True))
         evidence = {

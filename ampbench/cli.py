@@ -63,7 +63,7 @@ def run(
     seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Seed; repeatable.  [default: 0]")] = None,
     observation: Annotated[
         list[int] | None,
-        typer.Option(metavar="N", help="Number of a published observation; repeatable.  [default: all]"),
+        typer.Option(metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"),
     ] = None,
     metric: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Metric; repeatable.  [default: c2st and mmd]")

@@ -204,6 +204,48 @@ class Graph:
             raise GraphError(f"unknown variable {unknown[0]!r}; this graph has {', '.join(self.names)}")
         return tuple(name for name in self.names if name in wanted)
 
+    def size(self, names: Iterable[str]) -> int | None:
+        """Return how many components the named variables have together; None if a node does not declare its size."""
+        sizes = [self[name].size for name in names]
+        return None if None in sizes else sum(size for size in sizes if size)
+
+    def split(self, joined: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Undo :func:`join`: cut (*, sum of D_i) into the named variables, (*, D_i) each.
+
+        Raises:
+            GraphError: a node does not declare its size, or the sizes do not add up.
+        """
+        names = tuple(names)
+        if self.size(names) != joined.shape[-1]:
+            raise GraphError(f"{joined.shape[-1]} components, but {', '.join(names)} have {self.size(names)} together")
+        return dict(zip(names, joined.split([self[name].size or 0 for name in names], dim=-1), strict=True))
+
+    def log_prob(self, values: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:
+        """Return the sum of log p(x_i | pa(x_i)) over the named variables, shape (n,).
+
+        Arguments:
+            values: (n, D_i) for the named variables and their parents.
+            names: which factors to sum.
+
+        Raises:
+            GraphError: one of them has no density.
+
+        Example:
+            >>> from torch.distributions import Independent, Normal
+            >>> graph = Graph(density("theta", Independent(Normal(torch.zeros(2), torch.ones(2)), 1)))
+            >>> graph.log_prob({"theta": torch.zeros(3, 2)}, ["theta"])
+            tensor([-1.8379, -1.8379, -1.8379])
+        """
+        return torch.stack([self._log_factor(self[name], values) for name in names]).sum(0)
+
+    def _log_factor(self, node: Node, values: Mapping[str, Tensor]) -> Tensor:
+        """log p(x_i | pa(x_i)), shape (n,); minus infinity outside the support, where torch would raise."""
+        inside = node.support.check(values[node.name])
+        inside = inside.reshape(len(inside), -1).all(1)
+        law = node.distribution(*(values[parent][inside] for parent in node.parents))
+        result = values[node.name].new_full((len(inside),), -torch.inf)
+        return result.masked_scatter(inside, law.log_prob(values[node.name][inside]))
+
     def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Draw n ancestral samples, top down.
 
@@ -266,13 +308,17 @@ def _checked(node: Node, n: int, value: object) -> Tensor:
         raise SimulationError(f"node {node.name!r} returned {type(value).__name__}, not a tensor or array") from error
     expected = f"({n}, {node.size if node.size is not None else 'D'})"
     if tensor.ndim != 2 or len(tensor) != n or tensor.shape[1] != (node.size or tensor.shape[1]):
-        raise SimulationError(f"node {node.name!r} returned shape {tuple(tensor.shape)}, expected {expected}")
+        raise SimulationError(f"node {node.name!r} has shape {tuple(tensor.shape)}, expected {expected}")
     tensor = tensor.to(torch.get_default_dtype())
     if bad := int((~torch.isfinite(tensor)).any(1).sum()):
         raise SimulationError(
-            f"node {node.name!r} returned NaN or infinite values in {bad} of {n} draws; "
+            f"node {node.name!r} has NaN or infinite values in {bad} of {n} rows; "
             "repair the simulator or let it return a finite code for failed simulations"
         )
     if not bool(torch.all(node.support.check(tensor.detach()))):
-        raise SimulationError(f"node {node.name!r} returned values outside its declared support {node.support}")
+        outside = tensor[~node.support.check(tensor.detach()).reshape(n, -1).all(1)]
+        raise SimulationError(
+            f"node {node.name!r} has values outside its support {node.support} in {len(outside)} of {n} rows; "
+            f"the first is {outside[0].tolist()}"
+        )
     return tensor

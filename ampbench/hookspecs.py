@@ -44,7 +44,7 @@ hookimpl = pluggy.HookimplMarker("ampbench")
 
 @hookspec
 def tasks() -> Mapping[str, Callable[..., Task] | Lazy]:  # type: ignore[empty-body]
-    """Return inference problems: a graph, published observations, and reference posteriors where they exist."""
+    """Return inference problems: a graph, numbered observations, and reference posteriors where they exist."""
 
 
 @hookspec

@@ -1,7 +1,7 @@
 """What a plugin implements: Task, Divergence, Family, Method, Posterior, Metric.
 
 Each is an abstract class with few duties. Optional abilities are classes of their own (:class:`HasReference`,
-:class:`HasDensity`) and are asked for by type.
+:class:`HasLikelihood`, :class:`HasDensity`, …) and are asked for by type.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.errors import UsageError
+from ampbench.golden import Golden
 from ampbench.graph import Graph, join
 from ampbench.simulator import Simulator
 from ampbench.tuples import Tuples
@@ -159,20 +160,25 @@ class Task(ABC):
     def graph(self) -> Graph:
         """The model."""
 
-    @abstractmethod
-    def published(self) -> Mapping[int, Observation]:
-        """The published observations by number; may be empty."""
+    @property
+    def latents(self) -> tuple[str, ...]:
+        """Names of the variables to infer, in topological order: theta is their components, joined."""
+        return tuple(name for name in self.graph.names if name not in self.observed)
 
-    def observation(self, number: int) -> Observation:
-        """Return a published observation; raises :class:`UsageError` for a number that does not exist."""
-        known = self.published()
+    def observations(self) -> Mapping[int, Observation]:
+        """The task's numbered observations: published ones where there are any, else fresh ones of the seeds 1 to 10."""
+        return {number: self.observation(number) for number in range(1, 11)}
+
+    def numbered(self, number: int) -> Observation:
+        """Return a numbered observation; raises :class:`UsageError` for a number that does not exist."""
+        known = self.observations()
         if number not in known:
             numbers = ", ".join(map(str, known)) or "none"
             raise UsageError(f"unknown observation {number!r} of task {type(self).__name__}; known: {numbers}")
         return known[number]
 
-    def fresh_observation(self, seed: int) -> Observation:
-        """Return a new observation with parameters from the prior; not counted against any budget."""
+    def observation(self, seed: int) -> Observation:
+        """Return a fresh observation with parameters from the prior; there is one for each seed, without limit."""
         simulator = Simulator(self.graph, self.observed, budget=1, seed=seed)
         values = simulator.sample(1)
         return Observation(
@@ -181,10 +187,60 @@ class Task(ABC):
             seed=seed,
         )
 
+    class HasGolden(ABC):
+    """The ability of a task to say what an independent implementation of it produced."""
+
+    @abstractmethod
+    def golden(self) -> Golden:
+        """Return the golden statistics of prior and simulator."""
+
+
+class ShipsReference(ABC):
+    """The ability of a task to hand out stored reference samples of its numbered observations."""
+
+    @abstractmethod
+    def shipped_reference(self, number: int) -> Tensor:
+        """Return the stored samples, shape (n, D), of a numbered observation; deterministic."""
+
+
+def check_observation(self, observation: Tensor) -> Tensor:
+        """Return an observation that has this task's shape; raises :class:`UsageError` for any other."""
+        return check_observation(observation, self.graph.size(self.observed))
+
 
 class HasReference(ABC):
     """The ability of a task to sample its exact posterior."""
 
     @abstractmethod
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw n exact posterior samples, shape (n, D), for an observation of shape (L,); deterministic."""
+        """Draw n exact posterior samples, shape (n, D), for an observation of shape (L,); deterministic.
+
+        Raises:
+            UsageError: the observation has another shape, or is not finite.
+            SimulationError: the observation is practically impossible under the prior.
+        """
+
+
+class HasLikelihood(ABC):
+    """The ability of a task to evaluate its likelihood; methods never see it, certification does."""
+
+    @abstractmethod
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Return log p(x | theta) up to a function of x alone, shape (*,), for theta (*, D) and x (*, L), broadcast."""
+
+
+def check_observation(observation: Tensor, features: int | None) -> Tensor:
+    """Return an observation of shape (features,), finite; ``features`` None accepts any length.
+
+    Raises:
+        UsageError: another shape, NaN or infinite values; the message says which.
+    """
+    if observation.ndim != 1 or len(observation) != (features or len(observation)):
+        expected = f"({'L' if features is None else features},)"
+        raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected {expected}")
+    if bad := (~torch.isfinite(observation)).nonzero().flatten().tolist():
+        raise UsageError(
+            f"the observation is not finite: component {bad[0]} is {float(observation[bad[0]])}"
+            + (f", and {len(bad) - 1} more" if len(bad) > 1 else "")
+        )
+    return observation

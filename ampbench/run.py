@@ -20,7 +20,7 @@ class Run:
         method: the method's spec as it was asked for, with its options sorted; rows are grouped by it.
         resolved: the same with every option written out.
         budget: number of simulations allowed.
-        observation: number of the published observation.
+        observation: number of the task's observation.
         seed: seed of simulations, training and posterior sampling.
         samples: how many posterior (and reference) samples are compared.
         metrics: the metrics' specs with every option written out.

@@ -136,7 +136,7 @@ def _fit(task: Task, run: Run, registry: Registry, device: str, listener: Listen
 def _judge(task: Task, run: Run, registry: Registry, posterior: Posterior, listener: Listener) -> _Judged:
     """Sample the posterior of one observation and compare it with the reference."""
     try:
-        x = task.observation(run.observation).x
+        x = task.numbered(run.observation).x
         listener.measuring(run, "posterior samples")
         start = time.perf_counter()
         with seeded(derive(run.seed, "posterior", run.observation)):

@@ -28,7 +28,7 @@ class Sweep(BaseModel):
         tasks, methods, metrics: specs.
         budgets: numbers of simulations.
         seeds: seeds.
-        observations: numbers of published observations; empty means all of each task.
+        observations: numbers of the task's observations; empty means all of each task.
         samples: how many posterior samples are compared with as many reference samples.
     """
 
@@ -80,11 +80,11 @@ def runs(sweep: Sweep, registry: Registry) -> list[Run]:
     for task_text in sweep.tasks:
         task: Task = registry.build("tasks", task_text)
         resolved = str(registry.resolve("tasks", task_text))
-        numbers = sweep.observations or sorted(task.published())
+        numbers = sweep.observations or sorted(task.observations())
         if not numbers:
-            raise UsageError(f"task {task_text!r} has no published observations, so that there is nothing to run on")
+            raise UsageError(f"task {task_text!r} has no numbered observations, so that there is nothing to run on")
         for number in numbers:
-            task.observation(number)
+            task.numbered(number)
         for (method, written), budget, seed, number in product(methods, sweep.budgets, sweep.seeds, numbers):
             made.append(Run(resolved, task.version, method, written, budget, number, seed, sweep.samples, metrics))
     return list({run.key: run for run in made}.values())

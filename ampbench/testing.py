@@ -149,12 +149,12 @@ class TaskConformance(ABC):
             assert torch.equal(value, again[name])
             assert not torch.equal(value, other[name])
 
-    def test_published_observations(self) -> None:
+    def test_numbered_observations(self) -> None:
         """Observations have the sizes of the simulations, and their parameters lie in the prior's support."""
         task = self.make()
         source = Simulator(task.graph, task.observed, 2, seed=0)
         sizes = {name: value.shape[1] for name, value in source.sample(2).items()}
-        for observation in task.published().values():
+        for observation in task.observations().values():
             assert observation.x.shape == (sum(sizes[name] for name in source.observed),)
             parts = observation.theta.split([sizes[name] for name in source.latents])
             for name, part in zip(source.latents, parts, strict=True):
@@ -163,7 +163,7 @@ class TaskConformance(ABC):
     def test_unknown_observation(self) -> None:
         """A number that does not exist is refused."""
         try:
-            self.make().observation(-1)
+            self.make().numbered(-1)
         except UsageError:
             return
         raise AssertionError("observation -1 was not refused with a UsageError")
@@ -173,7 +173,7 @@ class TaskConformance(ABC):
         task = self.make()
         if not isinstance(task, HasReference):
             return
-        observation = task.fresh_observation(5)
+        observation = task.observation(5)
         first = task.reference(observation.x, 200, 1)
         assert first.shape == (200, len(observation.theta))
         assert torch.equal(first, task.reference(observation.x, 200, 1))
@@ -186,7 +186,7 @@ class TaskConformance(ABC):
             return
         ranks = []
         for seed in range(300):
-            observation = task.fresh_observation(seed)
+            observation = task.observation(seed)
             ranks.append((task.reference(observation.x, 99, seed) < observation.theta).float().mean(0))
         deviation = (torch.stack(ranks).sort(0).values - torch.linspace(0, 1, 300)[:, None]).abs().max()
         assert deviation < 0.12  # Kolmogorov-Smirnov, 300 ranks: exceeded with probability 3e-4 per dimension

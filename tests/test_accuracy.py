@@ -22,7 +22,7 @@ def test_implicit_family_without_any_density(registry: Registry, name: str, targ
     method = registry.build("methods", "amp:divergence=jsd,family=implicit")
     posterior = fit(method, Simulator(task.graph, task.observed, 10_000, seed=0))
     scores = []
-    for number, observation in task.published().items():
+    for number, observation in task.observations().items():
         with seeded(derive(0, "posterior", number)):
             samples = posterior.sample(observation.x, 10_000)
         reference = task.reference(observation.x, 10_000, derive(0, "reference", number))

@@ -55,7 +55,7 @@ def test_given_values_are_kept() -> None:
     graph = Graph(density("theta", PRIOR), simulator("x", echo, ["theta"]))
     theta = torch.ones(4, 2)
     assert torch.equal(graph.sample(4, {"theta": theta})["x"], theta)
-    with pytest.raises(SimulationError, match=r"'theta' returned shape \(3, 2\), expected \(4, 2\)"):
+    with pytest.raises(SimulationError, match=r"'theta' has shape \(3, 2\), expected \(4, 2\)"):
         graph.sample(4, {"theta": torch.ones(3, 2)})
 
 
@@ -97,9 +97,9 @@ def test_unknown_variables_are_named() -> None:
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (lambda theta: theta[:, 0], r"'x' returned shape \(4,\), expected \(4, D\)"),
-        (lambda theta: theta[:2], r"'x' returned shape \(2, 2\), expected \(4, D\)"),
-        (lambda theta: theta / 0 * 0, "'x' returned NaN or infinite values in 4 of 4 draws"),
+        (lambda theta: theta[:, 0], r"'x' has shape \(4,\), expected \(4, D\)"),
+        (lambda theta: theta[:2], r"'x' has shape \(2, 2\), expected \(4, D\)"),
+        (lambda theta: theta / 0 * 0, "'x' has NaN or infinite values in 4 of 4 rows"),
         (lambda theta: "text", "'x' returned str, not a tensor or array"),
     ],
 )
@@ -111,7 +111,7 @@ def test_bad_simulations_are_named(output: object, message: str) -> None:
 
 def test_support_and_size_are_checked() -> None:
     positive = simulator("x", lambda t: -t.abs() - 1, ["theta"], support=constraints.positive)
-    with pytest.raises(SimulationError, match="'x' returned values outside its declared support"):
+    with pytest.raises(SimulationError, match="'x' has values outside its support"):
         Graph(density("theta", PRIOR), positive).sample(2)
     with pytest.raises(SimulationError, match=r"expected \(2, 3\)"):
         Graph(density("theta", PRIOR), simulator("x", echo, ["theta"], size=3)).sample(2)

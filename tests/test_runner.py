@@ -35,7 +35,7 @@ class Normals(Task, HasReference):
         prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
         return Graph(density("theta", prior), simulator("x", lambda t: t + torch.randn_like(t), ["theta"]))
 
-    def published(self) -> Mapping[int, Observation]:
+    def observations(self) -> Mapping[int, Observation]:
         return {i: Observation(torch.tensor([i / 2]), torch.tensor([0.0]), i) for i in (1, 2, 3)}
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
@@ -162,8 +162,8 @@ def test_only_the_failed_observation_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_task_without_observations_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Normals, "published", lambda self: {})
-    with pytest.raises(UsageError, match="task 'normals' has no published observations"):
+    monkeypatch.setattr(Normals, "observations", lambda self: {})
+    with pytest.raises(UsageError, match="task 'normals' has no numbered observations"):
         execute(tmp_path, ["exact"])
 
 

@@ -22,7 +22,7 @@ from torch.distributions import Distribution
 
 from ampbench.errors import UsageError
 from ampbench.graph import join
-from ampbench.interfaces import Method, Posterior, Progress
+from ampbench.interfaces import Method, Posterior, Progress, check_observation
 from ampbench.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ class SBIPosterior(Posterior):
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected."""
-        if observation.shape != (self.features,):
-            raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected ({self.features},)")
+        observation = check_observation(observation, self.features)
         with _quiet():
             drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
         return drawn.detach().cpu()

@@ -13,7 +13,6 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import cached_property
 from typing import final
 
@@ -22,17 +21,17 @@ from torch import Generator, Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import HasReference, Observation, Task
-from ampbench_tasks.published import published
+from ampbench_tasks.classic import Classic
 
 SIZE = 10
 VARIANCE = 0.1
 
 
 @final
-class GaussianLinear(Task, HasReference):
+class GaussianLinear(Classic):
     """Gaussian linear: theta of size 10, x of size 10."""
 
+    folder = samples_folder = "gaussian_linear"
     version = "1"
     source = "Lueckmann et al. 2021, T.1"
 
@@ -41,10 +40,6 @@ class GaussianLinear(Task, HasReference):
         """theta → x."""
         prior = Independent(Normal(torch.zeros(SIZE), math.sqrt(VARIANCE) * torch.ones(SIZE)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=SIZE))
-
-    def published(self) -> Mapping[int, Observation]:
-        """The ten observations of Lueckmann et al. 2021."""
-        return published("gaussian_linear")
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior N(x / 2, 0.05 I), shape (n, 10)."""

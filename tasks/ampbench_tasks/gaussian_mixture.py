@@ -14,7 +14,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import final
 
@@ -23,8 +22,7 @@ from torch import Generator, Tensor
 from torch.distributions import Independent, Uniform
 
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import HasReference, Observation, Task
-from ampbench_tasks.published import published
+from ampbench_tasks.classic import Classic
 from ampbench_tasks.rejection import truncated
 
 BOUND = 10.0
@@ -32,9 +30,10 @@ NARROW = 0.1
 
 
 @final
-class GaussianMixture(Task, HasReference):
+class GaussianMixture(Classic):
     """Gaussian mixture: theta of size 2, x of size 2."""
 
+    folder = samples_folder = "gaussian_mixture"
     version = "1"
     source = "Sisson et al. 2007; Lueckmann et al. 2021, T.7"
 
@@ -43,10 +42,6 @@ class GaussianMixture(Task, HasReference):
         """theta → x."""
         prior = Independent(Uniform(-BOUND * torch.ones(2), BOUND * torch.ones(2)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=2))
-
-    def published(self) -> Mapping[int, Observation]:
-        """The ten observations of Lueckmann et al. 2021."""
-        return published("gaussian_mixture")
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior, shape (n, 2)."""

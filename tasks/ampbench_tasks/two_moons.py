@@ -17,7 +17,6 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import cached_property
 from typing import final
 
@@ -26,17 +25,17 @@ from torch import Generator, Tensor
 from torch.distributions import Independent, Uniform
 
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import HasReference, Observation, Task
-from ampbench_tasks.published import published
+from ampbench_tasks.classic import Classic
 from ampbench_tasks.rejection import truncated
 
 ROOT = math.sqrt(2)
 
 
 @final
-class TwoMoons(Task, HasReference):
+class TwoMoons(Classic):
     """Two moons: theta of size 2, x of size 2."""
 
+    folder = samples_folder = "two_moons"
     version = "1"
     source = "Greenberg et al. 2019; Lueckmann et al. 2021, T.8"
 
@@ -45,10 +44,6 @@ class TwoMoons(Task, HasReference):
         """theta → x."""
         prior = Independent(Uniform(-torch.ones(2), torch.ones(2)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=2))
-
-    def published(self) -> Mapping[int, Observation]:
-        """The ten observations of Lueckmann et al. 2021."""
-        return published("two_moons")
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior, shape (n, 2)."""
