@@ -135,7 +135,10 @@ class Metric(ABC):
 
 @dataclass(frozen=True)
 class Observation:
-    """An observation x, shape (L,), with the parameters theta, shape (D,), and the seed that made it."""
+    """An observation x, shape (L,), with the parameters theta, shape (D,), and the seed that made it.
+
+    Nobody knows the parameters of real data: its theta is NaN throughout, and its seed -1.
+    """
 
     x: Tensor
     theta: Tensor
@@ -166,7 +169,7 @@ class Task(ABC):
         return tuple(name for name in self.graph.names if name not in self.observed)
 
     def observations(self) -> Mapping[int, Observation]:
-        """The task's numbered observations: published ones where there are any, else fresh ones of the seeds 1 to 10."""
+        """The task's numbered observations: published ones, or else fresh ones of the seeds 1 to 10."""
         return {number: self.observation(number) for number in range(1, 11)}
 
     def numbered(self, number: int) -> Observation:
@@ -187,7 +190,12 @@ class Task(ABC):
             seed=seed,
         )
 
-    class HasGolden(ABC):
+    def check_observation(self, observation: Tensor) -> Tensor:
+        """Return an observation that has this task's shape; raises :class:`UsageError` for any other."""
+        return check_observation(observation, self.graph.size(self.observed))
+
+
+class HasGolden(ABC):
     """The ability of a task to say what an independent implementation of it produced."""
 
     @abstractmethod
@@ -201,11 +209,6 @@ class ShipsReference(ABC):
     @abstractmethod
     def shipped_reference(self, number: int) -> Tensor:
         """Return the stored samples, shape (n, D), of a numbered observation; deterministic."""
-
-
-def check_observation(self, observation: Tensor) -> Tensor:
-        """Return an observation that has this task's shape; raises :class:`UsageError` for any other."""
-        return check_observation(observation, self.graph.size(self.observed))
 
 
 class HasReference(ABC):
@@ -226,7 +229,12 @@ class HasLikelihood(ABC):
 
     @abstractmethod
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Return log p(x | theta) up to a function of x alone, shape (*,), for theta (*, D) and x (*, L), broadcast."""
+        """Return log p(x | theta) up to a function of x alone, shape (n,).
+
+        Arguments:
+            theta: shape (n, D), or (1, D) for one that all observations share.
+            x: shape (n, L), or (L,) for one that all parameters share.
+        """
 
 
 def check_observation(observation: Tensor, features: int | None) -> Tensor:

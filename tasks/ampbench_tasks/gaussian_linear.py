@@ -41,10 +41,14 @@ class GaussianLinear(Classic):
         prior = Independent(Normal(torch.zeros(SIZE), math.sqrt(VARIANCE) * torch.ones(SIZE)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=SIZE))
 
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Gaussian."""
+        return Normal(theta, math.sqrt(VARIANCE)).log_prob(x).sum(-1)
+
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior N(x / 2, 0.05 I), shape (n, 10)."""
         noise = torch.randn(n, SIZE, generator=Generator().manual_seed(seed))
-        return observation / 2 + math.sqrt(VARIANCE / 2) * noise
+        return self.check_observation(observation) / 2 + math.sqrt(VARIANCE / 2) * noise
 
 
 def simulate(theta: Tensor) -> Tensor:

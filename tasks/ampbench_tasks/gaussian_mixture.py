@@ -14,12 +14,13 @@ References:
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import final
 
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Independent, Uniform
+from torch.distributions import Independent, Normal, Uniform
 
 from ampbench.graph import Graph, density, simulator
 from ampbench_tasks.classic import Classic
@@ -43,18 +44,24 @@ class GaussianMixture(Classic):
         prior = Independent(Uniform(-BOUND * torch.ones(2), BOUND * torch.ones(2)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=2))
 
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Both components, each common to the two dimensions."""
+        parts = [Normal(theta, scale).log_prob(x).sum(-1) for scale in (1.0, NARROW)]
+        return torch.logaddexp(*parts) - math.log(2)
+
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior, shape (n, 2)."""
+        x = self.check_observation(observation)
         generator = Generator().manual_seed(seed)
-        return truncated(lambda m: observation + _noise(m, generator), lambda theta: (theta.abs() <= BOUND).all(1), n)
+        return truncated(lambda m: x + _noise(m, generator), lambda theta: (theta.abs() <= BOUND).all(1), n)
 
 
 def simulate(theta: Tensor) -> Tensor:
     """Draw x given theta (n, 2), shape (n, 2)."""
-    return theta + _noise(len(theta), None)
+    return theta + _noise(len(theta), None, theta.device)
 
 
-def _noise(n: int, generator: Generator | None) -> Tensor:
+def _noise(n: int, generator: Generator | None, device: torch.device | None = None) -> Tensor:
     """Draws from ½ N(0, I) + ½ N(0, 0.1² I), shape (n, 2)."""
-    narrow = torch.rand(n, 1, generator=generator) < 0.5
-    return torch.where(narrow, NARROW, 1.0) * torch.randn(n, 2, generator=generator)
+    narrow = torch.rand(n, 1, generator=generator, device=device) < 0.5
+    return torch.where(narrow, NARROW, 1.0) * torch.randn(n, 2, generator=generator, device=device)

@@ -22,13 +22,14 @@ from typing import final
 
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Independent, Uniform
+from torch.distributions import Independent, Normal, Uniform
 
 from ampbench.graph import Graph, density, simulator
 from ampbench_tasks.classic import Classic
 from ampbench_tasks.rejection import truncated
 
 ROOT = math.sqrt(2)
+RADIUS, WIDTH = 0.1, 0.01
 
 
 @final
@@ -45,10 +46,18 @@ class TwoMoons(Classic):
         prior = Independent(Uniform(-torch.ones(2), torch.ones(2)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=2))
 
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """The crescent's density in polar coordinates: N(r; 0.1, 0.01²) / (π r) on the right half plane."""
+        u = x[..., 0] - 0.25 + (theta[..., 0] + theta[..., 1]).abs() / ROOT
+        v = x[..., 1] + (theta[..., 0] - theta[..., 1]) / ROOT
+        radius = torch.hypot(u, v)
+        log_density = Normal(RADIUS, WIDTH).log_prob(radius) - (math.pi * radius).log()
+        return torch.where(u > 0, log_density, -torch.inf)
+
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior, shape (n, 2)."""
         generator = Generator().manual_seed(seed)
-        first, second = observation
+        first, second = self.check_observation(observation)
 
         def propose(m: int) -> Tensor:
             moon = _moon(m, generator)
@@ -64,11 +73,11 @@ class TwoMoons(Classic):
 def simulate(theta: Tensor) -> Tensor:
     """Draw x given theta (n, 2), shape (n, 2)."""
     shift = torch.stack([-(theta[:, 0] + theta[:, 1]).abs(), theta[:, 1] - theta[:, 0]], dim=1) / ROOT
-    return _moon(len(theta), None) + shift
+    return _moon(len(theta), None, theta.device) + shift
 
 
-def _moon(n: int, generator: Generator | None) -> Tensor:
+def _moon(n: int, generator: Generator | None, device: torch.device | None = None) -> Tensor:
     """Points on the crescent itself, shape (n, 2)."""
-    angle = math.pi * (torch.rand(n, generator=generator) - 0.5)
-    radius = 0.1 + 0.01 * torch.randn(n, generator=generator)
+    angle = math.pi * (torch.rand(n, generator=generator, device=device) - 0.5)
+    radius = RADIUS + WIDTH * torch.randn(n, generator=generator, device=device)
     return torch.stack([radius * angle.cos() + 0.25, radius * angle.sin()], dim=1)

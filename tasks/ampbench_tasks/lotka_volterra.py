@@ -1,0 +1,85 @@
+r"""Lotka-Volterra: oscillating predators and prey, observed with multiplicative noise.
+
+.. math::
+    \alpha, \gamma \sim \mathrm{LogN}(-0.125, 0.5), &\qquad \beta, \delta \sim \mathrm{LogN}(-3, 0.5) \\
+    X' = \alpha X - \beta X Y, \quad Y' = -\gamma Y + \delta X Y, &\qquad X(0) = 30,\; Y(0) = 1 \\
+    x_i \sim \mathrm{LogN}(\ln \mathrm{clamp}(u_i, 10^{-10}, 10^4), 0.1)&
+
+at t = 0, 2.1, …, 18.9: ten values of prey X, then ten of predators Y. theta = (α, β, γ, δ).
+
+The equations are solved for the logarithms of the populations, which stay positive and smooth. With 80 steps between
+observations the error in log u, against DOP853 at 1e-10, has median 8e-7 and maximum 3e-4 over 400 prior draws (in
+float64; 4e-4 in float32), far below the noise of 0.1; ten steps would leave errors of up to 3.
+
+References:
+    Lotka 1920, *Analytical note on certain rhythmic relations in organic systems*, doi:10.1073/pnas.6.7.410.
+    Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653, T.10.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, LogNormal, Normal
+
+from ampbench.graph import Graph, density, simulator
+from ampbench_tasks.classic import Classic
+from ampbench_tasks.importance import posterior_draws
+from ampbench_tasks.ode import rk4
+
+INTERVAL, INTERVALS, SUBSTEPS = 2.1, 9, 80
+START = (30.0, 1.0)
+LOWEST, HIGHEST = 1e-10, 1e4
+NOISE = 0.1
+
+
+@final
+class LotkaVolterra(Classic):
+    """Lotka-Volterra: theta of size 4, x of size 20."""
+
+    folder = samples_folder = "lotka_volterra"
+    version = "1"
+    source = "Lueckmann et al. 2021, T.10"
+
+    @cached_property
+    def prior(self) -> Independent:
+        """Log-normal."""
+        return Independent(LogNormal(torch.tensor([-0.125, -3.0, -0.125, -3.0]), 0.5 * torch.ones(4)), 1)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """theta → x."""
+        positive = self.prior.support
+        return Graph(density("theta", self.prior), simulator("x", simulate, ["theta"], positive, size=20))
+
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Log-normal around the solution of the equations."""
+        return Normal(log_populations(theta), NOISE).log_prob(x.log()).sum(-1) - x.log().sum(-1)
+
+    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
+        """Draw exactly by importance sampling, shape (n, 4)."""
+        x = self.check_observation(observation).double()
+        return posterior_draws(self.prior, lambda theta: self.log_likelihood(theta, x), n, seed)
+
+
+def simulate(theta: Tensor) -> Tensor:
+    """Draw x given theta (n, 4), shape (n, 20)."""
+    clean = log_populations(theta)
+    return (clean + NOISE * torch.randn_like(clean)).exp()
+
+
+def log_populations(theta: Tensor) -> Tensor:
+    """Logarithms of prey, then predators, at the observed times, clamped: (n, 4) to (n, 20)."""
+    alpha, beta, gamma, delta = theta.T
+
+    def field(state: Tensor) -> Tensor:
+        prey, predators = state.exp().T
+        return torch.stack([alpha - beta * predators, -gamma + delta * prey], dim=1)
+
+    start = torch.tensor(START, dtype=theta.dtype, device=theta.device).log().expand(len(theta), 2)
+    path = rk4(field, start, INTERVAL, INTERVALS, SUBSTEPS)  # (n, 10, 2)
+    return path.transpose(1, 2).flatten(1).nan_to_num(nan=math.log(HIGHEST)).clamp(math.log(LOWEST), math.log(HIGHEST))
