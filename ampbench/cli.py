@@ -104,9 +104,12 @@ def list_components(
 
     loaded = registry.load()
     for each in [kind] if kind else KINDS:
-        table = _table(each, "what it is", "source", "from")
-        for entry in loaded.entries(each).values():
-            table.add_row(*map(escape, (entry.name, entry.summary, entry.source, entry.plugin.distribution)))
+        entries = loaded.entries(each).values()
+        labels = list(dict.fromkeys(label for entry in entries for label in entry.labels))
+        table = _table(each, *labels, "what it is", "source", "from")
+        for entry in entries:
+            shown = [entry.labels.get(label, "") for label in labels]
+            table.add_row(*map(escape, (entry.name, *shown, entry.summary, entry.source, entry.plugin.distribution)))
         _print(table)
 
 
@@ -162,6 +165,61 @@ def compare(results: ResultsOption = Path("results")) -> None:
     print("n values each; se: standard error of the mean; diff: paired difference to the lowest mean")
     for remark in summary.remarks:
         print(remark)
+
+
+@app.command()
+def verify(
+    task: Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Specs.  [default: all tasks]")] = None,
+    check: Annotated[list[str] | None, typer.Option(metavar="NAME", help="One check only; repeatable.")] = None,
+    observations: Annotated[
+        int | None, typer.Option(metavar="N", help="Fresh observations for calibration.  [default: 150]")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Everything drawn follows from it.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller samples everywhere.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per check.")] = False,
+    threads: Annotated[int, typer.Option(metavar="N", help="CPU threads.")] = 1,
+) -> None:
+    """Certify tasks: prior, simulator, likelihood, reference, calibration.
+
+    Works on any registered task, yours too. Exit code 1 if a check failed.
+    """
+    from ampbench.cli_tasks import run_verify
+
+    sys.exit(run_verify(task or (), check or (), observations, seed, quick, json, threads))
+
+
+reference = typer.Typer(help="Build or export the reference posterior samples of a task.", no_args_is_help=True)
+app.add_typer(reference, name="reference")
+
+
+@reference.command("build")
+def reference_build(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Spec.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Writes DIR/TASK/reference.npz and info.json.")] = Path(
+        "references"
+    ),
+    samples: Annotated[int, typer.Option(metavar="N", help="Samples per observation.")] = 10_000,
+) -> None:
+    """Build the samples of all numbered observations, and certify them.
+
+    The same version of the task gives the same samples. Exit code 1 if a check failed.
+    """
+    from ampbench.cli_reference import build_reference
+
+    sys.exit(build_reference(task, output, samples))
+
+
+@reference.command("export")
+def reference_export(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Spec.")],
+    output: Annotated[Path, typer.Option(metavar="FILE.npz", help="Where to write.")],
+    observation: Annotated[int, typer.Option(metavar="N", help="Number of an observation of the task.")] = 1,
+    samples: Annotated[int, typer.Option(metavar="N", help="Number of samples.")] = 10_000,
+) -> None:
+    """Write the samples of one observation: array theta, shape (n, D), and x."""
+    from ampbench.cli_reference import export_reference
+
+    export_reference(task, observation, output, samples)
 
 
 @app.command()

@@ -212,7 +212,13 @@ class ShipsReference(ABC):
 
 
 class HasReference(ABC):
-    """The ability of a task to sample its exact posterior."""
+    """The ability of a task to sample its exact posterior.
+
+    Attributes:
+        algorithm: how, in a few words, for the info file of stored samples.
+    """
+
+    algorithm: str = "exact sampling"
 
     @abstractmethod
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
@@ -225,7 +231,13 @@ class HasReference(ABC):
 
 
 class HasLikelihood(ABC):
-    """The ability of a task to evaluate its likelihood; methods never see it, certification does."""
+    """The ability of a task to evaluate its likelihood; methods never see it, certification does.
+
+    Attributes:
+        noisy_likelihood: whether it is an unbiased estimate of the likelihood, of which the logarithm is taken.
+    """
+
+    noisy_likelihood: bool = False
 
     @abstractmethod
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:

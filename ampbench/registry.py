@@ -11,7 +11,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -34,11 +34,13 @@ class Lazy:
         target: ``package.module:attribute``.
         summary: a few words for ``ampbench list``.
         source: where the idea comes from.
+        labels: further columns of the list, such as a task's dimensions and kind.
     """
 
     target: str
     summary: str = ""
     source: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Callable[..., Any]:
         """Import the component."""
@@ -70,6 +72,7 @@ class Entry:
     source: str
     component: Callable[..., Any] | Lazy
     plugin: Plugin
+    labels: Mapping[str, str]
 
     def factory(self) -> Callable[..., Any]:
         """Return the class or function that makes the component; raises :class:`PluginError` if it does not import."""
@@ -245,9 +248,9 @@ def _clash(what: str, name: str, first: Plugin, second: Plugin) -> str:
 
 def _entry(name: str, kind: str, component: Callable[..., Any] | Lazy, plugin: Plugin) -> Entry:
     if isinstance(component, Lazy):
-        return Entry(name, kind, component.summary, component.source, component, plugin)
+        return Entry(name, kind, component.summary, component.source, component, plugin, component.labels)
     summary = (inspect.getdoc(component) or "").partition("\n")[0].rstrip(".")
-    return Entry(name, kind, summary, str(getattr(component, "source", "")), component, plugin)
+    return Entry(name, kind, summary, str(getattr(component, "source", "")), component, plugin, {})
 
 
 def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:

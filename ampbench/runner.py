@@ -27,8 +27,9 @@ from torch import Tensor
 
 import ampbench
 from ampbench.api import fit
-from ampbench.errors import AmpbenchError, MetricError, SimulationError, UsageError
-from ampbench.interfaces import HasReference, Method, Metric, Posterior, Task
+from ampbench.errors import AmpbenchError, MetricError, SimulationError
+from ampbench.interfaces import Method, Metric, Posterior, Task
+from ampbench.references import reference_samples
 from ampbench.registry import Registry
 from ampbench.results import Store
 from ampbench.run import Measured, Record, Run
@@ -143,9 +144,7 @@ def _judge(task: Task, run: Run, registry: Registry, posterior: Posterior, liste
             samples = _checked(posterior.sample(x, run.samples), run)
         seconds = time.perf_counter() - start
         listener.measuring(run, "reference samples")
-        if not isinstance(task, HasReference):
-            raise UsageError(f"task {run.task!r} has no reference posterior, so that no metric can be computed")
-        reference = task.reference(x, run.samples, derive(0, "reference", run.observation))
+        reference = reference_samples(task, run.observation, run.samples)
     except (Exception, SystemExit) as error:
         return _failure(error)
     metrics = {

@@ -7,19 +7,44 @@ from collections.abc import Mapping
 from ampbench.hookspecs import hookimpl
 from ampbench.registry import Lazy
 
+BENCHMARK = "Lueckmann et al. 2021"
+
+
+def _task(target: str, summary: str, source: str, theta: int, x: int, kind: str) -> Lazy:
+    return Lazy(f"ampbench_tasks.{target}", summary, source, {"theta": str(theta), "x": str(x), "kind": kind})
+
 
 @hookimpl
 def tasks() -> Mapping[str, Lazy]:
-    """Tasks of Lueckmann et al. 2021, with exact references."""
-    source = "Lueckmann et al. 2021, appendix"
+    """All built-in tasks."""
+    return {**_classic()}
+
+
+def _classic() -> Mapping[str, Lazy]:
+    """The tasks of Lueckmann et al. 2021."""
     return {
-        "gaussian_linear": Lazy(
-            "ampbench_tasks.gaussian_linear:GaussianLinear", "mean of a Gaussian, conjugate; theta 10, x 10", source
+        "bernoulli_glm": _task(
+            "bernoulli_glm:BernoulliGLM", "spiking neuron, sufficient statistics", BENCHMARK, 10, 10, "exact"
         ),
-        "gaussian_mixture": Lazy(
-            "ampbench_tasks.gaussian_mixture:GaussianMixture",
-            "common mean of a wide and a narrow Gaussian; theta 2, x 2",
-            source,
+        "bernoulli_glm_raw": _task(
+            "bernoulli_glm_raw:BernoulliGLMRaw", "spiking neuron, spike train", BENCHMARK, 10, 100, "exact"
         ),
-        "two_moons": Lazy("ampbench_tasks.two_moons:TwoMoons", "bimodal with thin crescents; theta 2, x 2", source),
+        "gaussian_linear": _task(
+            "gaussian_linear:GaussianLinear", "mean of a Gaussian, conjugate", BENCHMARK, 10, 10, "exact"
+        ),
+        "gaussian_linear_uniform": _task(
+            "gaussian_linear_uniform:GaussianLinearUniform", "mean of a Gaussian, in a box", BENCHMARK, 10, 10, "exact"
+        ),
+        "gaussian_mixture": _task(
+            "gaussian_mixture:GaussianMixture", "common mean of two Gaussians", BENCHMARK, 2, 2, "exact"
+        ),
+        "lotka_volterra": _task(
+            "lotka_volterra:LotkaVolterra", "predators and prey, deterministic", BENCHMARK, 4, 20, "exact"
+        ),
+        "sir": _task("sir:SIR", "epidemic, deterministic", BENCHMARK, 2, 10, "exact"),
+        "slcp": _task("slcp:SLCP", "simple likelihood, four modes", BENCHMARK, 5, 8, "exact"),
+        "slcp_distractors": _task(
+            "slcp_distractors:SLCPDistractors", "slcp hidden in noise", BENCHMARK, 5, 100, "exact"
+        ),
+        "two_moons": _task("two_moons:TwoMoons", "bimodal, thin crescents", BENCHMARK, 2, 2, "exact"),
     }

@@ -44,6 +44,7 @@ class BernoulliGLM(Classic):
     folder = samples_folder = "bernoulli_glm"
     version = "1"
     source = "Gonçalves et al. 2020; Lueckmann et al. 2021, T.5"
+    algorithm = "adaptive importance sampling with weighted acceptance"
 
     @cached_property
     def graph(self) -> Graph:

@@ -28,6 +28,7 @@ class BernoulliGLMRaw(Classic):
     folder, samples_folder = "bernoulli_glm_raw", "bernoulli_glm"
     version = "1"
     source = "Gonçalves et al. 2020; Lueckmann et al. 2021, T.6"
+    algorithm = "adaptive importance sampling with weighted acceptance"
 
     @cached_property
     def graph(self) -> Graph:

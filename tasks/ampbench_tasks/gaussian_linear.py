@@ -34,6 +34,7 @@ class GaussianLinear(Classic):
     folder = samples_folder = "gaussian_linear"
     version = "1"
     source = "Lueckmann et al. 2021, T.1"
+    algorithm = "closed form"
 
     @cached_property
     def graph(self) -> Graph:

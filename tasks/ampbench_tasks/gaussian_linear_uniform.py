@@ -36,6 +36,7 @@ class GaussianLinearUniform(Classic):
     folder = samples_folder = "gaussian_linear_uniform"
     version = "1"
     source = "Lueckmann et al. 2021, T.2"
+    algorithm = "inverse distribution function, per component"
 
     @cached_property
     def graph(self) -> Graph:

@@ -37,6 +37,7 @@ class GaussianMixture(Classic):
     folder = samples_folder = "gaussian_mixture"
     version = "1"
     source = "Sisson et al. 2007; Lueckmann et al. 2021, T.7"
+    algorithm = "closed form, truncated to the box by rejection"
 
     @cached_property
     def graph(self) -> Graph:

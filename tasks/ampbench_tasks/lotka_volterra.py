@@ -44,6 +44,7 @@ class LotkaVolterra(Classic):
     folder = samples_folder = "lotka_volterra"
     version = "1"
     source = "Lueckmann et al. 2021, T.10"
+    algorithm = "adaptive importance sampling with weighted acceptance"
 
     @cached_property
     def prior(self) -> Independent:

@@ -40,6 +40,7 @@ class SIR(Classic):
     folder = samples_folder = "sir"
     version = "1"
     source = "Kermack & McKendrick 1927; Lueckmann et al. 2021, T.9"
+    algorithm = "adaptive importance sampling with weighted acceptance"
 
     @cached_property
     def prior(self) -> Independent:

@@ -50,6 +50,7 @@ class SLCP(Classic):
     folder = samples_folder = "slcp"
     version = "1"
     source = "Papamakarios et al. 2019; Lueckmann et al. 2021, T.3"
+    algorithm = "importance sampling of S with the mean integrated out, then mean and signs"
 
     @cached_property
     def graph(self) -> Graph:

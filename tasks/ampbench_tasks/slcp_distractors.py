@@ -36,6 +36,7 @@ class SLCPDistractors(Classic):
     folder, samples_folder = "slcp_distractors", "slcp"
     version = "1"
     source = "Greenberg et al. 2019; Lueckmann et al. 2021, T.4"
+    algorithm = "that of slcp, for the informative components"
 
     @cached_property
     def graph(self) -> Graph:

@@ -39,6 +39,7 @@ class TwoMoons(Classic):
     folder = samples_folder = "two_moons"
     version = "1"
     source = "Greenberg et al. 2019; Lueckmann et al. 2021, T.8"
+    algorithm = "inversion of the simulator, truncated to the box by rejection"
 
     @cached_property
     def graph(self) -> Graph:

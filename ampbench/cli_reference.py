@@ -1,0 +1,67 @@
+"""``ampbench reference``: build the reference samples of a task, and export those of one observation."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from ampbench import registry
+from ampbench.errors import UsageError
+from ampbench.interfaces import HasReference, Task
+from ampbench.references import build, reference_samples, write_arrays
+from ampbench.runner import commit, versions
+from ampbench.verify import Effort, Row, Subject, certify
+
+CHECKS = ("reference", "balance", "importance", "second sampler", "calibration")
+"""What is looked at before samples are stored."""
+
+
+def build_reference(spec: str, output: Path, samples: int) -> int:
+    """Certify and build; return the exit code, 1 if a check failed (the info file says which)."""
+    task: Task = registry.load().build("tasks", spec)
+    if not isinstance(task, HasReference):
+        raise UsageError(f"task {spec!r} is forward-only: it has no reference posterior, so that none can be built")
+    folder = output / spec.replace(os.sep, "_")
+    numbers = list(task.observations())
+    with Console(stderr=True).status("") as status:
+        subject = Subject(task, 0, replace(Effort(), judged=len(numbers)))
+        rows = certify(spec, subject, CHECKS, lambda check: status.update(escape(f"{spec}: checking: {check}")))
+        build(
+            task,
+            samples,
+            folder,
+            {
+                "task": spec,
+                "version": task.version,
+                "source": task.source,
+                "versions": {name: version for name, version in versions().items() if name not in ("pandas", "sbi")},
+                "commit": commit(),
+            },
+            [{key: value for key, value in asdict(row).items() if key != "task"} for row in rows],
+            lambda number: status.update(escape(f"{spec}: samples of observation {number} of {numbers[-1]}")),
+        )
+    return _report(rows, folder, samples, len(numbers))
+
+
+def export_reference(spec: str, observation: int, output: Path, samples: int) -> None:
+    """Write the samples as the array ``theta``, shape (n, D), beside the observation ``x``, shape (L,)."""
+    task: Task = registry.load().build("tasks", spec)
+    if samples < 1:
+        raise UsageError(f"{samples} samples asked for; ask for at least one")
+    if not output.parent.is_dir():
+        raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist; make it first")
+    theta = reference_samples(task, observation, samples)
+    write_arrays(output, {"theta": theta.numpy(), "x": task.numbered(observation).x.numpy()})
+    print(f"{output}: theta {tuple(theta.shape)}, the posterior of {spec}, observation {observation}")
+
+
+def _report(rows: list[Row], folder: Path, samples: int, number: int) -> int:
+    failed = [row for row in rows if row.verdict == "failed"]
+    for row in failed:
+        print(f"failed: {row.check}: {row.detail}")
+    print(f"{folder}: {samples} samples for each of {number} observations; {len(rows)} checks, {len(failed)} failed")
+    return 1 if failed else 0

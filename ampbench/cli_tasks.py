@@ -1,0 +1,108 @@
+"""``ampbench verify``: from names of tasks to a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ampbench import registry
+from ampbench.errors import AmpbenchError, UsageError
+from ampbench.verify import CHECKS, LEVEL, QUICK, Effort, Row, Subject, certify
+
+STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}
+
+
+def run_verify(
+    tasks: Sequence[str] = (),
+    checks: Sequence[str] = (),
+    observations: int | None = None,
+    seed: int = 0,
+    quick: bool = False,
+    as_json: bool = False,
+    threads: int = 1,
+) -> int:
+    """Certify tasks, print what was found, and return the exit code: 1 if anything failed.
+
+    Arguments:
+        tasks: specs; all registered tasks if there are none.
+        checks: names of checks; all if there are none.
+        observations: of simulation-based calibration.
+        seed: everything that is drawn follows from it.
+        quick: smaller samples everywhere.
+        as_json: print one JSON array of rows instead of tables.
+        threads: CPU threads of torch and of the linear algebra below scikit-learn.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    loaded = registry.load()
+    effort = QUICK if quick else Effort()
+    if observations is not None:
+        if observations < 20:
+            raise UsageError(f"{observations} observations cannot show calibration; take at least 20")
+        effort = replace(effort, observations=observations)
+    rows: list[Row] = []
+    with threadpool_limits(threads):
+        for spec in tasks or list(loaded.entries("tasks")):
+            found = _examine(loaded, spec, bool(tasks), checks or tuple(CHECKS), seed, effort)
+            rows += found
+            if not as_json:
+                _print(spec, found)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        print(_closing(rows, seed))
+    return 1 if any(row.verdict == "failed" for row in rows) else 0
+
+
+def _examine(
+    loaded: registry.Registry, spec: str, asked: bool, checks: Sequence[str], seed: int, effort: Effort
+) -> list[Row]:
+    """Build a task and certify it; of many tasks, one that cannot be built does not stop the others."""
+    try:
+        task = loaded.build("tasks", spec)
+    except AmpbenchError as error:
+        if asked and isinstance(error, UsageError):
+            raise
+        return [Row(spec, "build", "failed", str(error))]
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return certify(spec, Subject(task, seed, effort), checks)
+    with console.status("") as status:
+
+        def show(check: str) -> None:
+            status.update(escape(f"{spec}: {check} ({list(checks).index(check) + 1} of {len(checks)})"))
+
+        return certify(spec, Subject(task, seed, effort), checks, show)
+
+
+def _print(spec: str, rows: Sequence[Row]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold", title=escape(spec), title_justify="left")
+    for column in ("check", "result", "p"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("detail", overflow="fold")
+    for row in rows:
+        p = "" if row.p is None else f"{row.p:.2g}"
+        style = STYLES[row.verdict]
+        table.add_row(escape(row.check), f"[{style}]{row.verdict}[/{style}]", p, escape(row.detail))
+    Console(highlight=False).print(table)
+    print()
+    sys.stdout.flush()
+
+
+def _closing(rows: Sequence[Row], seed: int) -> str:
+    count = Counter(row.verdict for row in rows)
+    failed = sorted({row.task for row in rows if row.verdict == "failed"})
+    tasks = len({row.task for row in rows})
+    return (
+        f"{tasks} task{'' if tasks == 1 else 's'}: {count['ok']} checks ok, {count['skipped']} skipped, "
+        f"{count['failed']} failed{': ' + ', '.join(failed) if failed else ''} (seed {seed}, level {LEVEL:g} per task)"
+    )

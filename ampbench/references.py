@@ -1,0 +1,102 @@
+"""Reference samples of numbered observations: where they come from, and how they are stored.
+
+A folder holds ``reference.npz``, with one float32 array (n, D) per numbered observation, and ``info.json``, which says
+how they were made and what was checked. Stored samples are exactly what :meth:`HasReference.reference` returns for
+:func:`reference_seed`, so that anybody can make them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ampbench.errors import UsageError
+from ampbench.interfaces import HasReference, ShipsReference, Task
+from ampbench.seeding import derive
+
+
+def reference_seed(number: int) -> int:
+    """The seed of the reference samples of a numbered observation."""
+    return derive(0, "reference", number)
+
+
+def reference_samples(task: Task, number: int, n: int) -> Tensor:
+    """Return n reference samples (n, D) of a numbered observation: the stored ones, or fresh ones if more are wanted.
+
+    Raises:
+        UsageError: the task has no such observation, or no reference.
+    """
+    observation = task.numbered(number)
+    if isinstance(task, ShipsReference) and len(stored := task.shipped_reference(number)) >= n:
+        return stored[:n]
+    if not isinstance(task, HasReference):
+        raise UsageError(
+            f"task {type(task).__name__} is forward-only: it has no reference posterior to compare with or to export"
+        )
+    return task.reference(observation.x, n, reference_seed(number))
+
+
+def build(
+    task: Task,
+    n: int,
+    folder: Path,
+    describe: Mapping[str, Any],
+    checks: Sequence[Mapping[str, Any]],
+    progress: Callable[[int], None],
+) -> None:
+    """Make the reference samples of all numbered observations, and write them with their info file.
+
+    Arguments:
+        task: with a reference.
+        n: number of samples for each observation.
+        folder: made if it does not exist; files in it are replaced whole or not at all.
+        describe: what the info file should say about the task and the software.
+        checks: the rows of the certification.
+        progress: called with the number of each observation before its samples are made.
+
+    Raises:
+        UsageError: the task has no reference.
+    """
+    if not isinstance(task, HasReference):
+        raise UsageError(f"task {type(task).__name__} has no reference posterior, so that none can be built")
+    samples = {}
+    for number, observation in task.observations().items():
+        progress(number)
+        samples[str(number)] = task.reference(observation.x, n, reference_seed(number)).numpy()
+    info = {
+        **describe,
+        "algorithm": task.algorithm,
+        "samples": n,
+        "seeds": {number: reference_seed(int(number)) for number in samples},
+        "sha256": {number: hashlib.sha256(drawn.tobytes()).hexdigest() for number, drawn in samples.items()},
+        "checks": list(checks),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_arrays(folder / "reference.npz", samples)
+    _replace(folder / "info.json", (json.dumps(info, indent=1) + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as one compressed npz file; equal arrays give equal bytes."""
+    with tempfile.TemporaryFile() as file:
+        np.savez_compressed(file, **arrays)
+        file.seek(0)
+        _replace(path, file.read())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write under a temporary name, then rename, so that a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

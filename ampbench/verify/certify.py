@@ -1,0 +1,79 @@
+"""All checks of one task, each at its own risk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from ampbench.errors import unknown
+from ampbench.verify.calibration import calibration
+from ampbench.verify.finding import Finding, Row, SkipCheck, judge
+from ampbench.verify.golden import simulator_golden
+from ampbench.verify.importance import importance
+from ampbench.verify.likelihood import likelihood
+from ampbench.verify.population import population
+from ampbench.verify.prior import prior_density, prior_golden, prior_moments
+from ampbench.verify.reference import reference, reference_balance, shipped
+from ampbench.verify.reproducibility import reproducibility
+from ampbench.verify.rows import rows
+from ampbench.verify.shapes import shapes
+from ampbench.verify.subject import Subject
+
+Check = Callable[[Subject], Iterator[Finding]]
+
+CHECKS: Mapping[str, Check] = {
+    "shapes": shapes,
+    "rows": rows,
+    "reproducible": reproducibility,
+    "prior golden": prior_golden,
+    "prior moments": prior_moments,
+    "prior density": prior_density,
+    "simulator": simulator_golden,
+    "likelihood": likelihood,
+    "reference": reference,
+    "balance": reference_balance,
+    "importance": importance,
+    "second sampler": population,
+    "shipped": shipped,
+    "calibration": calibration,
+}
+"""From facts to statistics, from cheap to dear."""
+
+
+def quiet(check: str) -> None:
+    """Report no progress."""
+
+
+def certify(
+    name: str, subject: Subject, checks: Sequence[str] = tuple(CHECKS), progress: Callable[[str], None] = quiet
+) -> list[Row]:
+    """Examine a task.
+
+    Arguments:
+        name: the task's name in the rows.
+        subject: the task, the seed and the effort.
+        checks: names of the checks to make, of :data:`CHECKS`.
+        progress: called with the name of each check before it begins.
+
+    Raises:
+        UsageError: an unknown check.
+    """
+    findings = []
+    for check in checks:
+        if check not in CHECKS:
+            raise unknown("check", check, CHECKS)
+        progress(check)
+        findings += _survive(check, subject)
+    return judge(name, findings)
+
+
+def _survive(check: str, subject: Subject) -> list[Finding]:
+    """The findings of one check; an exception costs its own row only."""
+    findings = []
+    try:
+        for finding in CHECKS[check](subject):
+            findings.append(finding)
+    except SkipCheck as reason:
+        findings.append(Finding(check, str(reason), None, "skipped"))
+    except Exception as error:  # whatever a third party's task raises is what was to be found out
+        findings.append(Finding(check, f"{type(error).__name__}: {error}", None, "failed"))
+    return findings

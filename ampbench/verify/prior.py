@@ -1,0 +1,65 @@
+r"""The prior: its draws against golden statistics, against stated moments, and against its own density.
+
+The draws of a root with a density must have the mean and the variance that the distribution states, and all latent
+draws together must satisfy the detailed balance of :mod:`ampbench.verify.balance` with the joint log density.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ampbench.verify.balance import balance
+from ampbench.verify.finding import Finding, SkipCheck, smallest
+from ampbench.verify.golden import golden_statistics, share_tests
+from ampbench.verify.statistics import zero_mean
+from ampbench.verify.subject import Subject
+
+
+def prior_golden(subject: Subject) -> Iterator[Finding]:
+    """Compare prior draws with golden statistics."""
+    golden = golden_statistics(subject)
+    theta, _ = subject.simulate(subject.effort.simulations, None, "prior")
+    tested = share_tests(golden.prior, theta, subject.names, "")
+    yield smallest("prior golden", tested, f"{len(theta)} draws against {golden.source}")
+
+
+def prior_moments(subject: Subject) -> Iterator[Finding]:
+    """Compare means and variances of the root densities with their draws."""
+    theta, _ = subject.simulate(subject.effort.simulations, None, "prior")
+    parts = theta.double().split([subject.sizes[name] for name in subject.task.latents], dim=1)
+    tested = []
+    for name, part in zip(subject.task.latents, parts, strict=True):
+        law = subject.task.graph[name].conditional
+        if isinstance(law, Distribution):
+            tested += _moments(name, law, part)
+    if not tested:
+        raise SkipCheck("no latent variable is a root with a density and finite moments")
+    yield smallest("prior moments", tested, f"{len(theta)} draws")
+
+
+def _moments(name: str, law: Distribution, draws: Tensor) -> list[tuple[str, float]]:
+    try:
+        mean, variance = law.mean.double(), law.variance.double()
+    except NotImplementedError:
+        return []
+    tested = []
+    for i in torch.isfinite(mean + variance).nonzero().flatten().tolist():
+        deviation = draws[:, i] - mean[i]
+        tested.append((f"mean of {name}[{i}]", zero_mean(deviation.numpy())))
+        tested.append((f"variance of {name}[{i}]", zero_mean((deviation**2 - variance[i]).numpy())))
+    return tested
+
+
+def prior_density(subject: Subject) -> Iterator[Finding]:
+    """Compare prior draws with the prior's density."""
+    theta, _ = subject.simulate(2 * subject.effort.draws, None, "prior density")
+
+    def log_density(u: Tensor) -> Tensor:
+        drawn, jacobian = subject.free.decode(u)
+        return subject.log_prior(drawn) + jacobian
+
+    yield balance("prior density", log_density, subject.free.encode(theta.double()), subject.derive("prior balance"))

@@ -1,0 +1,104 @@
+"""Plain facts about reference draws: shape, dtype, support, independence; stored draws against fresh ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ampbench.interfaces import HasLikelihood, HasReference, ShipsReference
+from ampbench.verify.balance import balance
+from ampbench.verify.finding import Finding, SkipCheck, smallest
+from ampbench.verify.statistics import neighbours, two_sample
+from ampbench.verify.subject import Subject
+
+ROWS = 2000
+
+
+def reference(subject: Subject) -> Iterator[Finding]:
+    """Check shape, values, support and independence of reference draws."""
+    faults, tested = [], []
+    for place, observation in subject.judged():
+        draws = subject.reference(observation.x, ROWS, "facts", place)
+        fault = _fault(subject, draws, ROWS)
+        if fault:
+            faults.append(f"{place}: {fault}")
+        else:
+            tested += [(f"consecutive draws, {place}", p) for p in neighbours(draws)]
+    if faults:
+        yield Finding("reference", "; ".join(faults), None, "failed")
+    else:
+        yield smallest("reference", tested, f"{ROWS} draws, in the support")
+
+
+def reference_balance(subject: Subject) -> Iterator[Finding]:
+    """Check that reference draws satisfy detailed balance with prior times likelihood."""
+    _ = subject.likelihood
+    if subject.noisy:
+        raise SkipCheck("the likelihood is an estimate; importance sampling judges it")
+    for place, observation in subject.judged():
+        draws = subject.reference(observation.x, subject.effort.draws, "balance", place)
+        yield _balance(subject, "balance", place, draws, observation.x)
+
+
+def shipped(subject: Subject) -> Iterator[Finding]:
+    """Check stored draws of every numbered observation: facts, against fresh draws, and detailed balance."""
+    task = subject.task
+    if not isinstance(task, ShipsReference):
+        raise SkipCheck("the task ships no reference")
+    faults, tested = [], []
+    numbered = task.observations()
+    for number, observation in numbered.items():
+        stored = task.shipped_reference(number)
+        if fault := _fault(subject, stored, len(stored)):
+            faults.append(f"observation {number}: {fault}")
+        elif isinstance(task, HasReference):
+            fresh = subject.reference(observation.x, ROWS, "shipped", number)
+            tested += [(f"{what}, observation {number}", p) for what, p in _against(subject, stored, fresh)]
+    if faults:
+        yield Finding("shipped", "; ".join(faults), None, "failed")
+    elif tested:
+        yield smallest("shipped", tested, f"{len(numbered)} sets against {ROWS} fresh draws each")
+    if not faults and isinstance(task, HasLikelihood) and not subject.noisy:
+        for number in list(numbered)[: subject.effort.judged]:
+            some = _spread(task.shipped_reference(number), subject.effort.draws)
+            yield _balance(subject, "shipped balance", f"observation {number}", some, numbered[number].x)
+
+
+def _fault(subject: Subject, draws: Tensor, n: int) -> str:
+    """What is wrong with draws; empty if nothing is."""
+    if draws.shape != (n, len(subject.names)):
+        return f"shape {tuple(draws.shape)}, expected ({n}, {len(subject.names)})"
+    if draws.dtype != torch.float32:
+        return f"dtype {draws.dtype}, expected float32"
+    if bad := int((~torch.isfinite(draws)).any(1).sum()):
+        return f"NaN or infinite values in {bad} of {n} draws"
+    parts = draws.split([subject.sizes[name] for name in subject.task.latents], dim=1)
+    for name, part in zip(subject.task.latents, parts, strict=True):
+        inside = subject.task.graph[name].support.check(part).reshape(n, -1).all(1)
+        if outside := int((~inside).sum()):
+            return f"{name} is outside its support in {outside} of {n} draws"
+    return ""
+
+
+def _against(subject: Subject, stored: Tensor, fresh: Tensor) -> list[tuple[str, float]]:
+    tested = list(zip(subject.names, two_sample(stored, fresh), strict=True))
+    if stored.shape[1] > 1:
+        centre, spread = fresh.mean(0), fresh.std(0).clamp(min=1e-12)
+        sums = [each + each.roll(-1, 1) for each in ((stored - centre) / spread, (fresh - centre) / spread)]
+        tested += [
+            (f"{name} + the next", p) for name, p in zip(subject.names, two_sample(sums[0], sums[1]), strict=True)
+        ]
+    return tested
+
+
+def _balance(subject: Subject, check: str, place: str, draws: Tensor, x: Tensor) -> Finding:
+    u = subject.free.encode(draws.double())
+    finding = balance(check, lambda v: subject.log_posterior(v, x), u, subject.derive(check, place))
+    return Finding(check, f"{place}: {finding.detail}", finding.p, finding.verdict)
+
+
+def _spread(draws: Tensor, n: int) -> Tensor:
+    """At most n draws, spread evenly over the stored ones."""
+    return draws[torch.linspace(0, len(draws) - 1, min(n, len(draws))).round().long()]

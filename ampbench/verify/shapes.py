@@ -1,0 +1,61 @@
+"""Shapes, finite values, supports and sizes: what can be said without any statistics.
+
+The graph refuses wrong shapes, NaN and values outside the declared supports as soon as it is sampled, so that
+simulating much is the check; what is left is the numbered observations and batches of one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from ampbench.errors import UsageError
+from ampbench.interfaces import Observation
+from ampbench.verify.finding import Finding
+from ampbench.verify.subject import Subject
+
+SINGLES = 5
+
+
+def shapes(subject: Subject) -> Iterator[Finding]:
+    """Check simulations, numbered observations, and the refusal of a number that does not exist."""
+    theta, x = subject.simulate(subject.effort.simulations, None, "shapes")
+    for i in range(SINGLES):
+        subject.simulate(1, theta[i], "one row", i)
+    yield Finding("shapes", f"{len(x)} simulations: theta {theta.shape[1]}, x {x.shape[1]}, finite, in their supports")
+    numbered = subject.task.observations()
+    faults = [f"observation {number}: {fault}" for number, each in numbered.items() if (fault := _fault(subject, each))]
+    faults += _unknown_number(subject)
+    yield Finding(
+        "observations", "; ".join(faults) or f"{len(numbered)} numbered observations", None, "failed" if faults else "ok"
+    )
+
+
+def _fault(subject: Subject, observation: Observation) -> str:
+    """What is wrong with an observation; empty if nothing is."""
+    task, sizes = subject.task, subject.sizes
+    width = sum(sizes[name] for name in task.observed)
+    if observation.x.shape != (width,):
+        return f"x has shape {tuple(observation.x.shape)}, but simulations have ({width},)"
+    if not bool(torch.isfinite(observation.x).all()):
+        return "x is not finite"
+    theta = observation.theta
+    if theta is None or bool(theta.isnan().all()):  # real data: nobody knows its parameters
+        return ""
+    if theta.shape != (len(subject.names),):
+        return f"theta has shape {tuple(theta.shape)}, but the prior draws ({len(subject.names)},)"
+    parts = theta[None].split([sizes[name] for name in task.latents], dim=1)
+    for name, part in zip(task.latents, parts, strict=True):
+        support = task.graph[name].support
+        if not bool(torch.all(support.check(part))):
+            return f"{name} = {part[0].tolist()} is outside its support {support}"
+    return ""
+
+
+def _unknown_number(subject: Subject) -> list[str]:
+    try:
+        subject.task.numbered(-1)
+    except UsageError:
+        return []
+    return ["observation -1 was not refused with a UsageError"]

@@ -1,0 +1,168 @@
+"""A task under examination: its simulations, draws and densities, each a function of the seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ampbench.errors import GraphError
+from ampbench.graph import join
+from ampbench.interfaces import HasLikelihood, HasReference, Observation, Task
+from ampbench.seeding import derive, seeded
+from ampbench.simulator import Simulator
+from ampbench.verify.coordinates import Free
+from ampbench.verify.finding import SkipCheck
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent on a task.
+
+    Attributes:
+        simulations: of the prior, and at each golden theta.
+        batches: small batches that must not differ.
+        steps: theta and theta′ at which the likelihood is compared.
+        draws: reference draws for one observation.
+        proposals: of the importance sampler.
+        judged: how many numbered, and how many fresh observations the reference is judged at.
+        chains: of the second sampler.
+        rounds: most rounds of ten moves each of the second sampler.
+        observations: of simulation-based calibration.
+    """
+
+    simulations: int = 20_000
+    batches: int = 16
+    steps: int = 12
+    draws: int = 6000
+    proposals: int = 20_000
+    judged: int = 2
+    chains: int = 500
+    rounds: int = 60
+    observations: int = 150
+
+
+QUICK = Effort(
+    simulations=4000, batches=8, steps=6, draws=3000, proposals=8000, judged=1, chains=200, rounds=20, observations=60
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A task, the seed of the examination, and how much may be spent.
+
+    Attributes:
+        task: the task.
+        seed: every number that certification draws follows from it.
+        effort: the sizes of all samples.
+    """
+
+    task: Task
+    seed: int = 0
+    effort: Effort = Effort()
+
+    def derive(self, *purpose: object) -> int:
+        """Return a seed for one purpose, small enough for every generator there is."""
+        return derive(self.seed, "verify", *purpose) % 2**31
+
+    def simulate(self, n: int, theta: Tensor | None, *purpose: object) -> tuple[Tensor, Tensor]:
+        """Draw theta (n, D) and x (n, L); with a theta (D,), all rows have that one."""
+        source = Simulator(self.task.graph, self.task.observed, n, self.derive("simulate", *purpose))
+        given = None
+        if theta is not None:
+            parts = theta.expand(n, -1).split([self.sizes[name] for name in source.latents], dim=1)
+            given = dict(zip(source.latents, parts, strict=True))
+        values = source.sample(n, given)
+        return join(values, source.latents), join(values, source.observed)
+
+    def fresh(self, *purpose: object) -> Observation:
+        """Return a fresh observation."""
+        return self.task.observation(self.derive("observation", *purpose))
+
+    def judged(self) -> list[tuple[str, Observation]]:
+        """Return the observations that the reference is judged at: some numbered ones, and as many fresh ones."""
+        count = self.effort.judged
+        numbered = [(f"observation {number}", each) for number, each in self.task.observations().items()][:count]
+        return numbered + [(f"fresh observation {i}", self.fresh("judged", i)) for i in range(1, count + 1)]
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """How many components every variable has, as two simulations show."""
+        values = Simulator(self.task.graph, self.task.observed, 2, self.derive("sizes")).sample(2)
+        return {name: value.shape[1] for name, value in values.items()}
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of theta's components: ``theta[0]``, …"""
+        return components(self.task.latents, self.sizes)
+
+    @cached_property
+    def free(self) -> Free:
+        """Unconstrained coordinates of theta.
+
+        Raises:
+            SkipCheck: a latent variable is discrete, or its support has no coordinates.
+        """
+        graph = self.task.graph
+        return Free([(name, graph[name].support, self.sizes[name]) for name in self.task.latents])
+
+    def reference(self, x: Tensor, n: int, *purpose: object) -> Tensor:
+        """Draw n times from the reference, (n, D); raises :class:`SkipCheck` if the task has none."""
+        if not isinstance(self.task, HasReference):
+            raise SkipCheck("the task has no reference")
+        return self.task.reference(x, n, self.derive("reference", *purpose))
+
+    @property
+    def likelihood(self) -> HasLikelihood:
+        """The task's likelihood; raises :class:`SkipCheck` if it has none."""
+        if not isinstance(self.task, HasLikelihood):
+            raise SkipCheck("the task has no likelihood")
+        return self.task
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the task's likelihood is an unbiased estimate."""
+        return isinstance(self.task, HasLikelihood) and self.task.noisy_likelihood
+
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """log p(x | theta) in float64, shape (n,), for theta (n, D) and x (n, L) or (L,).
+
+        Raises:
+            ArithmeticError: a NaN.
+        """
+        with seeded(self.derive("likelihood")):
+            value = self.likelihood.log_likelihood(theta.double(), x.double()).detach().double().cpu()
+        if value.shape != theta.shape[:1]:
+            raise ValueError(f"log_likelihood has shape {tuple(value.shape)}, expected ({len(theta)},)")
+        if bad := int(value.isnan().sum()):
+            raise ArithmeticError(f"log_likelihood is NaN in {bad} of {len(value)} rows")
+        return value
+
+    def log_prior(self, theta: Tensor) -> Tensor:
+        """log p(theta), shape (n,); raises :class:`SkipCheck` if a latent variable has no density."""
+        values = dict(zip(self.task.latents, theta.float().split(self._latent_sizes, dim=1), strict=True))
+        try:
+            return self.task.graph.log_prob(values, self.task.latents).detach().double()
+        except GraphError as error:
+            raise SkipCheck(f"the prior has no density: {error}") from error
+
+    def log_posterior(self, u: Tensor, x: Tensor) -> Tensor:
+        """log of p(x | theta) p(theta) and the Jacobian, at unconstrained coordinates (n, D′): shape (n,)."""
+        theta, jacobian = self.free.decode(u)
+        log_prior = self.log_prior(theta) + jacobian
+        result = torch.full_like(log_prior, -torch.inf)
+        inside = torch.isfinite(log_prior)
+        if bool(inside.any()):  # a likelihood need not exist outside the prior's support
+            result[inside] = log_prior[inside] + self.log_likelihood(theta[inside], x)
+        return result
+
+    @cached_property
+    def _latent_sizes(self) -> list[int]:
+        return [self.sizes[name] for name in self.task.latents]
+
+
+def components(names: tuple[str, ...], sizes: dict[str, int]) -> list[str]:
+    """Name every component: ``theta[0]``, ``theta[1]``, …"""
+    return [f"{name}[{i}]" for name in names for i in range(sizes[name])]

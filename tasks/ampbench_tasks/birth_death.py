@@ -1,0 +1,177 @@
+r"""Linear birth-death process, simulated event by event, observed at equally spaced times.
+
+.. math::
+    \theta = (\lambda, \mu) \sim \mathcal U(0, 1)^2, \qquad
+    n \to n + 1 \text{ at rate } \lambda n, \quad n \to n - 1 \text{ at rate } \mu n, \qquad n(0) = n_0
+
+x holds the population at times Δ, 2Δ, …, LΔ. By default n₀ = 10, L = 10 and Δ = 0.3: the population stays below a few
+hundred.
+
+Each of m individuals has living descendants after a time t with probability 1 − α, and if so their number is
+geometric with parameter 1 − β. With k of the m lines surviving, the transition probability is a sum of positive terms:
+
+.. math::
+    \Pr(n \mid m) = \sum_{k} \binom m k (1 - \alpha)^k \alpha^{m-k} \binom{n-1}{k-1} (1 - \beta)^k \beta^{n-k},
+    \qquad \alpha = \frac{\mu \varphi}{1 + \lambda \varphi}, \quad \beta = \frac{\lambda \varphi}{1 + \lambda \varphi},
+    \quad \varphi = \frac{e^{(\lambda - \mu) t} - 1}{\lambda - \mu}
+
+and Pr(0 | m) = α^m. φ tends to t where λ = μ, so that nothing special happens there.
+
+References:
+    Kendall 1948, *On the generalized "birth-and-death" process*, doi:10.1214/aoms/1177730285.
+    Bailey 1964, *The elements of stochastic processes*, section 8.6.
+    Gillespie 1977, *Exact stochastic simulation of coupled chemical reactions*, doi:10.1021/j100540a008.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Uniform, constraints
+
+from ampbench.errors import UsageError
+from ampbench.golden import Golden
+from ampbench.graph import Graph, density, simulator
+from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Task
+from ampbench_tasks import packaged
+from ampbench_tasks.gillespie import trajectories
+from ampbench_tasks.importance import posterior_draws
+
+START, LENGTH, INTERVAL = 10, 10, 0.3
+LARGEST = 2000.0
+"""Populations that the prior's fastest growth may reach on average; simulation time grows with them."""
+
+
+@final
+class BirthDeath(Task, HasReference, HasLikelihood, HasGolden):
+    """Linear birth-death process: theta of size 2, x of size ``length``.
+
+    Arguments:
+        start: population at time 0, n₀.
+        length: number of observed times, L.
+        interval: time between them, Δ.
+
+    Raises:
+        UsageError: an option is not positive, or populations would grow too large to simulate.
+    """
+
+    version = "1"
+    source = "Kendall 1948; Bailey 1964, section 8.6"
+
+    def __init__(self, start: int = START, length: int = LENGTH, interval: float = INTERVAL) -> None:
+        _check(start, length, interval)
+        self.start, self.length, self.interval = start, length, interval
+
+    @cached_property
+    def graph(self) -> Graph:
+        """theta → x."""
+        counts = constraints.independent(constraints.nonnegative_integer, 1)
+        return Graph(density("theta", prior()), simulator("x", self.simulate, ["theta"], counts, self.length))
+
+    def simulate(self, theta: Tensor) -> Tensor:
+        """Draw x given theta (n, 2), shape (n, length)."""
+        start = torch.tensor([float(self.start)], dtype=torch.float64, device=theta.device)
+        changes = torch.tensor([[1.0], [-1.0]], dtype=torch.float64, device=theta.device)
+        paths = trajectories(
+            theta.double(), start, lambda theta, n: theta * n, changes, self.interval, self.length
+        )  # (n, length + 1, 1)
+        return paths[:, 1:, 0].float()
+
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Exact, by the closed-form transition probabilities."""
+        return log_likelihood(theta, x, self.start, self.interval)
+
+    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
+        """Draw exactly by importance sampling, shape (n, 2)."""
+        x = self.check_observation(observation)
+        return reference(x, self.start, self.interval, n, seed)
+
+    def golden(self) -> Golden:
+        """The statistics of an independent implementation in numpy; :class:`UsageError` for other than the defaults."""
+        if (self.start, self.length, self.interval) != (START, LENGTH, INTERVAL):
+            raise UsageError(
+                f"birth_death has golden statistics for start={START}, length={LENGTH}, interval={INTERVAL} only, "
+                f"not for start={self.start}, length={self.length}, interval={self.interval}"
+            )
+        return packaged.golden("birth_death")
+
+
+def prior() -> Independent:
+    """Uniform rates of birth and death."""
+    return Independent(Uniform(torch.zeros(2), torch.ones(2)), 1)
+
+
+def reference(x: Tensor, start: int, interval: float, n: int, seed: int) -> Tensor:
+    """Draw n exact posterior samples, shape (n, 2), for populations x, shape (L,)."""
+    path = [start, *(int(each) for each in x.tolist())]
+    return posterior_draws(prior(), lambda theta: _log_path(theta, path, interval), n, seed)
+
+
+def log_likelihood(theta: Tensor, x: Tensor, start: int, interval: float) -> Tensor:
+    """log p(x | theta), shape (*,), for theta (*, 2) and x (*, L), broadcast; minus infinity for impossible x."""
+    shape = torch.broadcast_shapes(theta.shape[:-1], x.shape[:-1])
+    rows = x.expand(*shape, x.shape[-1]).reshape(-1, x.shape[-1])
+    thetas = theta.expand(*shape, 2).reshape(-1, 2).double()
+    paths, member = rows.unique(dim=0, return_inverse=True)
+    result = thetas.new_empty(len(thetas))
+    for i, path in enumerate(paths.tolist()):
+        chosen = member == i
+        result[chosen] = _log_path(thetas[chosen], [start, *path], interval)
+    return result.reshape(shape)
+
+
+def _log_path(theta: Tensor, path: Sequence[float], interval: float) -> Tensor:
+    """log p(path | theta) for theta (m, 2) and populations at times 0, Δ, …, LΔ: shape (m,)."""
+    if any(each < 0 or each != int(each) for each in path):
+        return theta.new_full((len(theta),), -torch.inf)
+    parts = _log_probabilities(theta, interval)
+    steps = zip(path[:-1], path[1:], strict=True)
+    return torch.stack([_log_transition(parts, int(m), int(n)) for m, n in steps]).sum(0)
+
+
+def _log_probabilities(theta: Tensor, interval: float) -> tuple[Tensor, Tensor, Tensor]:
+    """log α, log β and log (1 − α)(1 − β), shape (m, 1) each."""
+    birth, death = theta.double()[:, :1], theta.double()[:, 1:]
+    growth = (birth - death) * interval
+    safe = torch.where(growth.abs() > 1e-8, growth, 1.0)
+    phi = interval * torch.where(growth.abs() > 1e-8, torch.expm1(safe) / safe, 1 + growth / 2)
+    denominator = torch.log1p(birth * phi)
+    survived = torch.log1p((birth - death) * phi)  # 1 − α = (1 + (λ − μ) φ) / (1 + λ φ), and 1 + (λ − μ) φ = e^growth
+    return (death * phi).log() - denominator, (birth * phi).log() - denominator, survived - 2 * denominator
+
+
+def _log_transition(parts: tuple[Tensor, Tensor, Tensor], m: int, n: int) -> Tensor:
+    """log Pr(n | m), shape (rows,)."""
+    log_alpha, log_beta, log_both = parts
+    if n == 0 or m == 0:
+        impossible = torch.full_like(log_alpha[:, 0], -torch.inf)
+        return m * log_alpha[:, 0] if n == 0 and m > 0 else (torch.zeros_like(impossible) if n == 0 else impossible)
+    k = torch.arange(1, min(m, n) + 1, dtype=torch.float64, device=log_alpha.device)
+    ways = _log_binomial(m, k) + _log_binomial(n - 1, k - 1)
+    dead, more = m - k, n - k
+    terms = ways + k * log_both + _power(log_alpha, dead) + _power(log_beta, more)  # (rows, K)
+    return terms.logsumexp(1)
+
+
+def _power(log_base: Tensor, exponent: Tensor) -> Tensor:
+    """log of base to the exponent, with 0 to the 0 equal to 1."""
+    return torch.where(exponent > 0, exponent * log_base, 0.0)
+
+
+def _log_binomial(n: int, k: Tensor) -> Tensor:
+    return math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+
+
+def _check(start: int, length: int, interval: float) -> None:
+    if min(start, length) < 1 or not interval > 0:
+        raise UsageError(f"birth_death needs positive options, got start={start}, length={length}, interval={interval}")
+    if start * math.exp(min(length * interval, 100)) > LARGEST:
+        raise UsageError(
+            f"birth_death with start={start}, length={length}, interval={interval} would reach populations of "
+            f"{start} exp({length * interval:g}), beyond {LARGEST:g}; choose smaller ones"
+        )

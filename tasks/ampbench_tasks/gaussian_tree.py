@@ -1,0 +1,63 @@
+r"""Gaussian tree: a trait diffuses from the root of a tree, and its leaves are measured.
+
+.. math::
+    z \sim \mathcal N(0, 1), \qquad z_{\text{child}} \sim \mathcal N(z_{\text{parent}}, 0.6^2), \qquad
+    x_{\text{leaf}} \sim \mathcal N(z_{\text{leaf}}, 0.3^2)
+
+Variables are named by the path from the root: ``z``, ``z_1``, ``z_2``, ``z_1_1``, …, ``x_1_1_1``. A missing leaf has a
+trait but no measurement.
+
+References:
+    Felsenstein 1973, *Maximum-likelihood estimation of evolutionary trees from continuous characters*,
+    American Journal of Human Genetics 25, 471-492 (Brownian motion on a tree).
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import final
+
+from ampbench_tasks.linear_gaussian import LinearGaussian, LinearGaussianTask, scalar
+from ampbench_tasks.structured import at_least, kept
+
+STEP = 0.6
+NOISE = 0.3
+
+
+@final
+class GaussianTree(LinearGaussianTask):
+    """Gaussian diffusion on a tree with noisy leaves, exact: latents are all traits, observed the leaves.
+
+    Arguments:
+        depth: steps from the root to the leaves.
+        branching: children of each inner variable.
+        missing: share of leaves without a measurement; at least one is measured.
+
+    Raises:
+        UsageError: depth or branching below 1, missing outside [0, 1).
+    """
+
+    folder = "gaussian_tree"
+    version = "1"
+    source = "Felsenstein 1973"
+
+    def __init__(self, depth: int = 3, branching: int = 2, missing: float = 0.0) -> None:
+        at_least("depth", depth, 1)
+        at_least("branching", branching, 1)
+        levels = _levels(depth, branching)
+        leaves = [levels[-1][i] for i in kept(len(levels[-1]), missing)]
+        inner = [scalar(f"z{path}", STEP, **{f"z{_above(path)}": 1.0}) for level in levels for path in level]
+        traits = [scalar("z", 1.0), *inner]
+        measured = [scalar(f"x{path}", NOISE, **{f"z{path}": 1.0}) for path in leaves]
+        model = LinearGaussian([*traits, *measured], [variable.name for variable in measured])
+        super().__init__(model, depth=depth, branching=branching, missing=missing)
+
+
+def _levels(depth: int, branching: int) -> list[list[str]]:
+    """The paths of each level below the root, such as ``_1_2``."""
+    children = [f"_{child}" for child in range(1, branching + 1)]
+    return [["".join(path) for path in product(children, repeat=level)] for level in range(1, depth + 1)]
+
+
+def _above(path: str) -> str:
+    return path.rpartition("_")[0]

@@ -1,0 +1,95 @@
+r"""Linear-Gaussian state space: a noisily observed Ornstein-Uhlenbeck process, rotating in planes.
+
+.. math::
+    \mathrm d z = (-\kappa I + \omega J) z \, \mathrm d s + \sqrt{2 \kappa}\, \mathrm d W, \qquad
+    z_1 \sim \mathcal N(0, I), \qquad x_t \sim \mathcal N(H z_t, 0.5^2 I)
+
+with :math:`\kappa = 0.1`, :math:`\omega = 0.5`. J turns the components (1, 2), (3, 4), … by a quarter; a last component
+without partner does not turn. H reads the first component of each plane, so that the other one is seen through the
+rotation only. Over a gap :math:`\Delta` between two times the transition is exactly
+
+.. math:: z_{t+1} \sim \mathcal N\bigl(e^{-\kappa \Delta} R(\omega \Delta) z_t,\; (1 - e^{-2 \kappa \Delta}) I\bigr)
+
+R being the rotation, and the process is stationary. Gaps are 1, or irregular: exponential with mean 1 from a fixed
+seed. A missing time has a state but no observation.
+
+References:
+    Kalman 1960, *A new approach to linear filtering and prediction problems*, doi:10.1115/1.3662552.
+    Särkkä 2013, *Bayesian Filtering and Smoothing*, doi:10.1017/CBO9781139344203.
+    Uhlenbeck, Ornstein 1930, *On the theory of the Brownian motion*, doi:10.1103/PhysRev.36.823.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ampbench_tasks.linear_gaussian import Linear, LinearGaussian, LinearGaussianTask
+from ampbench_tasks.structured import PATTERN_SEED, at_least, kept
+
+KAPPA = 0.1
+OMEGA = 0.5
+NOISE = 0.5
+
+
+@final
+class LGSSM(LinearGaussianTask):
+    """Linear-Gaussian state space, exact: latents z_1 … z_length, observed x_t.
+
+    Arguments:
+        length: number of times T.
+        dim: components of a state; an observation has half as many, rounded up.
+        missing: share of times without an observation; at least one is observed.
+        irregular: whether the gaps between times are unequal.
+
+    Raises:
+        UsageError: length or dim below 1, missing outside [0, 1).
+    """
+
+    folder = "lgssm"
+    version = "1"
+    source = "Kalman 1960; Särkkä 2013, chapter 8"
+
+    def __init__(self, length: int = 10, dim: int = 1, missing: float = 0.0, irregular: bool = False) -> None:
+        at_least("length", length, 1)
+        at_least("dim", dim, 1)
+        times = [t + 1 for t in kept(length, missing)]
+        self.gaps = gaps(length, irregular)
+        states = [_first(dim)] + [_state(t + 2, dim, gap) for t, gap in enumerate(self.gaps)]
+        model = LinearGaussian([*states, *(_reading(t, dim) for t in times)], [f"x_{t}" for t in times])
+        super().__init__(model, length=length, dim=dim, missing=missing, irregular=irregular)
+
+
+def gaps(length: int, irregular: bool) -> tuple[float, ...]:
+    """The length − 1 gaps between times."""
+    if not irregular:
+        return (1.0,) * (length - 1)
+    return tuple(np.random.RandomState(PATTERN_SEED).exponential(size=length - 1).tolist())
+
+
+def transition(dim: int, gap: float) -> tuple[Tensor, float]:
+    """The matrix exp(−κΔ) R(ωΔ), shape (dim, dim), and the variance of the noise."""
+    cosine, sine = math.cos(OMEGA * gap), math.sin(OMEGA * gap)
+    plane = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
+    blocks = [plane] * (dim // 2) + [torch.ones(1, 1, dtype=torch.float64)] * (dim % 2)
+    return math.exp(-KAPPA * gap) * torch.block_diag(*blocks), -math.expm1(-2 * KAPPA * gap)
+
+
+def _first(dim: int) -> Linear:
+    return Linear("z_1", torch.zeros(dim, dtype=torch.float64), torch.ones(dim, dtype=torch.float64))
+
+
+def _state(t: int, dim: int, gap: float) -> Linear:
+    matrix, variance = transition(dim, gap)
+    noise = torch.full((dim,), variance, dtype=torch.float64)
+    return Linear(f"z_{t}", torch.zeros(dim, dtype=torch.float64), noise, {f"z_{t - 1}": matrix})
+
+
+def _reading(t: int, dim: int) -> Linear:
+    read = torch.eye(dim, dtype=torch.float64)[::2]  # first component of each plane
+    noise = torch.full((len(read),), NOISE**2, dtype=torch.float64)
+    return Linear(f"x_{t}", torch.zeros(len(read), dtype=torch.float64), noise, {f"z_{t}": read})

@@ -1,0 +1,149 @@
+r"""Ricker's map: a chaotic population, counted with Poisson noise.
+
+.. math::
+    (\ln r, \sigma, \varphi) &\sim \mathcal U(3, 5) \times \mathcal U(0.1, 0.6) \times \mathcal U(5, 15) \\
+    N_t &= r N_{t-1} e^{-N_{t-1} + e_t}, \quad e_t \sim \mathcal N(0, \sigma^2), \qquad
+    x_t \sim \mathrm{Poisson}(\varphi N_t), \qquad N_0 = 1
+
+theta = (ln r, σ, φ); x holds ``steps`` counts, by default 50, without a burn-in. The prior is that of Thomas et al.,
+but for σ, which there begins at 0: without noise the map is chaotic and deterministic, the likelihood as rough as a
+fractal, and no reference could be trusted.
+
+**Likelihood.** With u = ln N the states follow a Gaussian random walk with a kink,
+:math:`u_t \sim \mathcal N(m_t, \sigma^2)`, :math:`m_t = \ln r + u_{t-1} - e^{u_{t-1}}`. A particle filter gives an
+unbiased estimate of p(x | theta), which is all that importance sampling needs to be exact. Its proposal knows the
+count: with probability 0.9 the Gaussian at the mode of p(u_t | u_{t-1}, x_t), which solves
+
+.. math:: w + \ln w = \ln(\sigma^2 \varphi) + m_t + \sigma^2 x_t, \qquad w = \sigma^2 \varphi e^{u_t}
+
+and else :math:`\mathcal N(m_t, \sigma^2)` itself, which bounds the weights.
+
+References:
+    Ricker 1954, *Stock and recruitment*, doi:10.1139/f54-039.
+    Wood 2010, *Statistical inference for noisy nonlinear ecological dynamic systems*, doi:10.1038/nature09319.
+    Thomas, Dutta, Corander, Kaski, Gutmann 2022, *Likelihood-free inference by ratio estimation*, arXiv:1611.10242.
+    Andrieu, Doucet, Holenstein 2010, *Particle Markov chain Monte Carlo methods*, doi:10.1111/j.1467-9868.2009.00736.x.
+    Tran, Scharth, Pitt, Kohn 2013, *Importance sampling squared*, arXiv:1309.3339.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Uniform, constraints
+
+from ampbench.errors import UsageError
+from ampbench.golden import Golden
+from ampbench.graph import Graph, density, simulator
+from ampbench.interfaces import HasGolden, HasReference, Task
+from ampbench_tasks import packaged
+from ampbench_tasks.importance import posterior_draws
+
+STEPS = 50
+LOW, HIGH = (3.0, 0.1, 5.0), (5.0, 0.6, 15.0)
+PARTICLES = 64
+GUIDED = 0.9
+"""Share of the particles that are proposed near the count."""
+
+
+@final
+class Ricker(Task, HasReference, HasGolden):
+    """Ricker's map: theta = (ln r, σ, φ) of size 3, x of size ``steps``.
+
+    Raises:
+        UsageError: there are no steps.
+    """
+
+    version = "1"
+    source = "Wood 2010; prior after Thomas et al. 2022"
+
+    def __init__(self, steps: int = STEPS) -> None:
+        if steps < 1:
+            raise UsageError(f"ricker needs at least one step, got steps={steps}")
+        self.steps = steps
+
+    @cached_property
+    def prior(self) -> Independent:
+        """Uniform on the box."""
+        return Independent(Uniform(torch.tensor(LOW), torch.tensor(HIGH)), 1)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """theta → x."""
+        counts = constraints.independent(constraints.nonnegative_integer, 1)
+        return Graph(density("theta", self.prior), simulator("x", self.simulate, ["theta"], counts, self.steps))
+
+    def simulate(self, theta: Tensor) -> Tensor:
+        """Draw x given theta (n, 3), shape (n, steps)."""
+        log_r, sigma, phi = theta.T
+        u = torch.zeros_like(log_r)  # ln N
+        counts = []
+        for _ in range(self.steps):
+            u = log_r + u - u.exp() + sigma * torch.randn_like(u)
+            counts.append(torch.poisson(phi * u.exp()))
+        return torch.stack(counts, dim=1)
+
+    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
+        """Draw exactly by importance sampling with estimated likelihoods, shape (n, 3)."""
+        x = self.check_observation(observation)
+        return posterior_draws(self.prior, lambda theta: estimate(theta, x, PARTICLES), n, seed)
+
+    def golden(self) -> Golden:
+        """The statistics of an independent implementation in numpy; :class:`UsageError` for other than 50 steps."""
+        if self.steps != STEPS:
+            raise UsageError(f"ricker has golden statistics for steps={STEPS} only, not for steps={self.steps}")
+        return packaged.golden("ricker")
+
+
+def estimate(theta: Tensor, x: Tensor, particles: int) -> Tensor:
+    """The logarithm of an unbiased estimate of p(x | theta), shape (m,), for theta (m, 3) and one x, (L,).
+
+    Random numbers come from torch's global generator; states are float32, weights are summed in float64.
+    """
+    log_r, sigma, phi = theta.float().T[:, :, None]  # (m, 1) each
+    u = torch.zeros(len(theta), particles)
+    total = torch.zeros(len(theta), dtype=torch.float64)
+    for count in x.tolist():
+        mean = log_r + u - u.exp()
+        u, log_weights = _propose(mean, sigma, phi, count)
+        top = log_weights.max(1, keepdim=True).values
+        weights = (log_weights - top).exp()
+        total += top[:, 0].double() + weights.double().mean(1).log() - math.lgamma(count + 1)
+        u = u.gather(1, _resampled(weights))
+    return total
+
+
+def _propose(mean: Tensor, sigma: Tensor, phi: Tensor, count: float) -> tuple[Tensor, Tensor]:
+    """Draw ln N_t and weigh it, but for the factorial of the count: (m, P) each."""
+    w = _omega((sigma.square() * phi).log() + mean + sigma.square() * count)
+    scale = sigma / (1 + w).sqrt()
+    mode = mean + sigma.square() * count - w
+    guided = torch.rand_like(mean) < GUIDED
+    u = torch.where(guided, mode, mean) + torch.where(guided, scale, sigma) * torch.randn_like(mean)
+    walk = -((u - mean) / sigma).square() / 2
+    near = -((u - mode) / scale).square() / 2
+    # the normalisers of both Gaussians share 1 / sqrt(2 π) σ
+    proposal = torch.logaddexp(near + (GUIDED * (1 + w).sqrt()).log(), walk + math.log(1 - GUIDED))
+    intensity = u + phi.log()
+    return u, count * intensity - intensity.exp() + walk - proposal
+
+
+def _omega(total: Tensor) -> Tensor:
+    """Solve w + ln w = total nearly; the proposal need not sit exactly at the mode."""
+    w = torch.where(total > 1, total - total.clamp(min=1).log(), total.clamp(max=1).exp() / (1 + total.clamp(max=1).exp()))
+    for _ in range(2):
+        w = (w * (1 + total - w.clamp(min=1e-30).log()) / (1 + w)).clamp(min=1e-30)
+    return w
+
+
+def _resampled(weights: Tensor) -> Tensor:
+    """Ancestors by systematic resampling, shape (m, P)."""
+    m, particles = weights.shape
+    cumulative = weights.cumsum(1)
+    cumulative = cumulative / cumulative[:, -1:]
+    points = (torch.arange(particles) + torch.rand(m, 1)) / particles
+    return torch.searchsorted(cumulative, points).clamp(max=particles - 1)
