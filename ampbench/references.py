@@ -87,7 +87,7 @@ def build(
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as one compressed npz file; equal arrays give equal bytes."""
     with tempfile.TemporaryFile() as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
         file.seek(0)
         _replace(path, file.read())
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -185,7 +186,7 @@ class TaskConformance(ABC):
             if not bool(torch.all(task.graph[name].support.check(outside))):
                 bad.append(outside)
             for value in bad:
-                self.refused(lambda value=value, name=name: source.sample(2, {name: value}), f"{name} = {value}")
+                self.refused(partial(source.sample, 2, {name: value}), f"{name} = {value}")
 
     def test_reference(self) -> None:
         """Reference samples have the right shape, lie in the support, and follow from the seed."""
@@ -208,7 +209,7 @@ class TaskConformance(ABC):
             return
         x = task.observation(5).x
         for bad in (x[:-1], x[None], x * torch.nan):
-            self.refused(lambda bad=bad: task.reference(bad, 10, 0), f"the observation {bad}")
+            self.refused(partial(task.reference, bad, 10, 0), f"the observation {bad}")
 
     def test_reference_is_calibrated(self) -> None:
         """Ranks of true parameters among reference samples are uniform (simulation-based calibration)."""

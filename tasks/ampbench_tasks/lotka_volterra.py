@@ -24,7 +24,7 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, LogNormal, Normal
+from torch.distributions import Distribution, Independent, LogNormal, Normal, constraints
 
 from ampbench.graph import Graph, density, simulator
 from ampbench_tasks.classic import Classic
@@ -47,14 +47,14 @@ class LotkaVolterra(Classic):
     algorithm = "adaptive importance sampling with weighted acceptance"
 
     @cached_property
-    def prior(self) -> Independent:
+    def prior(self) -> Distribution:
         """Log-normal."""
         return Independent(LogNormal(torch.tensor([-0.125, -3.0, -0.125, -3.0]), 0.5 * torch.ones(4)), 1)
 
     @cached_property
     def graph(self) -> Graph:
         """theta → x."""
-        positive = self.prior.support
+        positive = constraints.independent(constraints.positive, 1)
         return Graph(density("theta", self.prior), simulator("x", simulate, ["theta"], positive, size=20))
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:

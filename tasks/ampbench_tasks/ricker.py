@@ -29,6 +29,7 @@ References:
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import cached_property
 from typing import final
 
@@ -36,16 +37,26 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Uniform, constraints
 
-from ampbench.errors import UsageError
+from ampbench.errors import SimulationError, UsageError
 from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasReference, Task
+from ampbench.seeding import seeded
 from ampbench_tasks import packaged
-from ampbench_tasks.importance import posterior_draws
+from ampbench_tasks.importance import Target, accept, effective_share
+from ampbench_tasks.student import Mixture, fit
 
 STEPS = 50
 LOW, HIGH = (3.0, 0.1, 5.0), (5.0, 0.6, 15.0)
-PARTICLES = 64
+ROUGH = 32
+"""Particles per likelihood while the proposal is adapted."""
+FIRST, ROUND, ROUNDS = 1500, 700, 6
+"""Prior draws to begin with, proposals of a round, and rounds of adaptation."""
+EFFECTIVE = 0.1
+"""Share of effective draws that each round's temperature must leave."""
+COMPONENTS = 3
+PARTICLES = (64, 256, 1024)
+"""Particles per likelihood of the draws; the next number is tried where the estimates are too noisy."""
 GUIDED = 0.9
 """Share of the particles that are proposed near the count."""
 
@@ -90,13 +101,42 @@ class Ricker(Task, HasReference, HasGolden):
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly by importance sampling with estimated likelihoods, shape (n, 3)."""
         x = self.check_observation(observation)
-        return posterior_draws(self.prior, lambda theta: estimate(theta, x, PARTICLES), n, seed)
+        with seeded(seed):
+            proposal = _adapt(Target(self.prior, lambda theta: estimate(theta, x, ROUGH)))
+            for particles in PARTICLES[:-1]:
+                with suppress(SimulationError):  # too noisy estimates leave too few effective draws
+                    return self._draws(proposal, x, n, particles)
+            return self._draws(proposal, x, n, PARTICLES[-1])
+
+    def _draws(self, proposal: Mixture, x: Tensor, n: int, particles: int) -> Tensor:
+        return accept(Target(self.prior, lambda theta: estimate(theta, x, particles)), proposal, n).samples.float()
 
     def golden(self) -> Golden:
         """The statistics of an independent implementation in numpy; :class:`UsageError` for other than 50 steps."""
         if self.steps != STEPS:
             raise UsageError(f"ricker has golden statistics for steps={STEPS} only, not for steps={self.steps}")
         return packaged.golden("ricker")
+
+
+def _adapt(target: Target) -> Mixture:
+    """Return a proposal near the posterior.
+
+    Other than in :func:`ampbench_tasks.importance.adapt` the number of rounds is fixed: the noise of rough estimates
+    may forbid the temperature 1, and a proposal that is a little too wide serves as well.
+    """
+    u = target.start(FIRST)
+    likelihood, ratio = target.log_likelihood(u), torch.zeros(FIRST, dtype=torch.float64)
+    for _ in range(ROUNDS):
+        proposal = fit(u, torch.softmax(_temperature(likelihood, ratio) * likelihood + ratio, 0), COMPONENTS)
+        u = proposal.sample(ROUND)
+        likelihood, ratio = target.log_likelihood(u), target.log_prior(u) - proposal.log_prob(u)
+    return fit(u, torch.softmax(_temperature(likelihood, ratio) * likelihood + ratio, 0), COMPONENTS)
+
+
+def _temperature(likelihood: Tensor, ratio: Tensor) -> float:
+    """The highest temperature, up to 1, that leaves enough effective draws."""
+    grid = [2.0**-k for k in torch.arange(0, 14, 0.5).tolist()]
+    return next((beta for beta in grid if effective_share(beta * likelihood + ratio) >= EFFECTIVE), grid[-1])
 
 
 def estimate(theta: Tensor, x: Tensor, particles: int) -> Tensor:

@@ -21,7 +21,7 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, LogNormal, constraints
+from torch.distributions import Distribution, Independent, LogNormal, constraints
 
 from ampbench.graph import Graph, density, simulator
 from ampbench_tasks.classic import Classic
@@ -43,7 +43,7 @@ class SIR(Classic):
     algorithm = "adaptive importance sampling with weighted acceptance"
 
     @cached_property
-    def prior(self) -> Independent:
+    def prior(self) -> Distribution:
         """Log-normal."""
         location = torch.tensor([math.log(0.4), math.log(0.125)])
         return Independent(LogNormal(location, torch.tensor([0.5, 0.2])), 1)

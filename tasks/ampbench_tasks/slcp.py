@@ -30,7 +30,7 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Uniform
+from torch.distributions import Distribution, Independent, Uniform
 
 from ampbench.graph import Graph, density, simulator
 from ampbench.seeding import seeded
@@ -66,7 +66,7 @@ class SLCP(Classic):
         return posterior(self.check_observation(observation), n, seed)
 
 
-def prior() -> Independent:
+def prior() -> Distribution:
     """Uniform on the box."""
     return Independent(Uniform(-BOUND * torch.ones(5), BOUND * torch.ones(5)), 1)
 

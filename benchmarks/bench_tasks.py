@@ -1,0 +1,57 @@
+"""Tasks: 10,000 simulations, and a reference for a fresh observation."""
+
+from __future__ import annotations
+
+import torch
+
+from ampbench.interfaces import HasReference, Task
+from ampbench.registry import load
+from ampbench.seeding import seeded
+
+CLASSIC = (
+    "bernoulli_glm",
+    "bernoulli_glm_raw",
+    "gaussian_linear",
+    "gaussian_linear_uniform",
+    "gaussian_mixture",
+    "lotka_volterra",
+    "sir",
+    "slcp",
+    "slcp_distractors",
+    "two_moons",
+)
+OTHERS = ("birth_death", "epidemic", "g_and_k", "ma2", "mg1", "ricker", "lgssm:length=50", "nonlinear_ssm")
+
+
+class Simulations:
+    """Ten thousand simulations from the prior; for the classic tasks the aim is less than a second."""
+
+    params = (*CLASSIC, *OTHERS)
+    param_names = ("task",)
+    timeout = 300
+
+    def setup(self, task: str) -> None:
+        torch.set_num_threads(1)
+        self.task: Task = load().build("tasks", task)
+        self.task.graph.sample(10)
+
+    def time_simulate_10000(self, task: str) -> None:
+        with seeded(0):
+            self.task.graph.sample(10_000)
+
+
+class References:
+    """A thousand posterior samples for an observation that nobody has seen before."""
+
+    params = tuple(task for task in (*CLASSIC, *OTHERS) if task != "epidemic")
+    param_names = ("task",)
+    timeout = 300
+
+    def setup(self, task: str) -> None:
+        torch.set_num_threads(1)
+        self.task: Task = load().build("tasks", task)
+        self.x = self.task.observation(1).x
+
+    def time_reference_1000(self, task: str) -> None:
+        assert isinstance(self.task, HasReference)
+        self.task.reference(self.x, 1000, seed=0)
