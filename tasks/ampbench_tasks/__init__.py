@@ -17,7 +17,7 @@ def _task(target: str, summary: str, source: str, theta: int, x: int, kind: str)
 @hookimpl
 def tasks() -> Mapping[str, Lazy]:
     """All built-in tasks."""
-    return {**_classic()}
+    return {**_classic(), **_structured()}
 
 
 def _classic() -> Mapping[str, Lazy]:
@@ -47,4 +47,28 @@ def _classic() -> Mapping[str, Lazy]:
             "slcp_distractors:SLCPDistractors", "slcp hidden in noise", BENCHMARK, 5, 100, "exact"
         ),
         "two_moons": _task("two_moons:TwoMoons", "bimodal, thin crescents", BENCHMARK, 2, 2, "exact"),
+    }
+
+
+def _structured() -> Mapping[str, Lazy]:
+    """Graphs with several latent variables; sizes are options."""
+    kind = "structured, exact"
+    return {
+        "collider": _task(
+            "collider:Collider", "two causes of one effect, bimodal", "Pearl 1988, section 2.3", 2, 1, kind
+        ),
+        "diamond": _task("diamond:Diamond", "a → (b, c) → d → x", "Pearl 1988, section 4.4", 4, 1, kind),
+        "eight_schools": _task(
+            "eight_schools:EightSchools", "coaching; observation 1 is real", "Rubin 1981", 10, 8, kind
+        ),
+        "gaussian_tree": _task(
+            "gaussian_tree:GaussianTree", "diffusion on a tree, noisy leaves", "Felsenstein 1973", 15, 8, kind
+        ),
+        "hierarchical": _task(
+            "hierarchical:Hierarchical", "Gaussian groups with plates", "Gelman et al. 2013, chapter 5", 10, 40, kind
+        ),
+        "lgssm": _task("lgssm:LGSSM", "linear-Gaussian state space", "Kalman 1960", 10, 10, kind),
+        "nonlinear_ssm": _task(
+            "nonlinear_ssm:NonlinearSSM", "nonlinear state space, multimodal", "Gordon et al. 1993", 10, 10, kind
+        ),
     }

@@ -1,0 +1,135 @@
+"""The structured tasks written a second time, in plain numpy; run as a script, this records their golden statistics.
+
+Nothing here imports the tasks: an error would have to be made twice, in two ways of writing, to go unnoticed. Only the
+default options are covered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ampbench.golden import Golden
+
+PRIOR_DRAWS = 50_000
+SIMULATIONS = 20_000
+SOURCE = "numpy, tests/tasks/golden_structured.py"
+FOLDER = Path(__file__).parents[2] / "tasks" / "ampbench_tasks" / "data"
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+Simulate = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+
+def lgssm_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    z = np.empty((n, 10))
+    z[:, 0] = rng.normal(size=n)
+    for t in range(1, 10):
+        z[:, t] = math.exp(-0.1) * z[:, t - 1] + math.sqrt(1 - math.exp(-0.2)) * rng.normal(size=n)
+    return z
+
+
+def lgssm_simulate(rng: np.random.Generator, z: np.ndarray) -> np.ndarray:
+    return rng.normal(z, 0.5)
+
+
+def nonlinear_ssm_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    z = [rng.normal(0, math.sqrt(5), n)]
+    for t in range(2, 11):
+        before = z[-1]
+        z.append(
+            0.5 * before + 25 * before / (1 + before * before) + 8 * math.cos(1.2 * t) + 10**0.5 * rng.normal(size=n)
+        )
+    return np.column_stack(z)
+
+
+def nonlinear_ssm_simulate(rng: np.random.Generator, z: np.ndarray) -> np.ndarray:
+    return 0.05 * z * z + rng.normal(size=z.shape)
+
+
+def gaussian_tree_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    """In heap order: the children of node k are 2 k + 1 and 2 k + 2, level by level."""
+    z = np.empty((n, 15))
+    z[:, 0] = rng.normal(size=n)
+    for k in range(1, 15):
+        z[:, k] = z[:, (k - 1) // 2] + 0.6 * rng.normal(size=n)
+    return z
+
+
+def gaussian_tree_simulate(rng: np.random.Generator, z: np.ndarray) -> np.ndarray:
+    return z[:, 7:] + 0.3 * rng.normal(size=(len(z), 8))
+
+
+def hierarchical_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    mu, tau = 2 * rng.normal(size=(n, 1)), np.abs(rng.normal(size=(n, 1)))
+    return np.hstack([mu, tau, mu + tau * rng.normal(size=(n, 8))])
+
+
+def hierarchical_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    return np.repeat(theta[:, 2:], 5, axis=1) + rng.normal(size=(len(theta), 40))
+
+
+def eight_schools_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    mu, tau = rng.normal(0, 5, size=(n, 1)), np.abs(5 * rng.standard_cauchy((n, 1)))
+    return np.hstack([mu, tau, mu + tau * rng.normal(size=(n, 8))])
+
+
+def eight_schools_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    return rng.normal(theta[:, 2:], [15, 10, 16, 11, 9, 11, 10, 18])
+
+
+def diamond_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    a = rng.normal(size=n)
+    b, c = rng.normal(a, 0.5), rng.normal(-a / 2, 0.5)
+    return np.column_stack([a, b, c, rng.normal(b + c, 0.3)])
+
+
+def diamond_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    return rng.normal(theta[:, 3:], 0.2)
+
+
+def collider_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.normal(size=(n, 2))
+
+
+def collider_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    return rng.normal(theta[:, :1] * theta[:, 1:], 0.3)
+
+
+TASKS: dict[str, tuple[Draw, Simulate]] = {
+    "lgssm": (lgssm_prior, lgssm_simulate),
+    "nonlinear_ssm": (nonlinear_ssm_prior, nonlinear_ssm_simulate),
+    "gaussian_tree": (gaussian_tree_prior, gaussian_tree_simulate),
+    "hierarchical": (hierarchical_prior, hierarchical_simulate),
+    "eight_schools": (eight_schools_prior, eight_schools_simulate),
+    "diamond": (diamond_prior, diamond_simulate),
+    "collider": (collider_prior, collider_simulate),
+}
+
+
+def record(name: str) -> Golden:
+    prior, simulate = TASKS[name]
+    rng = np.random.default_rng(20_160_000)
+
+    def repeat(theta: Tensor, n: int) -> Tensor:
+        return torch.from_numpy(simulate(rng, np.tile(theta.double().numpy(), (n, 1))))
+
+    draws = torch.from_numpy(prior(rng, PRIOR_DRAWS))
+    thetas = torch.from_numpy(prior(rng, 3)).float()
+    return Golden.record(SOURCE, draws, thetas, repeat, SIMULATIONS)
+
+
+def main() -> None:
+    for name in TASKS:
+        path = FOLDER / name / "golden.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(record(name).dumps(), encoding="utf-8")
+        print(path, path.stat().st_size)
+
+
+if __name__ == "__main__":
+    main()
