@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +19,9 @@ from rich.table import Table
 from ampbench import __version__
 from ampbench.errors import AmpbenchError
 from ampbench.hookspecs import KINDS
+
+if TYPE_CHECKING:
+    from ampbench.registry import Entry
 
 app = typer.Typer(
     help="Compare likelihood-free inference methods, and infer with adversarial message passing.",
@@ -104,13 +108,7 @@ def list_components(
 
     loaded = registry.load()
     for each in [kind] if kind else KINDS:
-        entries = loaded.entries(each).values()
-        labels = list(dict.fromkeys(label for entry in entries for label in entry.labels))
-        table = _table(each, *labels, "what it is", "source", "from")
-        for entry in entries:
-            shown = [entry.labels.get(label, "") for label in labels]
-            table.add_row(*map(escape, (entry.name, *shown, entry.summary, entry.source, entry.plugin.distribution)))
-        _print(table)
+        _print_entries(each, list(loaded.entries(each).values()))
 
 
 @app.command()
@@ -242,6 +240,29 @@ def _table(*columns: str) -> Table:
 
 def _print(table: Table) -> None:
     Console().print(table)
+    print()
+
+
+def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
+    """Print components; on a narrow terminal, what says least is left out rather than folded to shreds."""
+    console = Console()
+    labels = dict.fromkeys(label for entry in entries for label in entry.labels)
+    columns = {
+        kind: [entry.name for entry in entries],
+        **{label: [entry.labels.get(label, "") for entry in entries] for label in labels},
+        "source": [entry.source for entry in entries],
+        "what it is": [entry.summary for entry in entries],
+        "from": [entry.plugin.distribution for entry in entries],
+    }
+    widths = {title: 2 + max(map(len, [title, *cells])) for title, cells in columns.items()}
+    droppable = (["from"] if len(set(columns["from"])) == 1 else []) + (["what it is"] if labels else [])
+    for title in droppable:
+        if sum(widths.values()) > console.width:
+            del columns[title], widths[title]
+    table = _table(*columns)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(escape, row))
+    console.print(table)
     print()
 
 

@@ -66,7 +66,8 @@ class External:
             raise UsageError("the external simulator has an empty command; give a program and its arguments")
         if not (self.timeout > 0 and self.size > 0):
             raise UsageError(
-                f"the external simulator needs a positive timeout and size, got timeout={self.timeout}, size={self.size}"
+                "the external simulator needs a positive timeout and size, "
+                f"got timeout={self.timeout}, size={self.size}"
             )
 
     def __call__(self, theta: Tensor) -> Tensor:

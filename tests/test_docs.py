@@ -22,7 +22,8 @@ from ampbench.testing import DivergenceConformance
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "example_plugin"
-COMMANDS = ["", "run", "list", "plugins", "results", "compare", "verify", "reference build", "reference export", "doctor"]
+COMMANDS = ["", "run", "list", "plugins", "results", "compare", "verify"]
+COMMANDS += ["reference build", "reference export", "doctor"]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]
 
 

@@ -12,7 +12,8 @@ see a mode that is missing altogether, which importance sampling and calibration
 Steps are differences of draws from the other half, scaled, with all coordinates or some of them changed.
 
 References:
-    Hastings 1970, *Monte Carlo sampling methods using Markov chains and their applications*, doi:10.1093/biomet/57.1.97.
+    Hastings 1970, *Monte Carlo sampling methods using Markov chains and their applications*,
+    doi:10.1093/biomet/57.1.97.
     ter Braak 2006, *A Markov Chain Monte Carlo version of the genetic algorithm Differential Evolution*,
     doi:10.1007/s11222-006-8769-1 (difference steps).
 """

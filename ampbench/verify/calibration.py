@@ -35,7 +35,7 @@ RANKS = 99
 
 def calibration(subject: Subject) -> Iterator[Finding]:
     """Check that ranks of true parameters among reference draws are uniform."""
-    prior, _ = subject.simulate(2000, None, "calibration prior")
+    prior = subject.prior(2000, "calibration")
     centre, spread = prior.median(0).values, (prior - prior.median(0).values).abs().mean(0).clamp(min=1e-12)
     n = subject.effort.observations
     ranks = torch.stack([_ranks(subject, i, centre, spread) for i in range(n)])

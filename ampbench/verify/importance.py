@@ -58,8 +58,8 @@ def importance(subject: Subject) -> Iterator[Finding]:
     """Compare the reference with importance sampling at every judged observation."""
     _ = subject.likelihood
     for place, observation in subject.judged():
-        draws = subject.reference(observation.x, subject.effort.draws, "importance", place)
-        yield _compare(subject, place, observation, subject.free.encode(draws.double()))
+        u = subject.free.encode(subject.draws(place, observation.x).double())
+        yield _compare(subject, place, observation, u)
 
 
 def _compare(subject: Subject, place: str, observation: Observation, u: Tensor) -> Finding:
@@ -81,13 +81,13 @@ def sample(subject: Subject, x: Tensor, draws: Tensor, seed: int) -> Weighted:
     # weights that fit join the proposal, those that do not would only repeat a few points
     joined = torch.cat([draws, first.u[again]]) if first.effective > 20 else draws
     spread = joined + 1e-6 * joined.std(0) * torch.randn(joined.shape, generator=generator, dtype=joined.dtype)
-    order = torch.randperm(len(spread), generator=generator)
-    return _weighted(subject, x, fit(spread[order], seed), subject.effort.proposals, generator)
+    some = torch.randperm(len(spread), generator=generator)[: len(draws)]
+    return _weighted(subject, x, fit(spread[some], seed), subject.effort.proposals, generator)
 
 
 def _weighted(subject: Subject, x: Tensor, proposal: Proposal, n: int, generator: Generator) -> Weighted:
     from_prior = int(PRIOR_SHARE * n)
-    prior, _ = subject.simulate(from_prior, None, "importance prior", n)
+    prior = subject.prior(from_prior, "importance", n)
     u = torch.cat([subject.free.encode(prior.double()), proposal.sample(n - from_prior, generator)])
     theta, jacobian = subject.free.decode(u)
     parts = torch.stack([subject.log_prior(theta) + jacobian, proposal.log_prob(u)])

@@ -10,8 +10,8 @@ that the product of posteriors stays invariant, exactly, whatever the lengths.
 
 Two populations run side by side. One starts at reference draws: if they are exact, its law is the posterior after any
 number of moves, and a comparison with fresh reference draws is a test at an exact level. The other starts at
-over-dispersed draws (pushed away by their mode's own spread) and shows when the start is forgotten; only then is it
-compared as well.
+over-dispersed draws (pushed away by their mode's own spread) and shows when the start is forgotten; only then, and
+after as many moves again, is it compared as well.
 
 References:
     ter Braak 2006, *A Markov Chain Monte Carlo version of the genetic algorithm Differential Evolution*,
@@ -112,18 +112,17 @@ class Population:
 
 
 def population(subject: Subject) -> Iterator[Finding]:
-    """Compare the reference with the second sampler at every judged observation."""
+    """Compare the reference with the second sampler at a numbered and at a fresh observation."""
     _ = subject.likelihood
     if subject.noisy:
         raise SkipCheck("the likelihood is an estimate; importance sampling judges it")
-    for place, observation in subject.judged():
+    for place, observation in subject.judged(1):
         yield from _judge(subject, place, observation.x)
 
 
 def _judge(subject: Subject, place: str, x: Tensor) -> Iterator[Finding]:
     chains = subject.effort.chains
-    draws = subject.reference(x, subject.effort.draws, "population", place)
-    u = subject.free.encode(draws.double())
+    u = subject.free.encode(subject.draws(place, x).double())
     fresh = u[2 * chains :]
 
     def log_density(v: Tensor) -> Tensor:
@@ -137,20 +136,22 @@ def _judge(subject: Subject, place: str, x: Tensor) -> Iterator[Finding]:
     first, second = both.with_log_density()
     said = f"{place}, {chains} chains, {rounds * MOVES} moves, {both.accepted:.0%} accepted"
     yield smallest("second sampler", _tests(first, target), f"{said}, from draws")
-    if _forgotten(both):
+    if rounds < subject.effort.rounds and _forgotten(both):
         yield smallest("second sampler", _tests(second, target), f"{said}, over-dispersed")
     else:
         yield Finding("second sampler", f"{said}: over-dispersed start not forgotten, no verdict", None, "skipped")
 
 
 def _run(both: Population, most: int) -> int:
-    """Move until the populations agree; return the number of rounds."""
-    for rounds in range(1, most + 1):
+    """Move until the populations agree, and then as long again; return the number of rounds, at most ``most``."""
+    rounds, wanted = 0, most
+    while rounds < wanted:
         for _ in range(MOVES):
             both.move()
-        if rounds >= FEWEST and _forgotten(both):
-            return rounds
-    return most
+        rounds += 1
+        if wanted == most and FEWEST <= rounds < most / 2 and _forgotten(both):
+            wanted = 2 * rounds
+    return rounds
 
 
 def _forgotten(both: Population) -> bool:

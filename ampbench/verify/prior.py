@@ -22,14 +22,14 @@ from ampbench.verify.subject import Subject
 def prior_golden(subject: Subject) -> Iterator[Finding]:
     """Compare prior draws with golden statistics."""
     golden = golden_statistics(subject)
-    theta, _ = subject.simulate(subject.effort.simulations, None, "prior")
+    theta = subject.prior(subject.effort.simulations)
     tested = share_tests(golden.prior, theta, subject.names, "")
     yield smallest("prior golden", tested, f"{len(theta)} draws against {golden.source}")
 
 
 def prior_moments(subject: Subject) -> Iterator[Finding]:
     """Compare means and variances of the root densities with their draws."""
-    theta, _ = subject.simulate(subject.effort.simulations, None, "prior")
+    theta = subject.prior(subject.effort.simulations)
     parts = theta.double().split([subject.sizes[name] for name in subject.task.latents], dim=1)
     tested = []
     for name, part in zip(subject.task.latents, parts, strict=True):
@@ -56,7 +56,7 @@ def _moments(name: str, law: Distribution, draws: Tensor) -> list[tuple[str, flo
 
 def prior_density(subject: Subject) -> Iterator[Finding]:
     """Compare prior draws with the prior's density."""
-    theta, _ = subject.simulate(2 * subject.effort.draws, None, "prior density")
+    theta = subject.prior(2 * subject.effort.draws, "density")
 
     def log_density(u: Tensor) -> Tensor:
         drawn, jacobian = subject.free.decode(u)

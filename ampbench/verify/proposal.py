@@ -1,7 +1,7 @@
 r"""A broad proposal around reference draws: a mixture of Student t distributions.
 
-Scikit-learn fits Gaussian mixtures with several numbers of components to a part of the draws; the one that gives the
-rest of them the highest density is kept, its covariances are widened, and its tails made heavy. How much depends on the
+Scikit-learn fits Gaussian mixtures to a part of the draws, with twice as many components each time, until the density
+of the rest of them no longer rises. The covariances are then widened, and the tails made heavy. How much depends on the
 dimension: in :math:`D` dimensions a covariance widened by :math:`c` costs :math:`(c^2 / (2 c - 1))^{D/2}` of the
 effective sample size, so that :math:`c = 1 + 1/D`, and :math:`\nu = 4 + D^2 / 4` degrees of freedom.
 
@@ -16,12 +16,16 @@ import math
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Generator, Tensor
 
 CANDIDATES = (1, 2, 4, 8, 16)
+RISE = 0.01
+"""A larger mixture must raise the mean log density of unseen draws by this much."""
 PER_PARAMETER = 4
 """Draws that every parameter of a mixture must have."""
 
@@ -79,16 +83,17 @@ class Proposal:
 def fit(draws: Tensor, seed: int) -> Proposal:
     """Fit a proposal to draws (n, D) in unconstrained coordinates, float64."""
     centre, spread = draws.mean(0), draws.std(0).clamp(min=1e-12)
-    z = ((draws - centre) / spread).numpy()
+    order = torch.randperm(len(draws), generator=Generator().manual_seed(seed))
+    z = ((draws - centre) / spread)[order].numpy()
     dim, cut = z.shape[1], len(z) * 3 // 4
-    sizes = [k for k in CANDIDATES if k == 1 or k * dim * (dim + 3) / 2 * PER_PARAMETER < cut]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly fitted is fitted well enough
-        models = [
-            GaussianMixture(k, max_iter=60, tol=1e-3, reg_covar=1e-7, random_state=seed % 2**32).fit(z[:cut])
-            for k in sizes
-        ]
-    best = max(models, key=lambda model: model.score(z[cut:]))
+    best = _gaussians(z[:cut], 1, seed)
+    for k in CANDIDATES[1:]:
+        if k * dim * (dim + 3) / 2 * PER_PARAMETER > cut:
+            break
+        larger = _gaussians(z[:cut], k, seed)
+        if larger.score(z[cut:]) < best.score(z[cut:]) + RISE:
+            break
+        best = larger
     widened = torch.from_numpy(best.covariances_) * (1 + 1 / dim)
     return Proposal(
         weights=torch.from_numpy(best.weights_),
@@ -96,3 +101,10 @@ def fit(draws: Tensor, seed: int) -> Proposal:
         roots=spread[:, None] * torch.linalg.cholesky(widened),
         freedom=4 + dim**2 / 4,
     )
+
+
+def _gaussians(z: NDArray[np.float64], components: int, seed: int) -> GaussianMixture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly fitted is fitted well enough
+        model = GaussianMixture(components, max_iter=30, tol=1e-2, reg_covar=1e-7, random_state=seed % 2**32)
+        return model.fit(z)

@@ -14,14 +14,15 @@ from ampbench.verify.statistics import neighbours, two_sample
 from ampbench.verify.subject import Subject
 
 ROWS = 2000
+"""Fresh draws that stored ones are compared with."""
 
 
 def reference(subject: Subject) -> Iterator[Finding]:
     """Check shape, values, support and independence of reference draws."""
     faults, tested = [], []
     for place, observation in subject.judged():
-        draws = subject.reference(observation.x, ROWS, "facts", place)
-        fault = _fault(subject, draws, ROWS)
+        draws = subject.draws(place, observation.x)
+        fault = _fault(subject, draws, subject.effort.draws)
         if fault:
             faults.append(f"{place}: {fault}")
         else:
@@ -29,7 +30,11 @@ def reference(subject: Subject) -> Iterator[Finding]:
     if faults:
         yield Finding("reference", "; ".join(faults), None, "failed")
     else:
-        yield smallest("reference", tested, f"{ROWS} draws, in the support")
+        yield smallest(
+            "reference",
+            tested,
+            f"{subject.effort.draws} draws at each of {len(subject.judged())} observations, in the support",
+        )
 
 
 def reference_balance(subject: Subject) -> Iterator[Finding]:
@@ -38,8 +43,7 @@ def reference_balance(subject: Subject) -> Iterator[Finding]:
     if subject.noisy:
         raise SkipCheck("the likelihood is an estimate; importance sampling judges it")
     for place, observation in subject.judged():
-        draws = subject.reference(observation.x, subject.effort.draws, "balance", place)
-        yield _balance(subject, "balance", place, draws, observation.x)
+        yield _balance(subject, "balance", place, subject.draws(place, observation.x), observation.x)
 
 
 def shipped(subject: Subject) -> Iterator[Finding]:

@@ -3,8 +3,8 @@ r"""Are the rows of a batch independent draws of one law?
 A simulator that draws a mixture's component, or a noise scale, once per *batch* has the right marginal law over many
 calls, and is wrong in each. Three tests, at one theta and over the prior:
 
-- batches: each of :math:`B` batches against the others together (Kolmogorov-Smirnov per component);
-- neighbours: rank correlation of consecutive rows, of values and of their absolute deviations;
+- batches: ranks, and their distances to the middle rank, do not depend on the batch (Kruskal-Wallis per component);
+- neighbours: neither are they correlated between consecutive rows;
 - single rows: batches of one row against the batches together, which finds a normalisation over the batch.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ampbench.verify.finding import Finding, smallest
-from ampbench.verify.statistics import neighbours, two_sample
+from ampbench.verify.statistics import groups, neighbours, two_sample
 from ampbench.verify.subject import Subject, components
 
 SIZE = 150
@@ -50,15 +50,10 @@ def _joint(values: tuple[Tensor, Tensor], given: Tensor | None) -> Tensor:
 
 
 def _tests(batches: list[Tensor], singles: Tensor, names: list[str]) -> list[tuple[str, float]]:
-    tested = []
-    for i, batch in enumerate(batches):
-        others = torch.cat(batches[:i] + batches[i + 1 :])
-        tested += [(f"{name}, batch {i + 1}", p) for name, p in zip(names, two_sample(batch, others), strict=True)]
     together = torch.cat(batches)
-    tested += [
-        (f"{name}, batches of one row", p) for name, p in zip(names, two_sample(singles, together), strict=True)
-    ]
+    tested = [(f"{name}, batches of one row", p) for name, p in zip(names, two_sample(singles, together), strict=True)]
     for k, name in enumerate(names):
+        tested += [(f"{name}, {len(batches)} batches", p) for p in groups(torch.stack(batches)[..., k, None])]
         tested += [(f"{name}, consecutive rows", p) for p in neighbours(together[:, k, None])]
     return tested
 

@@ -28,7 +28,10 @@ def shapes(subject: Subject) -> Iterator[Finding]:
     faults = [f"observation {number}: {fault}" for number, each in numbered.items() if (fault := _fault(subject, each))]
     faults += _unknown_number(subject)
     yield Finding(
-        "observations", "; ".join(faults) or f"{len(numbered)} numbered observations", None, "failed" if faults else "ok"
+        "observations",
+        "; ".join(faults) or f"{len(numbered)} numbered observations",
+        None,
+        "failed" if faults else "ok",
     )
 
 

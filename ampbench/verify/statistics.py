@@ -4,6 +4,9 @@ Shares are compared by Fisher's exact test, distributions by Kolmogorov and Smir
 
 References:
     Fisher 1922, *On the interpretation of χ² from contingency tables, and the calculation of P*, doi:10.2307/2340521.
+    Kruskal, Wallis 1952, *Use of ranks in one-criterion variance analysis*, doi:10.1080/01621459.1952.10483441.
+    Hoeffding 1963, *Probability inequalities for sums of bounded random variables*,
+    doi:10.1080/01621459.1963.10500830.
     Hodges 1958, *The significance probability of the Smirnov two-sample test*, doi:10.1007/BF02589501.
 """
 
@@ -22,7 +25,7 @@ ROUNDING = 1e-6
 """Relative width of what counts as equal to a cut point: golden statistics are written with seven digits."""
 COMMONEST = 0.9
 """A component that takes one value more often than this is too discrete for a rank correlation."""
-LARGEST = 0.1
+LARGEST = 0.05
 """If one draw carries more than this share of a mean's variance, the mean is not nearly normal."""
 
 
@@ -55,13 +58,31 @@ def uniform(values: Array) -> list[float]:
 
 def neighbours(values: Tensor) -> list[float]:
     """Test whether consecutive rows of (n, K) are independent: rank correlation of values and of their deviations."""
-    result = []
-    for column in values.T.double().numpy():
-        if np.unique(column, return_counts=True)[1].max() <= COMMONEST * len(column):
-            ranks = stats.rankdata(column)
-            for each in (ranks, np.abs(ranks - ranks.mean())):
-                result.append(_lag_one(each))
-    return result
+    return [_lag_one(ranks) for column in values.T.numpy() for ranks in _ranks(column)]
+
+
+def groups(values: Tensor) -> list[float]:
+    """Test whether groups (B, n, K) have one law: Kruskal and Wallis's test of values and of their deviations."""
+    number = len(values)
+    columns = values.flatten(0, 1).T.numpy()
+    return [_kruskal(ranks.reshape(number, -1)) for column in columns for ranks in _ranks(column)]
+
+
+def _ranks(column: Array) -> list[Array]:
+    """The ranks of a column, and their distances to the middle; nothing of a column that hardly varies."""
+    if np.unique(column, return_counts=True)[1].max() > COMMONEST * len(column):
+        return []
+    ranks = stats.rankdata(column)
+    return [ranks, np.abs(ranks - ranks.mean())]
+
+
+def _kruskal(ranks: Array) -> float:
+    """The p-value of ranks (B, n): the spread of group means, chi-square with B - 1 degrees of freedom."""
+    spread = ranks.var(ddof=1)
+    if spread == 0:
+        return 1.0
+    score = ranks.shape[1] * float(((ranks.mean(1) - ranks.mean()) ** 2).sum()) / spread
+    return float(stats.chi2.sf(score, len(ranks) - 1))
 
 
 def _lag_one(ranks: Array) -> float:
@@ -79,10 +100,9 @@ def zero_mean(values: Array) -> float:
     return normal(float(values.mean() / (values.std() / np.sqrt(len(values)))))
 
 
-def equal_means(first: Array, second: Array) -> float:
-    """Test whether two samples of bounded values, (n,) and (m,), have one mean."""
-    variance = first.var() / len(first) + second.var() / len(second)
-    return normal(float((first.mean() - second.mean()) / np.sqrt(variance))) if variance > 0 else 1.0
+def hoeffding(difference: float, n: int) -> float:
+    """Bound the p-value of a difference between two means of n values each, all between -1 and 1."""
+    return float(min(1.0, 2 * np.exp(-n * difference**2 / 4)))
 
 
 def normal(z: float) -> float:

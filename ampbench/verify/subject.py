@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import GraphError
-from ampbench.graph import join
+from ampbench.graph import Graph, join
 from ampbench.interfaces import HasLikelihood, HasReference, Observation, Task
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
@@ -36,16 +36,16 @@ class Effort:
     simulations: int = 20_000
     batches: int = 16
     steps: int = 12
-    draws: int = 6000
+    draws: int = 10_000
     proposals: int = 20_000
     judged: int = 2
     chains: int = 500
-    rounds: int = 60
+    rounds: int = 40
     observations: int = 150
 
 
 QUICK = Effort(
-    simulations=4000, batches=8, steps=6, draws=3000, proposals=8000, judged=1, chains=200, rounds=20, observations=60
+    simulations=4000, batches=8, steps=6, draws=4000, proposals=8000, judged=1, chains=200, rounds=30, observations=60
 )
 
 
@@ -77,13 +77,21 @@ class Subject:
         values = source.sample(n, given)
         return join(values, source.latents), join(values, source.observed)
 
+    def prior(self, n: int, *purpose: object) -> Tensor:
+        """Draw theta (n, D) alone, without the cost of simulations."""
+        nodes = [self.task.graph[name] for name in self.task.latents]
+        if {parent for node in nodes for parent in node.parents} - set(self.task.latents):
+            return self.simulate(n, None, "prior", *purpose)[0]  # a latent variable depends on an observed one
+        with seeded(self.derive("prior", *purpose)):
+            return join(Graph(*nodes).sample(n), self.task.latents).detach()
+
     def fresh(self, *purpose: object) -> Observation:
         """Return a fresh observation."""
         return self.task.observation(self.derive("observation", *purpose))
 
-    def judged(self) -> list[tuple[str, Observation]]:
+    def judged(self, most: int = 10) -> list[tuple[str, Observation]]:
         """Return the observations that the reference is judged at: some numbered ones, and as many fresh ones."""
-        count = self.effort.judged
+        count = min(self.effort.judged, most)
         numbered = [(f"observation {number}", each) for number, each in self.task.observations().items()][:count]
         return numbered + [(f"fresh observation {i}", self.fresh("judged", i)) for i in range(1, count + 1)]
 
@@ -95,7 +103,7 @@ class Subject:
 
     @cached_property
     def names(self) -> list[str]:
-        """The names of theta's components: ``theta[0]``, …"""
+        """The names of theta's components: ``theta[0]``, ``theta[1]`` and so on."""
         return components(self.task.latents, self.sizes)
 
     @cached_property
@@ -114,6 +122,16 @@ class Subject:
             raise SkipCheck("the task has no reference")
         return self.task.reference(x, n, self.derive("reference", *purpose))
 
+    def draws(self, place: str, x: Tensor) -> Tensor:
+        """Reference draws at a judged observation, which several checks share."""
+        if place not in self._drawn:
+            self._drawn[place] = self.reference(x, self.effort.draws, place)
+        return self._drawn[place]
+
+    @cached_property
+    def _drawn(self) -> dict[str, Tensor]:
+        return {}
+
     @property
     def likelihood(self) -> HasLikelihood:
         """The task's likelihood; raises :class:`SkipCheck` if it has none."""
@@ -127,15 +145,19 @@ class Subject:
         return isinstance(self.task, HasLikelihood) and self.task.noisy_likelihood
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """log p(x | theta) in float64, shape (n,), for theta (n, D) and x (n, L) or (L,).
+        """log p(x | theta) in float64, shape (n,), for theta (n, D) or (1, D) and x (n, L) or (L,).
 
         Raises:
             ArithmeticError: a NaN.
         """
         with seeded(self.derive("likelihood")):
             value = self.likelihood.log_likelihood(theta.double(), x.double()).detach().double().cpu()
-        if value.shape != theta.shape[:1]:
-            raise ValueError(f"log_likelihood has shape {tuple(value.shape)}, expected ({len(theta)},)")
+        rows = max(len(theta), len(x) if x.ndim == 2 else 1)
+        if value.shape != (rows,):
+            raise ValueError(
+                f"log_likelihood has shape {tuple(value.shape)}, expected ({rows},) "
+                f"for theta {tuple(theta.shape)} and x {tuple(x.shape)}"
+            )
         if bad := int(value.isnan().sum()):
             raise ArithmeticError(f"log_likelihood is NaN in {bad} of {len(value)} rows")
         return value
@@ -164,5 +186,5 @@ class Subject:
 
 
 def components(names: tuple[str, ...], sizes: dict[str, int]) -> list[str]:
-    """Name every component: ``theta[0]``, ``theta[1]``, …"""
+    """Name every component: ``theta[0]``, ``theta[1]`` and so on."""
     return [f"{name}[{i}]" for name in names for i in range(sizes[name])]

@@ -17,7 +17,7 @@ def _task(target: str, summary: str, source: str, theta: int, x: int, kind: str)
 @hookimpl
 def tasks() -> Mapping[str, Lazy]:
     """All built-in tasks."""
-    return {**_classic(), **_structured()}
+    return {**_classic(), **_black_boxes(), **_structured()}
 
 
 def _classic() -> Mapping[str, Lazy]:
@@ -47,6 +47,29 @@ def _classic() -> Mapping[str, Lazy]:
             "slcp_distractors:SLCPDistractors", "slcp hidden in noise", BENCHMARK, 5, 100, "exact"
         ),
         "two_moons": _task("two_moons:TwoMoons", "bimodal, thin crescents", BENCHMARK, 2, 2, "exact"),
+    }
+
+
+def _black_boxes() -> Mapping[str, Lazy]:
+    """Simulators that are intractable, not differentiable, or programs of their own."""
+    return {
+        "birth_death": _task("birth_death:BirthDeath", "linear birth-death process", "Kendall 1948", 2, 10, "exact"),
+        "epidemic": _task(
+            "epidemic:Epidemic", "agents on a small world", "Keeling & Eames 2005", 3, 30, "forward-only"
+        ),
+        "external": _task("external:ExternalProgram", "birth-death as another program", "Kendall 1948", 2, 10, "exact"),
+        "g_and_k": _task("g_and_k:GAndK", "law given by its quantiles", "Allingham et al. 2009", 4, 50, "exact"),
+        "ma2": _task("ma2:MA2", "moving average on a triangle", "Marin et al. 2012", 2, 50, "exact"),
+        "mg1": _task("mg1:MG1", "queue seen by its departures", "Shestopaloff & Neal 2014", 3, 20, "exact"),
+        "ricker": _task("ricker:Ricker", "chaotic population, Poisson counts", "Wood 2010", 3, 50, "exact"),
+        "stochastic_lotka_volterra": _task(
+            "stochastic_lotka_volterra:StochasticLotkaVolterra",
+            "predators and prey, jump process",
+            "Papamakarios & Murray 2016",
+            4,
+            9,
+            "forward-only",
+        ),
     }
 
 

@@ -6,8 +6,8 @@ r"""Bernoulli GLM: a spiking neuron with an unknown offset and filter, seen thro
 
 The design :math:`X` holds a column of ones and the white-noise stimulus shifted down by 0, …, 8 steps. The precision
 of the prior, :math:`P`, is block-diagonal: ½ for the offset, and :math:`F^\top F` for the filter with
-:math:`F = D D + \mathrm{diag}(\sqrt{i / 9})`, :math:`i = 0, \dots, 8`, where :math:`D` is the identity minus ones on the
-first subdiagonal: neighbouring weights are alike. Published code computes :math:`X^\top y` as a convolution.
+:math:`F = D D + \mathrm{diag}(\sqrt{i / 9})`, :math:`i = 0, \dots, 8`, where :math:`D` is the identity minus ones on
+the first subdiagonal: neighbouring weights are alike. Published code computes :math:`X^\top y` as a convolution.
 
 The likelihood is log-concave and a function of the sufficient statistics,
 :math:`x^\top \theta - \sum_t \log(1 + e^{(X \theta)_t})`.

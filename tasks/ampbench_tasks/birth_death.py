@@ -26,13 +26,12 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cached_property
 from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Uniform, constraints
+from torch.distributions import Distribution, Independent, Uniform, constraints
 
 from ampbench.errors import UsageError
 from ampbench.golden import Golden
@@ -62,6 +61,7 @@ class BirthDeath(Task, HasReference, HasLikelihood, HasGolden):
 
     version = "1"
     source = "Kendall 1948; Bailey 1964, section 8.6"
+    algorithm = "adaptive importance sampling with weighted acceptance"
 
     def __init__(self, start: int = START, length: int = LENGTH, interval: float = INTERVAL) -> None:
         _check(start, length, interval)
@@ -101,42 +101,30 @@ class BirthDeath(Task, HasReference, HasLikelihood, HasGolden):
         return packaged.golden("birth_death")
 
 
-def prior() -> Independent:
+def prior() -> Distribution:
     """Uniform rates of birth and death."""
     return Independent(Uniform(torch.zeros(2), torch.ones(2)), 1)
 
 
 def reference(x: Tensor, start: int, interval: float, n: int, seed: int) -> Tensor:
     """Draw n exact posterior samples, shape (n, 2), for populations x, shape (L,)."""
-    path = [start, *(int(each) for each in x.tolist())]
-    return posterior_draws(prior(), lambda theta: _log_path(theta, path, interval), n, seed)
+    return posterior_draws(prior(), lambda theta: log_likelihood(theta, x, start, interval), n, seed)
 
 
 def log_likelihood(theta: Tensor, x: Tensor, start: int, interval: float) -> Tensor:
     """log p(x | theta), shape (*,), for theta (*, 2) and x (*, L), broadcast; minus infinity for impossible x."""
     shape = torch.broadcast_shapes(theta.shape[:-1], x.shape[:-1])
-    rows = x.expand(*shape, x.shape[-1]).reshape(-1, x.shape[-1])
-    thetas = theta.expand(*shape, 2).reshape(-1, 2).double()
-    paths, member = rows.unique(dim=0, return_inverse=True)
-    result = thetas.new_empty(len(thetas))
-    for i, path in enumerate(paths.tolist()):
-        chosen = member == i
-        result[chosen] = _log_path(thetas[chosen], [start, *path], interval)
-    return result.reshape(shape)
-
-
-def _log_path(theta: Tensor, path: Sequence[float], interval: float) -> Tensor:
-    """log p(path | theta) for theta (m, 2) and populations at times 0, Δ, …, LΔ: shape (m,)."""
-    if any(each < 0 or each != int(each) for each in path):
-        return theta.new_full((len(theta),), -torch.inf)
-    parts = _log_probabilities(theta, interval)
-    steps = zip(path[:-1], path[1:], strict=True)
-    return torch.stack([_log_transition(parts, int(m), int(n)) for m, n in steps]).sum(0)
+    alpha, beta, both = (each.expand(*shape, 1).reshape(-1, 1) for each in _log_probabilities(theta, interval))
+    path = torch.nn.functional.pad(x.double(), (1, 0), value=float(start))
+    path = path if path.ndim == 1 else path.expand(*shape, -1).reshape(-1, path.shape[-1])
+    steps = zip(path[..., :-1].unbind(-1), path[..., 1:].unbind(-1), strict=True)
+    parts = [_log_transition(alpha, beta, both, m[..., None], n[..., None]) for m, n in steps]
+    return torch.stack(parts).sum(0).reshape(shape)
 
 
 def _log_probabilities(theta: Tensor, interval: float) -> tuple[Tensor, Tensor, Tensor]:
-    """log α, log β and log (1 − α)(1 − β), shape (m, 1) each."""
-    birth, death = theta.double()[:, :1], theta.double()[:, 1:]
+    """log α, log β and log (1 − α)(1 − β), shape (*, 1) each."""
+    birth, death = theta.double()[..., :1], theta.double()[..., 1:]
     growth = (birth - death) * interval
     safe = torch.where(growth.abs() > 1e-8, growth, 1.0)
     phi = interval * torch.where(growth.abs() > 1e-8, torch.expm1(safe) / safe, 1 + growth / 2)
@@ -145,26 +133,25 @@ def _log_probabilities(theta: Tensor, interval: float) -> tuple[Tensor, Tensor, 
     return (death * phi).log() - denominator, (birth * phi).log() - denominator, survived - 2 * denominator
 
 
-def _log_transition(parts: tuple[Tensor, Tensor, Tensor], m: int, n: int) -> Tensor:
-    """log Pr(n | m), shape (rows,)."""
-    log_alpha, log_beta, log_both = parts
-    if n == 0 or m == 0:
-        impossible = torch.full_like(log_alpha[:, 0], -torch.inf)
-        return m * log_alpha[:, 0] if n == 0 and m > 0 else (torch.zeros_like(impossible) if n == 0 else impossible)
-    k = torch.arange(1, min(m, n) + 1, dtype=torch.float64, device=log_alpha.device)
+def _log_transition(log_alpha: Tensor, log_beta: Tensor, log_both: Tensor, m: Tensor, n: Tensor) -> Tensor:
+    """log Pr(n | m), shape (rows,), for logarithms (rows, 1), and populations (rows, 1) or (1,)."""
+    k = torch.arange(1, max(1, int(torch.minimum(m, n).max())) + 1, dtype=torch.float64, device=m.device)
     ways = _log_binomial(m, k) + _log_binomial(n - 1, k - 1)
-    dead, more = m - k, n - k
-    terms = ways + k * log_both + _power(log_alpha, dead) + _power(log_beta, more)  # (rows, K)
-    return terms.logsumexp(1)
+    ways = torch.where(k <= torch.minimum(m, n), ways, -torch.inf)  # (rows, K) or (K,)
+    terms = ways + k * log_both + _power(log_alpha, m - k) + _power(log_beta, n - k)
+    extinct = _power(log_alpha, m)[..., 0]
+    impossible = ((n < 0) | (n != n.round()))[..., 0]
+    return torch.where(impossible, -torch.inf, torch.where(n[..., 0] == 0, extinct, terms.logsumexp(-1)))
 
 
 def _power(log_base: Tensor, exponent: Tensor) -> Tensor:
-    """log of base to the exponent, with 0 to the 0 equal to 1."""
+    """log of base to the exponent, with 0 to the 0 equal to 1; 1 where the exponent is negative."""
     return torch.where(exponent > 0, exponent * log_base, 0.0)
 
 
-def _log_binomial(n: int, k: Tensor) -> Tensor:
-    return math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+def _log_binomial(n: Tensor, k: Tensor) -> Tensor:
+    """log of n over k; meaningless, but no error, where k exceeds n."""
+    return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 
 
 def _check(start: int, length: int, interval: float) -> None:

@@ -40,6 +40,7 @@ class Collider(Structured):
     folder = "collider"
     version = "1"
     source = "Pearl 1988, section 2.3"
+    algorithm = "inverse distribution function of z_1, then conjugacy"
 
     def __init__(self) -> None:
         super().__init__()

@@ -40,6 +40,7 @@ class EightSchools(Structured):
     folder = "eight_schools"
     version = "1"
     source = "Rubin 1981; priors of posteriordb"
+    algorithm = "inverse distribution function of tau, then conjugacy"
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,6 +43,7 @@ class ExternalProgram(Task, HasReference, HasLikelihood, HasGolden):
 
     version = "1"
     source = "Kendall 1948, as a separate program"
+    algorithm = "that of birth_death"
 
     def __init__(self, command: str = "", timeout: float = 300.0) -> None:
         self.program = External(_split(command), timeout, birth_death.LENGTH)

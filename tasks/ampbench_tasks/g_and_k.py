@@ -30,7 +30,7 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Uniform
+from torch.distributions import Distribution, Independent, Uniform
 
 from ampbench.errors import UsageError
 from ampbench.golden import Golden
@@ -59,6 +59,7 @@ class GAndK(Task, HasReference, HasLikelihood, HasGolden):
 
     version = "1"
     source = "Allingham et al. 2009; Fearnhead & Prangle 2012, section 4.1"
+    algorithm = "adaptive importance sampling with weighted acceptance"
 
     def __init__(self, draws: int = DRAWS) -> None:
         if draws < 1:
@@ -66,7 +67,7 @@ class GAndK(Task, HasReference, HasLikelihood, HasGolden):
         self.draws = draws
 
     @cached_property
-    def prior(self) -> Independent:
+    def prior(self) -> Distribution:
         """Uniform on the box."""
         return Independent(Uniform(torch.zeros(4), BOUND * torch.ones(4)), 1)
 

@@ -49,6 +49,7 @@ class Hierarchical(Structured):
     folder = "hierarchical"
     version = "1"
     source = "Gelman et al. 2013, chapter 5"
+    algorithm = "inverse distribution function of tau, then conjugacy"
 
     def __init__(self, groups: int = 8, size: int = 5, missing: float = 0.0) -> None:
         at_least("groups", groups, 1)

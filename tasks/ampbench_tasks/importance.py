@@ -126,7 +126,7 @@ class Target:
 
     def log_likelihood(self, u: Tensor) -> Tensor:
         """log p(x | T(u)), shape (n,)."""
-        return self._log_likelihood(self._bijection(u)).nan_to_num(nan=-torch.inf)
+        return self._log_likelihood(self._bijection(u)).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 
 def adapt(target: Target) -> Mixture:

@@ -166,6 +166,8 @@ class LinearGaussian:
 class LinearGaussianTask(Structured):
     """A structured task whose variables are all linear-Gaussian; a subclass makes the model from its options."""
 
+    algorithm = "conditioning of the joint Gaussian"
+
     def __init__(self, model: LinearGaussian, **options: float) -> None:
         super().__init__(**options)
         self.model = model

@@ -27,11 +27,13 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, LogNormal, Normal, constraints
 
 from ampbench.graph import Graph, density, simulator
+from ampbench.seeding import seeded
 from ampbench_tasks.classic import Classic
-from ampbench_tasks.importance import posterior_draws
+from ampbench_tasks.importance import Target, accept, adapt
 from ampbench_tasks.ode import rk4
 
 INTERVAL, INTERVALS, SUBSTEPS = 2.1, 9, 80
+COARSE = 20
 START = (30.0, 1.0)
 LOWEST, HIGHEST = 1e-10, 1e4
 NOISE = 0.1
@@ -59,12 +61,14 @@ class LotkaVolterra(Classic):
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
         """Log-normal around the solution of the equations."""
-        return Normal(log_populations(theta), NOISE).log_prob(x.log()).sum(-1) - x.log().sum(-1)
+        return _log_likelihood(theta, x, SUBSTEPS)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly by importance sampling, shape (n, 4)."""
         x = self.check_observation(observation).double()
-        return posterior_draws(self.prior, lambda theta: self.log_likelihood(theta, x), n, seed)
+        with seeded(seed):  # a coarse solution is good enough for the proposal
+            proposal = adapt(Target(self.prior, lambda theta: _log_likelihood(theta, x, COARSE)))
+            return accept(Target(self.prior, lambda theta: self.log_likelihood(theta, x)), proposal, n).samples.float()
 
 
 def simulate(theta: Tensor) -> Tensor:
@@ -73,7 +77,11 @@ def simulate(theta: Tensor) -> Tensor:
     return (clean + NOISE * torch.randn_like(clean)).exp()
 
 
-def log_populations(theta: Tensor) -> Tensor:
+def _log_likelihood(theta: Tensor, x: Tensor, substeps: int) -> Tensor:
+    return Normal(log_populations(theta, substeps), NOISE).log_prob(x.log()).sum(-1) - x.log().sum(-1)
+
+
+def log_populations(theta: Tensor, substeps: int = SUBSTEPS) -> Tensor:
     """Logarithms of prey, then predators, at the observed times, clamped: (n, 4) to (n, 20)."""
     alpha, beta, gamma, delta = theta.T
 
@@ -82,5 +90,5 @@ def log_populations(theta: Tensor) -> Tensor:
         return torch.stack([alpha - beta * predators, -gamma + delta * prey], dim=1)
 
     start = torch.tensor(START, dtype=theta.dtype, device=theta.device).log().expand(len(theta), 2)
-    path = rk4(field, start, INTERVAL, INTERVALS, SUBSTEPS)  # (n, 10, 2)
+    path = rk4(field, start, INTERVAL, INTERVALS, substeps)  # (n, 10, 2)
     return path.transpose(1, 2).flatten(1).nan_to_num(nan=math.log(HIGHEST)).clamp(math.log(LOWEST), math.log(HIGHEST))

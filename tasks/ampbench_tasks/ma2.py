@@ -48,6 +48,7 @@ class MA2(Task, HasReference, HasLikelihood, HasGolden):
 
     version = "1"
     source = "Marin et al. 2012, section 2"
+    algorithm = "adaptive importance sampling with weighted acceptance"
 
     def __init__(self, length: int = LENGTH) -> None:
         if length < 3:

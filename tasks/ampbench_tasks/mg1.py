@@ -38,9 +38,9 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Uniform, constraints
+from torch.distributions import Distribution, Independent, Uniform, constraints
 
-from ampbench.errors import UsageError
+from ampbench.errors import SimulationError, UsageError
 from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Task
@@ -61,6 +61,7 @@ class MG1(Task, HasReference, HasLikelihood, HasGolden):
 
     version = "1"
     source = "Blum & François 2010; Shestopaloff & Neal 2014"
+    algorithm = "adaptive importance sampling with weighted acceptance"
 
     def __init__(self, customers: int = CUSTOMERS) -> None:
         if customers < 1:
@@ -68,7 +69,7 @@ class MG1(Task, HasReference, HasLikelihood, HasGolden):
         self.customers = customers
 
     @cached_property
-    def prior(self) -> Independent:
+    def prior(self) -> Distribution:
         """Uniform on the box."""
         return Independent(Uniform(torch.zeros(3), torch.tensor(HIGHEST)), 1)
 
@@ -97,7 +98,14 @@ class MG1(Task, HasReference, HasLikelihood, HasGolden):
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly by importance sampling, shape (n, 3)."""
         x = self.check_observation(observation).double()
-        return posterior_draws(self.prior, lambda theta: log_likelihood(theta, x), n, seed)
+        if not (fastest := float(x.min())) > 0:
+            raise SimulationError(
+                f"the posterior cannot be sampled: the shortest time between departures is {fastest:g}, "
+                "but every service takes some time"
+            )
+        # No service was shorter than the shortest time, and this bound makes even narrow posteriors easy to find.
+        possible = Independent(Uniform(torch.zeros(3), torch.tensor([min(HIGHEST[0], fastest), *HIGHEST[1:]])), 1)
+        return posterior_draws(possible, lambda theta: log_likelihood(theta, x), n, seed)
 
     def golden(self) -> Golden:
         """The statistics of an independent implementation in numpy; :class:`UsageError` for other than 20 customers."""

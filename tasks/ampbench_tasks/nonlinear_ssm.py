@@ -49,6 +49,7 @@ class NonlinearSSM(Structured):
     folder = "nonlinear_ssm"
     version = "1"
     source = "Gordon et al. 1993; Andrieu et al. 2010"
+    algorithm = "forward filtering, backward sampling on a fine grid"
 
     def __init__(self, length: int = 10, missing: float = 0.0) -> None:
         at_least("length", length, 1)

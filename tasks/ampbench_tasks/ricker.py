@@ -35,7 +35,7 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Uniform, constraints
+from torch.distributions import Distribution, Independent, Uniform, constraints
 
 from ampbench.errors import SimulationError, UsageError
 from ampbench.golden import Golden
@@ -71,6 +71,7 @@ class Ricker(Task, HasReference, HasGolden):
 
     version = "1"
     source = "Wood 2010; prior after Thomas et al. 2022"
+    algorithm = "importance sampling with particle-filter likelihoods"
 
     def __init__(self, steps: int = STEPS) -> None:
         if steps < 1:
@@ -78,7 +79,7 @@ class Ricker(Task, HasReference, HasGolden):
         self.steps = steps
 
     @cached_property
-    def prior(self) -> Independent:
+    def prior(self) -> Distribution:
         """Uniform on the box."""
         return Independent(Uniform(torch.tensor(LOW), torch.tensor(HIGH)), 1)
 
@@ -174,7 +175,9 @@ def _propose(mean: Tensor, sigma: Tensor, phi: Tensor, count: float) -> tuple[Te
 
 def _omega(total: Tensor) -> Tensor:
     """Solve w + ln w = total nearly; the proposal need not sit exactly at the mode."""
-    w = torch.where(total > 1, total - total.clamp(min=1).log(), total.clamp(max=1).exp() / (1 + total.clamp(max=1).exp()))
+    w = torch.where(
+        total > 1, total - total.clamp(min=1).log(), total.clamp(max=1).exp() / (1 + total.clamp(max=1).exp())
+    )
     for _ in range(2):
         w = (w * (1 + total - w.clamp(min=1e-30).log()) / (1 + w)).clamp(min=1e-30)
     return w

@@ -24,11 +24,13 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, LogNormal, constraints
 
 from ampbench.graph import Graph, density, simulator
+from ampbench.seeding import seeded
 from ampbench_tasks.classic import Classic
-from ampbench_tasks.importance import posterior_draws
+from ampbench_tasks.importance import Target, accept, adapt
 from ampbench_tasks.ode import rk4
 
 INTERVAL, INTERVALS, SUBSTEPS = 17.0, 9, 80
+COARSE = 20
 POPULATION = 1e6
 TESTS = 1000
 
@@ -56,13 +58,14 @@ class SIR(Classic):
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
         """Binomial, up to the binomial coefficient, which is a function of x alone."""
-        share = infected(theta)
-        return (torch.xlogy(x, share) + torch.special.xlog1py(TESTS - x, -share)).sum(-1)
+        return _log_likelihood(theta, x, SUBSTEPS)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly by importance sampling, shape (n, 2)."""
         x = self.check_observation(observation).double()
-        return posterior_draws(self.prior, lambda theta: self.log_likelihood(theta, x), n, seed)
+        with seeded(seed):  # a coarse solution is good enough for the proposal
+            proposal = adapt(Target(self.prior, lambda theta: _log_likelihood(theta, x, COARSE)))
+            return accept(Target(self.prior, lambda theta: self.log_likelihood(theta, x)), proposal, n).samples.float()
 
 
 def simulate(theta: Tensor) -> Tensor:
@@ -71,7 +74,12 @@ def simulate(theta: Tensor) -> Tensor:
     return torch.binomial(torch.full_like(share, TESTS), share)
 
 
-def infected(theta: Tensor) -> Tensor:
+def _log_likelihood(theta: Tensor, x: Tensor, substeps: int) -> Tensor:
+    share = infected(theta, substeps)
+    return (torch.xlogy(x, share) + torch.special.xlog1py(TESTS - x, -share)).sum(-1)
+
+
+def infected(theta: Tensor, substeps: int = SUBSTEPS) -> Tensor:
     """The share I / N at the observed times: (n, 2) to (n, 10)."""
     beta, gamma = theta.T
 
@@ -81,4 +89,4 @@ def infected(theta: Tensor) -> Tensor:
         return torch.stack([-force * log_infected.exp(), force - gamma], dim=1)
 
     start = torch.tensor([1 - 1 / POPULATION, -math.log(POPULATION)], dtype=theta.dtype, device=theta.device)
-    return rk4(field, start.expand(len(theta), 2), INTERVAL, INTERVALS, SUBSTEPS)[..., 1].exp().clamp(0, 1)
+    return rk4(field, start.expand(len(theta), 2), INTERVAL, INTERVALS, substeps)[..., 1].exp().clamp(0, 1)

@@ -13,8 +13,8 @@ The posterior is sampled in three exact steps. With a flat prior on the whole pl
     p(S \mid x) \propto p(\theta_3, \theta_4, \theta_5)\, |S|^{-3/2} \exp\Bigl(-\tfrac12 \sum_j
     (x_j - \bar x)^\top S^{-1} (x_j - \bar x)\Bigr), \qquad m \mid S, x \sim \mathcal N(\bar x, S / 4)
 
-First, importance sampling in three dimensions, where :math:`\theta_3, \theta_4` are positive; second, the mean, which is
-rejected with its S if it falls outside the box; third, fair signs, because those of :math:`\theta_3` and
+First, importance sampling in three dimensions, where :math:`\theta_3, \theta_4` are positive; second, the mean, which
+is rejected with its S if it falls outside the box; third, fair signs, because those of :math:`\theta_3` and
 :math:`\theta_4` do not enter the likelihood.
 
 References:
