@@ -10,19 +10,34 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, final
 
 import torch
 from torch import Tensor
 
-from ampbench.chains import BottomUp
+from ampbench.chains import BottomUp, SiteLaws
 from ampbench.coordinates import Coordinates
 from ampbench.engine import Settings, Trained, train
-from ampbench.errors import UsageError
+from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import join
-from ampbench.interfaces import Default, Divergence, Family, Method, Posterior, Progress, check_observation
+from ampbench.history import history_frame
+from ampbench.interfaces import (
+    Default,
+    Divergence,
+    Family,
+    HasHistory,
+    Method,
+    Posterior,
+    Progress,
+    check_observation,
+)
+from ampbench.likelihood import known_likelihood
 from ampbench.simulator import Simulator
-from ampbench.tuples import Scope, sites
+from ampbench.tuples import Scope, Site, sites
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 LEAST = 10
 """Smallest budget: some simulations are held out, and a divergence between two samples needs several of them."""
@@ -33,8 +48,10 @@ class AMP(Method):
     """Adversarial message passing.
 
     Arguments:
-        divergence: the local divergence, the same at every tuple.
-        family: the variational family, the same at every inverse factor.
+        divergence: the local divergence of every tuple that ``divergences`` does not name.
+        family: the variational family of every inverse factor that ``families`` does not name.
+        divergences: by the name of an inferred variable, the divergence of the tuple where it is judged.
+        families: by the name of an inferred variable, its family.
         scope: ``local``: one adversary per tuple; ``global``: a single one on all variables.
         steps: updates of both players.
         batch_size: K, top-down samples per step.
@@ -52,6 +69,8 @@ class AMP(Method):
         self,
         divergence: Annotated[Divergence, Default("jsd")],
         family: Annotated[Family, Default("implicit")],
+        divergences: Mapping[str, Divergence] = MappingProxyType({}),
+        families: Mapping[str, Family] = MappingProxyType({}),
         scope: Scope = "local",
         steps: int = 6000,
         batch_size: int = 256,
@@ -66,6 +85,8 @@ class AMP(Method):
     ) -> None:
         self.divergence = divergence
         self.family = family
+        self.divergences = divergences
+        self.families = families
         self.scope: Scope = scope
         self.settings = Settings(
             steps=steps,
@@ -90,22 +111,41 @@ class AMP(Method):
                 raise UsageError(
                     f"method 'amp' cannot infer the discrete variable {name!r}; its families are continuous"
                 )
+        for name in sorted({*self.divergences, *self.families} - set(simulator.latents)):
+            raise unknown("inferred variable", name, simulator.latents)
         values = simulator.sample(simulator.remaining)
         coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
         factors = graph.inverse(simulator.observed)
         local = sites(factors, simulator.observed, self.scope)
+        sizes = {name: value.shape[1] for name, value in encoded.items()}
         with device:
-            bottom_up = BottomUp(factors, {name: value.shape[1] for name, value in encoded.items()}, self.family)
-        trained = train(
-            bottom_up, local, [self.divergence] * len(local), encoded, simulator.observed, self.settings, progress
-        )
-        sizes = {name: values[name].shape[1] for name in simulator.observed}
-        return AMPPosterior(trained, coordinates, sizes, simulator.latents)
+            families = [self.families.get(factor.variable, self.family) for factor in factors]
+            bottom_up = BottomUp(factors, sizes, families)
+        laws = [SiteLaws(bottom_up, site, sizes, known_likelihood(graph, coordinates, site)) for site in local]
+        divergences = [self._divergence(site) for site in local]
+        observed = {name: values[name].shape[1] for name in simulator.observed}
+        try:
+            trained = train(bottom_up, local, divergences, laws, encoded, simulator.observed, self.settings, progress)
+        except TrainingError as error:
+            if error.trained:
+                error.posterior = AMPPosterior(error.trained, coordinates, observed, simulator.latents)
+            raise
+        return AMPPosterior(trained, coordinates, observed, simulator.latents)
+
+    def _divergence(self, site: Site) -> Divergence:
+        """The divergence at a site: that of the variables judged there, if any is named."""
+        named = [name for name in site.variables if name in self.divergences]
+        if len({id(self.divergences[name]) for name in named}) > 1:
+            raise UsageError(
+                f"{' and '.join(named)} are judged at one tuple, {site}, but have divergences of their own; "
+                f"name one for {named[0]} only"
+            )
+        return self.divergences[named[0]] if named else self.divergence
 
 
 @final
-class AMPPosterior(Posterior):
+class AMPPosterior(Posterior, HasHistory):
     """The bottom-up chain after training.
 
     Attributes:
@@ -123,6 +163,11 @@ class AMPPosterior(Posterior):
         self._coordinates = coordinates
         self._observed = observed
         self._latents = latents
+
+    @property
+    def history(self) -> DataFrame:
+        """Losses, gradient norms, learning rates and held-out scores: one row per check."""
+        return history_frame(self.trained.history)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""

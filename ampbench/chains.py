@@ -5,15 +5,16 @@ r"""The bottom-up chain: from evidence through the inverse factors to the latent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ampbench.errors import UsageError
 from ampbench.factorization import Factor
 from ampbench.graph import join
-from ampbench.interfaces import Family
-from ampbench.tuples import Site, Tuples
+from ampbench.interfaces import Family, HasDensity
+from ampbench.tuples import UNKNOWN, Laws, Site, Tuples
 
 
 class BottomUp(nn.Module):
@@ -22,14 +23,15 @@ class BottomUp(nn.Module):
     Arguments:
         factors: the inverse factorization, in sampling order.
         sizes: number of coordinates of each variable.
-        family: builds the conditional of each factor.
+        families: build the conditionals, one per factor.
     """
 
-    def __init__(self, factors: tuple[Factor, ...], sizes: Mapping[str, int], family: Family) -> None:
+    def __init__(self, factors: Sequence[Factor], sizes: Mapping[str, int], families: Sequence[Family]) -> None:
         super().__init__()
-        self.factors = factors
+        self.factors = tuple(factors)
         self.conditionals = nn.ModuleList(
-            family(sizes[factor.variable], sum(sizes[name] for name in factor.context)) for factor in factors
+            family(sizes[factor.variable], sum(sizes[name] for name in factor.context))
+            for factor, family in zip(factors, families, strict=True)
         )
 
     @property
@@ -52,7 +54,62 @@ class BottomUp(nn.Module):
             values[factor.variable] = conditional(join(values, factor.context))
         return values
 
+    def log_prob(self, values: Mapping[str, Tensor], variables: Iterable[str]) -> Tensor:
+        """Return the sum of log q(x_i | pã(x_i)) over some latents, shape (*,), for values (*, D_i).
 
-def view(values: Mapping[str, Tensor], site: Site) -> Tuples:
+        Raises:
+            UsageError: the family of one of them has no density.
+        """
+        total = torch.zeros((), device=self.device)
+        wanted = set(variables)
+        for factor, conditional in zip(self.factors, self.conditionals, strict=True):
+            if factor.variable not in wanted:
+                continue
+            if not isinstance(conditional, HasDensity):
+                raise UsageError(
+                    f"the family of {factor} has no density, but its divergence needs one; "
+                    "take a family with a density, such as gaussian, mixture or flow"
+                )
+            total = total + conditional.log_prob(values[factor.variable], join(values, factor.context))
+        return total
+
+
+class SiteLaws(Laws):
+    """The densities of a site: of its families, and of the model where it has one.
+
+    Arguments:
+        bottom_up: the families.
+        site: whose tuples are looked at.
+        sizes: number of coordinates of each variable.
+        log_likelihood: from values of the site's variables to log p(context | variables), or to the error that says why
+            there is none.
+    """
+
+    def __init__(
+        self,
+        bottom_up: BottomUp,
+        site: Site,
+        sizes: Mapping[str, int],
+        log_likelihood: Callable[[Mapping[str, Tensor]], Tensor],
+    ) -> None:
+        self.bottom_up = bottom_up
+        self.site = site
+        self.sizes = sizes
+        self.log_likelihood = log_likelihood
+
+    def family(self, tuples: Tuples) -> Tensor:
+        """Return log q(variable | context), shape (*,)."""
+        return self.bottom_up.log_prob(self._values(tuples), self.site.variables)
+
+    def likelihood(self, tuples: Tuples) -> Tensor:
+        """Return log p(context | variable), shape (*,)."""
+        return self.log_likelihood(self._values(tuples))
+
+    def _values(self, tuples: Tuples) -> dict[str, Tensor]:
+        names = (*self.site.variables, *self.site.context)
+        return dict(zip(names, tuples.joint.split([self.sizes[name] for name in names], dim=-1), strict=True))
+
+
+def view(values: Mapping[str, Tensor], site: Site, laws: Laws = UNKNOWN) -> Tuples:
     """Return what a chain with these values shows at a site."""
-    return Tuples(join(values, site.variables), join(values, site.context))
+    return Tuples(join(values, site.variables), join(values, site.context), laws)

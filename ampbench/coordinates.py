@@ -7,7 +7,8 @@ Families and adversaries work on
 with :math:`T` the bijection from the real line onto the variable's support (``torch.distributions.biject_to``) and
 :math:`\mu, \sigma` the mean and standard deviation of :math:`T^{-1}(x)` over the training simulations. Samples
 therefore always lie in the support, and because f-divergences are invariant under bijections the objective is
-unchanged.
+unchanged. Bits and one-hot vectors stay as they are, because discrete families produce them; other discrete values are
+only standardised.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Coordinates:
 
     Arguments:
         values: training values, shape (n, D); they fix location and scale.
-        support: the variable's support. Discrete values pass through unchanged.
+        support: the variable's support.
 
     Example:
         >>> x = torch.rand(100, 2)
@@ -40,6 +41,9 @@ class Coordinates:
         self._bijection: Transform = identity_transform if support.is_discrete else biject_to(support)
         self._bounded = not _is_identity(self._bijection)
         free = self._bijection.inv(values)
+        if _is_code(support):
+            self.location, self.scale = torch.zeros_like(free[0]), torch.ones_like(free[0])
+            return
         spread = free.std(0) if len(free) > 1 else torch.ones_like(free[0])
         self.location = free.mean(0)
         self.scale = torch.where(spread > 0, spread, torch.ones_like(spread))
@@ -54,6 +58,12 @@ class Coordinates:
 
     def _limited(self, coordinates: Tensor) -> Tensor:
         return coordinates.clamp(-LIMIT, LIMIT) if self._bounded else coordinates
+
+
+def _is_code(support: constraints.Constraint) -> bool:
+    """Whether values are vectors of 0 and 1."""
+    base = getattr(support, "base_constraint", support)
+    return base is constraints.boolean or base is constraints.one_hot
 
 
 def _is_identity(bijection: Transform) -> bool:

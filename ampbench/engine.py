@@ -31,11 +31,11 @@ from torch import Tensor, nn
 
 from ampbench.adversary import gradient_penalty
 from ampbench.chains import BottomUp, view
-from ampbench.errors import UsageError
+from ampbench.errors import TrainingError, UsageError
 from ampbench.interfaces import Divergence, Progress
 from ampbench.optimisation import Checkpoint, Descent, move_average
 from ampbench.scores import held_out_score
-from ampbench.tuples import Site
+from ampbench.tuples import Laws, Site
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def train(
     bottom_up: BottomUp,
     sites: Sequence[Site],
     divergences: Sequence[Divergence],
+    laws: Sequence[Laws],
     simulations: Mapping[str, Tensor],
     observed: Sequence[str],
     settings: Settings,
@@ -106,48 +107,55 @@ def train(
         bottom_up: the families, on the device of the simulations.
         sites: the local tuples.
         divergences: one per site.
+        laws: the densities that are known, one per site.
         simulations: top-down samples in network coordinates, one tensor (n, D_i) per variable.
         observed: names of the evidence.
         settings: see :class:`Settings`.
         progress: called after every step.
 
     Raises:
-        TrainingError: a loss became NaN or infinite; names the tuple and the step.
+        TrainingError: a loss, a gradient or the held-out score became NaN or infinite; names tuple or player, and step.
     """
     held_out, simulations = split(simulations, settings.held_out)
     sizes = [view(simulations, site).joint.shape[-1] for site in sites]
     with bottom_up.device:
         adversaries = [divergence.adversary(size) for divergence, size in zip(divergences, sizes, strict=True)]
-    factors = list(zip(sites, divergences, adversaries, strict=True))
+    factors = list(zip(sites, divergences, adversaries, laws, strict=True))
     weights = [weight for adversary in adversaries for weight in adversary.parameters()]
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
     phi = Descent("family", bottom_up.parameters(), settings.learning_rate, settings.steps)
     averaged = copy.deepcopy(bottom_up).requires_grad_(False)
     checkpoint = Checkpoint(averaged, settings.patience)
 
-    for step in range(1, settings.steps + 1):
-        X = minibatch(simulations, settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
-        Q = bottom_up({name: X[name] for name in observed}, settings.particles)  # lines 7 and 9: infer, with fresh ε
+    try:
+        for step in range(1, settings.steps + 1):
+            X = minibatch(simulations, settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
+            Q = bottom_up({name: X[name] for name in observed}, settings.particles)  # lines 7 and 9: infer, fresh ε
 
-        adversary_losses = {}
-        for site, divergence, adversary in factors:  # line 10
-            p, q = view(X, site), view(Q, site).detach()
-            loss = divergence.adversary_loss(adversary, p, q)  # eq. 7
-            adversary_losses[site] = loss + settings.penalty * gradient_penalty(adversary, p, q)
-        xi.descend(adversary_losses, step)  # line 11
+            adversary_losses = {}
+            for site, divergence, adversary, law in factors:  # line 10
+                p, q = view(X, site, law), view(Q, site, law).detach()
+                loss = divergence.adversary_loss(adversary, p, q)  # eq. 7
+                adversary_losses[site] = loss + settings.penalty * gradient_penalty(adversary, p, q)
+            xi.descend(adversary_losses, step)  # line 11
 
-        family_losses = {}
-        for site, divergence, adversary in factors:
-            family_losses[site] = divergence.family_loss(adversary, view(X, site), view(Q, site))  # eq. 5 and 6
-        phi.descend(family_losses, step)  # line 13
+            family_losses = {}
+            for site, divergence, adversary, law in factors:
+                p, q = view(X, site, law), view(Q, site, law)
+                family_losses[site] = divergence.family_loss(adversary, p, q)  # eq. 5 and 6
+            phi.descend(family_losses, step)  # line 13
 
-        move_average(averaged, bottom_up, settings.ema, step)
-        progress(step, settings.steps)
-        if step % max(1, settings.steps // settings.checks) == 0 or step == settings.steps:
-            score = held_out_score(averaged, held_out, observed)
-            checkpoint.offer(averaged, score, step, {"adversary": adversary_losses, "family": family_losses})
-            if checkpoint.stale:
-                break
+            move_average(averaged, bottom_up, settings.ema, step)
+            progress(step, settings.steps)
+            if step % max(1, settings.steps // settings.checks) == 0 or step == settings.steps:
+                score = held_out_score(averaged, held_out, observed)
+                checkpoint.offer(averaged, score, step, xi.row() | phi.row())
+                if checkpoint.stale:
+                    break
+    except TrainingError as error:  # what was good so far is not lost
+        if checkpoint.history:
+            error.trained = Trained(checkpoint.best, adversaries, checkpoint.history)
+        raise
 
     return Trained(checkpoint.best, adversaries, checkpoint.history)
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ampbench.engine import Trained
+    from ampbench.interfaces import Posterior
 
 
 class AmpbenchError(Exception):
@@ -31,7 +36,15 @@ class BudgetExceeded(AmpbenchError):  # noqa: N818 — the name says it all
 
 
 class TrainingError(AmpbenchError, ArithmeticError):
-    """Training went wrong; the message names factor and step."""
+    """Training went wrong; the message names factor and step.
+
+    Attributes:
+        trained: the outcome at the best checkpoint before that; None if training had not come to one.
+        posterior: the posterior that it makes.
+    """
+
+    trained: Trained | None = None
+    posterior: Posterior | None = None
 
 
 class MetricError(AmpbenchError, ValueError):

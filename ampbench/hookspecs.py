@@ -5,23 +5,23 @@ module (or object) that implements some of the hooks below::
 
     # pyproject.toml of your distribution
     [project.entry-points.ampbench]
-    hellinger = "ampbench_hellinger"
+    le_cam = "ampbench_le_cam"
 
-    # ampbench_hellinger.py
+    # ampbench_le_cam.py
     from ampbench import hookimpl
     from ampbench.interfaces import Divergence
 
-    class Hellinger(Divergence):
+    class LeCam(Divergence):
         ...
 
     @hookimpl
     def divergences():
-        return {"hellinger": Hellinger}
+        return {"le-cam": LeCam}
 
 Five hooks return ``{name: component}``. A component is a class or function whose keyword parameters are its
-options (``hellinger:clip=0.1``), or an :class:`~ampbench.registry.Lazy` reference to one, which keeps
+options (``le-cam:width=64``), or an :class:`~ampbench.registry.Lazy` reference to one, which keeps
 ``ampbench list`` from importing torch. What a component must do is written in :mod:`ampbench.interfaces`; the
-tests that it must pass are in :mod:`ampbench.testing`. The last two hooks watch runs.
+tests that it must pass are in :mod:`ampbench.testing`. The last three hooks watch runs.
 
 The built-in components come in through the same entry-point group as everybody's.
 """
@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from ampbench.interfaces import Divergence, Family, Method, Metric, Task
+    from ampbench.interfaces import Divergence, Family, Method, Metric, Posterior, Task
     from ampbench.registry import Lazy
     from ampbench.run import Record, Run
 
@@ -70,6 +70,11 @@ def metrics() -> Mapping[str, Callable[..., Metric] | Lazy]:  # type: ignore[emp
 @hookspec
 def run_started(run: Run) -> None:
     """A run is about to begin; it was not in the store. Exceptions raised here are reported, not fatal."""
+
+
+@hookspec
+def fit_finished(run: Run, posterior: Posterior) -> None:
+    """A fit is over; if training broke down, with the best posterior so far. Exceptions are reported, not fatal."""
 
 
 @hookspec

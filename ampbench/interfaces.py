@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from ampbench.golden import Golden
 from ampbench.graph import Graph, join
 from ampbench.simulator import Simulator
 from ampbench.tuples import Tuples
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) while a method fits."""
@@ -100,6 +104,15 @@ class Posterior(ABC):
         Returns:
             Shape (n, D), on the CPU: the latent variables' components, joined in topological order.
         """
+
+
+class HasHistory(ABC):
+    """The ability of a posterior to show how its training went."""
+
+    @property
+    @abstractmethod
+    def history(self) -> DataFrame:
+        """A column ``step``, and one for each number that was followed; see :mod:`ampbench.history`."""
 
 
 class Method(ABC):
@@ -260,7 +273,7 @@ def check_observation(observation: Tensor, features: int | None) -> Tensor:
         raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected {expected}")
     if bad := (~torch.isfinite(observation)).nonzero().flatten().tolist():
         raise UsageError(
-            f"the observation is not finite: component {bad[0]} is {float(observation[bad[0]])}"
+            f"the observation holds NaN or infinite values: component {bad[0]} is {float(observation[bad[0]])}"
             + (f", and {len(bad) - 1} more" if len(bad) > 1 else "")
         )
     return observation

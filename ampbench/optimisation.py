@@ -29,11 +29,18 @@ class Descent:
 
     The learning rate rises linearly for :data:`WARM_UP` steps, stays until half of the training, and falls to a
     hundredth along a cosine. Without parameters (a divergence without an adversary) a descent does nothing.
+
+    Arguments:
+        player: who descends, for the history and for errors.
+        parameters: what moves.
+        learning_rate: at its peak.
+        steps: length of the training.
     """
 
     def __init__(self, player: str, parameters: Iterable[nn.Parameter], learning_rate: float, steps: int) -> None:
         self.player = player
         self.parameters = list(parameters)
+        self._seen: Mapping[str, Tensor | float] = {}
         if self.parameters:
             self._adam = torch.optim.Adam(self.parameters, learning_rate, betas=(0.0, 0.99))
             self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: _rate(step, steps))
@@ -42,21 +49,34 @@ class Descent:
         """Take one step down the sum of the local losses.
 
         Raises:
-            TrainingError: a loss is NaN or infinite.
+            TrainingError: a loss or the norm of the gradient is NaN or infinite; nothing has moved then.
         """
+        self._seen = {f"{self.player} loss {site}": loss.detach() for site, loss in losses.items()}
         if not self.parameters:
             return
         total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            site = next(site for site, loss in losses.items() if not torch.isfinite(loss))
-            raise TrainingError(
-                f"the {self.player} loss at tuple {site} became {losses[site].item()} in step {step}; {ADVICE}"
-            )
         gradients = torch.autograd.grad(total, self.parameters, allow_unused=True)
+        norm = torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
+        if not torch.isfinite(total.detach() + norm):  # one look at the device for both
+            raise self._broken(losses, norm, step)
+        rate = self._schedule.get_last_lr()[0]
+        self._seen |= {f"{self.player} gradient norm": norm, f"{self.player} learning rate": rate}
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self._adam.step()
         self._schedule.step()
+
+    def row(self) -> dict[str, float]:
+        """What the last step saw before it moved: the loss of every tuple, the norm of the gradient, the rate."""
+        return {name: float(value) for name, value in self._seen.items()}
+
+    def _broken(self, losses: Mapping[Site, Tensor], norm: Tensor, step: int) -> TrainingError:
+        what, value = f"norm of the {self.player} gradient", norm
+        for site, loss in losses.items():
+            if not torch.isfinite(loss):
+                what, value = f"{self.player} loss at tuple {site}", loss
+                break
+        return TrainingError(f"the {what} became {value.item()} in step {step}; {ADVICE}")
 
 
 def _rate(step: int, steps: int) -> float:
@@ -79,25 +99,34 @@ class Checkpoint:
     Arguments:
         families: the ones to start from.
         patience: :attr:`stale` becomes true after so many offers without a better score.
+
+    Attributes:
+        best: a copy of the families with the best score.
+        history: one row per offer; :func:`ampbench.history.history_frame` makes a table of them.
     """
 
     def __init__(self, families: BottomUp, patience: int) -> None:
         self.best = copy.deepcopy(families)
-        self.history: list[Mapping[str, float]] = []
+        self.history: tuple[Mapping[str, float], ...] = ()
         self._score = math.inf
         self._since = 0
         self._patience = patience
 
-    def offer(self, families: BottomUp, score: float, step: int, losses: Mapping[str, Mapping[Site, Tensor]]) -> None:
+    def offer(self, families: BottomUp, score: float, step: int, seen: Mapping[str, float]) -> None:
         """Note a row of the history, and keep a copy of the families if their score is the best.
+
+        Arguments:
+            families: the ones after this step.
+            score: theirs; better when lower.
+            step: how many were taken.
+            seen: what else to note, such as the players' rows.
 
         Raises:
             TrainingError: the score is NaN or infinite.
         """
         if not math.isfinite(score):
             raise TrainingError(f"the held-out score became {score} in step {step}; {ADVICE}")
-        row = {f"{player} {site}": loss.item() for player, local in losses.items() for site, loss in local.items()}
-        self.history.append({"step": step, "held_out_score": score, **row})
+        self.history += ({"step": step, "held_out_score": score, **seen},)
         self._since += 1
         if score < self._score:
             self.best.load_state_dict(families.state_dict())

@@ -88,6 +88,24 @@ class Entry:
             ) from error
 
 
+@dataclass(frozen=True)
+class _Option:
+    """The value of an option; it is the spec of a component of that kind, or a plain value if the kind is ""."""
+
+    kind: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A component with what a spec says about its options; those that are mappings have one option for each entry."""
+
+    entry: Entry
+    factory: Callable[..., Any]
+    single: Mapping[str, _Option]
+    mappings: Mapping[str, Mapping[str, _Option]]
+
+
 class Registry:
     """All components by kind and name; made by :func:`load`.
 
@@ -147,15 +165,17 @@ class Registry:
             UsageError: an unknown name or option (the known ones and the nearest are listed), or an impossible value.
             PluginError: the component cannot be imported or constructed.
         """
-        entry, factory, options = self._bind(kind, text)
-        values = {key: self.build(nested, value) if nested else value for key, (nested, value) in options.items()}
+        bound = self._bind(kind, text)
+        values: dict[str, Any] = {name: self._made(option) for name, option in bound.single.items()}
+        for name, entries in bound.mappings.items():
+            values[name] = {key: self._made(option) for key, option in entries.items()}
         try:
-            return factory(**values)
+            return bound.factory(**values)
         except (UsageError, PluginError):
             raise
         except Exception as error:
             raise PluginError(
-                f"{KINDS[kind]} {entry.name!r} of plugin {entry.plugin} cannot be built from {text!r}: "
+                f"{KINDS[kind]} {bound.entry.name!r} of plugin {bound.entry.plugin} cannot be built from {text!r}: "
                 f"{type(error).__name__}: {error}"
             ) from error
 
@@ -165,11 +185,11 @@ class Registry:
         Raises:
             PluginError: a default cannot be written in a spec (it is not a number, a truth value or a plain string).
         """
-        entry, _, options = self._bind(kind, text)
-        written = {
-            key: self.resolve(nested, value).nested() if nested else str(value)
-            for key, (nested, value) in options.items()
-        }
+        bound = self._bind(kind, text)
+        written = {name: self._written(option) for name, option in bound.single.items()}
+        for name, entries in bound.mappings.items():
+            written |= {f"{name}.{key}": self._written(option) for key, option in entries.items()}
+        entry = bound.entry
         resolved = Spec(entry.name, tuple(sorted(written.items())))
         if not _readable(resolved):
             raise PluginError(
@@ -178,8 +198,14 @@ class Registry:
             )
         return resolved
 
-    def _bind(self, kind: str, text: str) -> tuple[Entry, Callable[..., Any], dict[str, tuple[str, Any]]]:
-        """Find the component and its options: for each the kind of component it names ("" if none) and its value."""
+    def _made(self, option: _Option) -> Any:
+        return self.build(option.kind, option.value) if option.kind else option.value
+
+    def _written(self, option: _Option) -> str:
+        return self.resolve(option.kind, option.value).nested() if option.kind else str(option.value)
+
+    def _bind(self, kind: str, text: str) -> _Bound:
+        """Find the component, and what the spec says about its options."""
         spec = Spec.parse(text)
         known = self.entries(kind)
         if spec.name not in known:
@@ -191,16 +217,19 @@ class Registry:
             for name, parameter in inspect.signature(factory).parameters.items()
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         }
+        hints = dict.fromkeys(parameters, Any) | dict(_hints(factory))
+        mapped = {name: base for name in parameters if (base := _entries_of(hints[name])) is not None}
         given = dict(spec.options)
-        for name in given:
-            if name not in parameters:
-                raise unknown(f"option of {KINDS[kind]} {spec.name!r}:", name, parameters)
-        hints = _hints(factory)
         what = f"{KINDS[kind]} {spec.name!r}"
-        options = {}
+        for name in given:
+            _check_name(what, name, parameters, mapped)
+        single, mappings = {}, {}
         for name, parameter in parameters.items():
-            options[name] = _option(what, parameter, hints.get(name, Any), given.get(name))
-        return entry, factory, options
+            if name in mapped:
+                mappings[name] = _mapping(what, parameter, mapped[name], given)
+            else:
+                single[name] = _option(what, parameter, hints[name], given.get(name))
+        return _Bound(entry, factory, single, mappings)
 
 
 def load() -> Registry:
@@ -261,19 +290,50 @@ def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
         return {}
 
 
-def _option(what: str, parameter: inspect.Parameter, hint: Any, given: str | None) -> tuple[str, Any]:
-    """Return the kind of component that an option names ("" for a plain value), and the value."""
+def _check_name(what: str, name: str, parameters: Mapping[str, object], mapped: Mapping[str, object]) -> None:
+    """Refuse an option that the component does not have, or an entry of one that is no mapping, or a whole mapping."""
+    option, dot, key = name.partition(".")
+    if option not in (mapped if dot else parameters):
+        entry = f".{key}" if dot else ".NAME"
+        known = [f"{known}{entry}" if known in mapped else known for known in parameters]
+        raise unknown(f"option of {what}:", name, known)
+    if not dot and option in mapped:
+        raise UsageError(f"option {name!r} of {what} is a mapping: give its entries one by one, {name}.NAME=…")
+
+
+def _option(what: str, parameter: inspect.Parameter, hint: Any, given: str | None) -> _Option:
+    """Return what an option is set to: what is given, else its default."""
     base, default = _unwrap(hint)
-    nested = _interfaces().get(base, "")
-    if given is None:
-        if default is not None:
-            return nested, default
-        if parameter.default is parameter.empty:
-            raise UsageError(f"{what} needs the option {parameter.name!r}: write {parameter.name}=…")
-        return "", parameter.default
-    if nested:
-        return nested, given
-    return "", _convert(what, parameter.name, base, given)
+    if given is not None:
+        return _read(what, parameter.name, base, given)
+    if default is not None:
+        return _Option(_interfaces().get(base, ""), default)
+    if parameter.default is parameter.empty:
+        raise UsageError(f"{what} needs the option {parameter.name!r}: write {parameter.name}=…")
+    return _Option("", parameter.default)
+
+
+def _mapping(what: str, parameter: inspect.Parameter, base: Any, given: Mapping[str, str]) -> Mapping[str, _Option]:
+    """Return the entries of an option that is a mapping; the given ones come before its defaults."""
+    defaults = {} if parameter.default is parameter.empty else parameter.default
+    entries = {key: _Option("", value) for key, value in defaults.items()}
+    for name, value in given.items():
+        option, _, key = name.partition(".")
+        if option == parameter.name:
+            entries[key] = _read(what, name, base, value)
+    return entries
+
+
+def _read(what: str, name: str, base: Any, given: str) -> _Option:
+    kind = _interfaces().get(base, "")
+    return _Option(kind, given if kind else _convert(what, name, base, given))
+
+
+def _entries_of(hint: Any) -> Any:
+    """The type of the values of a mapping from names, None for any other type."""
+    if get_origin(hint) not in (dict, Mapping) or get_args(hint)[0] is not str:
+        return None
+    return get_args(hint)[1]
 
 
 def _unwrap(hint: Any) -> tuple[Any, str | None]:

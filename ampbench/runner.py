@@ -12,7 +12,7 @@ import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from pluggy import HookCaller
 from torch import Tensor
 
 import ampbench
 from ampbench.api import fit
-from ampbench.errors import AmpbenchError, MetricError, SimulationError
+from ampbench.errors import AmpbenchError, MetricError, SimulationError, TrainingError
 from ampbench.interfaces import Method, Metric, Posterior, Task
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
@@ -113,8 +114,12 @@ def _execute_together(
     try:
         task: Task = registry.build("tasks", runs[0].task)
         fitted = _fit(task, runs[0], registry, device, listener)
+        posterior: Posterior | None = fitted.posterior
     except (Exception, SystemExit) as error:
         failure = _failure(error)
+        posterior = error.posterior if isinstance(error, TrainingError) else None
+    if posterior is not None:
+        _tell(listener, registry.hook.fit_finished, run=runs[0], posterior=posterior)
     for run in runs:
         judged = _judge(task, run, registry, fitted.posterior, listener) if fitted else failure
         record = _record(run, judged, fitted, device)
@@ -205,12 +210,14 @@ def _record(run: Run, judged: _Judged, fitted: _Fitted | None, device: str) -> R
     )
 
 
-def _tell(listener: Listener, hook: Callable[..., object], **arguments: object) -> None:
-    """Call a life-cycle hook; a tracker that raises is reported, and costs nothing else."""
-    try:
-        hook(**arguments)
-    except Exception as error:
-        listener.note(f"a life-cycle hook failed: {_describe(error)}")
+def _tell(listener: Listener, hook: HookCaller, **arguments: object) -> None:
+    """Call every plugin's life-cycle hook; a tracker that raises is reported, and costs nothing else."""
+    for implementation in reversed(hook.get_hookimpls()):  # one by one: pluggy would stop at the first that raises
+        try:
+            implementation.function(*(arguments[name] for name in implementation.argnames))
+        except (Exception, SystemExit) as error:
+            plugin = implementation.plugin_name
+            listener.note(f"the life-cycle hook {hook.name} of plugin {plugin!r} failed: {_describe(error)}")
 
 
 @cache

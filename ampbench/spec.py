@@ -2,11 +2,13 @@
 
 Grammar::
 
-    spec    = name [":" options] | name "(" options ")"
+    spec    = name [":" options] | name "(" options ")" | "(" spec ")"
     options = key "=" value {"," key "=" value}
+    key     = option ["." entry]
 
 A value may itself be a spec, whose commas parentheses keep together:
-``amp:family=implicit(noise=16,width=64),steps=100``.
+``amp:family=implicit(noise=16,width=64),steps=100``. A key with a dot gives one entry of an option that is a mapping,
+such as the divergence of one variable: ``amp:divergence=jsd,divergences.z1=kl,divergences.z2=(mmd:bandwidths=3)``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from ampbench.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.\w+)?")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Spec:
     @classmethod
     def parse(cls, text: str) -> Spec:
         """Read a spec; raises :class:`UsageError` that says what is wrong and what the form is."""
-        match = re.fullmatch(rf"({_NAME.pattern})(?::(.*)|\((.*)\))?", text.strip(), re.DOTALL)
+        match = re.fullmatch(rf"({_NAME.pattern})(?::(.*)|\((.*)\))?", _bare(text), re.DOTALL)
         if not match:
             raise UsageError(f"cannot read the spec {text!r}; write name or name:key=value,key=value")
         inside = match[2] if match[2] is not None else match[3]
@@ -63,6 +65,14 @@ class Spec:
 
     def _written(self) -> str:
         return ",".join(f"{key}={value}" for key, value in self.options)
+
+
+def _bare(text: str) -> str:
+    """Drop the spaces and parentheses around a spec."""
+    text = text.strip()
+    while text.startswith("(") and text.endswith(")"):
+        text = text[1:-1].strip()
+    return text
 
 
 def _split(text: str, whole: str) -> list[str]:

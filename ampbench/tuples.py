@@ -15,9 +15,36 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ampbench.errors import UsageError
 from ampbench.factorization import Factor
 
 Scope = Literal["local", "global"]
+
+
+class Laws:
+    """The densities that are known at a site, in network coordinates; a site where none is known has this one.
+
+    A divergence that needs a density asks the tuples for it; where it is unknown, the answer is an error that says why.
+    """
+
+    def family(self, tuples: Tuples) -> Tensor:
+        """Return log q(variable | context), shape (*,), differentiable in φ.
+
+        Raises:
+            UsageError: a family at this site has no density.
+        """
+        raise UsageError("no family is known here, so that its density cannot be evaluated")
+
+    def likelihood(self, tuples: Tuples) -> Tensor:
+        """Return log p(context | variable) up to a constant, shape (*,), differentiable in the tuples and in θ.
+
+        Raises:
+            UsageError: a factor of the model that it needs has no density, or reaches outside the tuple.
+        """
+        raise UsageError("no model is known here, so that its likelihood cannot be evaluated")
+
+
+UNKNOWN = Laws()
 
 
 @dataclass(frozen=True)
@@ -27,10 +54,12 @@ class Tuples:
     Attributes:
         variable: shape (*, D): the inferred part, x_i.
         context: shape (*, C): the part that it was inferred from, pã(x_i).
+        laws: the densities that are known at this site.
     """
 
     variable: Tensor
     context: Tensor
+    laws: Laws = UNKNOWN
 
     @property
     def joint(self) -> Tensor:
@@ -39,7 +68,7 @@ class Tuples:
 
     def detach(self) -> Tuples:
         """The same numbers, cut from the graph of gradients."""
-        return Tuples(self.variable.detach(), self.context.detach())
+        return Tuples(self.variable.detach(), self.context.detach(), self.laws)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_readme_example() -> None:
 def test_every_hook_is_documented_with_its_signature() -> None:
     page = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
     hooks = [function for _, function in inspect.getmembers(hookspecs) if hasattr(function, "ampbench_spec")]
-    assert len(hooks) == 7
+    assert len(hooks) == 8
     for hook in hooks:
         arguments = ", ".join(inspect.signature(hook).parameters)
         assert f"`{hook.__name__}({arguments})` | {inspect.getdoc(hook)} |" in page
@@ -78,7 +78,7 @@ def test_cli_page_equals_help() -> None:
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(EXAMPLE)
-    return importlib.import_module("ampbench_hellinger")
+    return importlib.import_module("ampbench_le_cam")
 
 
 class TestExamplePlugin(DivergenceConformance):
@@ -89,16 +89,16 @@ class TestExamplePlugin(DivergenceConformance):
         self.module = example
 
     def make(self) -> object:
-        return self.module.Hellinger()
+        return self.module.LeCam()
 
     def test_it_registers_and_its_entry_point_is_right(self) -> None:
         project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         (entry,) = project["entry-points"]["ampbench"].items()
-        assert entry == ("hellinger", self.module.__name__)
+        assert entry == ("le_cam", self.module.__name__)
         registry = Registry()
         registry.register(Plugin(entry[0], project["name"], project["version"], entry[1]), self.module)
-        assert registry.build("divergences", "hellinger:limit=5").limit == 5
-        assert registry.entries("divergences")["hellinger"].source == "Nowozin et al. 2016"
+        assert registry.build("divergences", "le-cam:width=32").width == 32
+        assert registry.entries("divergences")["le-cam"].source == "Le Cam 1986"
 
 
 if __name__ == "__main__" and "--write" in sys.argv:

@@ -16,6 +16,7 @@ from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
 from ampbench.tuples import Tuples
+from ampbench_divergences.jsd import JSD
 
 SMALL = "(width=32,depth=1)"
 PAIRS = [
@@ -113,6 +114,43 @@ def test_a_broken_loss_names_tuple_and_step(registry: Registry, gaussian_graph: 
     method = amp(registry, f"{QUICK},steps=50,adversary_learning_rate=1e30")
     with pytest.raises(TrainingError, match=r"loss at tuple \(theta \| x\) became (nan|inf|-inf) in step \d+"):
         fit(method, Simulator(gaussian_graph, ["x"], 300, seed=0))
+
+
+def test_what_was_good_before_the_training_broke_is_kept(registry: Registry, gaussian_graph: Graph) -> None:
+    """The error carries the posterior of the best checkpoint so far; before the first there is none."""
+
+    class Breaking(JSD):
+        def family_loss(self, adversary: torch.nn.Module, p: Tuples, q: Tuples) -> torch.Tensor:
+            seen.append(1)
+            return super().family_loss(adversary, p, q) * (torch.nan if len(seen) > last else 1)
+
+    for last, rows in ((25, 2), (5, None)):
+        seen: list[int] = []
+        method = amp(registry, f"{QUICK},steps=40,checks=4")
+        method.divergence = Breaking(width=32, depth=1)
+        with pytest.raises(
+            TrainingError, match=rf"loss at tuple \(theta \| x\) became nan in step {last + 1}"
+        ) as caught:
+            fit(method, Simulator(gaussian_graph, ["x"], 300, seed=0))
+        if rows is None:
+            assert caught.value.posterior is None
+        else:
+            assert len(caught.value.posterior.history) == rows
+            assert bool(torch.isfinite(caught.value.posterior.sample(torch.zeros(1), 50)).all())
+
+
+def test_the_history_is_a_frame(registry: Registry, chain: Graph) -> None:
+    posterior = fit(amp(registry, f"{QUICK},steps=40,checks=4"), Simulator(chain, ["x"], 300, seed=0))
+    frame = posterior.history
+    assert frame["step"].tolist() == [10, 20, 30, 40]
+    seen = [
+        f"{player} {what}"
+        for player in ("adversary", "family")
+        for what in ("loss (z1 | x)", "loss (z2 | z1)", "gradient norm", "learning rate")
+    ]
+    assert sorted(frame) == sorted(["step", "held_out_score", *seen])
+    assert bool(torch.isfinite(torch.tensor(frame.to_numpy())).all())
+    assert (frame[[name for name in seen if "gradient" in name or "rate" in name]] > 0).all(axis=None)
 
 
 def test_observations_are_checked(registry: Registry, gaussian_graph: Graph) -> None:

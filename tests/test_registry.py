@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
+from typing import Annotated
 
 import pytest
 
-from ampbench import hookimpl
+from ampbench import hookimpl, sweep
 from ampbench.errors import PluginError, UsageError
 from ampbench.hookspecs import KINDS
 from ampbench.interfaces import Default, Divergence
@@ -117,6 +119,107 @@ def test_nested_components_are_built_from_annotations(registry: Registry) -> Non
     assert "divergence=jsd(" in str(registry.resolve("methods", "amp"))
     assert Default("jsd").spec == "jsd"
     assert isinstance(method.divergence, Divergence)
+
+
+class Mixed:
+    """Some divergences and numbers by name."""
+
+    def __init__(
+        self,
+        divergence: Annotated[Divergence, Default("plain")],
+        divergences: Mapping[str, Divergence] = MappingProxyType({}),
+        weights: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.divergence, self.divergences, self.weights = divergence, divergences, weights
+
+
+class Alone:
+    """The same without mappings."""
+
+    def __init__(self, divergence: Annotated[Divergence, Default("plain")]) -> None:
+        self.divergence = divergence
+
+
+@pytest.fixture
+def mixing() -> Registry:
+    registry = Registry()
+    components = {"mixed": Mixed, "alone": Alone}
+    registry.register(plugin(), hooks(divergences=lambda: {"plain": Plain}, methods=lambda: components))
+    return registry
+
+
+def test_a_mapping_takes_its_entries_one_by_one(mixing: Registry) -> None:
+    spec = "mixed:divergences.z1=plain,divergences.z_2=(plain:clip=2,steps=7),weights.z1=1e-3,divergence=plain(clip=3)"
+    made = mixing.build("methods", spec)
+    assert {name: (part.clip, part.steps) for name, part in made.divergences.items()} == {"z1": (0.5, 3), "z_2": (2, 7)}
+    assert made.weights == {"z1": 0.001}
+    assert made.divergence.clip == 3
+    empty = mixing.build("methods", "mixed")
+    assert (empty.divergences, empty.weights) == ({}, {})
+
+
+def test_mappings_are_written_out_by_entry(mixing: Registry) -> None:
+    resolved = str(mixing.resolve("methods", "mixed:weights.b=2,divergences.z2=(plain:loud=yes,clip=2),weights.a=1"))
+    plain = "plain(clip=0.5,loud=False,steps=3)"
+    assert resolved == (
+        f"mixed:divergence={plain},divergences.z2=plain(clip=2.0,loud=True,steps=3),weights.a=1.0,weights.b=2.0"
+    )
+    assert str(mixing.resolve("methods", resolved)) == resolved
+
+
+def test_an_empty_mapping_leaves_the_keys_of_stored_results_alone(mixing: Registry) -> None:
+    mixed, alone = (str(mixing.resolve("methods", name)) for name in ("mixed", "alone"))
+    assert mixed.replace("mixed", "alone") == alone
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("mixed:divergences=plain", r"option 'divergences' of method 'mixed' is a mapping: .*divergences.NAME=…"),
+        ("mixed:divergence.z1=plain", r"option of method 'mixed': 'divergence.z1'; .*did you mean 'divergences.z1'"),
+        (
+            "mixed:divregences.z1=plain",
+            r"'divregences.z1'; known: divergence, divergences.z1, weights.z1; did you mean",
+        ),
+        ("mixed:divergenc=plain", r"known: divergence, divergences.NAME, weights.NAME; did you mean 'divergence'"),
+        ("mixed:divergences.z1=plian", "unknown divergence 'plian'; known: plain; did you mean 'plain'"),
+        ("mixed:divergences.z1=plain(clp=1)", "option of divergence 'plain': 'clp'"),
+        ("mixed:weights.z1=heavy", "option 'weights.z1' of method 'mixed' cannot be 'heavy'"),
+        ("alone:divergence.z1=plain", "unknown option of method 'alone': 'divergence.z1'; known: divergence; did you"),
+    ],
+)
+@pytest.mark.parametrize("act", ["build", "resolve"])
+def test_misspelt_entries(mixing: Registry, act: str, spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        getattr(mixing, act)("methods", spec)
+
+
+def test_defaults_of_a_mapping_yield_to_its_entries() -> None:
+    def weighted(weights: Mapping[str, int] = MappingProxyType({"a": 1, "b": 2})) -> object:
+        return weights
+
+    registry = Registry()
+    registry.register(plugin(), hooks(tasks=lambda: {"weighted": weighted}))
+    assert registry.build("tasks", "weighted:weights.b=3,weights.c=4") == {"a": 1, "b": 3, "c": 4}
+    assert str(registry.resolve("tasks", "weighted")) == "weighted:weights.a=1,weights.b=2"
+
+
+def test_mappings_in_a_sweep_file(mixing: Registry, registry: Registry, tmp_path: Path) -> None:
+    """A method of a TOML file is a spec like any other; the order of its entries makes no difference."""
+    path = tmp_path / "sweep.toml"
+    path.write_text(
+        """
+        tasks = ["two_moons"]
+        budgets = [100]
+        observations = [1]
+        methods = ["mixed:weights.b=2,weights.a=1", "mixed:weights.a=1,weights.b=2.0", "mixed:weights.a=1"]
+        """
+    )
+    tasks, metrics = (
+        {name: entry.component for name, entry in registry.entries(kind).items()} for kind in ("tasks", "metrics")
+    )
+    mixing.register(plugin("builtin"), hooks(tasks=lambda: tasks, metrics=lambda: metrics))
+    assert len(sweep.runs(sweep.read(path), mixing)) == 2
 
 
 def test_required_options() -> None:

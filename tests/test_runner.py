@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
-from ampbench.errors import UsageError
+from ampbench.errors import TrainingError, UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
 from ampbench.registry import Plugin, Registry
@@ -54,6 +54,10 @@ class Exact(Method):
         progress(1, 1)
         if self.fault == "raise":
             raise RuntimeError("cannot fit")
+        if self.fault == "diverge":
+            error = TrainingError("a loss became nan")
+            error.posterior = ExactPosterior("")
+            raise error
         if self.fault == "exit":
             raise SystemExit("gone")
         return ExactPosterior(self.fault)
@@ -203,7 +207,40 @@ def test_lifecycle_hooks_see_runs_and_cannot_break_them(tmp_path: Path) -> None:
     records = execute(tmp_path, ["exact"], make_registry(run_started=run_started, run_finished=run_finished), listener)
     assert all(record.ok for record in records)
     assert seen.count(("started", 2)) == seen.count(("finished", 2)) == 1
-    assert listener.notes == ["a life-cycle hook failed: RuntimeError: tracker down"] * 3
+    note = "the life-cycle hook run_finished of plugin 'test' failed: RuntimeError: tracker down"
+    assert listener.notes == [note] * 3
+
+
+@pytest.mark.parametrize("error", [RuntimeError("tracker down"), SystemExit("tracker down")])
+def test_a_raising_tracker_does_not_silence_another(tmp_path: Path, error: BaseException) -> None:
+    """Whichever is called first."""
+    seen: list[str] = []
+
+    def sound(run: Run, posterior: Posterior) -> None:
+        assert isinstance(posterior, ExactPosterior)
+        seen.append(run.task)
+
+    def broken(run: Run) -> None:
+        raise error
+
+    registry = make_registry(fit_finished=broken)
+    for name in ("sound", "broken"):
+        hook = sound if name == "sound" else broken
+        registry.register(Plugin(name, name, "0", name), SimpleNamespace(fit_finished=hookimpl(hook)))
+    listener = Silent()
+    records = execute(tmp_path, ["exact"], registry, listener)
+    assert all(record.ok for record in records)
+    assert seen == ["normals"], "once for the three observations that share the fit"
+    assert [note.split("'")[1] for note in listener.notes] == ["broken", "test"]
+
+
+def test_a_failed_fit_shows_what_it_had(tmp_path: Path) -> None:
+    """A training error brings the last good posterior to the trackers; any other error has none to show."""
+    seen: list[Posterior] = []
+    registry = make_registry(fit_finished=lambda run, posterior: seen.append(posterior))
+    records = execute(tmp_path, ["exact:fault=diverge", "exact:fault=raise"], registry)
+    assert not any(record.ok for record in records)
+    assert [type(posterior) for posterior in seen] == [ExactPosterior]
 
 
 def test_samples_are_kept_beside_the_record(tmp_path: Path) -> None:

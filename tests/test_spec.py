@@ -16,6 +16,9 @@ from ampbench.spec import Spec
         ("amp:b=1,a=x", "amp", {"a": "x", "b": "1"}),
         ("implicit(noise=3)", "implicit", {"noise": "3"}),
         ("amp:f=g(a=1,b=h(c=2,d=3)),e=4", "amp", {"e": "4", "f": "g(a=1,b=h(c=2,d=3))"}),
+        ("( (mmd:bandwidths=3) )", "mmd", {"bandwidths": "3"}),
+        ("amp:f.z_1=(g:a=1,b=2),f.z0=h,f=k", "amp", {"f": "k", "f.z0": "h", "f.z_1": "(g:a=1,b=2)"}),
+        ("amp:f.θ=1,f.2=3", "amp", {"f.2": "3", "f.θ": "1"}),
     ],
 )
 def test_reads(text: str, name: str, options: dict[str, str]) -> None:
@@ -24,13 +27,29 @@ def test_reads(text: str, name: str, options: dict[str, str]) -> None:
     assert Spec.parse(str(spec)) == spec == Spec.parse(spec.nested())
 
 
-@pytest.mark.parametrize("text", ["", ":", "amp:", "amp:a", "amp:=1", "a b", "amp:a=(", "amp:a=)(", "amp:a=1,a=2"])
+BROKEN = [
+    "()",
+    "(a",
+    "a)",
+    "(a)(b)",
+    "(a),(b)",
+    "amp:f.=1",
+    "amp:.f=1",
+    "amp:f.a.b=1",
+    "amp:f.a-b=1",
+    "amp:f.a=1,f.a=2",
+]
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "amp:", "amp:a", "amp:=1", "a b", "amp:a=(", "amp:a=)(", "amp:a=1,a=2", *BROKEN]
+)
 def test_refuses(text: str) -> None:
     with pytest.raises(UsageError):
         Spec.parse(text)
 
 
-@given(st.text(max_size=30))
+@given(st.text(max_size=30) | st.text("ab.:=,() ", max_size=30))
 def test_never_crashes(text: str) -> None:
     try:
         spec = Spec.parse(text)

@@ -1,0 +1,38 @@
+"""What was seen in training, as a table.
+
+One row per check of the held-out score:
+
+==========================  ============================================================================
+``step``                    how many updates both players have had
+``held_out_score``          of the averaged families after this step, lower is better
+``PLAYER loss TUPLE``       the player's loss at a tuple, on the minibatch of this step, before it moved
+``PLAYER gradient norm``    Euclidean norm of the player's whole gradient, before it moved
+``PLAYER learning rate``    of this step
+==========================  ============================================================================
+
+Players are ``adversary`` and ``family``; one without parameters has no gradient and no rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def history_frame(history: Sequence[Mapping[str, float]]) -> DataFrame:
+    """Return the rows of a history as a frame; a number that a row lacks is NaN.
+
+    Example:
+        >>> history_frame([{"step": 10, "held_out_score": 0.5, "family loss (theta | x)": 1.5}]).T
+                                    0
+        step                     10.0
+        held_out_score            0.5
+        family loss (theta | x)   1.5
+    """
+    import pandas as pd
+
+    columns = dict.fromkeys(["step", "held_out_score", *(name for row in history for name in row)])
+    return pd.DataFrame(list(history), columns=list(columns))

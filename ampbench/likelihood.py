@@ -1,0 +1,52 @@
+r"""Likelihood factors of the model that are known: what eq. 10 of Karaletsos 2016 needs at a tuple.
+
+At a tuple {z} ∪ c the model says
+
+.. math:: \log p(c \mid z) = \sum_{x_j \in c} \log p(x_j \mid \mathrm{pa}(x_j))
+
+if every variable of the context has a density whose parents all lie in the tuple. It is evaluated at network
+coordinates, decoded; the Jacobian of the context's own coordinates is a constant and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from ampbench.coordinates import Coordinates
+from ampbench.errors import UsageError
+from ampbench.graph import Graph
+from ampbench.tuples import Site
+
+
+def known_likelihood(
+    graph: Graph, coordinates: Mapping[str, Coordinates], site: Site
+) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """Return the function from coordinates (*, D_i) of a site's variables to log p(context | variables), shape (*,).
+
+    Where the likelihood is unknown, that function raises a :class:`UsageError` that names the factor to blame.
+    """
+    fault = _fault(graph, site)
+
+    def log_likelihood(values: Mapping[str, Tensor]) -> Tensor:
+        if fault:
+            raise UsageError(f"the likelihood at tuple {site} is unknown: {fault}; take a divergence that needs none")
+        first = next(iter(values.values()))
+        decoded = {name: coordinates[name].decode(value).flatten(0, -2) for name, value in values.items()}
+        return graph.log_prob(decoded, site.context).to(first).reshape(first.shape[:-1])
+
+    return log_likelihood
+
+
+def _fault(graph: Graph, site: Site) -> str:
+    inside = {*site.variables, *site.context}
+    for name in site.context:
+        node = graph[name]
+        if node.kind == "simulator":
+            return f"{name} is a simulator"
+        if outside := [parent for parent in node.parents if parent not in inside]:
+            return f"{name} depends on {outside[0]}, which is outside the tuple"
+        if not node.parents:
+            return f"{name} is a root, not a child of {', '.join(site.variables)}"
+    return ""

@@ -1,0 +1,103 @@
+"""TensorBoard: the curves can be read back, and trouble with them costs no run."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+import ampbench_trackers
+from ampbench.errors import PluginError
+from ampbench.interfaces import HasHistory, Posterior
+from ampbench.registry import Plugin, Registry
+from ampbench.run import Run
+from ampbench_trackers.curves import label, write
+
+RUN = Run("two_moons", "1", "amp:divergence=jsd", "amp:divergence=jsd(width=8),steps=4", 1000, 1, 0, 100, ("c2st",))
+
+
+class Seen(Posterior, HasHistory):
+    """A posterior with two checks; the second tuple was looked at in the second of them only."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    @property
+    def history(self) -> pd.DataFrame:
+        columns = {
+            "step": [10, 20],
+            "held_out_score": [0.5, 0.25],
+            "family loss (a | x)": [1.0, 2.0],
+            "family loss (b | a)": [float("nan"), 3.0],
+        }
+        frame = pd.DataFrame(columns)
+        frame.loc[:, frame.columns != "step"] *= self.scale
+        return frame
+
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        return torch.zeros(n, 1)
+
+
+class Unseen(Posterior):
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        return torch.zeros(n, 1)
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard itself reads in a folder."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def finish(posterior: Posterior, run: Run = RUN) -> None:
+    registry = Registry()
+    registry.register(Plugin("trackers", "ampbench", "0", "ampbench_trackers"), ampbench_trackers)
+    registry.hook.fit_finished(run=run, posterior=posterior)
+
+
+def test_tensorboard_reads_the_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    monkeypatch.setenv(ampbench_trackers.TENSORBOARD, str(tmp_path))
+    finish(Seen())
+    (folder,) = (tmp_path / "tensorboard").iterdir()
+    assert curves(folder) == {
+        "held_out_score": [(10, 0.5), (20, 0.25)],
+        "family/loss (a | x)": [(10, 1.0), (20, 2.0)],
+        "family/loss (b | a)": [(20, 3.0)],
+    }
+    finish(Seen(2.0))
+    assert list((tmp_path / "tensorboard").iterdir()) == [folder]
+    assert curves(folder)["held_out_score"] == [(10, 1.0), (20, 0.5)], "the curves of the first fit are hidden"
+
+
+def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ampbench_trackers.TENSORBOARD, raising=False)
+    monkeypatch.chdir(tmp_path)
+    finish(Seen())
+    monkeypatch.setenv(ampbench_trackers.TENSORBOARD, str(tmp_path))
+    finish(Unseen())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_tensorboard_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(PluginError, match=r"AMPBENCH_TENSORBOARD is set to .*pip install 'ampbench\[tensorboard\]'"):
+        write(tmp_path, RUN, Seen())
+
+
+def test_labels_are_folders_and_tell_fits_apart() -> None:
+    long = replace(RUN, method="amp:" + "divergences.z=(kl:width=3)," * 40, resolved="x")
+    others = [replace(RUN, seed=1), replace(RUN, budget=10), replace(RUN, resolved="amp:steps=5"), long]
+    assert len({label(run) for run in [RUN, *others]}) == 5
+    assert label(replace(RUN, observation=7)) == label(RUN)
+    assert label(RUN).startswith("two_moons_budget1000_seed0_amp_divergence=jsd_")
+    for run in [RUN, *others]:
+        assert len(label(run)) < 150
+        assert not set(label(run)) & set('/\\:*?"<>| ')

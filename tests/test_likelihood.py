@@ -1,0 +1,75 @@
+"""Known likelihood factors, in network coordinates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Gamma, Independent, LogNormal, Normal
+
+from ampbench.coordinates import Coordinates
+from ampbench.errors import UsageError
+from ampbench.graph import Graph, density, simulator
+from ampbench.likelihood import known_likelihood
+from ampbench.seeding import seeded
+from ampbench.tuples import Site
+
+
+def rates() -> Graph:
+    """z ~ Gamma(2, 1), x | z ~ LogN(log z, 0.5): both positive, so that coordinates are not the values."""
+    prior = Independent(Gamma(torch.full((1,), 2.0), torch.ones(1)), 1)
+    positive = torch.distributions.constraints.independent(torch.distributions.constraints.positive, 1)
+    return Graph(
+        density("z", prior),
+        density("x", lambda z: Independent(LogNormal(z.log(), 0.5), 1), ["z"], positive, size=1),
+    )
+
+
+def test_it_is_the_models_density_up_to_a_function_of_the_context() -> None:
+    graph = rates()
+    with seeded(0):
+        values = graph.sample(200)
+    coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
+    encoded = {name: coordinates[name].encode(value)[None] for name, value in values.items()}  # a particle dimension
+    log_likelihood = known_likelihood(graph, coordinates, Site(("z",), ("x",)))
+    found = log_likelihood(encoded)
+    assert found.shape == (1, 200)
+    exact = Normal(values["z"].log(), 0.5).log_prob(values["x"].log()).squeeze(1) - values["x"].log().squeeze(1)
+    assert torch.allclose(found[0], exact, atol=1e-4)
+
+
+def test_gradients_reach_the_inferred_variable() -> None:
+    graph = rates()
+    with seeded(0):
+        values = graph.sample(50)
+    coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
+    encoded = {name: coordinates[name].encode(value) for name, value in values.items()}
+    encoded["z"].requires_grad_(True)
+    log_likelihood = known_likelihood(graph, coordinates, Site(("z",), ("x",)))
+    (slope,) = torch.autograd.grad(log_likelihood(encoded).sum(), encoded["z"])
+    h = 1e-2
+    with torch.no_grad():
+        up, down = (log_likelihood({**encoded, "z": encoded["z"] + step}) for step in (h, -h))
+    assert torch.allclose(slope.squeeze(1), (up - down) / (2 * h), rtol=0.02, atol=0.02)
+
+
+def test_what_is_unknown_is_said_when_it_is_asked_for() -> None:
+    root = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+
+    def child(parent: torch.Tensor) -> Independent:
+        return Independent(Normal(parent, 1.0), 1)
+
+    graph = Graph(
+        density("a", root),
+        density("b", child, ["a"], size=1),
+        density("c", child, ["b"], size=1),
+        simulator("x", lambda c: c + torch.randn_like(c), ["c"], size=1),
+    )
+    cases = {
+        Site(("c",), ("x",)): "x is a simulator",
+        Site(("b",), ("a",)): "a is a root",
+        Site(("a",), ("c",)): "c depends on b, which is outside the tuple",
+    }
+    for site, reason in cases.items():
+        function = known_likelihood(graph, {}, site)  # building it is no error
+        with pytest.raises(UsageError, match=reason):
+            function({})
