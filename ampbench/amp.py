@@ -20,7 +20,7 @@ from ampbench.chains import BottomUp, SiteLaws
 from ampbench.coordinates import Coordinates
 from ampbench.engine import Settings, Trained, train
 from ampbench.errors import TrainingError, UsageError, unknown
-from ampbench.graph import join
+from ampbench.graph import Graph, join
 from ampbench.history import history_frame
 from ampbench.interfaces import (
     Default,
@@ -106,11 +106,6 @@ class AMP(Method):
         graph = simulator.graph
         if simulator.remaining < LEAST:
             raise UsageError(f"method 'amp' needs a budget of at least {LEAST} simulations, got {simulator.remaining}")
-        for name in simulator.latents:
-            if graph[name].support.is_discrete:
-                raise UsageError(
-                    f"method 'amp' cannot infer the discrete variable {name!r}; its families are continuous"
-                )
         for name in sorted({*self.divergences, *self.families} - set(simulator.latents)):
             raise unknown("inferred variable", name, simulator.latents)
         values = simulator.sample(simulator.remaining)
@@ -122,6 +117,7 @@ class AMP(Method):
         with device:
             families = [self.families.get(factor.variable, self.family) for factor in factors]
             bottom_up = BottomUp(factors, sizes, families)
+        _check_discrete(graph, bottom_up)
         laws = [SiteLaws(bottom_up, site, sizes, known_likelihood(graph, coordinates, site)) for site in local]
         divergences = [self._divergence(site) for site in local]
         observed = {name: values[name].shape[1] for name in simulator.observed}
@@ -142,6 +138,20 @@ class AMP(Method):
                 f"name one for {named[0]} only"
             )
         return self.divergences[named[0]] if named else self.divergence
+
+
+def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
+    """Refuse a family that does not draw values of a discrete variable; raises :class:`UsageError`."""
+    for factor, conditional in zip(bottom_up.factors, bottom_up.conditionals, strict=True):
+        support = graph[factor.variable].support
+        if not support.is_discrete:
+            continue
+        context = torch.zeros(20, bottom_up.contexts[factor.variable], device=bottom_up.device)
+        if not bool(torch.all(support.check(conditional(context).detach()))):
+            raise UsageError(
+                f"variable {factor.variable!r} is discrete ({support}), but its family draws other values; "
+                f"write families.{factor.variable}=bernoulli for 0/1 values, or =categorical for one-hot vectors"
+            )
 
 
 @final

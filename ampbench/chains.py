@@ -29,8 +29,9 @@ class BottomUp(nn.Module):
     def __init__(self, factors: Sequence[Factor], sizes: Mapping[str, int], families: Sequence[Family]) -> None:
         super().__init__()
         self.factors = tuple(factors)
+        self.contexts = {factor.variable: sum(sizes[name] for name in factor.context) for factor in factors}
         self.conditionals = nn.ModuleList(
-            family(sizes[factor.variable], sum(sizes[name] for name in factor.context))
+            family(sizes[factor.variable], self.contexts[factor.variable])
             for factor, family in zip(factors, families, strict=True)
         )
 

@@ -52,3 +52,15 @@ def test_discrete_values_are_only_standardised() -> None:
     values = torch.tensor([[0.0], [2.0]])
     coordinates = Coordinates(values, constraints.nonnegative_integer)
     assert torch.allclose(coordinates.decode(coordinates.encode(values)), values, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "support",
+    [constraints.boolean, constraints.independent(constraints.boolean, 1), constraints.one_hot],
+    ids=["boolean", "vector", "one-hot"],
+)
+def test_bits_stay_bits(support: constraints.Constraint) -> None:
+    values = torch.eye(3)[torch.tensor([0, 0, 1])]
+    coordinates = Coordinates(values, support)
+    assert torch.equal(coordinates.encode(values), values)
+    assert torch.equal(coordinates.decode(values), values)

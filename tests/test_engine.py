@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
-from torch.distributions import Independent, Uniform
+from torch.distributions import Bernoulli, Independent, Uniform, constraints
 
 from ampbench.adversary import Adversary, gradient_penalty
 from ampbench.amp import AMP, AMPPosterior
@@ -218,3 +220,39 @@ def test_gradient_penalty_of_a_linear_logit() -> None:
     expected = adversary.network.weight.square().sum()
     assert torch.allclose(gradient_penalty(adversary, side, side), expected)
     assert gradient_penalty(torch.nn.Identity(), side) == 0
+
+
+def coins() -> Graph:
+    """z ~ Bernoulli(0.3), x ~ N(2 z − 1, 1): P(z = 1 | x) = sigmoid(2 x + log(3 / 7))."""
+    prior = Independent(Bernoulli(torch.tensor([0.3])), 1)
+    noisy = simulator("x", lambda z: 2 * z - 1 + torch.randn_like(z), ["z"], size=1)
+    return Graph(density("z", prior, support=constraints.independent(constraints.boolean, 1)), noisy)
+
+
+def test_discrete_latents_need_a_discrete_family(registry: Registry) -> None:
+    with pytest.raises(UsageError, match=r"variable 'z' is discrete .* write families\.z=bernoulli"):
+        fit(amp(registry, f"{QUICK},steps=5"), Simulator(coins(), ["x"], 100, seed=0))
+
+
+def test_discrete_posterior(registry: Registry) -> None:
+    method = amp(registry, "steps=400,batch_size=128,families.z=(bernoulli:width=32,depth=1)")
+    posterior = fit(method, Simulator(coins(), ["x"], 3000, seed=0))
+    for x in (-1.0, 0.0, 1.0):
+        drawn = posterior.sample(torch.tensor([x]), 4000)
+        assert set(drawn.unique().tolist()) <= {0.0, 1.0}
+        exact = 1 / (1 + 7 / 3 * math.exp(-2 * x))
+        assert float(drawn.mean()) == pytest.approx(exact, abs=0.1)
+
+
+def test_a_divergence_and_a_family_of_its_own_for_each_factor(registry: Registry, chain: Graph) -> None:
+    """What a factor is named for is what it gets, and a name that does not exist is an error."""
+    method = amp(registry, f"{QUICK},steps=20,checks=2,divergences.z1=mmd,families.z2=(gaussian:width=16,depth=1)")
+    posterior = fit(method, Simulator(chain, ["x"], 300, seed=0))
+    kinds = {
+        f.variable: type(c).__name__
+        for f, c in zip(posterior.trained.bottom_up.factors, posterior.trained.bottom_up.conditionals, strict=True)
+    }
+    assert kinds == {"z1": "_Sampler", "z2": "_Normal"}
+    assert [len(list(each.parameters())) > 0 for each in posterior.trained.adversaries] == [False, True]
+    with pytest.raises(UsageError, match="unknown inferred variable 'z3'; known: z1, z2"):
+        fit(amp(registry, "divergences.z3=mmd"), Simulator(chain, ["x"], 300, seed=0))

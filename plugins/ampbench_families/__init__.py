@@ -10,12 +10,27 @@ from ampbench.registry import Lazy
 
 @hookimpl
 def families() -> Mapping[str, Lazy]:
-    """Nonparametric (eq. 13) and parametric (eq. 12) families."""
+    """Nonparametric (eq. 13) and parametric (eq. 12) families, and a wrapper for high-dimensional evidence."""
     return {
         "implicit": Lazy(
             "ampbench_families.implicit:Implicit", "noise-injected sampler without a density", "Karaletsos 2016, eq. 13"
         ),
         "gaussian": Lazy(
-            "ampbench_families.gaussian:Gaussian", "Gaussian with full covariance", "Karaletsos 2016, eq. 12"
+            "ampbench_families.gaussian:Gaussian", "Gaussian, full or diagonal covariance", "Karaletsos 2016, eq. 12"
+        ),
+        "mixture": Lazy("ampbench_families.mixture:Mixture", "mixture of diagonal Gaussians", "Figurnov et al. 2018"),
+        "flow": Lazy("ampbench_families.flow:Flow", "neural spline flow (zuko)", "Durkan et al. 2019"),
+        "bernoulli": Lazy(
+            "ampbench_families.bernoulli:Bernoulli", "0/1 vectors, straight-through gradients", "Maddison et al. 2017"
+        ),
+        "categorical": Lazy(
+            "ampbench_families.categorical:Categorical",
+            "one-hot vectors, straight-through gradients",
+            "Jang et al. 2017",
+        ),
+        "embedded": Lazy(
+            "ampbench_families.embedded:Embedded",
+            "any family behind a convolution over a series or an image",
+            "Radev et al. 2020",
         ),
     }

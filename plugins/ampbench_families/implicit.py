@@ -5,8 +5,12 @@ r"""Noise-injected, nonparametric family: Karaletsos 2016, section 5.6, eq. 13.
 The samples can follow any distribution that the network can shape from its noise; no density exists or is needed. The
 noise must have at least as many components as x, or the samples would fill a lower-dimensional surface only.
 
+With ``injected`` every residual block h ← h + b(h + A ε′) has noise ε′ of its own, so that late layers can add fine
+detail without carrying noise through all earlier ones.
+
 References:
-    Bouchacourt et al. 2016, *DISCO nets*, arXiv:1606.02556.
+    Bouchacourt, Mudigonda, Nowozin 2016, *DISCO nets*, arXiv:1606.02556.
+    Karras, Laine, Aila 2019, *A style-based generator architecture* (StyleGAN), arXiv:1812.04948, section 3.2.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import silu
 
 from ampbench.interfaces import Conditional, Family
 from ampbench.networks import ResidualMLP
@@ -28,17 +33,20 @@ class Implicit(Family):
         noise: components of ε; 0 takes twice those of x, and at least 8.
         width: units of each hidden layer.
         depth: number of residual blocks.
+        injected: whether noise enters every residual block as well.
     """
 
-    def __init__(self, noise: int = 0, width: int = 128, depth: int = 3) -> None:
+    def __init__(self, noise: int = 0, width: int = 128, depth: int = 3, injected: bool = False) -> None:
         self.noise = noise
         self.width = width
         self.depth = depth
+        self.injected = injected
 
     def __call__(self, features: int, context: int) -> Conditional:
         """Build q(x | context)."""
         noise = self.noise or max(8, 2 * features)
-        return _Sampler(ResidualMLP(context + noise, features, self.width, self.depth), noise)
+        network = ResidualMLP(context + noise, features, self.width, self.depth)
+        return _Injected(network, noise) if self.injected else _Sampler(network, noise)
 
 
 class _Sampler(Conditional):
@@ -48,5 +56,21 @@ class _Sampler(Conditional):
         self.noise = noise
 
     def forward(self, context: Tensor) -> Tensor:
-        noise = torch.randn(*context.shape[:-1], self.noise, device=context.device, dtype=context.dtype)
-        return self.network(torch.cat([context, noise], dim=-1))
+        return self.network(torch.cat([context, self.fresh(context)], dim=-1))
+
+    def fresh(self, context: Tensor) -> Tensor:
+        """Noise (*, noise) for contexts (*, C)."""
+        return torch.randn(*context.shape[:-1], self.noise, device=context.device, dtype=context.dtype)
+
+
+class _Injected(_Sampler):
+    def __init__(self, network: ResidualMLP, noise: int) -> None:
+        super().__init__(network, noise)
+        width = network.last.in_features
+        self.injections = nn.ModuleList(nn.Linear(noise, width, bias=False) for _ in network.blocks)
+
+    def forward(self, context: Tensor) -> Tensor:
+        hidden = self.network.first(torch.cat([context, self.fresh(context)], dim=-1))
+        for block, inject in zip(self.network.blocks, self.injections, strict=True):
+            hidden = hidden + block(hidden + inject(self.fresh(context)))
+        return self.network.last(silu(hidden))

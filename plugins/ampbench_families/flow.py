@@ -1,0 +1,98 @@
+r"""Neural spline flow: Karaletsos 2016, section 5.6, eq. 12, with the most flexible of densities.
+
+.. math:: x = \mu_\phi(\tilde{\mathrm{pa}}) + \sigma_\phi(\tilde{\mathrm{pa}}) \odot
+              g_\phi(\epsilon; \tilde{\mathrm{pa}}), \qquad \epsilon \sim \mathcal N(0, I), \qquad
+          \log q = \log \mathcal N(g^{-1}(z); 0, I) + \log\left|\frac{\partial g^{-1}}{\partial z}\right|
+                   - \sum_d \log \sigma_d, \quad z = \frac{x - \mu}{\sigma}
+
+with g a composition of autoregressive rational-quadratic splines. A spline acts on :math:`[-5, 5]` and is the identity
+outside, so that by itself it cannot move more than a Gaussian's 6e-7 of mass out of that interval. The affine map
+around it can: wherever the posterior lies and however wide it is, the splines see it at about unit scale.
+
+References:
+    Durkan, Bekasov, Murray, Papamakarios 2019, *Neural spline flows*, arXiv:1906.04032.
+    Rozet et al. 2022, *Zuko: normalizing flows in PyTorch*, doi:10.5281/zenodo.7625672.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.nn.functional import softplus
+from zuko.flows import NSF
+
+from ampbench.errors import UsageError
+from ampbench.interfaces import Conditional, Family, HasDensity
+from ampbench.networks import ResidualMLP
+from ampbench_families.gaussian import SMALLEST
+
+UNIT = math.log(math.e - 1)
+"""softplus(UNIT) = 1: the scale at the start."""
+
+
+@final
+class Flow(Family):
+    """Build neural spline flows.
+
+    Arguments:
+        transforms: number of autoregressive transforms, in alternating order of the components.
+        bins: number of pieces of each spline.
+        width: units of each hidden layer.
+        depth: hidden layers of each transform.
+        coupling: let each transform change half of the components given the other half. Sampling then takes two passes
+            through each transform, rather than one per component of x.
+    """
+
+    def __init__(
+        self, transforms: int = 3, bins: int = 8, width: int = 64, depth: int = 2, coupling: bool = False
+    ) -> None:
+        for name, value, least in (("transforms", transforms, 1), ("bins", bins, 2)):
+            if value < least:
+                raise UsageError(f"family 'flow' needs {name} of at least {least}, got {name}={value}")
+        self.transforms = transforms
+        self.bins = bins
+        self.width = width
+        self.depth = depth
+        self.coupling = coupling
+
+    def __call__(self, features: int, context: int) -> Conditional:
+        """Build q(x | context)."""
+        hidden = (self.width,) * self.depth
+        splines = NSF(
+            features,
+            context,
+            bins=self.bins,
+            passes=2 if self.coupling else None,
+            transforms=self.transforms,
+            hidden_features=hidden,
+        )
+        return _Flow(ResidualMLP(context, 2 * features, self.width, self.depth), splines)
+
+
+class _Flow(Conditional, HasDensity):
+    def __init__(self, affine: ResidualMLP, splines: NSF) -> None:
+        super().__init__()
+        self.affine = affine
+        self.splines = splines
+
+    def forward(self, context: Tensor) -> Tensor:
+        location, scale = self.frame(context)
+        return location + scale * self.law(context).rsample()
+
+    def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
+        location, scale = self.frame(context)
+        return self.law(context).log_prob((value - location) / scale) - scale.log().sum(-1)
+
+    def frame(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Location and scale, each (*, D), in which the splines work."""
+        location, free = self.affine(context).chunk(2, dim=-1)
+        return location, softplus(free + UNIT) + SMALLEST
+
+    def law(self, context: Tensor) -> Distribution:
+        """The law of z, with batch shape (*,)."""
+        if context.shape[-1]:
+            return self.splines(context)
+        return self.splines(None).expand(context.shape[:-1])
