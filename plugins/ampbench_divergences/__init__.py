@@ -11,12 +11,26 @@ from ampbench.registry import Lazy
 @hookimpl
 def divergences() -> Mapping[str, Lazy]:
     """The rows of the table of divergences."""
+    f_gan = "Nowozin et al. 2016"
     return {
-        "jsd": Lazy(
-            "ampbench_divergences.jsd:JSD", "Jensen-Shannon divergence, the paper's centre", "Karaletsos 2016, §3.1"
+        "jsd": _row("jsd:JSD", "Jensen-Shannon divergence, the paper's centre", "Karaletsos 2016, §3.1"),
+        "kl": _row("kl:KL", "reverse Kullback-Leibler divergence KL(q‖p)", "Karaletsos 2016, §5.3"),
+        "kl-likelihood": _row("kl_likelihood:KLLikelihood", "KL(q‖p), likelihood known", "Karaletsos 2016, eq. 10"),
+        "kl-ratio": _row("kl_ratio:KLRatio", "KL(q‖p), likelihood ratio learned", "Karaletsos 2016, eq. 11"),
+        "blend": _row("blend:Blend", "convex blend of two divergences", "Karaletsos 2016, §5.4.3"),
+        "mmd": _row("mmd:MMD", "maximum mean discrepancy, of learned features if wanted", "Karaletsos 2016, §5.5"),
+        "f-kl": _row("f_kl:FKL", "forward Kullback-Leibler divergence KL(p‖q), from samples", f_gan),
+        "pearson": _row("pearson:Pearson", "Pearson's χ² divergence", f_gan),
+        "hellinger": _row("hellinger:Hellinger", "squared Hellinger divergence", f_gan),
+        "jeffreys": _row("jeffreys:Jeffreys", "Jeffreys divergence KL(p‖q) + KL(q‖p)", f_gan),
+        "total-variation": _row("total_variation:TotalVariation", "total variation distance", f_gan),
+        "wasserstein": _row("wasserstein:Wasserstein", "Wasserstein-1 distance", "Gulrajani et al. 2017"),
+        "energy": _row("energy:Energy", "conditional energy score, no adversary", "Pacchiardi & Dutta 2022"),
+        "forward-kl": _row(
+            "forward_kl:ForwardKL", "maximum likelihood of the family: NPE, no adversary", "Papamakarios & Murray 2016"
         ),
-        "kl": Lazy(
-            "ampbench_divergences.kl:KL", "reverse Kullback-Leibler divergence KL(q‖p)", "Karaletsos 2016, §5.3"
-        ),
-        "mmd": Lazy("ampbench_divergences.mmd:MMD", "maximum mean discrepancy, no adversary", "Karaletsos 2016, §5.5"),
     }
+
+
+def _row(target: str, summary: str, source: str) -> Lazy:
+    return Lazy(f"ampbench_divergences.{target}", summary, source)

@@ -7,9 +7,13 @@ With the optimal adversary D = p / (p + q) it equals (eq. 5)
 
 .. math:: \tfrac12\,\mathbb E_p[\log D] + \tfrac12\,\mathbb E_q[\log(1 - D)] + \log 2.
 
-The families descend it through q alone (eq. 6). That form saturates: where the adversary is sure of itself its
-gradient vanishes. The non-saturating form, ascending :math:`\mathbb E_q[\log D]` (Goodfellow et al. 2014, section 3),
-has the same fixed point and better gradients, and is the default.
+The families descend it through samples of q, and learned conditionals through samples of p (eq. 6). That form
+saturates: where the adversary is sure of itself its gradient vanishes. The non-saturating form, ascending
+:math:`\mathbb E_q[\log D] + \mathbb E_p[\log(1 - D)]`, has the same fixed point and better gradients, and is the
+default.
+
+References:
+    Goodfellow et al. 2014, *Generative adversarial nets*, arXiv:1406.2661, section 3 (the non-saturating form).
 """
 
 from __future__ import annotations
@@ -38,6 +42,11 @@ class JSD(RatioDivergence):
         self.saturating = saturating
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return ½ E_q[log(1 − D)] (eq. 6), or −½ E_q[log D]; the terms in p alone carry no gradient to φ."""
-        logits = adversary(q)
-        return -softplus(logits).mean() / 2 if self.saturating else softplus(-logits).mean() / 2
+        """Return ½ E_p[log D] + ½ E_q[log(1 − D)] (eq. 6), or −½ E_p[log(1 − D)] − ½ E_q[log D].
+
+        Gradients reach the families φ through q, and learned conditionals θ through p.
+        """
+        of_p, of_q = adversary(p), adversary(q)
+        if self.saturating:
+            return -(softplus(-of_p).mean() + softplus(of_q).mean()) / 2
+        return (softplus(of_p).mean() + softplus(-of_q).mean()) / 2

@@ -3,6 +3,9 @@ r"""Reverse Kullback-Leibler divergence: Karaletsos 2016, section 5.3, eq. 9.
 .. math:: \mathrm{KL}(q \| p) = \mathbb E_q\!\left[\log \frac{1 - D}{D}\right] = \mathbb E_q[-d]
 
 with D the optimal adversary of eq. 7 and d its logit. It seeks modes: it punishes mass of q where p has none.
+
+References:
+    Sønderby et al. 2017, *Amortised MAP inference for image super-resolution*, arXiv:1610.04490.
 """
 
 from __future__ import annotations

@@ -5,9 +5,15 @@ r"""Maximum mean discrepancy: feature-based message passing, Karaletsos 2016, se
 with t from p, s from q and a characteristic kernel: a mean of Gaussians whose bandwidths are multiples of the median
 distance. Nothing is trained but the families, so nothing can oscillate, and nothing adapts to fine structure either.
 
+With ``features`` above 0 the kernel compares learned features instead, :math:`k(h_\xi(t), h_\xi(t'))`, which ascend
+MMD² (MMD-GAN). The bandwidths are then fixed around 1: the median would follow any scale of the features, and the
+engine's penalty on their slopes, which keeps them smooth (Bińkowski et al. 2018), would shrink them to nothing.
+
 References:
     Gretton et al. 2012, *A kernel two-sample test*, JMLR 13.
     Li, Swersky, Zemel 2015, *Generative moment matching networks*, arXiv:1502.02761.
+    Li et al. 2017, *MMD GAN: towards deeper understanding of moment matching network*, arXiv:1705.08584.
+    Bińkowski et al. 2018, *Demystifying MMD GANs*, arXiv:1801.01401.
 """
 
 from __future__ import annotations
@@ -20,34 +26,63 @@ from torch import Tensor, nn
 from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence
 from ampbench.kernels import median_distance, unbiased_mmd2
+from ampbench.networks import ResidualMLP
 from ampbench.tuples import Tuples
+
+
+class FeatureMap(nn.Module):
+    """The map from tuples (*, D + C) to what the kernel compares (*, F)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tuples: Tuples) -> Tensor:
+        """Return the features of the joint tuple."""
+        return self.network(tuples.joint)
 
 
 @final
 class MMD(Divergence):
-    """Maximum mean discrepancy of the joint tuple, in network coordinates.
+    """Maximum mean discrepancy of the joint tuple, in network coordinates or on learned features of them.
 
     Arguments:
-        bandwidths: how many kernels; their widths fall by factors of 2 from the median distance.
+        bandwidths: how many kernels; their widths fall by factors of 2, from the median distance or around 1.
+        features: components of the learned feature map; 0 compares the coordinates themselves.
+        width: units of each hidden layer of the feature map.
+        depth: its number of residual blocks.
+
+    Raises:
+        UsageError: no bandwidth, or a negative number of features.
     """
 
-    def __init__(self, bandwidths: int = 5) -> None:
+    def __init__(self, bandwidths: int = 5, features: int = 0, width: int = 128, depth: int = 3) -> None:
         if bandwidths < 1:
             raise UsageError(f"mmd needs at least one bandwidth, got {bandwidths}")
+        if features < 0:
+            raise UsageError(f"mmd needs a number of features of at least 0, got {features}; 0 learns none")
         self.bandwidths = bandwidths
+        self.features = features
+        self.width = width
+        self.depth = depth
 
     def adversary(self, features: int) -> nn.Module:
-        """Return the identity: the kernel's feature space takes the adversary's place."""
-        return nn.Identity()
+        """Return the feature map, without parameters if none is learned."""
+        learned = self.features > 0
+        return FeatureMap(ResidualMLP(features, self.features, self.width, self.depth) if learned else nn.Identity())
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return 0: there is nothing to train."""
-        return p.joint.new_zeros(())
+        """Return −MMD² of learned features, or 0 if there is nothing to train."""
+        return -self.family_loss(adversary, p, q) if self.features else p.joint.new_zeros(())
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return the unbiased MMD², averaged over the particles of q."""
-        reference = p.joint
-        particles = q.joint.reshape(-1, *reference.shape)
-        median = median_distance(reference, particles[0], most=128)
-        widths = [median / 2**h for h in range(self.bandwidths)]
-        return torch.stack([unbiased_mmd2(reference, drawn, widths, paired=True) for drawn in particles]).mean()
+        reference, drawn = adversary(p), adversary(q)
+        particles = drawn.reshape(-1, *reference.shape)
+        widths = [self._widest(reference, particles[0]) / 2**h for h in range(self.bandwidths)]
+        return torch.stack([unbiased_mmd2(reference, each, widths, paired=True) for each in particles]).mean()
+
+    def _widest(self, reference: Tensor, drawn: Tensor) -> Tensor:
+        if self.features:
+            return reference.new_tensor(2.0 ** ((self.bandwidths - 1) / 2))
+        return median_distance(reference, drawn, most=128)

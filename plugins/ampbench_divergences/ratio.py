@@ -34,3 +34,17 @@ class RatioDivergence(Divergence, ABC):
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 7."""
         return classification_loss(adversary, p, q)
+
+
+def beside_another_context(p: Tuples, q: Tuples) -> Tuples:
+    """Return variables of p beside contexts of q, each of another row: independent draws of p(z) and of the context.
+
+    Arguments:
+        p: the top-down chain, shape (B, D).
+        q: whose contexts to take, shape (B, C) or (L, B, C).
+
+    Returns:
+        Tuples of q's shape.
+    """
+    variable = p.variable.expand(*q.context.shape[:-1], -1)
+    return Tuples(variable, q.context.roll(1, dims=-2), q.laws)

@@ -1,0 +1,68 @@
+r"""Conditional energy score: scoring-rule minimisation.
+
+For each item of evidence, with the simulated tuple t of the top-down chain and particles t₁ … t_L of the bottom-up
+chain,
+
+.. math:: S_\beta = \frac1L \sum_l \|t_l - t\|^\beta
+          - \frac1{2 L (L - 1)} \sum_{l \ne l'} \|t_l - t_{l'}\|^\beta
+
+is an unbiased estimate of the energy score, which is strictly proper for 0 < β < 2: the exact posterior alone
+minimises it, and no adversary is needed. The distance is that of the whole tuple. Where the context is evidence all
+particles share it, and the distance is the one between the variables; where it was inferred itself, the score judges
+both together, given the evidence.
+
+References:
+    Pacchiardi & Dutta 2022, *Likelihood-free inference with generative neural networks via scoring rule minimization*,
+    arXiv:2205.15784.
+    Gneiting & Raftery 2007, *Strictly proper scoring rules, prediction, and estimation*, section 5.1.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from ampbench.errors import UsageError
+from ampbench.tuples import Tuples
+from ampbench_divergences.without_adversary import WithoutAdversary
+
+TINY = 1e-12
+"""Added to squared distances: the root has no gradient where two particles coincide."""
+
+
+@final
+class Energy(WithoutAdversary):
+    """Conditional energy score, in network coordinates; needs at least two particles.
+
+    Arguments:
+        beta: β, the power of the distance.
+
+    Raises:
+        UsageError: β is not between 0 and 2.
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        if not 0 < beta < 2:
+            raise UsageError(f"the energy score is strictly proper for 0 < beta < 2, got beta={beta}; 1 is usual")
+        self.beta = beta
+
+    def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
+        """Return the mean score over the items of evidence.
+
+        Raises:
+            UsageError: q has a single particle per item of evidence.
+        """
+        truth, particles = p.joint, q.joint  # (B, D), (L, B, D)
+        number = len(particles) if particles.ndim > truth.ndim else 1
+        if number < 2:
+            raise UsageError(
+                f"divergence 'energy' needs at least 2 particles per item of evidence, got {number}; set particles=2"
+            )
+        first, second = torch.triu_indices(number, number, offset=1, device=particles.device)
+        spread = self._distance(particles[first], particles[second]).mean()
+        return self._distance(particles, truth).mean() - spread / 2
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        return ((a - b).square().sum(-1) + TINY) ** (self.beta / 2)
