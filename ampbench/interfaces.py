@@ -260,7 +260,7 @@ def check_observation(observation: Tensor, features: int | None) -> Tensor:
         raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected {expected}")
     if bad := (~torch.isfinite(observation)).nonzero().flatten().tolist():
         raise UsageError(
-            f"the observation is not finite: component {bad[0]} is {float(observation[bad[0]])}"
+            f"the observation holds NaN or infinite values: component {bad[0]} is {float(observation[bad[0]])}"
             + (f", and {len(bad) - 1} more" if len(bad) > 1 else "")
         )
     return observation

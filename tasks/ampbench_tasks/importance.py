@@ -177,16 +177,23 @@ def accept(target: Target, proposal: Mixture, n: int) -> Draws:
     while (expected := float((logs - _ceiling(logs)).exp().sum())) < wanted:
         more = _weighted(target, proposal, min(int(1.2 * len(logs) * (wanted / expected - 1)) + 100, LARGEST))
         u, logs = torch.cat([u, more[0]]), torch.cat([logs, more[1]])
+        _check(logs)
+    effective = _check(logs)
+    scaled = (logs - _ceiling(logs)).exp()
+    copies = (scaled + torch.rand_like(scaled)).floor().long()
+    kept = u.repeat_interleave(copies, dim=0)[:n]
+    return Draws(target.theta(kept), len(logs), effective, _excess(logs, _ceiling(logs)))
+
+
+def _check(logs: Tensor) -> float:
+    """Return the effective share of proposals, or say that it is too small."""
     effective = effective_share(logs)
     if effective < LEAST:
         raise SimulationError(
             f"the posterior cannot be sampled reliably: {effective:.2%} of the proposals are effective, "
             f"{LEAST:.0%} are needed"
         )
-    scaled = (logs - _ceiling(logs)).exp()
-    copies = (scaled + torch.rand_like(scaled)).floor().long()
-    kept = u.repeat_interleave(copies, dim=0)[:n]
-    return Draws(target.theta(kept), len(logs), effective, _excess(logs, _ceiling(logs)))
+    return effective
 
 
 def effective_share(log_weights: Tensor) -> float:

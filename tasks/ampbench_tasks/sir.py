@@ -31,6 +31,7 @@ from ampbench_tasks.ode import rk4
 
 INTERVAL, INTERVALS, SUBSTEPS = 17.0, 9, 80
 COARSE = 20
+"""Of the likelihood that the proposal is adapted to; the error stays below a fifth of the noise."""
 POPULATION = 1e6
 TESTS = 1000
 
