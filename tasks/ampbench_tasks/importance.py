@@ -76,12 +76,16 @@ class Draws:
     repeated: float
 
 
-def posterior_draws(prior: Distribution, log_likelihood: LogDensity, n: int, seed: int) -> Tensor:
+def posterior_draws(
+    prior: Distribution, log_likelihood: LogDensity, n: int, seed: int, rough: LogDensity | None = None
+) -> Tensor:
     """Return n exact posterior draws, shape (n, D), float32; see :func:`sample`."""
-    return sample(prior, log_likelihood, n, seed).samples.float()
+    return sample(prior, log_likelihood, n, seed, rough).samples.float()
 
 
-def sample(prior: Distribution, log_likelihood: LogDensity, n: int, seed: int) -> Draws:
+def sample(
+    prior: Distribution, log_likelihood: LogDensity, n: int, seed: int, rough: LogDensity | None = None
+) -> Draws:
     """Draw exactly from the posterior.
 
     Arguments:
@@ -90,13 +94,14 @@ def sample(prior: Distribution, log_likelihood: LogDensity, n: int, seed: int) -
             unbiased estimate.
         n: number of draws.
         seed: same seed, same draws.
+        rough: a cheaper approximation of the likelihood, good enough to adapt the proposal to.
 
     Raises:
         SimulationError: the proposal does not come near the posterior; the observation is practically impossible.
     """
-    target = Target(prior, log_likelihood)
     with seeded(seed):
-        return accept(target, adapt(target), n)
+        proposal = adapt(Target(prior, rough or log_likelihood))
+        return accept(Target(prior, log_likelihood), proposal, n)
 
 
 class Target:
