@@ -76,12 +76,16 @@ class Draws:
     repeated: float
 
 
-def posterior_draws(prior: Distribution, log_likelihood: LogDensity, n: int, seed: int) -> Tensor:
+def posterior_draws(
+    prior: Distribution, log_likelihood: LogDensity, n: int, seed: int, rough: LogDensity | None = None
+) -> Tensor:
     """Return n exact posterior draws, shape (n, D), float32; see :func:`sample`."""
-    return sample(prior, log_likelihood, n, seed).samples.float()
+    return sample(prior, log_likelihood, n, seed, rough).samples.float()
 
 
-def sample(prior: Distribution, log_likelihood: LogDensity, n: int, seed: int) -> Draws:
+def sample(
+    prior: Distribution, log_likelihood: LogDensity, n: int, seed: int, rough: LogDensity | None = None
+) -> Draws:
     """Draw exactly from the posterior.
 
     Arguments:
@@ -90,13 +94,14 @@ def sample(prior: Distribution, log_likelihood: LogDensity, n: int, seed: int) -
             unbiased estimate.
         n: number of draws.
         seed: same seed, same draws.
+        rough: a cheaper approximation of the likelihood, good enough to adapt the proposal to.
 
     Raises:
         SimulationError: the proposal does not come near the posterior; the observation is practically impossible.
     """
-    target = Target(prior, log_likelihood)
     with seeded(seed):
-        return accept(target, adapt(target), n)
+        proposal = adapt(Target(prior, rough or log_likelihood))
+        return accept(Target(prior, log_likelihood), proposal, n)
 
 
 class Target:
@@ -177,16 +182,23 @@ def accept(target: Target, proposal: Mixture, n: int) -> Draws:
     while (expected := float((logs - _ceiling(logs)).exp().sum())) < wanted:
         more = _weighted(target, proposal, min(int(1.2 * len(logs) * (wanted / expected - 1)) + 100, LARGEST))
         u, logs = torch.cat([u, more[0]]), torch.cat([logs, more[1]])
+        _check(logs)
+    effective = _check(logs)
+    scaled = (logs - _ceiling(logs)).exp()
+    copies = (scaled + torch.rand_like(scaled)).floor().long()
+    kept = u.repeat_interleave(copies, dim=0)[:n]
+    return Draws(target.theta(kept), len(logs), effective, _excess(logs, _ceiling(logs)))
+
+
+def _check(logs: Tensor) -> float:
+    """Return the effective share of proposals, or say that it is too small."""
     effective = effective_share(logs)
     if effective < LEAST:
         raise SimulationError(
             f"the posterior cannot be sampled reliably: {effective:.2%} of the proposals are effective, "
             f"{LEAST:.0%} are needed"
         )
-    scaled = (logs - _ceiling(logs)).exp()
-    copies = (scaled + torch.rand_like(scaled)).floor().long()
-    kept = u.repeat_interleave(copies, dim=0)[:n]
-    return Draws(target.theta(kept), len(logs), effective, _excess(logs, _ceiling(logs)))
+    return effective
 
 
 def effective_share(log_weights: Tensor) -> float:

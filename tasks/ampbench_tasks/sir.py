@@ -24,13 +24,13 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, LogNormal, constraints
 
 from ampbench.graph import Graph, density, simulator
-from ampbench.seeding import seeded
 from ampbench_tasks.classic import Classic
-from ampbench_tasks.importance import Target, accept, adapt
+from ampbench_tasks.importance import posterior_draws
 from ampbench_tasks.ode import rk4
 
 INTERVAL, INTERVALS, SUBSTEPS = 17.0, 9, 80
 COARSE = 20
+"""Of the likelihood that the proposal is adapted to; the error stays below a fifth of the noise."""
 POPULATION = 1e6
 TESTS = 1000
 
@@ -63,9 +63,13 @@ class SIR(Classic):
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly by importance sampling, shape (n, 2)."""
         x = self.check_observation(observation).double()
-        with seeded(seed):  # a coarse solution is good enough for the proposal
-            proposal = adapt(Target(self.prior, lambda theta: _log_likelihood(theta, x, COARSE)))
-            return accept(Target(self.prior, lambda theta: self.log_likelihood(theta, x)), proposal, n).samples.float()
+        return posterior_draws(
+            self.prior,
+            lambda theta: _log_likelihood(theta, x, SUBSTEPS),
+            n,
+            seed,
+            rough=lambda theta: _log_likelihood(theta, x, COARSE),
+        )
 
 
 def simulate(theta: Tensor) -> Tensor:

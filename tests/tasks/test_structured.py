@@ -470,7 +470,7 @@ def test_bad_observations_are_refused(task: Structured) -> None:
     size = task.graph.size(task.observed) or 0
     with pytest.raises(UsageError, match=rf"shape \({size + 1},\), expected \({size},\)"):
         task.reference(torch.zeros(size + 1), 10, 0)
-    with pytest.raises(UsageError, match="not finite: component 0 is nan"):
+    with pytest.raises(UsageError, match="NaN or infinite values: component 0 is nan"):
         task.reference(torch.full((size,), torch.nan), 10, 0)
 
 
