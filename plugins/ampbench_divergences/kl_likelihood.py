@@ -11,8 +11,9 @@ same contexts. The constant is −log p(x).
 Where the context was itself inferred (z₂ | z₁ in a chain) that "constant" −log p(z₁) depends on the factor before. No
 gradient may flow into the context then, or the exact posterior would not be a fixed point; so the context is held.
 
-The engine's gradient penalty pulls d_z towards 0, and d_z is not 0 at the solution, unlike the log-ratio of a whole
-tuple. A large penalty therefore biases the result; ``kl-ratio`` is free of this.
+To the engine's gradient penalty the adversary shows d_z + log p(x | z), the log-ratio of the whole tuple up to
+log p(x): its slope in z is 0 at the solution. That of d_z alone is not, and penalising it cost posteriors of a Gaussian
+chain 20 % of their variance.
 
 References:
     Makhzani et al. 2015, *Adversarial autoencoders*, arXiv:1511.05644.
@@ -31,6 +32,18 @@ from ampbench.tuples import Tuples
 from ampbench_divergences.ratio import RatioDivergence, beside_another_context
 
 
+class WithLikelihood(nn.Module):
+    """``latent`` gives d_z, and the whole gives log p(z) p(x | z) − log q(z | x)."""
+
+    def __init__(self, latent: nn.Module) -> None:
+        super().__init__()
+        self.latent = latent
+
+    def forward(self, tuples: Tuples) -> Tensor:
+        """Return d_z + log p(x | z), shape (*,); raises :class:`UsageError` where the likelihood is unknown."""
+        return self.latent(tuples) + tuples.laws.likelihood(tuples)
+
+
 @final
 class KLLikelihood(RatioDivergence):
     """Reverse Kullback-Leibler divergence where the model's likelihood is known.
@@ -40,9 +53,14 @@ class KLLikelihood(RatioDivergence):
         depth: its number of residual blocks.
     """
 
+    def adversary(self, features: int) -> nn.Module:
+        """Build d_z, one logit per tuple, to be shown with the likelihood."""
+        return WithLikelihood(super().adversary(features))
+
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 7 between p(z) and q(z | x), the context a bystander."""
-        return classification_loss(adversary, beside_another_context(p, q), q)
+        (latent,) = adversary.children()
+        return classification_loss(latent, beside_another_context(p, q), q)
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 10, −E_q[log p(x | z)] − E_q[d_z].
@@ -50,5 +68,4 @@ class KLLikelihood(RatioDivergence):
         Raises:
             UsageError: the likelihood is unknown.
         """
-        held = replace(q, context=q.context.detach())
-        return -(q.laws.likelihood(held) + adversary(held)).mean()
+        return -adversary(replace(q, context=q.context.detach())).mean()

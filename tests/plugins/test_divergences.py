@@ -59,7 +59,7 @@ class TestConformance(DivergenceConformance):
     @pytest.fixture(autouse=True)
     def _choose(self, name: str) -> None:
         self.name = name
-        self.rows = 128 if name == "mmd features" else 512  # its cost is quadratic
+        self.rows = 64 if name == "mmd features" else 256  # its cost is quadratic
 
     def make(self) -> Divergence:
         return MADE[self.name]()

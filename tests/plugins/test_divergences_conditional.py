@@ -20,7 +20,7 @@ from ampbench.tuples import Laws, Tuples
 from ampbench_divergences.blend import Blend, Pair
 from ampbench_divergences.energy import Energy
 from ampbench_divergences.forward_kl import ForwardKL
-from ampbench_divergences.kl_likelihood import KLLikelihood
+from ampbench_divergences.kl_likelihood import KLLikelihood, WithLikelihood
 from ampbench_divergences.kl_ratio import KLRatio, Ratios
 
 NOISE = 0.6
@@ -132,10 +132,11 @@ CASES = {
 
 def optimal(divergence: Divergence, parameters: Tensor) -> nn.Module:
     """The optimal adversary at given parameters of q."""
-    latent, both = LatentRatio(parameters), Ratios(EvidenceRatio(), LatentRatio(parameters))
+    latent = LatentRatio(parameters)
+    known, learned = WithLikelihood(latent), Ratios(EvidenceRatio(), latent)
     if isinstance(divergence, Blend):
-        return Pair(latent, both)
-    return both if isinstance(divergence, KLRatio) else latent
+        return Pair(known, learned)
+    return learned if isinstance(divergence, KLRatio) else known
 
 
 def check(name: str, adversary: nn.Module) -> None:
@@ -217,6 +218,8 @@ def test_the_whole_shows_the_log_ratio_of_the_tuple() -> None:
     """d_x + d_z = log p(z | x) − log q(z | x), which the engine's penalty sees: 0 at the posterior."""
     _, q = chains(POSTERIOR, 1000)
     assert Ratios(EvidenceRatio(), LatentRatio(POSTERIOR))(q).abs().max() < 1e-4
+    up_to_the_evidence = WithLikelihood(LatentRatio(POSTERIOR))(q) - Normal(0, OF_X**0.5).log_prob(q.context)[..., 0]
+    assert up_to_the_evidence.abs().max() < 1e-4
 
 
 def test_no_gradient_through_an_inferred_context() -> None:
@@ -226,7 +229,9 @@ def test_no_gradient_through_an_inferred_context() -> None:
     inner = shift + torch.randn(1, 20_000, 1)
     drawn = C * inner + TAU * torch.randn(1, 20_000, 1)
     loss = KLLikelihood().family_loss(
-        LatentRatio(POSTERIOR), Tuples(torch.randn(20_000, 1), inner[0].detach()), Tuples(drawn, inner, laws)
+        WithLikelihood(LatentRatio(POSTERIOR)),
+        Tuples(torch.randn(20_000, 1), inner[0].detach()),
+        Tuples(drawn, inner, laws),
     )
     (slope,) = torch.autograd.grad(loss, shift)
     assert slope.abs() < 0.01
@@ -243,7 +248,7 @@ def test_latents_are_compared_beside_contexts_of_other_rows() -> None:
 
     p = Tuples(torch.arange(4.0)[:, None], torch.arange(4.0)[:, None])
     q = Tuples(torch.randn(2, 4, 1), torch.stack([torch.arange(4.0), torch.arange(4.0) + 10])[..., None])
-    KLLikelihood().adversary_loss(Spy(), p, q)
+    KLLikelihood().adversary_loss(WithLikelihood(Spy()), p, q)
     prior = seen[0]
     assert prior.variable.squeeze(-1).tolist() == [[0, 1, 2, 3]] * 2
     assert prior.context.squeeze(-1).tolist() == [[3, 0, 1, 2], [13, 10, 11, 12]]
