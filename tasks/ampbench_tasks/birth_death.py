@@ -93,12 +93,11 @@ class BirthDeath(Task, HasReference, HasLikelihood, HasGolden):
 
     def golden(self) -> Golden:
         """The statistics of an independent implementation in numpy; :class:`UsageError` for other than the defaults."""
-        if (self.start, self.length, self.interval) != (START, LENGTH, INTERVAL):
-            raise UsageError(
-                f"birth_death has golden statistics for start={START}, length={LENGTH}, interval={INTERVAL} only, "
-                f"not for start={self.start}, length={self.length}, interval={self.interval}"
-            )
-        return packaged.golden("birth_death")
+        return packaged.golden_of_defaults(
+            "birth_death",
+            {"start": self.start, "length": self.length, "interval": self.interval},
+            {"start": START, "length": LENGTH, "interval": INTERVAL},
+        )
 
 
 def prior() -> Distribution:

@@ -92,9 +92,7 @@ class GAndK(Task, HasReference, HasLikelihood, HasGolden):
 
     def golden(self) -> Golden:
         """The statistics of an independent implementation in numpy; :class:`UsageError` for other than 50 draws."""
-        if self.draws != DRAWS:
-            raise UsageError(f"g_and_k has golden statistics for draws={DRAWS} only, not for draws={self.draws}")
-        return packaged.golden("g_and_k")
+        return packaged.golden_of_defaults("g_and_k", {"draws": self.draws}, {"draws": DRAWS})
 
 
 def quantile(theta: Tensor, z: Tensor) -> Tensor:

@@ -179,15 +179,17 @@ def accept(target: Target, proposal: Mixture, n: int) -> Draws:
     """Keep each fresh proposal floor(w / c + U) times, with enough of them for n draws."""
     wanted = n + 5 * n**0.5  # the number kept is random
     u, logs = _weighted(target, proposal, max(n, PILOT))
-    while (expected := float((logs - _ceiling(logs)).exp().sum())) < wanted:
+    ceiling = _ceiling(logs)
+    while (expected := float((logs - ceiling).exp().sum())) < wanted:
         more = _weighted(target, proposal, min(int(1.2 * len(logs) * (wanted / expected - 1)) + 100, LARGEST))
         u, logs = torch.cat([u, more[0]]), torch.cat([logs, more[1]])
         _check(logs)
+        ceiling = _ceiling(logs)
     effective = _check(logs)
-    scaled = (logs - _ceiling(logs)).exp()
+    scaled = (logs - ceiling).exp()
     copies = (scaled + torch.rand_like(scaled)).floor().long()
     kept = u.repeat_interleave(copies, dim=0)[:n]
-    return Draws(target.theta(kept), len(logs), effective, _excess(logs, _ceiling(logs)))
+    return Draws(target.theta(kept), len(logs), effective, _excess(logs, ceiling))
 
 
 def _check(logs: Tensor) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ampbench.errors import UsageError
 from ampbench.golden import Golden
 from ampbench.interfaces import Observation
 
@@ -31,6 +32,14 @@ def observations(folder: str) -> Mapping[int, Observation]:
 def golden(folder: str) -> Golden:
     """Return the statistics of an independent implementation (``golden.json``)."""
     return Golden.loads(DATA.joinpath(folder, "golden.json").read_text(encoding="utf-8"))
+
+
+def golden_of_defaults(folder: str, given: Mapping[str, float], defaults: Mapping[str, float]) -> Golden:
+    """Return :func:`golden`, which holds for a task's default options; raises :class:`UsageError` for other ones."""
+    if given != defaults:
+        wanted, got = (", ".join(f"{name}={value}" for name, value in each.items()) for each in (defaults, given))
+        raise UsageError(f"{folder} has golden statistics for {wanted} only, not for {got}")
+    return golden(folder)
 
 
 def reference(folder: str, number: int) -> Tensor:

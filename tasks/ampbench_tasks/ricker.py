@@ -114,9 +114,7 @@ class Ricker(Task, HasReference, HasGolden):
 
     def golden(self) -> Golden:
         """The statistics of an independent implementation in numpy; :class:`UsageError` for other than 50 steps."""
-        if self.steps != STEPS:
-            raise UsageError(f"ricker has golden statistics for steps={STEPS} only, not for steps={self.steps}")
-        return packaged.golden("ricker")
+        return packaged.golden_of_defaults("ricker", {"steps": self.steps}, {"steps": STEPS})
 
 
 def _adapt(target: Target) -> Mixture:
