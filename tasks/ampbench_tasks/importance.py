@@ -77,14 +77,24 @@ class Draws:
 
 
 def posterior_draws(
-    prior: Distribution, log_likelihood: LogDensity, n: int, seed: int, rough: LogDensity | None = None
+    prior: Distribution,
+    log_likelihood: LogDensity,
+    n: int,
+    seed: int,
+    rough: LogDensity | None = None,
+    components: int = COMPONENTS,
 ) -> Tensor:
     """Return n exact posterior draws, shape (n, D), float32; see :func:`sample`."""
-    return sample(prior, log_likelihood, n, seed, rough).samples.float()
+    return sample(prior, log_likelihood, n, seed, rough, components).samples.float()
 
 
 def sample(
-    prior: Distribution, log_likelihood: LogDensity, n: int, seed: int, rough: LogDensity | None = None
+    prior: Distribution,
+    log_likelihood: LogDensity,
+    n: int,
+    seed: int,
+    rough: LogDensity | None = None,
+    components: int = COMPONENTS,
 ) -> Draws:
     """Draw exactly from the posterior.
 
@@ -95,12 +105,13 @@ def sample(
         n: number of draws.
         seed: same seed, same draws.
         rough: a cheaper approximation of the likelihood, good enough to adapt the proposal to.
+        components: of the proposal, at most; curved posteriors need more of them.
 
     Raises:
         SimulationError: the proposal does not come near the posterior; the observation is practically impossible.
     """
     with seeded(seed):
-        proposal = adapt(Target(prior, rough or log_likelihood))
+        proposal = adapt(Target(prior, rough or log_likelihood), components)
         return accept(Target(prior, log_likelihood), proposal, n)
 
 
@@ -134,7 +145,7 @@ class Target:
         return self._log_likelihood(self._bijection(u)).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 
-def adapt(target: Target) -> Mixture:
+def adapt(target: Target, components: int = COMPONENTS) -> Mixture:
     """Return a proposal near the posterior; raises :class:`SimulationError` if none is found."""
     u = target.start(FIRST)
     likelihood = target.log_likelihood(u)
@@ -146,7 +157,7 @@ def adapt(target: Target) -> Mixture:
     beta, sharpened = 0.0, 0
     for _ in range(ROUNDS):
         beta = _temperature(likelihood, ratio, beta)
-        proposal = fit(u, torch.softmax(beta * likelihood + ratio, 0), COMPONENTS)
+        proposal = fit(u, torch.softmax(beta * likelihood + ratio, 0), components)
         if beta == 1.0:
             sharpened += 1
             if sharpened > SHARPEN:

@@ -278,6 +278,15 @@ def test_g_and_k_density_integrates_to_one(theta: list[float]) -> None:
     assert abs(float(mass) - 1) < 1e-4
 
 
+@pytest.mark.parametrize("seed", [4, 5])
+def test_g_and_k_reference_reaches_into_the_corner(seed: int) -> None:
+    """Near the bound of A the posterior is a thin ridge; two independent references agree all along it."""
+    with seeded(seed):
+        x = GAndK().simulate(torch.tensor([[9.26, 4.57, 8.76, 0.24]]))[0]
+    first, second = (GAndK().reference(x, 1000, run) for run in (0, 1))
+    assert min(stats.ks_2samp(first[:, i], second[:, i]).pvalue for i in range(4)) > 1e-4
+
+
 def test_moving_average_covariance() -> None:
     theta = torch.tensor([0.6, -0.3])
     covariance = simulate(MA2(), theta, 50_000).T.cov()
