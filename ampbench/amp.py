@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, final
 import torch
 from torch import Tensor
 
-from ampbench.chains import BottomUp, SiteLaws
+from ampbench.chains import BottomUp, Meeting, SiteLaws
 from ampbench.coordinates import Coordinates
 from ampbench.engine import Settings, Trained, train
 from ampbench.errors import TrainingError, UsageError, unknown
+from ampbench.factorization import Factor
 from ampbench.graph import Graph, join
 from ampbench.history import history_frame
 from ampbench.interfaces import (
@@ -34,6 +35,7 @@ from ampbench.interfaces import (
 )
 from ampbench.likelihood import known_likelihood
 from ampbench.simulator import Simulator
+from ampbench.sources import Simulations
 from ampbench.tuples import Scope, Site, sites
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class AMP(Method):
         steps: updates of both players.
         batch_size: K, top-down samples per step.
         particles: L, bottom-up samples per item of evidence.
+        teacher_forcing: whether an inferred context is taken from the top-down chain in training, rather than passed on
+            from the factor before.
         learning_rate: peak rate of the families.
         adversary_learning_rate: peak rate of the adversaries.
         penalty: γ of the gradient penalties.
@@ -75,6 +79,7 @@ class AMP(Method):
         steps: int = 6000,
         batch_size: int = 256,
         particles: int = 1,
+        teacher_forcing: bool = False,
         learning_rate: float = 1e-3,
         adversary_learning_rate: float = 1e-3,
         penalty: float = 1e-2,
@@ -92,6 +97,7 @@ class AMP(Method):
             steps=steps,
             batch_size=batch_size,
             particles=particles,
+            teacher_forcing=teacher_forcing,
             learning_rate=learning_rate,
             adversary_learning_rate=adversary_learning_rate,
             penalty=penalty,
@@ -111,23 +117,53 @@ class AMP(Method):
         values = simulator.sample(simulator.remaining)
         coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
-        factors = graph.inverse(simulator.observed)
-        local = sites(factors, simulator.observed, self.scope)
-        sizes = {name: value.shape[1] for name, value in encoded.items()}
-        with device:
-            families = [self.families.get(factor.variable, self.family) for factor in factors]
-            bottom_up = BottomUp(factors, sizes, families)
-        _check_discrete(graph, bottom_up)
-        laws = [SiteLaws(bottom_up, site, sizes, known_likelihood(graph, coordinates, site)) for site in local]
-        divergences = [self._divergence(site) for site in local]
+        chains = {frozenset(simulator.observed): graph.inverse(simulator.observed)}
+        bottom_up, meetings = self.assemble(graph, coordinates, chains, device)
+        source = Simulations(encoded, simulator.observed, self.settings.held_out)
         observed = {name: values[name].shape[1] for name in simulator.observed}
         try:
-            trained = train(bottom_up, local, divergences, laws, encoded, simulator.observed, self.settings, progress)
+            trained = train(bottom_up, meetings, source, self.settings, progress)
         except TrainingError as error:
             if error.trained:
                 error.posterior = AMPPosterior(error.trained, coordinates, observed, simulator.latents)
             raise
         return AMPPosterior(trained, coordinates, observed, simulator.latents)
+
+    def assemble(
+        self,
+        graph: Graph,
+        coordinates: Mapping[str, Coordinates],
+        chains: Mapping[frozenset[str], tuple[Factor, ...]],
+        device: torch.device,
+    ) -> tuple[BottomUp, list[Meeting]]:
+        """Return the families of all chains, and the places where they meet the model.
+
+        Raises:
+            UsageError: a family does not fit its variable, or one tuple has two divergences.
+        """
+        names = {factor.variable for factors in chains.values() for factor in factors}
+        sizes = {name: each.size for name, each in coordinates.items()}
+        with device:
+            bottom_up = BottomUp(chains, sizes, {name: self.families.get(name, self.family) for name in names})
+        _check_discrete(graph, bottom_up)
+        return bottom_up, [
+            self._meeting(graph, coordinates, bottom_up, evidence, site)
+            for evidence, factors in chains.items()
+            for site in sites(factors, graph.check(evidence), self.scope)
+        ]
+
+    def _meeting(
+        self,
+        graph: Graph,
+        coordinates: Mapping[str, Coordinates],
+        bottom_up: BottomUp,
+        evidence: frozenset[str],
+        site: Site,
+    ) -> Meeting:
+        factors = tuple(factor for factor in bottom_up.chains[evidence] if factor.variable in site.variables)
+        laws = SiteLaws(bottom_up, factors, site, known_likelihood(graph, coordinates, site))
+        name = str(site) if len(bottom_up.chains) == 1 else f"{site} from {', '.join(graph.check(evidence))}"
+        return Meeting(name, site, evidence, factors, self._divergence(site), laws)
 
     def _divergence(self, site: Site) -> Divergence:
         """The divergence at a site: that of the variables judged there, if any is named."""
@@ -142,12 +178,12 @@ class AMP(Method):
 
 def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
     """Refuse a family that does not draw values of a discrete variable; raises :class:`UsageError`."""
-    for factor, conditional in zip(bottom_up.factors, bottom_up.conditionals, strict=True):
+    for factor in bottom_up.factors:
         support = graph[factor.variable].support
         if not support.is_discrete:
             continue
-        context = torch.zeros(20, bottom_up.contexts[factor.variable], device=bottom_up.device)
-        if not bool(torch.all(support.check(conditional(context).detach()))):
+        context = torch.zeros(20, bottom_up.contexts[factor], device=bottom_up.device)
+        if not bool(torch.all(support.check(bottom_up.conditional(factor)(context).detach()))):
             raise UsageError(
                 f"variable {factor.variable!r} is discrete ({support}), but its family draws other values; "
                 f"write families.{factor.variable}=bernoulli for 0/1 values, or =categorical for one-hot vectors"
@@ -190,8 +226,8 @@ class AMPPosterior(Posterior, HasHistory):
         observation = observation.to(torch.get_default_dtype())
         parts = dict(zip(self._observed, observation.split(list(self._observed.values())), strict=True))
         evidence = {
-            name: self._coordinates[name].encode(part[None]).to(self.trained.bottom_up.device)
+            name: self._coordinates[name].encode(part[None]).to(self.trained.learned.bottom_up.device)
             for name, part in parts.items()
         }
-        drawn = self.trained.bottom_up(evidence, n)
+        drawn = self.trained.learned.bottom_up(evidence, n)
         return {name: self._coordinates[name].decode(drawn[name][:, 0]) for name in self._latents}

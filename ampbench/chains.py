@@ -6,6 +6,7 @@ r"""The bottom-up chain: from evidence through the inverse factors to the latent
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,59 +14,77 @@ from torch import Tensor, nn
 from ampbench.errors import UsageError
 from ampbench.factorization import Factor
 from ampbench.graph import join
-from ampbench.interfaces import Family, HasDensity
+from ampbench.interfaces import Divergence, Family, HasDensity
 from ampbench.tuples import UNKNOWN, Laws, Site, Tuples
 
 
 class BottomUp(nn.Module):
-    """One family per inverse factor, sampled in order.
+    """One family per inverse factor, sampled in order; equal factors of several chains are one conditional.
 
     Arguments:
-        factors: the inverse factorization, in sampling order.
+        chains: by the evidence that they start from, inverse factorizations in sampling order.
         sizes: number of coordinates of each variable.
-        families: build the conditionals, one per factor.
+        families: by variable, what builds the conditionals of its factors.
     """
 
-    def __init__(self, factors: Sequence[Factor], sizes: Mapping[str, int], families: Sequence[Family]) -> None:
+    def __init__(
+        self,
+        chains: Mapping[frozenset[str], Sequence[Factor]],
+        sizes: Mapping[str, int],
+        families: Mapping[str, Family],
+    ) -> None:
         super().__init__()
-        self.factors = tuple(factors)
-        self.contexts = {factor.variable: sum(sizes[name] for name in factor.context) for factor in factors}
+        self.sizes = dict(sizes)
+        self.chains = {evidence: tuple(factors) for evidence, factors in chains.items()}
+        self.factors = tuple(dict.fromkeys(factor for factors in self.chains.values() for factor in factors))
+        self.contexts = {factor: sum(sizes[name] for name in factor.context) for factor in self.factors}
         self.conditionals = nn.ModuleList(
-            family(sizes[factor.variable], self.contexts[factor.variable])
-            for factor, family in zip(factors, families, strict=True)
+            families[factor.variable](sizes[factor.variable], self.contexts[factor]) for factor in self.factors
         )
+        self.register_buffer("_anchor", torch.empty(0), persistent=False)
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return next(self.parameters()).device
+        anchor: Tensor = self._anchor  # type: ignore[assignment]
+        return anchor.device
 
     def forward(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         """Infer all latents from evidence.
 
         Arguments:
-            evidence: one tensor (B, D_i) per observed variable.
+            evidence: one tensor (B, D_i) per variable that a chain starts from.
             particles: L, how many samples to draw for each item of evidence.
 
         Returns:
             The evidence and the inferred latents, each of shape (L, B, D_i).
         """
-        values = {name: value.expand(particles, *value.shape) for name, value in evidence.items()}
-        for factor, conditional in zip(self.factors, self.conditionals, strict=True):
-            values[factor.variable] = conditional(join(values, factor.context))
+        return self.through(self.chains[frozenset(evidence)], evidence, particles)
+
+    def through(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
+        """Draw the variables of some factors in turn, from given values (B, D_i); see :meth:`forward`."""
+        values = {name: value.expand(particles, *value.shape) for name, value in given.items()}
+        for factor in factors:
+            values[factor.variable] = self.conditional(factor)(join(values, factor.context))
         return values
 
-    def log_prob(self, values: Mapping[str, Tensor], variables: Iterable[str]) -> Tensor:
-        """Return the sum of log q(x_i | pã(x_i)) over some latents, shape (*,), for values (*, D_i).
+    def features(self, site: Site) -> int:
+        """Number of coordinates of the tuples at a site."""
+        return sum(self.sizes[name] for name in (*site.variables, *site.context))
+
+    def conditional(self, factor: Factor) -> nn.Module:
+        """The family of a factor."""
+        return self.conditionals[self.factors.index(factor)]
+
+    def log_prob(self, values: Mapping[str, Tensor], factors: Iterable[Factor]) -> Tensor:
+        """Return the sum of log q(x_i | pã(x_i)) over some factors, shape (*,), for values (*, D_i).
 
         Raises:
             UsageError: the family of one of them has no density.
         """
         total = torch.zeros((), device=self.device)
-        wanted = set(variables)
-        for factor, conditional in zip(self.factors, self.conditionals, strict=True):
-            if factor.variable not in wanted:
-                continue
+        for factor in factors:
+            conditional = self.conditional(factor)
             if not isinstance(conditional, HasDensity):
                 raise UsageError(
                     f"the family of {factor} has no density, but its divergence needs one; "
@@ -75,13 +94,70 @@ class BottomUp(nn.Module):
         return total
 
 
+@dataclass(frozen=True, eq=False)
+class Meeting:
+    """Where the two chains meet: a site, the bottom-up chain that passes it, and what judges it there.
+
+    Attributes:
+        name: for people.
+        site: the tuple.
+        evidence: what the bottom-up chain starts from.
+        factors: the inverse factors whose variables are judged here.
+        divergence: the local divergence.
+        laws: the densities that are known here.
+    """
+
+    name: str
+    site: Site
+    evidence: frozenset[str]
+    factors: tuple[Factor, ...]
+    divergence: Divergence
+    laws: Laws
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Shown = Mapping[Meeting, Tuples]
+"""What a chain shows where it meets the other one."""
+
+
+def top_down_view(values: Mapping[str, Tensor], meetings: Iterable[Meeting]) -> Shown:
+    """What top-down samples (B, D_i) show at every meeting."""
+    return {meeting: view(values, meeting.site, meeting.laws) for meeting in meetings}
+
+
+def bottom_up_view(
+    bottom_up: BottomUp, evidence: Iterable[Mapping[str, Tensor]], meetings: Iterable[Meeting], particles: int
+) -> Shown:
+    """What the bottom-up chains show: each meeting sees contexts that were themselves inferred from the evidence."""
+    drawn = {frozenset(given): bottom_up(given, particles) for given in evidence}
+    return {meeting: view(drawn[meeting.evidence], meeting.site, meeting.laws) for meeting in meetings}
+
+
+def forced_view(
+    bottom_up: BottomUp, values: Mapping[str, Tensor], meetings: Iterable[Meeting], particles: int
+) -> Shown:
+    """What the families show with teacher forcing: each meeting's context is the top-down chain's own, (B, D_i).
+
+    References:
+        Williams & Zipser 1989, *A learning algorithm for continually running fully recurrent neural networks*.
+    """
+    shown = {}
+    for meeting in meetings:
+        given = {name: values[name] for name in meeting.site.context}
+        drawn = bottom_up.through(meeting.factors, given, particles)
+        shown[meeting] = view(drawn, meeting.site, meeting.laws)
+    return shown
+
+
 class SiteLaws(Laws):
     """The densities of a site: of its families, and of the model where it has one.
 
     Arguments:
         bottom_up: the families.
+        factors: those that are judged at the site.
         site: whose tuples are looked at.
-        sizes: number of coordinates of each variable.
         log_likelihood: from values of the site's variables to log p(context | variables), or to the error that says why
             there is none.
     """
@@ -89,18 +165,18 @@ class SiteLaws(Laws):
     def __init__(
         self,
         bottom_up: BottomUp,
+        factors: Sequence[Factor],
         site: Site,
-        sizes: Mapping[str, int],
         log_likelihood: Callable[[Mapping[str, Tensor]], Tensor],
     ) -> None:
         self.bottom_up = bottom_up
+        self.factors = factors
         self.site = site
-        self.sizes = sizes
         self.log_likelihood = log_likelihood
 
     def family(self, tuples: Tuples) -> Tensor:
         """Return log q(variable | context), shape (*,)."""
-        return self.bottom_up.log_prob(self._values(tuples), self.site.variables)
+        return self.bottom_up.log_prob(self._values(tuples), self.factors)
 
     def likelihood(self, tuples: Tuples) -> Tensor:
         """Return log p(context | variable), shape (*,)."""
@@ -108,7 +184,7 @@ class SiteLaws(Laws):
 
     def _values(self, tuples: Tuples) -> dict[str, Tensor]:
         names = (*self.site.variables, *self.site.context)
-        return dict(zip(names, tuples.joint.split([self.sizes[name] for name in names], dim=-1), strict=True))
+        return dict(zip(names, tuples.joint.split([self.bottom_up.sizes[name] for name in names], dim=-1), strict=True))
 
 
 def view(values: Mapping[str, Tensor], site: Site, laws: Laws = UNKNOWN) -> Tuples:

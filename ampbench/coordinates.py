@@ -48,6 +48,11 @@ class Coordinates:
         self.location = free.mean(0)
         self.scale = torch.where(spread > 0, spread, torch.ones_like(spread))
 
+    @property
+    def size(self) -> int:
+        """D′, the number of coordinates."""
+        return len(self.location)
+
     def encode(self, values: Tensor) -> Tensor:
         """Values (*, D) to coordinates (*, D′); D′ = D unless the support is a simplex."""
         return self._limited((self._bijection.inv(values) - self.location) / self.scale)

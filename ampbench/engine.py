@@ -6,14 +6,13 @@ descend the sum of the local divergences that the adversaries estimate (eq. 5 an
 
 Legend, with the paper's symbols::
 
-    X_t   X             simulations of all x_i, drawn once under the budget; the observed ones are the evidence
+    X_t   X             top-down samples of all x_i: simulations drawn once under the budget, or fresh ones
     φ     bottom_up     one conditional sampler q(x_i | pã(x_i)) per inverse factor; it draws the noise ε itself
+    θ     source.model  learned conditionals p(x_i | pa(x_i)), if there are any
     ξ     adversaries   one per tuple T_k
     K     batch_size    top-down samples per step
     L     particles     bottom-up samples per item of evidence
     p, q                what the two chains show at T_k
-
-Learned conditionals (θ, line 12) are sampled by :class:`~ampbench.graph.Graph`, but not trained here yet.
 
 What the paper leaves open is taken from the literature: gradient penalties on both chains
 (:func:`ampbench.adversary.gradient_penalty`), the optimiser and the moving average of φ (:mod:`ampbench.optimisation`),
@@ -26,16 +25,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ampbench.adversary import gradient_penalty
-from ampbench.chains import BottomUp, view
+from ampbench.chains import BottomUp, Meeting, bottom_up_view, forced_view, top_down_view
 from ampbench.errors import TrainingError, UsageError
-from ampbench.interfaces import Divergence, Progress
+from ampbench.interfaces import Progress
 from ampbench.optimisation import Checkpoint, Descent, move_average
-from ampbench.scores import held_out_score
-from ampbench.tuples import Laws, Site
+from ampbench.sources import Source
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,7 @@ class Settings:
         adversary_learning_rate: of the adversaries, at its peak.
         penalty: γ, weight of the gradient penalties.
         ema: decay of the moving average of φ.
+        teacher_forcing: whether contexts come from the top-down chain rather than through q.
         held_out: fraction of the simulations kept for choosing the checkpoint.
         checks: how often in all the held-out score is taken.
         patience: stop after so many checks without a better score.
@@ -61,6 +59,7 @@ class Settings:
     steps: int
     batch_size: int
     particles: int
+    teacher_forcing: bool
     learning_rate: float
     adversary_learning_rate: float
     penalty: float
@@ -82,73 +81,75 @@ class Settings:
                 raise UsageError(f"{name} must be below 1, got {getattr(self, name)}")
 
 
+class Learned(nn.Module):
+    """What descends the local divergences: the families φ, and the learned conditionals θ of the model."""
+
+    def __init__(self, bottom_up: BottomUp, model: nn.Module) -> None:
+        super().__init__()
+        self.bottom_up = bottom_up
+        self.model = model
+
+
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: φ at the best checkpoint, ξ at the end, and one row per check of what was seen on the way."""
+    """The outcome: φ and θ at the best checkpoint, ξ at the end, and one row per check of what was seen on the way."""
 
-    bottom_up: BottomUp
+    learned: Learned
     adversaries: Sequence[nn.Module]
     history: Sequence[Mapping[str, float]]
 
 
 def train(
-    bottom_up: BottomUp,
-    sites: Sequence[Site],
-    divergences: Sequence[Divergence],
-    laws: Sequence[Laws],
-    simulations: Mapping[str, Tensor],
-    observed: Sequence[str],
-    settings: Settings,
-    progress: Progress,
+    bottom_up: BottomUp, meetings: Sequence[Meeting], source: Source, settings: Settings, progress: Progress
 ) -> Trained:
     """Run Algorithm 1.
 
     Arguments:
-        bottom_up: the families, on the device of the simulations.
-        sites: the local tuples.
-        divergences: one per site.
-        laws: the densities that are known, one per site.
-        simulations: top-down samples in network coordinates, one tensor (n, D_i) per variable.
-        observed: names of the evidence.
+        bottom_up: the families.
+        meetings: the tuples at which the chains are compared.
+        source: top-down samples and evidence, on the device of the families.
         settings: see :class:`Settings`.
         progress: called after every step.
 
     Raises:
-        TrainingError: a loss, a gradient or the held-out score became NaN or infinite; names tuple or player, and step.
+        TrainingError: a loss, a gradient or the score became NaN or infinite; names tuple or player, and step.
     """
-    held_out, simulations = split(simulations, settings.held_out)
-    sizes = [view(simulations, site).joint.shape[-1] for site in sites]
     with bottom_up.device:
-        adversaries = [divergence.adversary(size) for divergence, size in zip(divergences, sizes, strict=True)]
-    factors = list(zip(sites, divergences, adversaries, laws, strict=True))
+        adversaries = [at.divergence.adversary(bottom_up.features(at.site)) for at in meetings]
+    pairs = list(zip(meetings, adversaries, strict=True))
     weights = [weight for adversary in adversaries for weight in adversary.parameters()]
+    learned = Learned(bottom_up, source.model)
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
-    phi = Descent("family", bottom_up.parameters(), settings.learning_rate, settings.steps)
-    averaged = copy.deepcopy(bottom_up).requires_grad_(False)
+    phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps)
+    averaged = copy.deepcopy(learned).requires_grad_(False)
     checkpoint = Checkpoint(averaged, settings.patience)
 
     try:
         for step in range(1, settings.steps + 1):
-            X = minibatch(simulations, settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
-            Q = bottom_up({name: X[name] for name in observed}, settings.particles)  # lines 7 and 9: infer, fresh ε
+            X = source.top_down(settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
+            p = top_down_view(X, meetings)
+            if settings.teacher_forcing:
+                q = forced_view(bottom_up, X, meetings, settings.particles)
+            else:  # lines 7 and 9: infer, with fresh ε
+                evidence = source.evidence(X, settings.batch_size)
+                q = bottom_up_view(bottom_up, evidence, meetings, settings.particles)
 
             adversary_losses = {}
-            for site, divergence, adversary, law in factors:  # line 10
-                p, q = view(X, site, law), view(Q, site, law).detach()
-                loss = divergence.adversary_loss(adversary, p, q)  # eq. 7
-                adversary_losses[site] = loss + settings.penalty * gradient_penalty(adversary, p, q)
+            for at, adversary in pairs:  # line 10
+                p_k, q_k = p[at].detach(), q[at].detach()
+                loss = at.divergence.adversary_loss(adversary, p_k, q_k)  # eq. 7
+                adversary_losses[at] = loss + settings.penalty * gradient_penalty(adversary, p_k, q_k)
             xi.descend(adversary_losses, step)  # line 11
 
             family_losses = {}
-            for site, divergence, adversary, law in factors:
-                p, q = view(X, site, law), view(Q, site, law)
-                family_losses[site] = divergence.family_loss(adversary, p, q)  # eq. 5 and 6
-            phi.descend(family_losses, step)  # line 13
+            for at, adversary in pairs:
+                family_losses[at] = at.divergence.family_loss(adversary, p[at], q[at])  # eq. 5 and 6
+            phi.descend(family_losses, step)  # lines 12 and 13: θ through p, and φ through q
 
-            move_average(averaged, bottom_up, settings.ema, step)
+            move_average(averaged, learned, settings.ema, step)
             progress(step, settings.steps)
             if step % max(1, settings.steps // settings.checks) == 0 or step == settings.steps:
-                score = held_out_score(averaged, held_out, observed)
+                score = source.score(averaged.bottom_up, averaged.model)
                 checkpoint.offer(averaged, score, step, xi.row() | phi.row())
                 if checkpoint.stale:
                     break
@@ -158,17 +159,3 @@ def train(
         raise
 
     return Trained(checkpoint.best, adversaries, checkpoint.history)
-
-
-def split(simulations: Mapping[str, Tensor], fraction: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the first ``fraction`` of the rows, at least one, and the rest; rows are independent draws."""
-    n = len(next(iter(simulations.values())))
-    kept = min(max(1, round(fraction * n)), n - 1)
-    return {k: v[:kept] for k, v in simulations.items()}, {k: v[kept:] for k, v in simulations.items()}
-
-
-def minibatch(simulations: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
-    """Return ``size`` rows chosen at random with replacement, the same for every variable."""
-    first = next(iter(simulations.values()))
-    rows = torch.randint(len(first), (size,), device=first.device)
-    return {name: value[rows] for name, value in simulations.items()}

@@ -10,13 +10,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ampbench.chains import BottomUp
+from ampbench.chains import Meeting
 from ampbench.errors import TrainingError
-from ampbench.tuples import Site
+
+Module = TypeVar("Module", bound=nn.Module)
 
 WARM_UP = 200
 """Steps over which the learning rate rises to its peak."""
@@ -45,13 +47,13 @@ class Descent:
             self._adam = torch.optim.Adam(self.parameters, learning_rate, betas=(0.0, 0.99))
             self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: _rate(step, steps))
 
-    def descend(self, losses: Mapping[Site, Tensor], step: int) -> None:
+    def descend(self, losses: Mapping[Meeting, Tensor], step: int) -> None:
         """Take one step down the sum of the local losses.
 
         Raises:
             TrainingError: a loss or the norm of the gradient is NaN or infinite; nothing has moved then.
         """
-        self._seen = {f"{self.player} loss {site}": loss.detach() for site, loss in losses.items()}
+        self._seen = {f"{self.player} loss {meeting}": loss.detach() for meeting, loss in losses.items()}
         if not self.parameters:
             return
         total = torch.stack(list(losses.values())).sum()
@@ -70,11 +72,11 @@ class Descent:
         """What the last step saw before it moved: the loss of every tuple, the norm of the gradient, the rate."""
         return {name: float(value) for name, value in self._seen.items()}
 
-    def _broken(self, losses: Mapping[Site, Tensor], norm: Tensor, step: int) -> TrainingError:
+    def _broken(self, losses: Mapping[Meeting, Tensor], norm: Tensor, step: int) -> TrainingError:
         what, value = f"norm of the {self.player} gradient", norm
-        for site, loss in losses.items():
+        for meeting, loss in losses.items():
             if not torch.isfinite(loss):
-                what, value = f"{self.player} loss at tuple {site}", loss
+                what, value = f"{self.player} loss at tuple {meeting}", loss
                 break
         return TrainingError(f"the {what} became {value.item()} in step {step}; {ADVICE}")
 
@@ -93,30 +95,30 @@ def move_average(average: nn.Module, current: nn.Module, decay: float, step: int
         kept.lerp_(new, 1 - now)
 
 
-class Checkpoint:
-    """The best families seen so far, by a score that is better when lower, and what was seen on the way.
+class Checkpoint(Generic[Module]):
+    """The best φ and θ seen so far, by a score that is better when lower, and what was seen on the way.
 
     Arguments:
-        families: the ones to start from.
+        learned: holds the parameters to start from.
         patience: :attr:`stale` becomes true after so many offers without a better score.
 
     Attributes:
-        best: a copy of the families with the best score.
+        best: a copy with the parameters of the best score.
         history: one row per offer; :func:`ampbench.history.history_frame` makes a table of them.
     """
 
-    def __init__(self, families: BottomUp, patience: int) -> None:
-        self.best = copy.deepcopy(families)
+    def __init__(self, learned: Module, patience: int) -> None:
+        self.best = copy.deepcopy(learned)
         self.history: tuple[Mapping[str, float], ...] = ()
         self._score = math.inf
         self._since = 0
         self._patience = patience
 
-    def offer(self, families: BottomUp, score: float, step: int, seen: Mapping[str, float]) -> None:
-        """Note a row of the history, and keep a copy of the families if their score is the best.
+    def offer(self, learned: Module, score: float, step: int, seen: Mapping[str, float]) -> None:
+        """Note a row of the history, and keep a copy of the parameters if their score is the best.
 
         Arguments:
-            families: the ones after this step.
+            learned: holds them, after this step.
             score: theirs; better when lower.
             step: how many were taken.
             seen: what else to note, such as the players' rows.
@@ -129,7 +131,7 @@ class Checkpoint:
         self.history += ({"step": step, "held_out_score": score, **seen},)
         self._since += 1
         if score < self._score:
-            self.best.load_state_dict(families.state_dict())
+            self.best.load_state_dict(learned.state_dict())
             self._score, self._since = score, 0
 
     @property

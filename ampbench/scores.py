@@ -33,7 +33,7 @@ TINY = 1e-6
 @torch.no_grad()
 def held_out_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor], observed: Sequence[str]) -> float:
     """Return the mean log-distance score of the bottom-up chain over held-out simulations; lower is better."""
-    latents = [factor.variable for factor in bottom_up.factors]
+    latents = [factor.variable for factor in bottom_up.chains[frozenset(observed)]]
     drawn = join(bottom_up({name: simulations[name] for name in observed}, PARTICLES), latents)
     return float(log_score(drawn, join(simulations, latents)).mean())
 

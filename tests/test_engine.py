@@ -11,12 +11,12 @@ from torch.distributions import Bernoulli, Independent, Uniform, constraints
 from ampbench.adversary import Adversary, gradient_penalty
 from ampbench.amp import AMP, AMPPosterior
 from ampbench.api import fit
-from ampbench.engine import minibatch, split
 from ampbench.errors import TrainingError, UsageError
 from ampbench.graph import Graph, density, learned, simulator
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
+from ampbench.sources import minibatch, split
 from ampbench.tuples import Tuples
 from ampbench_divergences.jsd import JSD
 
@@ -248,10 +248,8 @@ def test_a_divergence_and_a_family_of_its_own_for_each_factor(registry: Registry
     """What a factor is named for is what it gets, and a name that does not exist is an error."""
     method = amp(registry, f"{QUICK},steps=20,checks=2,divergences.z1=mmd,families.z2=(gaussian:width=16,depth=1)")
     posterior = fit(method, Simulator(chain, ["x"], 300, seed=0))
-    kinds = {
-        f.variable: type(c).__name__
-        for f, c in zip(posterior.trained.bottom_up.factors, posterior.trained.bottom_up.conditionals, strict=True)
-    }
+    bottom_up = posterior.trained.learned.bottom_up
+    kinds = {factor.variable: type(bottom_up.conditional(factor)).__name__ for factor in bottom_up.factors}
     assert kinds == {"z1": "_Sampler", "z2": "_Normal"}
     assert [len(list(each.parameters())) > 0 for each in posterior.trained.adversaries] == [False, True]
     with pytest.raises(UsageError, match="unknown inferred variable 'z3'; known: z1, z2"):

@@ -1,0 +1,75 @@
+"""Where the two chains begin: top-down samples of the model, and evidence for the bottom-up chain."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ampbench.chains import BottomUp
+from ampbench.scores import held_out_score
+
+
+class Source(ABC):
+    """Minibatches for both chains, in network coordinates, and a score for what came of them.
+
+    Attributes:
+        model: holds the parameters θ of learned conditionals; without parameters if there are none.
+    """
+
+    model: nn.Module
+
+    @abstractmethod
+    def top_down(self, size: int) -> dict[str, Tensor]:
+        """Return top-down samples of every variable, (size, D_i) each, differentiable in θ."""
+
+    @abstractmethod
+    def evidence(self, drawn: Mapping[str, Tensor], size: int) -> Sequence[Mapping[str, Tensor]]:
+        """Return evidence for every bottom-up chain, (size, D_i) per variable, given the top-down samples."""
+
+    @abstractmethod
+    def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
+        """Judge families φ and model θ on what neither was trained on; lower is better."""
+
+
+class Simulations(Source):
+    """Simulations drawn beforehand: the observed variables of the top-down samples are the evidence.
+
+    Arguments:
+        simulations: in network coordinates, one tensor (n, D_i) per variable.
+        observed: names of the evidence.
+        held_out: fraction of the simulations kept for the score.
+    """
+
+    def __init__(self, simulations: Mapping[str, Tensor], observed: Sequence[str], held_out: float) -> None:
+        self.model = nn.Module()
+        self._held_out, self._kept = split(simulations, held_out)
+        self._observed = observed
+
+    def top_down(self, size: int) -> dict[str, Tensor]:
+        """Return rows chosen at random."""
+        return minibatch(self._kept, size)
+
+    def evidence(self, drawn: Mapping[str, Tensor], size: int) -> Sequence[Mapping[str, Tensor]]:
+        """Return the observed variables of the same rows."""
+        return ({name: drawn[name] for name in self._observed},)
+
+    def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
+        """Score the families on the held-out simulations."""
+        return held_out_score(bottom_up, self._held_out, self._observed)
+
+
+def split(rows: Mapping[str, Tensor], fraction: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the first ``fraction`` of the rows, at least one, and the rest; rows are independent draws."""
+    n = len(next(iter(rows.values())))
+    kept = min(max(1, round(fraction * n)), n - 1)
+    return {k: v[:kept] for k, v in rows.items()}, {k: v[kept:] for k, v in rows.items()}
+
+
+def minibatch(rows: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
+    """Return ``size`` rows chosen at random with replacement, the same for every variable."""
+    first = next(iter(rows.values()))
+    chosen = torch.randint(len(first), (size,), device=first.device)
+    return {name: value[chosen] for name, value in rows.items()}
