@@ -48,7 +48,13 @@ class Divergence(ABC):
     The engine hands both losses the same things: the adversary that :meth:`adversary` built for this tuple, and the
     tuples (x_i, context) of the top-down chain p and of the bottom-up chain q. An adversary maps tuples to logits
     d = log p − log q (or, for feature-based divergences, to features).
+
+    Attributes:
+        paired: whether row i of both tuples must share the evidence, as in a scoring rule; there are no such pairs when
+            a model is learned from data.
     """
+
+    paired: bool = False
 
     @abstractmethod
     def adversary(self, features: int) -> nn.Module:
