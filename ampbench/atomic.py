@@ -25,7 +25,11 @@ UNSUPPORTED = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES}
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file atomically and durably; folders above it are made. Raises OSError, and leaves nothing behind then."""
+    """Write a file atomically and durably, and make the folders above it.
+
+    Raises:
+        OSError: the disk is full, the folder is read-only, …; nothing is left behind then.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _write(path, content)

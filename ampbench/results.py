@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.run import Record
-from ampbench.store import Damage, Store
+from ampbench.sealed import Damage
+from ampbench.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

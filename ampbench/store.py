@@ -17,44 +17,32 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
+import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ampbench import atomic
+from ampbench import atomic, sealed
 from ampbench.errors import ResultsError
-from ampbench.run import SCHEMA, Draw, Measured, Record, Run
+from ampbench.run import Draw, Measured, Record, Run
+from ampbench.sealed import Damage, examine, writing
 
 GOOD, FAILED = "record.json", "failure.json"
 _KEY = re.compile("[0-9a-f]{20}")
 _SHA256 = re.compile("[0-9a-f]{64}")
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What making sense of arbitrary JSON can raise."""
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A file that cannot be believed, and why."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path} is damaged: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A record as it was read, with the SHA-256 of its samples ("" if it has none)."""
+    """A record as it was read, with the SHA-256 of its samples ("" if it has none), and the schema of its file."""
 
     record: Record
     samples: str
+    schema: int
 
 
 class Store:
@@ -74,7 +62,7 @@ class Store:
         """Make the folder, and find out whether it can be written; raises :class:`ResultsError` if not."""
         for folder in (self.runs, self.draws, self.arrays):
             probe = folder / f"{atomic.TEMPORARY}probe"
-            with _writing(folder):
+            with writing(folder):
                 atomic.write(probe, b"")
                 probe.unlink(missing_ok=True)
 
@@ -90,7 +78,7 @@ class Store:
         if not _KEY.fullmatch(key):
             raise ResultsError(f"{key!r} is no key of a run; a key has 20 hexadecimal digits")
         good = self.read(self.runs / key / GOOD)
-        if isinstance(good, Stored):
+        if isinstance(good, Stored) and good.record.ok:
             return good
         failed = self.read(self.runs / key / FAILED)
         return failed if isinstance(failed, Stored) else good or failed
@@ -102,7 +90,7 @@ class Store:
 
     def damaged_samples(self, stored: Stored) -> Damage | None:
         """Compare a record's samples with their checksum; samples that are not there are no damage."""
-        return _check_array(self._array(stored.samples)) if stored.samples else None
+        return check_array(self.array(stored.samples)) if stored.samples else None
 
     def put(self, record: Record, samples: np.ndarray | None) -> None:
         """Write a record, and its posterior samples (n, D), atomically.
@@ -116,7 +104,7 @@ class Store:
         if self.done(record.run):
             return
         path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
-        _put_json(path, {"key": record.run.key, "samples": digest, **asdict(record)})
+        sealed.write(path, {"key": record.run.key, "samples": digest, **asdict(record)})
 
     def samples(self, key: str) -> np.ndarray:
         """Return the posterior samples (n, D) of a run; raises :class:`ResultsError` if they are absent or damaged."""
@@ -126,7 +114,7 @@ class Store:
         if found is None:
             raise ResultsError(f"{self.directory} holds no run {key}")
         old = self.runs / key / "samples.npz"  # where schema 1 kept them
-        loaded = _load_array(self._array(found.samples)) if found.samples else _load_old(old)
+        loaded = _load_array(self.array(found.samples)) if found.samples else _load_old(old)
         if loaded is None:
             raise ResultsError(f"the samples of the run {key} are not in {self.directory}; only its numbers were kept")
         if isinstance(loaded, Damage):
@@ -137,24 +125,17 @@ class Store:
         """Keep the posterior samples (n, D) of a run that is still to be judged; raises as :meth:`put` does."""
         if self.draw(run) is None:
             digest = self._put_array(samples)
-            _put_json(self._draw(run), {"key": run.draw_key, "samples": digest, **asdict(draw)})
+            sealed.write(self.draws / f"{run.draw_key}.json", {"key": run.draw_key, "samples": digest, **asdict(draw)})
 
     def draw(self, run: Run) -> tuple[Draw, np.ndarray] | None:
         """Return the kept samples of a run, or None if there are none or they are damaged."""
-        path = self._draw(run)
-        try:
-            content = _read_json(path)
-            digest = content.pop("samples")
-            if content.pop("key") != run.draw_key or not _SHA256.fullmatch(digest):
-                return None
-            draw, loaded = Draw(**content), _load_array(self._array(digest))
-        except (*_BROKEN, OSError):
-            return None
-        return (draw, loaded) if isinstance(loaded, np.ndarray) and len(loaded) == run.samples else None
+        found = self.read_draw(self.draws / f"{run.draw_key}.json")
+        loaded = _load_array(self.array(found[1])) if isinstance(found, tuple) else None
+        return (found[0], loaded) if isinstance(found, tuple) and isinstance(loaded, np.ndarray) else None
 
     def scan(self) -> Iterator[Stored | Damage]:
         """Read all records, in the order of their keys."""
-        for key in self.keys():
+        for key in self.all_keys():
             found = self.find(key)
             if found is not None:  # a folder without a record is one that is just being written
                 yield found
@@ -163,7 +144,7 @@ class Store:
         """Read all sound records, in the order of their keys."""
         return (found.record for found in self.scan() if isinstance(found, Stored))
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """Return the keys of all runs, sorted."""
         if not self.runs.is_dir():
             return []
@@ -171,35 +152,41 @@ class Store:
 
     def read(self, path: Path) -> Stored | Damage | None:
         """Read one record; None if there is no such file."""
-        try:
-            content = _read_json(path)
-            digest = content.pop("samples", "")
-            stored = Stored(_decode(content, path.parent.name), digest)
-            if digest and not _SHA256.fullmatch(digest):
-                raise ValueError(f"{digest!r} is no SHA-256")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            return Damage(path, f"it cannot be read: {error.strerror}")
-        except _BROKEN as error:
-            return Damage(path, str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
-        return stored
 
-    def _array(self, digest: str) -> Path:
+        def parse() -> Stored:
+            schema, content = sealed.read(path)
+            digest = _sha256(content.pop("samples", ""))
+            return Stored(_decode(content, path.parent.name), digest, schema)
+
+        return examine(path, parse)
+
+    def read_draw(self, path: Path) -> tuple[Draw, str] | Damage | None:
+        """Read how some samples came about, and their SHA-256; None if there is no such file."""
+
+        def parse() -> tuple[Draw, str]:
+            _, content = sealed.read(path)
+            key, digest = content.pop("key"), _sha256(content.pop("samples"))
+            if key != path.stem:
+                raise ValueError(f"it does not belong to its name: it says {key}")
+            return Draw(**content), digest
+
+        return examine(path, parse)
+
+    def array(self, digest: str) -> Path:
+        """Return where samples are that have this SHA-256."""
         return self.arrays / f"{digest}.npz"
-
-    def _draw(self, run: Run) -> Path:
-        return self.draws / f"{run.draw_key}.json"
 
     def _put_array(self, samples: np.ndarray) -> str:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, theta=samples)  # equal arrays give equal bytes
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest()
-        path = self._array(digest)
-        if not path.exists() or _check_array(path):
-            with _writing(path):
+        path = self.array(digest)
+        with writing(path):
+            if not path.exists() or check_array(path):
                 atomic.write(path, content)
+            else:
+                os.utime(path)  # it is in use again
         return digest
 
 
@@ -221,38 +208,14 @@ def _decode(content: dict[str, Any], folder: str) -> Record:
     return record
 
 
-def _put_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object with its schema and checksum."""
-    whole = {"schema": SCHEMA, **content}
-    with _writing(path):
-        text = json.dumps(whole | {"checksum": _checksum(whole)}, indent=1, allow_nan=False)
-        atomic.write(path, text.encode())
+def _sha256(text: str) -> str:
+    if text and not _SHA256.fullmatch(text):
+        raise ValueError(f"{text!r} is no SHA-256")
+    return text
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """Read an object, and take schema and checksum off it; raises ValueError and other errors of broken input."""
-    content = json.loads(path.read_bytes())
-    if not isinstance(content, dict):
-        raise ValueError(f"it holds a JSON {type(content).__name__}, not an object")
-    checksum = content.pop("checksum", None)
-    expected = _checksum(content)
-    schema = content.pop("schema", None)
-    if schema == 1 and checksum is None:  # before there were checksums
-        return content
-    if schema != SCHEMA:
-        raise ValueError(f"it has schema {schema!r}; this ampbench knows 1 and {SCHEMA}")
-    if checksum != expected:
-        raise ValueError("its checksum does not match its content")
-    return content
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _check_array(path: Path) -> Damage | None:
-    """Compare a file of samples with its name; no file is no damage."""
+def check_array(path: Path) -> Damage | None:
+    """Compare a file of samples with the checksum in its name; no file is no damage."""
     loaded = _load_array(path)
     return loaded if isinstance(loaded, Damage) else None
 
@@ -281,15 +244,3 @@ def _parse_array(path: Path, content: bytes) -> np.ndarray | Damage:
             return np.asarray(archive["theta"])
     except Exception as error:  # there is no end to what zip, zlib and numpy raise for broken input
         return Damage(path, f"{type(error).__name__}: {error}")
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what the system says into an error that names the file and the way out."""
-    try:
-        yield
-    except OSError as error:
-        raise ResultsError(
-            f"cannot write {path}: {error.strerror or error}; make room there or choose another folder with --results; "
-            "what is stored stays, and the same command continues"
-        ) from error
