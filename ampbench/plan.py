@@ -80,11 +80,6 @@ def plan(runs: Sequence[Run], store: Store) -> Plan:
     return Plan(planned, _estimate(planned, records))
 
 
-def pending(runs: Sequence[Run], store: Store) -> list[Run]:
-    """Return the runs without a good result; failed and damaged ones are tried again."""
-    return [run for run in runs if not store.done(run)]
-
-
 def _planned(run: Run, store: Store, answers: Sequence[Run]) -> Planned:
     found = store.find(run.key)
     if isinstance(found, Damage):

@@ -37,6 +37,7 @@ COLUMNS = {
     "task_version": "string",
     "resolved": "string",
     "packages": "string",
+    "metric_packages": "string",
     "key": "string",
 }
 """The columns that every frame has, with their types. Beside them: one float column per metric, ``<metric>_provenance``
@@ -81,10 +82,10 @@ def metric_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    flat = {name: getattr(record, name, None) for name in COLUMNS}
-    flat |= {name: value for name, value in asdict(record.run).items() if name not in ("metrics", "metric_packages")}
+    flat: dict[str, Any] = {name: getattr(record, name, None) for name in COLUMNS}
+    flat |= {name: value for name, value in asdict(record.run).items() if name != "metrics"}
+    flat |= {name: " ".join(flat[name]) for name in ("packages", "metric_packages")}
     flat["key"] = record.run.key
-    flat["packages"] = " ".join(sorted({*record.run.packages, *record.run.metric_packages}))
     for name, measured in record.metrics.items():
         flat[name] = math.nan if measured.value is None else measured.value
         flat[f"{name}_provenance"] = json.dumps(measured.provenance, sort_keys=True)

@@ -85,7 +85,7 @@ def _choice(given: object) -> object:
         return {"spec": given}
     if isinstance(given, Mapping | Choice):
         return given
-    raise PydanticCustomError("choice", 'write a spec in quotes, or a table {{spec = "…", grid = {{…}}}}')
+    raise PydanticCustomError("choice", 'write a spec in quotes, or a table {spec = "…", grid = {…}}')
 
 
 Choices = Annotated[list[Annotated[Choice, BeforeValidator(_choice)]], Field(min_length=1)]
