@@ -51,14 +51,16 @@ def show_plan(
 
 
 def _print_table(made: Plan) -> None:
-    """A row for each task, method and budget; states in which no run is are left out."""
-    groups: defaultdict[tuple[str, str, int], Counter[str]] = defaultdict(Counter)
+    """For each method a row for each task and budget; states in which no run is are left out."""
+    groups: defaultdict[str, defaultdict[tuple[str, int], Counter[str]]]
+    groups = defaultdict(lambda: defaultdict(Counter))
     for planned in made.runs:
-        groups[planned.run.task, planned.run.method, planned.run.budget][planned.state] += 1
+        groups[planned.run.method][planned.run.task, planned.run.budget][planned.state] += 1
     states = [state for state in STATES if made.count()[state]]
-    rows = [[*group, count.total(), *(count[state] for state in states)] for group, count in groups.items()]
-    if rows:
-        print_table(["task", "method", "budget", "runs", *states], rows, fold=1)
+    for method, cells in groups.items():
+        print(line(method))
+        rows = [[*cell, count.total(), *(count[state] for state in states)] for cell, count in cells.items()]
+        print_table(["task", "budget", "runs", *states], rows, fold=0)
         print()
 
 
