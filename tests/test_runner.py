@@ -14,6 +14,7 @@ from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
 from ampbench.errors import TrainingError, UsageError
+from ampbench.events import Event, Note
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
 from ampbench.registry import Plugin, Registry
@@ -96,11 +97,9 @@ class Silent:
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def fitting(self, run: Run, done: int, total: int) -> None: ...
-    def measuring(self, run: Run, what: str) -> None: ...
-    def finished(self, record: Record) -> None: ...
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.notes.append(event.text)
 
 
 def make_registry(**lifecycle: Callable[..., object]) -> Registry:
