@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 SCHEMA = 2
 """Version of the stored form; raised when the form of a record changes."""
@@ -81,7 +81,7 @@ class Run:
         return hashlib.sha256(json.dumps(self.fit_key).encode()).hexdigest()[:12]
 
     def _hash(self, *without: str) -> str:
-        determines = {name: value for name, value in asdict(self).items() if name not in without}
+        determines = {name: value for name, value in vars(self).items() if name not in without}
         for name in ("packages", "metric_packages"):
             if not determines.get(name):  # as if there were no such field: the keys of schema 1 stay what they were
                 determines.pop(name, None)

@@ -11,7 +11,7 @@ import pytest
 from ampbench.compare import summarise
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.results import COLUMNS, load
-from ampbench.run import Measured, Record, Run
+from ampbench.run import FAILURES, Measured, Record, Run
 from ampbench.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -128,3 +128,11 @@ def test_metrics_that_were_asked_for_one_after_the_other_stand_side_by_side(tmp_
     summary = summarise(load(tmp_path))
     assert dict(zip(summary.table["metric"], summary.table["mean"], strict=True)) == {"c2st": 0.6, "mmd": 0.1}
     assert not summary.remarks
+
+
+def test_the_documentation_lists_kinds_and_columns() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for kind, meaning in FAILURES.items():
+        assert f"| `{kind}` | {meaning} |" in page
+    for column in COLUMNS:
+        assert f"`{column}`" in page

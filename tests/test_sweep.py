@@ -358,6 +358,17 @@ def judge(path: Path, registry: Registry) -> None:
     assert all(text.isprintable() for text in texts)
 
 
+def test_the_example_of_the_documentation(registry: Registry, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    (tmp_path / "sweep.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
+    runs = sweep.asked(tmp_path / "sweep.toml", {}, registry)
+    assert len(runs) == 2 * 2 * 2 * 7 * 10
+    for text in (
+        line.partition("--select")[2] for line in page.splitlines() if line.startswith("$") and "--select" in line
+    ):
+        assert sweep.chosen(runs, [part.strip("' ") for part in text.split("--select")])
+
+
 def test_a_file_nested_without_end(tmp_path: Path) -> None:
     path = tmp_path / "deep.toml"
     path.write_text("a = " + "[" * 100_000)
