@@ -44,6 +44,7 @@ from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -106,6 +107,13 @@ class Job:
     limits: Limits = field(default_factory=Limits)
 
 
+class Stop(Protocol):
+    """Says whether a job should stop, as a :class:`threading.Event` does."""
+
+    def is_set(self) -> bool:
+        """Whether it should."""
+
+
 class Stopped(Exception):  # noqa: N818 — not an error
     """The job was stopped from outside."""
 
@@ -125,7 +133,7 @@ class _End:
     drawn: bool
 
 
-def isolated(job: Job, listener: Listener, stop: threading.Event | None = None) -> None:
+def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
     """Work on a job in child processes; returns when each of its runs has a record.
 
     Arguments:
@@ -192,7 +200,7 @@ def start_server(modules: Iterable[str], threads: int) -> None:
     _SERVER.start()
 
 
-def _attempt(job: Job, listener: Listener, stop: threading.Event) -> tuple[list[Run], _End | None]:
+def _attempt(job: Job, listener: Listener, stop: Stop) -> tuple[list[Run], _End | None]:
     """Run one child until it ends; returns the runs that have no record yet."""
     store, log = Store(job.results), RunLog(place(job.results, job.runs[0]))
     watch = _Watch(job, listener)
@@ -217,7 +225,7 @@ def _attempt(job: Job, listener: Listener, stop: threading.Event) -> tuple[list[
     return [run for run in job.runs if run not in watch.finished], end
 
 
-def _follow(child: ForkServerProcess, receiver: Connection, watch: _Watch, stop: threading.Event) -> _End | None:
+def _follow(child: ForkServerProcess, receiver: Connection, watch: _Watch, stop: Stop) -> _End | None:
     """Listen to a child until it has ended, one way or the other."""
     while True:
         ready = connection.wait([receiver, child.sentinel], timeout=POLL)
