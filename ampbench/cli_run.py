@@ -14,8 +14,9 @@ from ampbench.errors import UsageError
 from ampbench.events import both
 from ampbench.heartbeat import Heartbeat, Sign, signs
 from ampbench.run import Record
+from ampbench.sealed import Damage
 from ampbench.spec import Spec
-from ampbench.store import Store
+from ampbench.store import Store, is_good
 from ampbench.tally import Tally, lines
 from ampbench.terminal import duration, line
 
@@ -50,9 +51,13 @@ def run_sweep(
     runs = sweep.chosen(sweep.asked(path, given, loaded), select, shard)
     store = Store(results)
     store.prepare()
-    todo = runner.pending(runs, store)
+    found = {run: store.standing(run) for run in runs}
+    todo = [run for run in runs if not is_good(found[run])]
     if len(todo) < len(runs):
         print(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {results} already")
+    for damage in found.values():
+        if isinstance(damage, Damage):
+            print(f"run again: {line(str(damage))}")
     jobs = [Job(group, results.resolve(), device, Limits(**limits)) for group in runner.fits(todo)]
     tally = Tally(todo)
     try:

@@ -14,7 +14,7 @@ from statistics import fmean
 
 from ampbench.run import Record, Run
 from ampbench.sealed import Damage
-from ampbench.store import Store
+from ampbench.store import Store, is_good
 
 STATES = ("done", "failed", "damaged", "drawn", "missing")
 """What a run can be; ``drawn``: its posterior samples are stored, and only metrics are to be computed."""
@@ -81,12 +81,11 @@ def plan(runs: Sequence[Run], store: Store) -> Plan:
 
 
 def _planned(run: Run, store: Store, answers: Sequence[Run]) -> Planned:
-    found = store.find(run.key)
+    found = store.standing(run)
     if isinstance(found, Damage):
         return Planned(run, "damaged", str(found))
-    if found and found.record.ok:
-        damage = store.damaged_samples(found)
-        return Planned(run, "damaged", str(damage)) if damage else Planned(run, "done")
+    if is_good(found):
+        return Planned(run, "done")
     refit = store.draw(run) is None
     versions = _versions(answers[-1]) if answers else ()
     if found:

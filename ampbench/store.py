@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -83,14 +83,18 @@ class Store:
         failed = self.read(self.runs / key / FAILED)
         return failed if isinstance(failed, Stored) else good or failed
 
-    def done(self, run: Run) -> bool:
-        """Whether a good result is stored, and its samples are what they were; never raises for damage."""
-        found = self.find(run.key)
-        return isinstance(found, Stored) and found.record.ok and not self.damaged_samples(found)
+    def standing(self, run: Run) -> Stored | Damage | None:
+        """Return what is stored for a run; damage if its record or its samples are not what they were.
 
-    def damaged_samples(self, stored: Stored) -> Damage | None:
-        """Compare a record's samples with their checksum; samples that are not there are no damage."""
-        return check_array(self.array(stored.samples)) if stored.samples else None
+        Samples that are not there at all are no damage.
+        """
+        found = self.find(run.key)
+        damage = check_array(self.array(found.samples)) if isinstance(found, Stored) and found.samples else None
+        return damage or found
+
+    def done(self, run: Run) -> bool:
+        """Whether a good result is stored; never raises for damage."""
+        return is_good(self.standing(run))
 
     def put(self, record: Record, samples: np.ndarray | None) -> None:
         """Write a record, and its posterior samples (n, D), atomically.
@@ -206,6 +210,11 @@ def _decode(content: dict[str, Any], folder: str) -> Record:
         if not isinstance(value, kind):
             raise ValueError(f"{value!r} stands where {'text' if kind is str else 'a number'} should be")
     return record
+
+
+def is_good(found: Stored | Damage | None) -> TypeGuard[Stored]:
+    """Whether what was found is a good result."""
+    return isinstance(found, Stored) and found.record.ok
 
 
 def _sha256(text: str) -> str:

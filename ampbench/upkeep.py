@@ -14,7 +14,7 @@ from pathlib import Path
 from ampbench import atomic
 from ampbench.errors import ResultsError
 from ampbench.sealed import Damage, writing
-from ampbench.store import FAILED, GOOD, Store, Stored, check_array
+from ampbench.store import FAILED, GOOD, Store, Stored, check_array, is_good
 
 GRACE = 3600.0
 """Seconds for which an unfinished or unreferenced file is believed to be in use."""
@@ -145,7 +145,7 @@ def _leftovers(store: Store) -> Iterator[Path]:
         found = store.read(path)
         if isinstance(found, Stored):
             used.add(found.samples)
-            if path.name == FAILED and isinstance(good := store.find(path.parent.name), Stored) and good.record.ok:
+            if path.name == FAILED and is_good(store.find(path.parent.name)):
                 yield path
     yield from (path for path in _arrays(store) if path.stem not in used)
 
