@@ -10,7 +10,7 @@ from pathlib import Path
 from ampbench import registry, sweep
 from ampbench.plan import STATES, Estimate, Plan, Planned, plan
 from ampbench.store import Store
-from ampbench.terminal import duration, line, print_table
+from ampbench.terminal import duration, line, print_folded, print_table
 
 MEANING = {
     "failed": "will be tried again; see ampbench failures",
@@ -58,7 +58,7 @@ def _print_table(made: Plan) -> None:
         groups[planned.run.method][planned.run.task, planned.run.budget][planned.state] += 1
     states = [state for state in STATES if made.count()[state]]
     for method, cells in groups.items():
-        print(line(method))
+        print_folded(method)
         rows = [[*cell, count.total(), *(count[state] for state in states)] for cell, count in cells.items()]
         print_table(["task", "budget", "runs", *states], rows, fold=0)
         print()

@@ -31,6 +31,11 @@ def line(text: str) -> str:
     return plain(" ".join(text.split()))
 
 
+def print_folded(text: str) -> None:
+    """Print one line, folded if the terminal is narrow."""
+    Console(highlight=False).print(Text(line(text), overflow="fold"))
+
+
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], fold: int = -1) -> None:
     """Print a table; numbers to the right, and one column may be folded over several lines.
 
