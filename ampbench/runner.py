@@ -32,7 +32,7 @@ from torch import Tensor
 
 import ampbench
 from ampbench.api import fit
-from ampbench.errors import AmpbenchError, MetricError, SamplesError, TrainingError
+from ampbench.errors import AmpbenchError, MetricError, SamplesError, TrainingError, UsageError
 from ampbench.events import Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.interfaces import Method, Metric, Posterior, Task
 from ampbench.preload import preload
@@ -124,6 +124,7 @@ def _execute_together(
     runs: Sequence[Run], registry: Registry, store: Store, device: str, listener: Listener
 ) -> list[Record]:
     """Fit once and draw for each observation, unless that is stored; then measure each."""
+    _check_versions(runs[0], registry)
     for run in runs:
         _tell(listener, registry.hook.run_started, run=run)
     try:
@@ -142,6 +143,27 @@ def _execute_together(
         record = _record(run, measured.failure, have.draw, measured, device)
         records.append(_put(record, have.samples, registry, store, listener))
     return records
+
+
+def _check_versions(run: Run, registry: Registry) -> None:
+    """Refuse to compute what belongs to other versions of packages, as another machine of a cluster may have them.
+
+    The result would be stored under a key that says otherwise.
+    """
+    if not run.packages:
+        return
+    try:
+        fitted = registry.packages("tasks", run.task) | registry.packages("methods", run.resolved)
+        judged = frozenset[str]().union(*(registry.packages("metrics", text) for text in run.metrics))
+    except AmpbenchError:  # a component that is not to be had here: the run will say so
+        return
+    here = (fitted - {*run.packages}) | (judged - {*run.metric_packages})
+    planned = ({*run.packages} - fitted) | ({*run.metric_packages} - judged)
+    if here or planned:
+        raise UsageError(
+            f"{platform.node()} computes with {', '.join(sorted(here)) or 'fewer packages'}, but the sweep was planned "
+            f"with {', '.join(sorted(planned)) or 'fewer'}; install the same versions on all machines"
+        )
 
 
 def _draws(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,3 +246,16 @@ def test_a_failed_fit_shows_what_it_had(tmp_path: Path) -> None:
 def test_samples_are_kept_beside_the_record(tmp_path: Path) -> None:
     (record, *_) = execute(tmp_path, ["exact"])
     assert Store(tmp_path).samples(record.run.key).shape == (100, 1)
+
+
+def test_a_machine_with_other_versions_is_refused(tmp_path: Path) -> None:
+    """As a worker of a cluster may have them: the result would be stored under a key that says otherwise."""
+    registry = make_registry()
+    asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [10], "samples": 100, "methods": ["exact"]}
+    (run, *_) = sweep.runs(sweep.check(asked, "test"), registry)
+    assert any(package.startswith("torch==") for package in run.packages)
+    other = tuple("torch==1.0.*" if package.startswith("torch==") else package for package in run.packages)
+    store = Store(tmp_path)
+    with pytest.raises(UsageError, match=r"computes with torch==.*planned with torch==1\.0\.\*; install the same"):
+        runner.execute([replace(run, packages=other)], registry, store, "cpu", Silent())
+    assert list(store.records()) == []

@@ -172,6 +172,7 @@ def network() -> Iterator[str]:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
         pytest.skip(f"no network namespaces here: {error}")
     yield name
+    subprocess.run(["ip", "link", "del", f"{name}a"], check=True)
     subprocess.run(["ip", "netns", "del", name], check=True)
 
 
