@@ -20,6 +20,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -186,11 +187,11 @@ class Store:
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest()
         path = self.array(digest)
-        with writing(path):
-            if not path.exists() or check_array(path):
+        with suppress(OSError):  # it is not there, or somebody else's
+            os.utime(path)  # it is in use again, and no garbage
+        if not path.exists() or check_array(path):
+            with writing(path):
                 atomic.write(path, content)
-            else:
-                os.utime(path)  # it is in use again
         return digest
 
 

@@ -106,18 +106,36 @@ def collect(store: Store, failed: bool = False, damaged: bool = False, dry: bool
     """
     _exists(store)
     now = _now(store)
-    doomed = {path for path in _leftovers(store) if now - path.stat().st_mtime > GRACE}
+    unused = {path for path in _leftovers(store) if _is_old(path, now)}
+    unwanted: set[Path] = set()
     if damaged:
-        doomed |= {damage.path for damage in check(store).damages}
+        unwanted |= {damage.path for damage in check(store).damages}
     if failed:
-        doomed |= {path for path in _records(store) if _is_failure(store.read(path))}
-    if not dry:
-        for path in doomed:
-            path.unlink(missing_ok=True)
-            if path.parent.parent == store.runs:
-                with suppress(OSError):  # it is not empty
-                    path.parent.rmdir()
-    return sorted(doomed)
+        unwanted |= {path for path in _records(store) if _is_failure(store.read(path))}
+    doomed = sorted(unused | unwanted)
+    if dry:
+        return doomed
+    return [path for path in doomed if (path in unwanted or _is_old(path, now)) and _remove(store, path)]
+
+
+def _remove(store: Store, path: Path) -> bool:
+    """Remove a file, and the folder of its run if that is empty then; say whether it was there."""
+    if not path.exists():
+        return False
+    with writing(path):
+        path.unlink(missing_ok=True)
+    if path.parent.parent == store.runs:
+        with suppress(OSError):  # it is not empty
+            path.parent.rmdir()
+    return True
+
+
+def _is_old(path: Path, now: float) -> bool:
+    """Whether nobody has touched a file for a while; looked at again before it goes, for it may be in use by then."""
+    try:
+        return now - path.stat().st_mtime > GRACE
+    except FileNotFoundError:
+        return False
 
 
 def _records(store: Store) -> list[Path]:

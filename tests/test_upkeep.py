@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -223,3 +225,36 @@ def test_a_read_only_disk(disk: Path) -> None:
     for act in (store.prepare, lambda: fill(store.directory, 3), lambda: upkeep.collect(store)):
         with pytest.raises(ResultsError, match=r"cannot write .*: Read-only file system"):
             act()
+
+
+def test_cleaning_up_while_others_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is a second old goes, over and over; results are neither lost nor torn, and no writer stumbles."""
+    monkeypatch.setattr(upkeep, "GRACE", 1.0)
+    store, stop = Store(tmp_path), threading.Event()
+    store.prepare()
+    removed: list[Path] = []
+    failed: list[Exception] = []
+
+    def clean() -> None:
+        try:
+            while not stop.is_set():
+                removed.extend(upkeep.collect(store))
+        except Exception as error:
+            failed.append(error)
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    garbage = [store.arrays / f"{i:064x}.npz" for i in range(40)]
+    for number, path in enumerate(garbage, start=1):
+        path.write_bytes(b"samples of no run")
+        fill(tmp_path, number)
+        time.sleep(0.06)
+    stop.set()
+    cleaner.join()
+    assert not failed
+    assert removed
+    assert set(removed) <= set(garbage)
+    found = upkeep.check(store)
+    assert found.good == 40
+    assert found.bare == 0
+    assert {damage.path for damage in found.damages} == set(garbage) - set(removed)
