@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -201,3 +203,65 @@ def test_faults_and_markup_on_the_command_line(tmp_path: Path) -> None:
     assert "the fit took longer than the 3 s allowed" in output
     assert "SIGSEGV" in output
     assert "[bold]" not in output, "what a plugin prints is in its log"
+
+
+@pytest.mark.slow
+def test_killed_many_times_at_random_moments(tmp_path: Path, unbroken: Path) -> None:
+    """The sweep itself, or all its workers too, with kill -9: no record is lost, doubled or torn."""
+    dice = random.Random(0)
+    finished: dict[str, bytes] = {}
+    for _ in range(12):
+        process = begin(*SLOWLY, "--results", "broken", "--workers", "3", cwd=tmp_path)
+        assert process.stdout is not None
+        for line in process.stdout:  # the start takes seconds in which nothing happens; aim at the rest
+            if line.startswith(("fitting", "[")):
+                break
+        time.sleep(dice.uniform(0, 2))
+        if dice.random() < 0.5:
+            for pid in filter(alive, workers(tmp_path / "broken")):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.communicate(timeout=60)
+        time.sleep(0.3)
+        assert not any(map(alive, workers(tmp_path / "broken")))
+        now = {path.parent.name: path.read_bytes() for path in (tmp_path / "broken" / "runs").glob("*/record.json")}
+        assert all(now[key] == content for key, content in finished.items()), "what was finished stays as it was"
+        finished = now
+        if len(finished) == 12:
+            break
+    process = begin(*SLOWLY, "--results", "broken", cwd=tmp_path)
+    process.communicate(timeout=200)
+    assert process.returncode == 0
+    assert ampbench("store", "check", "--results", "broken", cwd=tmp_path).returncode == 0
+    columns = ["seed", "observation", "mean", "key", "status"]
+    assert load(tmp_path / "broken")[columns].equals(load(unbroken)[columns])
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_sweep(tmp_path: Path) -> None:
+    """With its reason, and no process left; with room again, the same command goes on."""
+    results = tmp_path / "results"
+    results.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(results)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file systems can be mounted here")
+    try:
+        filler = results / "filler"
+        process = begin(*SLOWLY, cwd=tmp_path)
+        wait_for(process, "[2/12]")
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode == 2
+        assert "No space left on device" in output
+        assert "Traceback" not in output
+        assert not any(map(alive, workers(results)))
+        filler.unlink()
+        process = begin(*SLOWLY, cwd=tmp_path)
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode == 0
+        assert len(load(results)) == 12
+    finally:
+        subprocess.run(["umount", str(results)], check=True)
