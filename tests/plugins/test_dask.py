@@ -36,10 +36,10 @@ class Cluster:
         self.address = f"tcp://{host}:{self.port}"
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *command: str, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, before: Sequence[str] = (), daemon: bool = False) -> subprocess.Popen[bytes]:
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join([str(FAULTY), *filter(None, sys.path)]),
-            "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
+            "DASK_DISTRIBUTED__WORKER__DAEMON": str(daemon),
         }
         log = open(self.folder / f"dask-{len(self.processes)}.log", "wb")  # noqa: SIM115 — the process owns it
         process = subprocess.Popen(
@@ -56,6 +56,10 @@ class Cluster:
         """Without a nanny, so that what is killed is the worker."""
         options = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
         return self.start("distributed.cli.dask_worker", self.address, *options, before=before)
+
+    def nanny(self, daemon: bool) -> subprocess.Popen[bytes]:
+        options = ["--nthreads", "1", "--no-dashboard"]
+        return self.start("distributed.cli.dask_worker", self.address, *options, daemon=daemon)
 
     def run(self, *more: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "ampbench", *RUN, "--executor", f"dask:address={self.address}", *more]
@@ -118,6 +122,28 @@ def test_a_sweep_and_a_worker_killed_in_it(cluster: Cluster, tmp_path: Path) -> 
     here.communicate(timeout=100)
     columns = ["seed", "observation", "mean", "key"]
     assert load(tmp_path / "results")[columns].equals(load(tmp_path / "here")[columns])
+
+
+def test_workers_that_may_not_have_children(cluster: Cluster, tmp_path: Path) -> None:
+    """Which is what dask's nannies forbid, unless told otherwise."""
+    nanny = cluster.nanny(daemon=True)
+    process = cluster.run()
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "start it as DASK_DISTRIBUTED__WORKER__DAEMON=False dask worker" in output
+    nanny.terminate()
+    nanny.wait()
+    cluster.nanny(daemon=False)
+    process = cluster.run()
+    output, _ = process.communicate(timeout=200)
+    check(tmp_path, output)
+
+
+def test_no_scheduler(tmp_path: Path) -> None:
+    process = Cluster(tmp_path).run("--executor", "dask:address=tcp://127.0.0.1:1,patience=2")
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "no dask scheduler answers at tcp://127.0.0.1:1 for 2 s" in output
 
 
 def test_a_scheduler_restarted(cluster: Cluster, tmp_path: Path) -> None:
