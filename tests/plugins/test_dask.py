@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from ampbench.executors import Executor
 from ampbench.results import load
+from ampbench.testing import ExecutorConformance
+from ampbench_dask.scheduler import Dask
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
@@ -107,6 +110,16 @@ def check(folder: Path, output: str) -> None:
 def pids(folder: Path) -> set[int]:
     logs = "".join(path.read_text() for path in (folder / "results" / "logs").glob("*.jsonl"))
     return {json.loads(line)["pid"] for line in logs.splitlines()}
+
+
+class TestDask(ExecutorConformance):
+    @pytest.fixture(autouse=True)
+    def _cluster(self, cluster: Cluster) -> None:
+        cluster.worker()
+        self.address = cluster.address
+
+    def make(self) -> Executor:
+        return Dask(self.address)
 
 
 def test_a_sweep_and_a_worker_killed_in_it(cluster: Cluster, tmp_path: Path) -> None:
