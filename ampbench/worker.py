@@ -184,7 +184,8 @@ class _Server:
 
     def start(self, child: ForkServerProcess | None = None) -> None:
         """Start a child, and the server before it if there is none."""
-        with self._lock, _environment(self._environment):
+        path = os.pathsep.join(each or os.getcwd() for each in sys.path)  # the server must find what this process does
+        with self._lock, _environment({**self._environment, "PYTHONPATH": path}):
             multiprocessing.set_forkserver_preload(["ampbench.preload"])
             forkserver.ensure_running()
             if child:

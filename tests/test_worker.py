@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,6 +216,33 @@ def test_results_do_not_depend_on_who_computes_them(tmp_path: Path) -> None:
         for run in wanted:
             ours, theirs = Store(tmp_path / folder).samples(run.key), Store(tmp_path / "here").samples(run.key)
             assert ours.tobytes() == theirs.tobytes()
+
+
+WITHOUT_PATH = """
+import sys
+sys.path[:0] = sys.argv[1:-1]
+from pathlib import Path
+if __name__ == "__main__":
+    from ampbench import registry, runner, sweep
+    from ampbench.executors import Local
+    from ampbench.store import Store
+    from ampbench.worker import Job
+    asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]}
+    runs = sweep.runs(sweep.check(asked, "test"), registry.load())
+    Local(workers=1).execute([Job(group, Path(sys.argv[-1])) for group in runner.fits(runs)], lambda event: None)
+    print({record.status for record in Store(Path(sys.argv[-1])).records()})
+"""
+
+
+@pytest.mark.slow
+def test_workers_find_what_their_parent_finds(tmp_path: Path) -> None:
+    """Also where only the parent's sys.path says where it is: never another installed version."""
+    (tmp_path / "script.py").write_text(WITHOUT_PATH)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    path = [each for each in sys.path if each]
+    command = [sys.executable, str(tmp_path / "script.py"), *path, str(tmp_path / "results")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.stdout == "{'ok'}\n", done.stderr
 
 
 def test_threads_are_limited(tmp_path: Path) -> None:
