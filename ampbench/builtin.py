@@ -21,3 +21,12 @@ def metrics() -> Mapping[str, Lazy]:
         "c2st": Lazy("ampbench.metrics.c2st:C2ST", "classifier two-sample test", "Lueckmann et al. 2021"),
         "mmd": Lazy("ampbench.metrics.mmd:MMD", "maximum mean discrepancy", "Gretton et al. 2012"),
     }
+
+
+@hookimpl
+def executors() -> Mapping[str, Lazy]:
+    """Where runs run, on this machine."""
+    return {
+        "local": Lazy("ampbench.executors:Local", "all cores of this machine, a process for each fit"),
+        "in-process": Lazy("ampbench.executors:InProcess", "one run after the other in this process, to debug"),
+    }

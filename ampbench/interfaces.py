@@ -2,6 +2,9 @@
 
 Each is an abstract class with few duties. Optional abilities are classes of their own (:class:`HasReference`,
 :class:`HasLikelihood`, :class:`HasDensity`, …) and are asked for by type.
+
+A component whose numbers come from another package than torch and numpy names it in a class attribute, such as
+``packages = ("scikit-learn",)``: a result belongs to the versions that it was computed with.
 """
 
 from __future__ import annotations
@@ -122,7 +125,14 @@ class HasHistory(ABC):
 
 
 class Method(ABC):
-    """An inference method: turns simulations under a budget into a posterior."""
+    """An inference method: turns simulations under a budget into a posterior.
+
+    Attributes:
+        imports: modules that ``fit`` imports when it is called. They are loaded before the clock starts, and once for
+            all workers.
+    """
+
+    imports: tuple[str, ...] = ()
 
     @abstractmethod
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:

@@ -34,6 +34,8 @@ class C2ST(Metric):
         seed: seed of the folds' shuffle and of the classifier.
     """
 
+    packages = ("scikit-learn",)
+
     def __init__(self, folds: int = 5, seed: int = 1) -> None:
         self.folds = folds
         self.seed = seed

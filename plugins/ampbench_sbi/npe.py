@@ -40,6 +40,10 @@ class NPE(Method):
         max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
     """
 
+    packages = ("sbi",)
+
+    imports = ("sbi.inference",)
+
     def __init__(
         self,
         density_estimator: Literal["nsf", "maf"] = "nsf",
