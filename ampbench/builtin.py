@@ -19,5 +19,8 @@ def metrics() -> Mapping[str, Lazy]:
     """How far posterior samples are from the reference."""
     return {
         "c2st": Lazy("ampbench.metrics.c2st:C2ST", "classifier two-sample test", "Lueckmann et al. 2021"),
+        "c2st-sklearn": Lazy(
+            "ampbench.metrics.c2st_sklearn:SklearnC2ST", "the same by scikit-learn, slower", "Lueckmann et al. 2021"
+        ),
         "mmd": Lazy("ampbench.metrics.mmd:MMD", "maximum mean discrepancy", "Gretton et al. 2012"),
     }

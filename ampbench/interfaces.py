@@ -7,14 +7,14 @@ Each is an abstract class with few duties. Optional abilities are classes of the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ampbench.errors import UsageError
+from ampbench.errors import MetricError, UsageError
 from ampbench.golden import Golden
 from ampbench.graph import Graph, join
 from ampbench.simulator import Simulator
@@ -143,6 +143,19 @@ class Metric(ABC):
 
         Raises:
             MetricError: NaN, too few samples or mismatched dimensions, by name.
+        """
+
+
+class BatchedMetric(ABC):
+    """The ability of a metric to measure several pairs of sample sets together, faster than one by one."""
+
+    @abstractmethod
+    def measure_many(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Measurement | MetricError]:
+        """Compare several (samples, reference); the values are those of :meth:`Metric.measure`.
+
+        Returns:
+            One entry per pair: its measurement, or the error that :meth:`Metric.measure` would raise, so that one bad
+            pair does not cost the others.
         """
 
 

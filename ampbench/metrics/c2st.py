@@ -1,10 +1,12 @@
-r"""Classifier two-sample test: the definition of Lueckmann et al. 2021.
+r"""Classifier two-sample test: the definition of Lueckmann et al. 2021, for many pairs of sample sets at once.
 
-Both sets are z-scored by the reference's mean and standard deviation. scikit-learn's multilayer perceptron (two
-layers of 10·D ReLU units, Adam, up to 10,000 iterations, no early stopping) learns to tell them apart; the score is
-its accuracy, averaged over 5 shuffled folds: 0.5 if they cannot be told apart, 1 if they always can.
+Both sets are z-scored by the reference's mean and standard deviation. A multilayer perceptron (two layers of 10·D ReLU
+units, Adam, until its training loss no longer falls) learns to tell them apart; the score is its accuracy, averaged
+over 5 shuffled folds: 0.5 if they cannot be told apart, 1 if they always can.
 
-Other classifiers give other numbers under the same name; compare only values whose provenance agrees.
+All folds of all pairs are trained as one stack by :mod:`ampbench.metrics.mlp`, which makes scikit-learn's steps, with
+scikit-learn's random numbers. ``c2st-sklearn`` calls scikit-learn itself. Other classifiers give other numbers
+under the same name; compare only values whose provenance agrees.
 
 References:
     Lopez-Paz & Oquab 2017, *Revisiting classifier two-sample tests*, arXiv:1610.06545.
@@ -13,21 +15,27 @@ References:
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import islice
 from typing import final
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from ampbench.interfaces import Measurement, Metric
-from ampbench.metrics.checks import check
+from ampbench.errors import MetricError
+from ampbench.interfaces import BatchedMetric, Measurement, Metric
+from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.mlp import Fit, Split, fit_all
+
+EPOCHS = 10_000
+"""The most that a classifier trains for: far more than any needs."""
 
 
 @final
-class C2ST(Metric):
-    """Classifier two-sample test accuracy.
+class C2ST(Metric, BatchedMetric):
+    """Classifier two-sample test accuracy, computed on the samples' device.
 
     Arguments:
         folds: number of cross-validation folds.
@@ -40,43 +48,50 @@ class C2ST(Metric):
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the accuracy, with its standard error over folds."""
-        from sklearn.model_selection import KFold, cross_val_score
-        from sklearn.neural_network import MLPClassifier
+        (outcome,) = self.measure_many([(samples, reference)])
+        if isinstance(outcome, MetricError):
+            raise outcome
+        return outcome
 
-        check("c2st", samples, reference, least=self.folds)
-        location, scale = reference.mean(0), reference.std(0)
-        data = np.concatenate([((part - location) / scale).numpy() for part in (reference, samples)])
-        labels = np.concatenate([np.zeros(len(reference)), np.ones(len(samples))])
-        units = 10 * samples.shape[1]
-        classifier = MLPClassifier(
-            hidden_layer_sizes=(units, units), activation="relu", solver="adam", max_iter=10000, random_state=self.seed
-        )
-        folds = KFold(n_splits=self.folds, shuffle=True, random_state=self.seed)
-        with _interruptible():
-            accuracy = cross_val_score(classifier, data, labels, cv=folds, scoring="accuracy", error_score="raise")
+    def measure_many(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Measurement | MetricError]:
+        """Return the accuracy of each pair, with its standard error over folds."""
+        outcomes: dict[int, Measurement | MetricError] = {}
+        problems: dict[int, list[Split]] = {}
+        for i, (samples, reference) in enumerate(pairs):
+            try:
+                check("c2st", samples, reference, least=self.folds)
+                problems[i] = self._problems(*z_score("c2st", samples, reference))
+            except MetricError as error:
+                outcomes[i] = error
+        for features in {pairs[i][0].shape[1] for i in problems}:
+            alike = [i for i in problems if pairs[i][0].shape[1] == features]
+            fits = iter(fit_all([split for i in alike for split in problems[i]], 10 * features, EPOCHS, self.seed))
+            outcomes |= {i: self._outcome(list(islice(fits, self.folds)), *pairs[i]) for i in alike}
+        return [outcomes[i] for i in range(len(pairs))]
+
+    def _problems(self, samples: Tensor, reference: Tensor) -> list[Split]:
+        """Return the classification problem of each fold."""
+        from sklearn.model_selection import KFold
+
+        x, device = torch.cat([reference, samples]), samples.device
+        y = torch.cat([torch.zeros(len(reference), device=device), torch.ones(len(samples), device=device)])
+        folds = KFold(n_splits=self.folds, shuffle=True, random_state=self.seed).split(x)
+        return [Split(x, y, *(torch.from_numpy(rows).to(device) for rows in fold)) for fold in folds]
+
+    def _outcome(self, fits: Sequence[Fit], samples: Tensor, reference: Tensor) -> Measurement | MetricError:
+        if not all(math.isfinite(fit.loss) for fit in fits):
+            return MetricError("c2st: the classifier diverged; look for outliers in the samples")
+        units, accuracies = 10 * samples.shape[1], [fit.accuracy for fit in fits]
         return Measurement(
-            float(accuracy.mean()),
+            statistics.fmean(accuracies),
             {
-                "classifier": f"sklearn MLPClassifier ({units}, {units}) relu adam, no early stopping",
+                "version": "2",
+                "classifier": f"MLP ({units}, {units}) relu adam, no early stopping",
                 "z_score": "reference",
                 "folds": self.folds,
                 "seed": self.seed,
                 "n_samples": len(samples),
                 "n_reference": len(reference),
-                "standard_error": float(accuracy.std(ddof=1) / self.folds**0.5),
+                "standard_error": statistics.stdev(accuracies) / self.folds**0.5,
             },
         )
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C through: scikit-learn would go on with the half-trained classifier and score that."""
-    message = "Training interrupted by user"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message)
-        try:
-            yield
-        except UserWarning as warning:
-            if message in str(warning):
-                raise KeyboardInterrupt from warning
-            raise

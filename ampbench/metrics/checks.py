@@ -30,3 +30,16 @@ def check(metric: str, samples: Tensor, reference: Tensor, least: int) -> None:
         raise MetricError(
             f"{metric}: samples have {samples.shape[1]} components, but the reference has {reference.shape[1]}"
         )
+
+
+def z_score(metric: str, samples: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both sets in units of the reference's standard deviation from its mean, as float32.
+
+    Raises:
+        MetricError: a component of the reference does not vary.
+    """
+    scale = reference.std(0)
+    if constant := (scale == 0).nonzero().flatten().tolist():
+        raise MetricError(f"{metric}: component {constant[0]} of the reference is constant, and has no scale")
+    location = reference.mean(0)
+    return ((samples - location) / scale).float(), ((reference - location) / scale).float()
