@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
@@ -219,6 +219,37 @@ class Task(ABC):
     def check_observation(self, observation: Tensor) -> Tensor:
         """Return an observation that has this task's shape; raises :class:`UsageError` for any other."""
         return check_observation(observation, self.graph.size(self.observed))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where posterior samples come from: the task, the observation (with its theta, if known), and the posterior."""
+
+    task: Task
+    observation: Observation
+    posterior: Posterior
+
+
+class NeedsSetting(Metric):
+    """A metric that looks at posterior samples in their setting, and at no reference: forward-only tasks have it too.
+
+    Its :meth:`measure` refuses; whoever measures asks for this type first.
+    """
+
+    @abstractmethod
+    def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
+        """Judge samples (n, D) of ``setting.posterior`` given ``setting.observation``; deterministic.
+
+        Raises:
+            MetricError: bad samples, or a setting without what the metric needs (a density, a gradient, theta).
+        """
+
+    @final
+    def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
+        """Raise :class:`MetricError`."""
+        raise MetricError(
+            f"{type(self).__name__} needs a task, not reference samples; call measure_in(setting, samples)"
+        )
 
 
 class HasGolden(ABC):
