@@ -22,6 +22,9 @@ def metrics() -> Mapping[str, Lazy]:
         "c2st-sklearn": Lazy(
             "ampbench.metrics.c2st_sklearn:SklearnC2ST", "the same by scikit-learn, slower", "Lueckmann et al. 2021"
         ),
+        "c2st-early": Lazy(
+            "ampbench.metrics.c2st:EarlyC2ST", "the same with early stopping, as in sbi", "Tejero-Cantero et al. 2020"
+        ),
         "c2st-rf": Lazy(
             "ampbench.metrics.c2st_forest:ForestC2ST",
             "the same by a random forest, as in sbi",

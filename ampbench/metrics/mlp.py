@@ -9,7 +9,9 @@ with H hidden units in each layer. Each member of the stack descends its own
 by Adam over shuffled batches of B = 200, and stops once ℓ, averaged over an epoch, has failed to fall by 1e-4 for more
 than 10 epochs in a row. These are the defaults of ``MLPClassifier(hidden_layer_sizes=(H, H), max_iter=10000)``, and so
 are initial weights and shuffles: they come from the same random stream, so that a member makes the steps that
-scikit-learn would make, up to rounding. (One difference: the norms in ℓ are those at the end of the epoch.)
+scikit-learn would make, up to rounding. (One difference: the norms in ℓ are those at the end of the epoch.) A member
+whose problem names rows to watch stops by the accuracy on these instead, and returns to its best epoch, as by
+``early_stopping=True``.
 
 A step of one classifier of this size is a dozen matrix products too small to fill a processor. The members of a stack
 share batched products instead; the gradients are written out, without autograd. Members that have stopped leave the
@@ -56,31 +58,52 @@ class Fit:
 
 @dataclass(frozen=True)
 class Split:
-    """A classification problem: x, shape (n, D); y, shape (n,), 0 or 1; the rows to train on, and those to judge by."""
+    """A classification problem: x, shape (n, D); y, shape (n,), 0 or 1.
+
+    Attributes:
+        train, test: the rows to train on, and those to judge by.
+        watch: the rows that say when to stop; without any, the training loss does.
+    """
 
     x: Tensor
     y: Tensor
     train: Tensor
     test: Tensor
+    watch: Tensor | None = None
 
 
-def fit_all(problems: Sequence[Split], units: int, epochs: int, seed: int) -> list[Fit]:
+@dataclass(frozen=True)
+class Training:
+    """How classifiers are trained.
+
+    Attributes:
+        units: H.
+        epochs: the most that a member trains for.
+        seed: of initial weights and shuffles, shared by all members (as by scikit-learn's clones).
+        patience: a member stops after more than so many epochs without improvement.
+    """
+
+    units: int
+    epochs: int
+    seed: int
+    patience: int = PATIENCE
+
+
+def fit_all(problems: Sequence[Split], training: Training) -> list[Fit]:
     """Train one classifier for each problem and judge it by the accuracy on the rows held out.
 
     Arguments:
         problems: all with the same D, on one device.
-        units: H.
-        epochs: the most that a member trains for.
-        seed: of initial weights and shuffles, shared by all members (as by scikit-learn's clones).
+        training: how.
 
     Returns:
         One outcome per problem; the loss is NaN or infinite if the training diverged.
     """
-    stacks = _stacks(problems, units)
+    stacks = _stacks(problems, training.units)
     stopped = threading.Event()
 
     def fit(stack: list[int]) -> list[Fit]:
-        return _fit_stack([problems[i] for i in stack], units, epochs, seed, stopped)
+        return _fit_stack([problems[i] for i in stack], training, stopped)
 
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(min(threads, len(stacks)), initializer=torch.set_num_threads, initargs=(1,))
@@ -121,6 +144,10 @@ class _Layers:
     def weights(self) -> list[Tensor]:
         """W₁, W₂, W₃, to which the penalty applies."""
         return self.parts[::2]
+
+    def member(self, i: int) -> list[Tensor]:
+        """Return a copy of one member's W₁, b₁, W₂, b₂, W₃, b₃."""
+        return [part[i].clone() for part in self.parts]
 
     def keep(self, which: Tensor) -> _Layers:
         """Return a copy with some of the members."""
@@ -176,23 +203,25 @@ def _through_relu(gradient: Tensor, activation: Tensor) -> None:
 
 
 @torch.inference_mode()
-def _fit_stack(problems: Sequence[Split], units: int, epochs: int, seed: int, stopped: threading.Event) -> list[Fit]:
+def _fit_stack(problems: Sequence[Split], training: Training, stopped: threading.Event) -> list[Fit]:
     """Train a stack of members with equally many training rows n.
 
-    Legend: theta all weights; m, v the moments of their gradients; t steps; ``best`` the lowest loss of a member;
-    ``stale`` for how many epochs it has not fallen; ``active`` which problems are still in the stack.
+    Legend: theta all weights; m, v the moments of their gradients; t steps; ``best`` the lowest loss of a member (or
+    error, if it watches rows); ``stale`` for how many epochs it has not fallen; ``kept`` the weights at the lowest
+    error; ``active`` which problems are still in the stack.
     """
     x = torch.stack([problem.x[problem.train] for problem in problems])  # (M, n, D)
     y = torch.stack([problem.y[problem.train] for problem in problems])  # (M, n)
     (members, n, features), device = x.shape, x.device
-    stream = np.random.RandomState(seed)
-    theta, m, v, gradients = (_Layers(members, features, units, device) for _ in range(4))
+    stream = np.random.RandomState(training.seed)
+    theta, m, v, gradients = (_Layers(members, features, training.units, device) for _ in range(4))
     _initialise(theta, stream)
     best, stale = torch.full((members,), math.inf, device=device), torch.zeros(members, device=device)
     active, order, t = list(range(members)), np.arange(n), 0
     fits: dict[int, Fit] = {}
+    kept: dict[int, list[Tensor]] = {}
     steps: dict[int, _Backpropagation] = {}
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, training.epochs + 1):
         if stopped.is_set():
             break
         stream.shuffle(shuffled := np.arange(n))
@@ -209,15 +238,19 @@ def _fit_stack(problems: Sequence[Split], units: int, epochs: int, seed: int, st
             t += 1
             _adam(theta.flat, gradients.flat, m.flat, v.flat, t)
         loss = _loss(logits, y_epoch, theta)
-        stale = torch.where(loss > best - TOLERANCE, stale + 1, 0)
-        best = torch.minimum(best, loss)
-        going = (stale <= PATIENCE) & loss.isfinite() & (epoch < epochs)
+        signal = _errors(theta, [problems[number] for number in active], loss)
+        for i in (signal < best).nonzero().flatten().tolist():
+            if problems[active[i]].watch is not None:
+                kept[active[i]] = theta.member(i)
+        stale = torch.where(signal > best - TOLERANCE, stale + 1, 0)
+        best = torch.minimum(best, signal)
+        going = (stale <= training.patience) & loss.isfinite() & (epoch < training.epochs)
         if going.all():
             continue
         for i, gone in enumerate((~going).tolist()):
             if gone:
-                accuracy = _accuracy(theta, i, problems[active[i]])
-                fits[active[i]] = Fit(accuracy, epoch, float(loss[i]))
+                problem, weights = problems[active[i]], kept.get(active[i], theta.member(i))
+                fits[active[i]] = Fit(_accuracy(weights, problem, problem.test), epoch, float(loss[i]))
         active = [number for number, stays in zip(active, going.tolist(), strict=True) if stays]
         if not active:
             break
@@ -241,8 +274,17 @@ def _loss(logits: Tensor, y: Tensor, theta: _Layers) -> Tensor:
     return fit + ALPHA / (2 * min(BATCH, y.shape[2])) * norms
 
 
-def _accuracy(theta: _Layers, member: int, problem: Split) -> float:
-    w1, b1, w2, b2, w3, b3 = (part[member] for part in theta.parts)
-    h1 = torch.addmm(b1, problem.x[problem.test], w1).relu_()
+def _errors(theta: _Layers, problems: Sequence[Split], loss: Tensor) -> Tensor:
+    """Return what each member's stopping looks at, shape (M,): its loss, or its error on the rows that it watches."""
+    errors = [
+        loss[i] if problem.watch is None else loss.new_tensor(1 - _accuracy(theta.member(i), problem, problem.watch))
+        for i, problem in enumerate(problems)
+    ]
+    return torch.stack(errors)
+
+
+def _accuracy(weights: Sequence[Tensor], problem: Split, rows: Tensor) -> float:
+    w1, b1, w2, b2, w3, b3 = weights
+    h1 = torch.addmm(b1, problem.x[rows], w1).relu_()
     z = torch.addmm(b3, torch.addmm(b2, h1, w2).relu_(), w3)[:, 0]
-    return float(((z > 0) == (problem.y[problem.test] > 0.5)).double().mean())
+    return float(((z > 0) == (problem.y[rows] > 0.5)).double().mean())
