@@ -10,14 +10,14 @@ A component whose numbers come from another package than torch and numpy names i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
 
-from ampbench.errors import UsageError
+from ampbench.errors import MetricError, UsageError
 from ampbench.golden import Golden
 from ampbench.graph import Graph, join
 from ampbench.simulator import Simulator
@@ -162,6 +162,19 @@ class Metric(ABC):
         """
 
 
+class BatchedMetric(ABC):
+    """The ability of a metric to measure several pairs of sample sets together, faster than one by one."""
+
+    @abstractmethod
+    def measure_many(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Measurement | MetricError]:
+        """Compare several (samples, reference); the values are those of :meth:`Metric.measure`.
+
+        Returns:
+            One entry per pair: its measurement, or the error that :meth:`Metric.measure` would raise, so that one bad
+            pair does not cost the others.
+        """
+
+
 @dataclass(frozen=True)
 class Observation:
     """An observation x, shape (L,), with the parameters theta, shape (D,), and the seed that made it.
@@ -222,6 +235,37 @@ class Task(ABC):
     def check_observation(self, observation: Tensor) -> Tensor:
         """Return an observation that has this task's shape; raises :class:`UsageError` for any other."""
         return check_observation(observation, self.graph.size(self.observed))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where posterior samples come from: the task, the observation (with its theta, if known), and the posterior."""
+
+    task: Task
+    observation: Observation
+    posterior: Posterior
+
+
+class NeedsSetting(Metric):
+    """A metric that looks at posterior samples in their setting, and at no reference: forward-only tasks have it too.
+
+    Its :meth:`measure` refuses; whoever measures asks for this type first.
+    """
+
+    @abstractmethod
+    def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
+        """Judge samples (n, D) of ``setting.posterior`` given ``setting.observation``; deterministic.
+
+        Raises:
+            MetricError: bad samples, or a setting without what the metric needs (a density, a gradient, theta).
+        """
+
+    @final
+    def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
+        """Raise :class:`MetricError`."""
+        raise MetricError(
+            f"{type(self).__name__} needs a task, not reference samples; call measure_in(setting, samples)"
+        )
 
 
 class HasGolden(ABC):

@@ -23,11 +23,21 @@ from torch.distributions import Independent, Normal
 
 from ampbench import registry, runner, sweep
 from ampbench.api import fit
-from ampbench.errors import AmpbenchError
+from ampbench.errors import AmpbenchError, MetricError
 from ampbench.events import Event, Finished
 from ampbench.executors import Executor
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import Conditional, Divergence, Family, HasDensity, HasReference, Method, Metric, Task
+from ampbench.interfaces import (
+    BatchedMetric,
+    Conditional,
+    Divergence,
+    Family,
+    HasDensity,
+    HasReference,
+    Method,
+    Metric,
+    Task,
+)
 from ampbench.run import Record, Run
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
@@ -422,6 +432,17 @@ class MetricConformance(ABC):
             except AmpbenchError:
                 continue
             raise AssertionError(f"samples of shape {tuple(bad.shape)} were not refused")
+
+    def test_many_pairs_are_measured_as_each(self) -> None:
+        """A batched metric gives every pair its own value, whatever else is in the batch, and a bad pair its error."""
+        metric = self.make()
+        if not isinstance(metric, BatchedMetric):
+            return
+        with seeded(0):
+            pairs = [(torch.randn(n, 2) + n / 200, torch.randn(200, 2)) for n in (100, 200)]
+        *many, refused = metric.measure_many([*pairs, (torch.full((100, 2), torch.nan), pairs[0][1])])
+        assert many == [metric.measure(*pair) for pair in pairs]
+        assert isinstance(refused, MetricError)
 
 
 class ExecutorConformance(ABC):
