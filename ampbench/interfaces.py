@@ -115,6 +115,37 @@ class HasHistory(ABC):
         """A column ``step``, and one for each number that was followed; see :mod:`ampbench.history`."""
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A posterior that was fitted to one observation, and the number of simulations that it took."""
+
+    posterior: Posterior
+    simulations: int
+
+
+class Sequential(ABC):
+    """The ability of a posterior to be fitted to each observation anew.
+
+    Sequential methods choose their simulations by the observation. ``fit`` then spends nothing: the whole budget is
+    spent here, once for each observation, from a fresh simulator. Time and count therefore belong to the observation.
+    """
+
+    @abstractmethod
+    def fit_to(self, observation: Tensor, progress: Progress) -> Fitted:
+        """Fit to an observation of shape (L,), with at most the budget's number of simulations.
+
+        The caller has seeded all random number generators.
+        """
+
+
+class Oracle(ABC):
+    """The ability of a method to be told the task, and so its exact posterior: for reference points only."""
+
+    @abstractmethod
+    def told(self, task: Task) -> Method:
+        """Return the method that knows the task; raises :class:`UsageError` if the task has no reference."""
+
+
 class Method(ABC):
     """An inference method: turns simulations under a budget into a posterior."""
 

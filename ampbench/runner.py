@@ -29,7 +29,7 @@ from torch import Tensor
 import ampbench
 from ampbench.api import fit
 from ampbench.errors import AmpbenchError, MetricError, SimulationError, TrainingError
-from ampbench.interfaces import Method, Metric, Posterior, Task
+from ampbench.interfaces import Method, Metric, Oracle, Posterior, Sequential, Task
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
 from ampbench.results import Store
@@ -69,13 +69,14 @@ class _Fitted:
 
 @dataclass(frozen=True)
 class _Judged:
-    """What came of one observation."""
+    """What came of one observation; ``own`` is the fit to it alone, by a sequential method."""
 
     error: str
     traceback: str = ""
     samples: Tensor | None = None
     metrics: Mapping[str, Measured] = field(default_factory=dict)
     seconds: float = 0.0
+    own: _Fitted | None = None
 
 
 def execute(runs: Iterable[Run], registry: Registry, store: Store, device: str, listener: Listener) -> list[Record]:
@@ -122,7 +123,7 @@ def _execute_together(
         _tell(listener, registry.hook.fit_finished, run=runs[0], posterior=posterior)
     for run in runs:
         judged = _judge(task, run, registry, fitted.posterior, listener) if fitted else failure
-        record = _record(run, judged, fitted, device)
+        record = _record(run, judged, judged.own or fitted, device)
         store.put(record, None if judged.samples is None else judged.samples.numpy())
         listener.finished(record)
         _tell(listener, registry.hook.run_finished, run=run, record=record)
@@ -132,6 +133,8 @@ def _execute_together(
 
 def _fit(task: Task, run: Run, registry: Registry, device: str, listener: Listener) -> _Fitted:
     method: Method = registry.build("methods", run.resolved)
+    if isinstance(method, Oracle):
+        method = method.told(task)
     listener.fitting(run, 0, 0)
     source = Simulator(task.graph, task.observed, run.budget, run.seed)
     start = time.perf_counter()
@@ -141,8 +144,12 @@ def _fit(task: Task, run: Run, registry: Registry, device: str, listener: Listen
 
 def _judge(task: Task, run: Run, registry: Registry, posterior: Posterior, listener: Listener) -> _Judged:
     """Sample the posterior of one observation and compare it with the reference."""
+    own = None
     try:
         x = task.numbered(run.observation).x
+        if isinstance(posterior, Sequential):
+            own = _fit_to(posterior, x, run, listener)
+            posterior = own.posterior
         listener.measuring(run, "posterior samples")
         start = time.perf_counter()
         with seeded(derive(run.seed, "posterior", run.observation)):
@@ -156,7 +163,16 @@ def _judge(task: Task, run: Run, registry: Registry, posterior: Posterior, liste
         Spec.parse(text).name: _measure(text, samples, reference, registry, run, listener) for text in run.metrics
     }
     errors = [f"metric {name}: {measured.error}" for name, measured in metrics.items() if measured.error]
-    return _Judged("; ".join(errors), samples=samples, metrics=metrics, seconds=seconds)
+    return _Judged("; ".join(errors), samples=samples, metrics=metrics, seconds=seconds, own=own)
+
+
+def _fit_to(posterior: Sequential, x: Tensor, run: Run, listener: Listener) -> _Fitted:
+    """Fit a sequential method to one observation; time and simulations are those of this observation."""
+    listener.fitting(run, 0, 0)
+    start = time.perf_counter()
+    with seeded(derive(run.seed, "fit", run.observation)):
+        fitted = posterior.fit_to(x, lambda done, total: listener.fitting(run, done, total))
+    return _Fitted(fitted.posterior, time.perf_counter() - start, fitted.simulations)
 
 
 def _measure(
