@@ -22,7 +22,7 @@ from ampbench.testing import DivergenceConformance
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "example_plugin"
-COMMANDS = ["", "run", "list", "plugins", "results", "compare", "verify"]
+COMMANDS = ["", "run", "list", "plugins", "results", "compare", "ledger", "reproduce", "verify"]
 COMMANDS += ["reference build", "reference export", "doctor"]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]
 

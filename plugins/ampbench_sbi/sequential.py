@@ -103,6 +103,7 @@ def _rounds(
         with quiet():
             proposed = (proposal or prior).sample((count,), **({"show_progress_bars": False} if proposal else {}))
         theta, x = simulate(simulator, count, prior.split(proposed.detach().cpu()))
+        check_observation(observation, x.shape[1])
         with quiet():
             posterior, proposal = step(inference, theta, x, proposal)
         progress(number + 1, rounds)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import join
-from ampbench.interfaces import Method, Posterior, Progress
+from ampbench.interfaces import Method, Posterior, Progress, check_observation
 from ampbench.simulator import Simulator
 from ampbench_sbi.population import Population
 from ampbench_sbi.sequential import PerObservation
@@ -75,6 +75,7 @@ class SMCABC(Method):
 
         def simulate(theta: Tensor) -> Tensor:
             x = join(simulator.sample(len(theta), prior.split(theta)), simulator.observed)
+            check_observation(observation, x.shape[1])
             progress(simulator.spent, simulator.budget)
             return x
 
