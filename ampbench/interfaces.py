@@ -115,6 +115,24 @@ class HasHistory(ABC):
         """A column ``step``, and one for each number that was followed; see :mod:`ampbench.history`."""
 
 
+class Method(ABC):
+    """An inference method: turns simulations under a budget into a posterior.
+
+    Attributes:
+        imports: modules that ``fit`` imports when it is called. They are loaded before the clock starts, and once for
+            all workers.
+    """
+
+    imports: tuple[str, ...] = ()
+
+    @abstractmethod
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        """Fit a posterior with at most ``simulator.budget`` simulations.
+
+        The caller has seeded all random number generators. Only this call is inside the clock.
+        """
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A posterior that was fitted to one observation, and the number of simulations that it took."""
@@ -144,17 +162,6 @@ class Oracle(ABC):
     @abstractmethod
     def told(self, task: Task) -> Method:
         """Return the method that knows the task; raises :class:`UsageError` if the task has no reference."""
-
-
-class Method(ABC):
-    """An inference method: turns simulations under a budget into a posterior."""
-
-    @abstractmethod
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
-        """Fit a posterior with at most ``simulator.budget`` simulations.
-
-        The caller has seeded all random number generators. Only this call is inside the clock.
-        """
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from typing import Any, Literal, final
 
 import torch
 
-from ampbench.interfaces import Method, Progress
+from ampbench.interfaces import Progress
 from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import SBIPosterior, Training, fit_once
+from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once
 
 
 @final
-class FMPE(Method):
+class FMPE(ToolboxMethod):
     """Flow matching posterior estimation.
 
     Arguments:

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.interfaces import Method, Posterior, Progress, check_observation
+from ampbench.interfaces import Posterior, Progress, check_observation
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
 from ampbench_sbi.population import Population
-from ampbench_sbi.toolbox import continuous_prior, quiet, simulate, toolbox
+from ampbench_sbi.toolbox import ToolboxMethod, continuous_prior, quiet, simulate, toolbox
 
 
 @final
-class MCABC(Method):
+class MCABC(ToolboxMethod):
     """Rejection ABC.
 
     Arguments:

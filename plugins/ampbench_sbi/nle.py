@@ -15,13 +15,13 @@ from typing import Any, Literal, final
 
 import torch
 
-from ampbench.interfaces import Method, Progress
+from ampbench.interfaces import Progress
 from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import MCMC, SBIPosterior, Training, fit_once
+from ampbench_sbi.toolbox import MCMC, SBIPosterior, ToolboxMethod, Training, fit_once
 
 
 @final
-class NLE(Method):
+class NLE(ToolboxMethod):
     """Neural likelihood estimation.
 
     Arguments:

@@ -18,13 +18,13 @@ from typing import Any, Literal, final
 
 import torch
 
-from ampbench.interfaces import Method, Progress
+from ampbench.interfaces import Progress
 from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import MCMC, SBIPosterior, Training, fit_once
+from ampbench_sbi.toolbox import MCMC, SBIPosterior, ToolboxMethod, Training, fit_once
 
 
 @final
-class NRE(Method):
+class NRE(ToolboxMethod):
     """Neural ratio estimation.
 
     Arguments:

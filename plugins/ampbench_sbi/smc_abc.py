@@ -19,18 +19,18 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import join
-from ampbench.interfaces import Method, Posterior, Progress, check_observation
+from ampbench.interfaces import Posterior, Progress, check_observation
 from ampbench.simulator import Simulator
 from ampbench_sbi.population import Population
 from ampbench_sbi.sequential import PerObservation
-from ampbench_sbi.toolbox import density_prior, quiet, toolbox
+from ampbench_sbi.toolbox import ToolboxMethod, density_prior, quiet, toolbox
 
 FACTOR = 5
 """Size of the first round in populations, as in Lueckmann et al. 2021."""
 
 
 @final
-class SMCABC(Method):
+class SMCABC(ToolboxMethod):
     """Sequential Monte Carlo ABC, fitted to one observation after another.
 
     Arguments:

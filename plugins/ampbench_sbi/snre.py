@@ -15,14 +15,14 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor
 
-from ampbench.interfaces import Method, Posterior, Progress
+from ampbench.interfaces import Posterior, Progress
 from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import Learn, fit_in_rounds
-from ampbench_sbi.toolbox import MCMC, Training
+from ampbench_sbi.toolbox import MCMC, ToolboxMethod, Training
 
 
 @final
-class SNRE(Method):
+class SNRE(ToolboxMethod):
     """Sequential neural ratio estimation, fitted to one observation after another.
 
     Arguments:

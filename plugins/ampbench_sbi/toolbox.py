@@ -29,7 +29,7 @@ from torch import Tensor
 from ampbench.errors import UsageError
 from ampbench.graph import join
 from ampbench.history import history_frame
-from ampbench.interfaces import HasHistory, Posterior, check_observation
+from ampbench.interfaces import HasHistory, Method, Posterior, check_observation
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
 
@@ -113,6 +113,13 @@ class Curves:
             {"step": step, "held_out_score": held_out[step], "family loss": training.get(step, float("nan"))}
             for step in sorted(held_out)
         ]
+
+
+class ToolboxMethod(Method):
+    """A method whose numbers come from sbi."""
+
+    packages = ("sbi",)
+    imports = ("sbi.inference",)
 
 
 @final

@@ -16,14 +16,14 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor
 
-from ampbench.interfaces import Method, Posterior, Progress
+from ampbench.interfaces import Posterior, Progress
 from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import Learn, fit_in_rounds
-from ampbench_sbi.toolbox import Training, toolbox
+from ampbench_sbi.toolbox import ToolboxMethod, Training, toolbox
 
 
 @final
-class TSNPE(Method):
+class TSNPE(ToolboxMethod):
     """Truncated sequential neural posterior estimation, fitted to one observation after another.
 
     Arguments:
