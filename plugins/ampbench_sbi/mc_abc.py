@@ -94,7 +94,7 @@ class _Simulated(Posterior):
                 sass=method.summaries,
                 sass_fraction=FRACTION,
             )
-        return Population(theta, torch.ones(len(theta)), method.kde, self._prior).sample(observation, n)
+        return Population(theta, torch.ones(len(theta)), method.kde, self._prior, observation).sample(observation, n)
 
 
 class _Replay:

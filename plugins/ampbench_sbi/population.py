@@ -23,15 +23,19 @@ class Population(Posterior):
         kde: whether to smooth; sbi chooses the bandwidth by cross-validation, in unconstrained coordinates, so that
             samples stay inside the prior's support.
         prior: gives the support.
+        observation: for which they were accepted, shape (L,).
     """
 
-    def __init__(self, theta: Tensor, weights: Tensor, kde: bool, prior: LatentPrior) -> None:
+    def __init__(self, theta: Tensor, weights: Tensor, kde: bool, prior: LatentPrior, observation: Tensor) -> None:
+        self._observation = observation
         self.theta = theta
         self.weights = weights
         self._kde: Any = _smoothed(theta, weights, prior) if kde else None
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw (n, D); the parameters were accepted for one observation, which is not looked at again."""
+        """Draw (n, D); raises :class:`UsageError` for another observation than that of the parameters."""
+        if not torch.equal(observation.to(self._observation), self._observation):
+            raise UsageError("these parameters were accepted for another observation; fit to this one")
         if self._kde is None:
             return self.theta[torch.multinomial(self.weights, n, replacement=True)]
         drawn: Tensor = self._kde.sample(n, random_state=int(torch.randint(2**31, ())))

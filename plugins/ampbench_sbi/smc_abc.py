@@ -95,4 +95,4 @@ class SMCABC(ToolboxMethod):
                 lra_with_weights=self.adjust,
                 return_summary=True,
             )
-        return Population(theta, summary["weights"][-1].exp(), self.kde, prior)
+        return Population(theta, summary["weights"][-1].exp(), self.kde, prior, observation)

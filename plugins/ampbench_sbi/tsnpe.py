@@ -74,7 +74,11 @@ class TSNPE(ToolboxMethod):
             ).set_default_x(observation)
             inside = utils.get_density_thresholder(posterior, self.epsilon, self.support_samples)
             return posterior, utils.RestrictedPrior(
-                inference._prior, inside, posterior, self.sample_with, device=observation.device
+                inference._prior,  # sbi knows a truncated prior as such only by the identity of its prior
+                inside,
+                posterior,
+                self.sample_with,
+                device=observation.device,
             )
 
         return step

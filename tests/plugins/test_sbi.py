@@ -138,12 +138,12 @@ def conjugate(x: Tensor, posterior: Posterior, n: int = 2000) -> tuple[float, fl
 @pytest.mark.parametrize(
     ("method", "tolerance"),
     [
-        (NPE("maf", max_epochs=30), 0.15),
-        (NRE(max_epochs=20, chains=50, thin=2), 0.15),
-        (FMPE(max_epochs=50), 0.2),
+        (NPE("maf", max_epochs=15), 0.15),
+        (NRE(max_epochs=15, chains=20, thin=1), 0.15),
+        (FMPE(batch_size=100, max_epochs=15), 0.2),
         (MCABC(accept=100), 0.2),
         (SMCABC(), 0.2),
-        (TSNPE(2, "maf", support_samples=2000, max_epochs=30), 0.15),
+        (TSNPE(2, "maf", support_samples=1000, max_epochs=20), 0.15),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -169,7 +169,7 @@ def test_conjugate_gaussian_slowly(method: Method, gaussian_graph: Graph) -> Non
     assert max(conjugate(torch.tensor([1.0]), posterior)) < 0.15
 
 
-@pytest.mark.parametrize("name", names("tsnpe"))
+@pytest.mark.parametrize("name", names("nre", "tsnpe"))
 def test_several_bounded_latents(name: str) -> None:
     """Theta is the latents joined, of whatever support, and samples stay inside."""
     graph = Graph(
@@ -218,6 +218,9 @@ def test_each_observation_has_its_own_budget(name: str, gaussian_graph: Graph) -
         first = posterior.fit_to(torch.zeros(1), lambda done, total: seen.append((done, total)))
         second = posterior.fit_to(torch.ones(1), silent)
     assert first.simulations == second.simulations == 65
+    if name == "smc-abc":
+        with pytest.raises(UsageError, match="accepted for another observation"):
+            first.posterior.sample(torch.ones(1), 3)
     assert seen[-1][0] == seen[-1][1]
     assert source.spent == 0
 
@@ -358,7 +361,8 @@ class TestAsSBI:
 
     def test_sbc_and_tarp(self, exact: Posterior) -> None:
         """The exact posterior is calibrated, and a shifted one is not."""
-        from sbi.diagnostics import check_sbc, check_tarp, run_sbc, run_tarp
+        from sbi.diagnostics import check_tarp, run_sbc, run_tarp
+        from scipy.stats import kstest
 
         class Shifted(Posterior):
             def sample(self, observation: Tensor, n: int) -> Tensor:
@@ -368,9 +372,9 @@ class TestAsSBI:
             theta, x = self.pairs(150)
             p_values = []
             for posterior in (exact, Shifted()):
-                ranks, dap = run_sbc(theta, x, as_sbi(posterior), 200, show_progress_bar=False)
-                p_values.append(float(check_sbc(ranks, theta, dap, 200)["ks_pvals"].min()))
-            ecp, alpha = run_tarp(theta, x, as_sbi(exact), num_posterior_samples=200, show_progress_bar=False)
+                ranks, _ = run_sbc(theta, x, as_sbi(posterior), 99, show_progress_bar=False)
+                p_values.append(kstest((ranks + 0.5) / 100, "uniform").pvalue.min())
+            ecp, alpha = run_tarp(theta, x, as_sbi(exact), num_posterior_samples=100, show_progress_bar=False)
         assert p_values[0] > 0.01 > 1e-6 > p_values[1]
         assert check_tarp(ecp, alpha)[1] > 0.01
 
@@ -378,9 +382,9 @@ class TestAsSBI:
         from sbi.diagnostics import LC2ST
 
         with seeded(0), quiet():
-            theta, x = self.pairs(300)
+            theta, x = self.pairs(200)
             drawn = as_sbi(exact).sample_batched((1,), x)[0]
-            test = LC2ST(theta, x, drawn, num_trials_null=20, classifier="mlp")
+            test = LC2ST(theta, x, drawn, num_trials_null=10, classifier="mlp")
             test.train_under_null_hypothesis(verbosity=0)
             test.train_on_observed_data(verbosity=0)
             x_o = torch.zeros(1, 2)
