@@ -51,6 +51,7 @@ class PerObservation(Posterior, Sequential):
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D); the same observation again is not fitted again."""
+        observation = observation.float()
         if self._latest is None or not torch.equal(self._latest[0], observation):
             self._latest = (observation, self.fit_to(observation, silent))
         return self._latest[1].posterior.sample(observation, n)

@@ -231,8 +231,8 @@ def test_the_same_observation_is_fitted_once(gaussian_graph: Graph, monkeypatch:
     fits: list[Tensor] = []
     original = posterior.fit_to
     monkeypatch.setattr(posterior, "fit_to", lambda x, progress: fits.append(x) or original(x, progress))
-    for value in (0.0, 0.0, 1.0):
-        posterior.sample(torch.tensor([value]), 3)
+    for value, kind in ((0.0, torch.float32), (0.0, torch.float64), (1.0, torch.float32)):
+        posterior.sample(torch.tensor([value], dtype=kind), 3)
     assert len(fits) == 2
 
 
