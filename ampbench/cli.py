@@ -320,6 +320,64 @@ def compare(results: ResultsOption = Path("results")) -> None:
 
 
 @app.command()
+def ledger(
+    task: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Task; repeatable.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Method, or a part of its name; repeatable.")
+    ] = None,
+    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")] = None,
+    classifier: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Classifier, or a part of its name; repeatable.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per score.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+) -> None:
+    """Show published C2ST scores, with classifier, sample size and source.
+
+    Scores of different classifiers or sample sizes are not comparable; they stand in tables of their own.
+    """
+    from ampbench.ledger import select
+
+    frame = select(task or (), method or (), budget or (), classifier or ())
+    if json:
+        print(frame.to_json(orient="records", indent=1))
+    elif csv:
+        print(frame.to_csv(index=False), end="")
+    else:
+        shown = frame.assign(samples=frame["samples"].astype("string").fillna("unknown"))
+        shown = shown.astype({"n": "float64"})
+        _print_groups(
+            shown, ["task", "budget", "classifier", "samples"], ["method", "c2st", "se", "source"], "no such score"
+        )
+        print("se: standard error, over observations and seeds; - where it is not published")
+
+
+@app.command()
+def reproduce(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Such as lueckmann2021.")],
+    subset: Annotated[str, typer.Option(metavar="NAME", help="fast, amortised or all.")] = "fast",
+    results: ResultsOption = Path("results"),
+    executor: Annotated[
+        str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")
+    ] = "local",
+    device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads of each worker.")] = 1,
+) -> None:
+    """Run cells of a published study again, and print ours, theirs, and the difference.
+
+    What is stored already is not run again. The subset fast takes about ten minutes, all takes weeks.
+    """
+    from ampbench.cli_ledger import CAVEAT
+    from ampbench.cli_ledger import reproduce as run_again
+
+    code, table = run_again(study, subset, results, executor, device, threads)
+    columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
+    _print_groups(table, ["task", "budget"], columns)
+    print(CAVEAT)
+    sys.exit(code)
+
+
+@app.command()
 def verify(
     task: Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Specs.  [default: all tasks]")] = None,
     check: Annotated[list[str] | None, typer.Option(metavar="NAME", help="One check only; repeatable.")] = None,
@@ -420,10 +478,10 @@ def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
     print()
 
 
-def _print_groups(frame: Any, by: list[str], columns: list[str]) -> None:
+def _print_groups(frame: Any, by: list[str], columns: list[str], nothing: str = "no results yet") -> None:
     """Print a pandas frame as one table per group, under a line that names the group."""
     if frame.empty:
-        print("no results yet")
+        print(nothing)
     for values, part in frame.groupby(by, sort=False):
         Console(highlight=False).print(
             escape(line(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True))))

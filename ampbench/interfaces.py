@@ -143,6 +143,37 @@ class Method(ABC):
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A posterior that was fitted to one observation, and the number of simulations that it took."""
+
+    posterior: Posterior
+    simulations: int
+
+
+class Sequential(ABC):
+    """The ability of a posterior to be fitted to each observation anew.
+
+    Sequential methods choose their simulations by the observation. ``fit`` then spends nothing: the whole budget is
+    spent here, once for each observation, from a fresh simulator. Time and count therefore belong to the observation.
+    """
+
+    @abstractmethod
+    def fit_to(self, observation: Tensor, progress: Progress) -> Fitted:
+        """Fit to an observation of shape (L,), with at most the budget's number of simulations.
+
+        The caller has seeded all random number generators.
+        """
+
+
+class Oracle(ABC):
+    """The ability of a method to be told the task, and so its exact posterior: for reference points only."""
+
+    @abstractmethod
+    def told(self, task: Task) -> Method:
+        """Return the method that knows the task; raises :class:`UsageError` if the task has no reference."""
+
+
+@dataclass(frozen=True)
 class Measurement:
     """A metric's value and how it came about: classifier, folds, n, seed, standard error, … (numbers and strings)."""
 
@@ -239,11 +270,17 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Setting:
-    """Where posterior samples come from: the task, the observation (with its theta, if known), and the posterior."""
+    """Where posterior samples come from.
+
+    Attributes:
+        task: the task.
+        observation: with its theta, if that is known.
+        posterior: None if the samples were stored earlier, and the posterior is gone.
+    """
 
     task: Task
     observation: Observation
-    posterior: Posterior
+    posterior: Posterior | None
 
 
 class NeedsSetting(Metric):

@@ -34,7 +34,16 @@ import ampbench
 from ampbench.api import fit
 from ampbench.errors import AmpbenchError, MetricError, SamplesError, TrainingError, UsageError
 from ampbench.events import Finished, Fitting, Listener, Measuring, Note, Sampling
-from ampbench.interfaces import Method, Metric, Posterior, Task
+from ampbench.interfaces import (
+    Method,
+    Metric,
+    NeedsSetting,
+    Oracle,
+    Posterior,
+    Sequential,
+    Setting,
+    Task,
+)
 from ampbench.preload import preload
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
@@ -64,10 +73,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """The posterior samples (n, D) of one observation, and how they came about."""
+    """The posterior samples (n, D) of one observation, how they came about, and from what, unless they were stored."""
 
     samples: np.ndarray
     draw: Draw
+    posterior: Posterior | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,7 @@ def _execute_together(
         if isinstance(have, Failure):
             records.append(fail(run, have, registry, store, device, listener, None))
             continue
-        measured = _measure_all(task, run, have.samples, registry, listener)
+        measured = _measure_all(task, run, have, registry, listener)
         record = _record(run, measured.failure, have.draw, measured, device)
         records.append(_put(record, have.samples, registry, store, listener))
     return records
@@ -196,6 +206,8 @@ class _Fitted:
 
 def _fit(task: Task, run: Run, registry: Registry, device: str, listener: Listener) -> _Fitted:
     method: Method = registry.build("methods", run.resolved)
+    if isinstance(method, Oracle):
+        method = method.told(task)
     listener(Fitting(run))
     preload((*ALWAYS, *method.imports))  # what it costs to import a library is no property of the method
     source = Simulator(task.graph, task.observed, run.budget, run.seed)
@@ -208,6 +220,8 @@ def _draw(task: Task, run: Run, fitted: _Fitted, store: Store, device: str, list
     """Sample the posterior of one observation, and store what was drawn."""
     try:
         x = task.numbered(run.observation).x
+        if isinstance(fitted.posterior, Sequential):
+            fitted = _fit_to(fitted.posterior, x, run, listener)
         listener(Sampling(run))
         start = time.perf_counter()
         with seeded(derive(run.seed, "posterior", run.observation)):
@@ -217,21 +231,33 @@ def _draw(task: Task, run: Run, fitted: _Fitted, store: Store, device: str, list
         return _failure(error)
     draw = Draw(fitted.seconds, seconds, fitted.simulations, device, versions(), commit())
     store.put_draw(run, samples.numpy(), draw)
-    return _Drawn(samples.numpy(), draw)
+    return _Drawn(samples.numpy(), draw, fitted.posterior)
 
 
-def _measure_all(task: Task, run: Run, samples: np.ndarray, registry: Registry, listener: Listener) -> _Measurements:
-    """Compare posterior samples with the reference of their observation."""
+def _fit_to(posterior: Sequential, x: Tensor, run: Run, listener: Listener) -> _Fitted:
+    """Fit a sequential method to one observation; time and simulations are those of this observation."""
+    listener(Fitting(run))
     start = time.perf_counter()
+    with seeded(derive(run.seed, "fit", run.observation)):
+        fitted = posterior.fit_to(x, lambda done, total: listener(Fitting(run, done, total)))
+    return _Fitted(fitted.posterior, time.perf_counter() - start, fitted.simulations)
+
+
+def _measure_all(task: Task, run: Run, drawn: _Drawn, registry: Registry, listener: Listener) -> _Measurements:
+    """Compute every metric of one observation's posterior samples."""
+    start = time.perf_counter()
+    samples, reference = torch.from_numpy(drawn.samples), None
+    setting = Setting(task, task.numbered(run.observation), drawn.posterior)
     try:
-        listener(Measuring(run, "reference samples"))
-        reference = reference_samples(task, run.observation, run.samples)
+        if any(_compares(text, registry) for text in run.metrics):
+            listener(Measuring(run, "reference samples"))
+            reference = reference_samples(task, run.observation, run.samples)
     except (Exception, SystemExit) as error:
         return _Measurements(failure=_failure(error))
     metrics, failures = {}, []
     for text in run.metrics:
         name = Spec.parse(text).name
-        measured = _measure(text, torch.from_numpy(samples), reference, registry, run, listener)
+        measured = _measure(text, samples, reference, setting, registry, run, listener)
         if isinstance(measured, Failure):
             failures.append(Failure(measured.kind, f"metric {name}: {measured.message}", measured.traceback))
             measured = Measured(None, measured.message)
@@ -246,13 +272,31 @@ def _joined(failures: list[Failure]) -> Failure | None:
     return Failure(kind, "; ".join(each.message for each in failures), "\n".join(each.traceback for each in failures))
 
 
+def _compares(text: str, registry: Registry) -> bool:
+    """Whether a metric needs reference samples; one that cannot be built will say so when its turn comes."""
+    try:
+        return not isinstance(registry.build("metrics", text), NeedsSetting)
+    except (Exception, SystemExit):
+        return False
+
+
 def _measure(
-    text: str, samples: Tensor, reference: Tensor, registry: Registry, run: Run, listener: Listener
+    text: str,
+    samples: Tensor,
+    reference: Tensor | None,
+    setting: Setting,
+    registry: Registry,
+    run: Run,
+    listener: Listener,
 ) -> Measured | Failure:
     listener(Measuring(run, Spec.parse(text).name))
     try:
         metric: Metric = registry.build("metrics", text)
-        measurement = metric.measure(samples, reference)
+        if isinstance(metric, NeedsSetting):
+            measurement = metric.measure_in(setting, samples)
+        else:
+            assert reference is not None
+            measurement = metric.measure(samples, reference)
         if not math.isfinite(measurement.value):
             raise MetricError(f"the value is {measurement.value}")
         json.dumps(dict(measurement.provenance), allow_nan=False)  # a record holds numbers and strings only

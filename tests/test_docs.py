@@ -22,7 +22,20 @@ from ampbench.testing import DivergenceConformance
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "example_plugin"
-COMMANDS = ["", "run", "plan", "status", "failures", "list", "plugins", "results", "compare", "verify"]
+COMMANDS = [
+    "",
+    "run",
+    "plan",
+    "status",
+    "failures",
+    "list",
+    "plugins",
+    "results",
+    "compare",
+    "ledger",
+    "reproduce",
+    "verify",
+]
 COMMANDS += ["store", "store check", "store merge", "store gc"]
 COMMANDS += ["reference build", "reference export", "doctor"]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]

@@ -26,6 +26,11 @@ class NLTP(NeedsSetting):
     def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
         """Return −log q(θ_o | x_o), in nats; the samples are not used."""
         posterior, truth = setting.posterior, setting.observation
+        if posterior is None:
+            raise MetricError(
+                "nltp: the samples were stored by an earlier run and the posterior is gone; ask for nltp in the first "
+                "run, or use a new results directory"
+            )
         if not isinstance(posterior, HasDensity):
             raise MetricError(
                 f"nltp: a {type(posterior).__name__} has no density; use a method that has one, or another metric"
