@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ampbench.heartbeat import signs
 from ampbench.results import load
 
 FAULTY = Path(__file__).parent / "faulty_plugin"
@@ -164,15 +165,15 @@ def test_killed_half_way_and_run_again(tmp_path: Path, unbroken: Path, kill: sig
     """What was finished stays and is not repeated; the frame equals that of an unbroken run."""
     process = begin(*SLOWLY, "--results", "broken", cwd=tmp_path)
     wait_for(process, "[3/12]")
-    status = ampbench("status", "--results", "broken", cwd=tmp_path, COLUMNS="200").stdout
+    (sign,) = signs(tmp_path / "broken")
     process.send_signal(kill)
     output, _ = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGKILL)
     time.sleep(0.5)
     assert workers(tmp_path / "broken")
     assert not any(map(alive, workers(tmp_path / "broken"))), "no process is left"
-    assert f"process {process.pid}, running" in status
-    assert "of 12 runs done, 0 failed, 2 fits in work" in status
+    assert (sign.pid, sign.alive, sign.certain) == (process.pid, True, True)
+    assert (sign.state.total, sign.state.failed) == (12, 0)
     status = ampbench("status", "--results", "broken", cwd=tmp_path, COLUMNS="200").stdout
     if kill == signal.SIGINT:
         assert "The same command again continues." in output
