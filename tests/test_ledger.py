@@ -158,7 +158,7 @@ def test_reproduce_runs_the_cells_and_compares(monkeypatch: pytest.MonkeyPatch, 
     frame = results(method=STUDIES["lueckmann2021"].methods["REJ-ABC"])
     monkeypatch.setattr(cli_ledger, "run_sweep", lambda path, given, *rest: asked.append(given) or 1)
     monkeypatch.setattr(cli_ledger, "load", lambda path: frame)
-    code, table = cli_ledger.reproduce("lueckmann2021", "fast", tmp_path, "cpu", 1)
+    code, table = cli_ledger.reproduce("lueckmann2021", "fast", tmp_path, "local", "cpu", 1)
     assert code == 1
     assert asked[0]["tasks"] == ["two_moons"]
     assert asked[0]["samples"] == 10_000

@@ -27,8 +27,9 @@ from ampbench.interfaces import (
     silent,
 )
 from ampbench.registry import Plugin, Registry
-from ampbench.results import Store, load
+from ampbench.results import load
 from ampbench.simulator import Simulator
+from ampbench.store import Store
 
 
 class Normals(Task, HasReference):
@@ -95,13 +96,6 @@ class Mean(Metric):
         return Measurement(float((samples.mean() - reference.mean()).abs()))
 
 
-class Silent:
-    def fitting(self, *of: object) -> None: ...
-    def measuring(self, *of: object) -> None: ...
-    def finished(self, *of: object) -> None: ...
-    def note(self, *of: object) -> None: ...
-
-
 def execute(folder: Path, method: str) -> None:
     registry = Registry()
     components = SimpleNamespace(
@@ -113,7 +107,7 @@ def execute(folder: Path, method: str) -> None:
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [10], "samples": 100, "methods": [method]}
     store = Store(folder)
     runs = runner.pending(sweep.runs(sweep.check(asked, "test"), registry), store)
-    runner.execute(runs, registry, store, "cpu", Silent())
+    runner.execute(runs, registry, store, "cpu", lambda event: None)
 
 
 def test_time_and_simulations_belong_to_the_observation(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ class NPE(ToolboxMethod):
         max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
     """
 
-
     def __init__(
         self,
         density_estimator: Literal["nsf", "maf", "mdn", "made"] = "nsf",
