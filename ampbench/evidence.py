@@ -277,8 +277,9 @@ def bennett(of_a: Tensor, of_b: Tensor) -> BennettLogRatio:
     Example:
         A = 6 N(0, 1) and B = 2 N(0, 1) differ by log 3 everywhere.
 
-        >>> bennett(torch.full((1, 100), 3.0).log(), torch.full((1, 100), 3.0).log()).value
-        1.0986...
+        >>> ratio = torch.full((1, 100), 3.0).log()
+        >>> round(bennett(ratio, ratio).value, 3)
+        1.099
     """
     mean_a, mean_b = of_a.double().mean(0), of_b.double().mean(0)
     value = _solve(mean_a, mean_b)
