@@ -53,6 +53,8 @@ def classification_loss(adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
 def gradient_penalty(adversary: nn.Module, *sides: Tuples) -> Tensor:
     """Return ½ Σ E‖∇d‖² over the sides, differentiable in the adversary's parameters; 0 if it has none.
 
+    An adversary that holds the context (detaches it) is penalised for its slopes in the variable alone.
+
     An adversary with several outputs, (*, H), such as learned features, is penalised for the squared slopes of all.
     """
     total = sides[0].joint.new_zeros(())
@@ -64,7 +66,7 @@ def gradient_penalty(adversary: nn.Module, *sides: Tuples) -> Tensor:
         outputs = adversary(Tuples(variable, context, side.laws))
         if outputs.ndim == side.joint.ndim:  # several per tuple: random signs make the square an unbiased sum of theirs
             outputs = outputs * torch.randint_like(outputs, 2).mul(2).sub(1)
-        slopes = torch.autograd.grad(outputs.sum(), [variable, context], create_graph=True)
-        squared = torch.cat(slopes, dim=-1).square().sum(-1)
+        slopes = torch.autograd.grad(outputs.sum(), [variable, context], create_graph=True, allow_unused=True)
+        squared = torch.cat([slope for slope in slopes if slope is not None], dim=-1).square().sum(-1)
         total = total + squared.mean() / 2
     return total

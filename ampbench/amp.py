@@ -9,7 +9,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, final
 
@@ -57,7 +57,8 @@ class AMP(Method):
         family: the variational family of every inverse factor that ``families`` does not name.
         divergences: by the name of an inferred variable, the divergence of the tuple where it is judged.
         families: by the name of an inferred variable, its family.
-        scope: ``local``: one adversary per tuple; ``global``: a single one on all variables.
+        scope: ``local``: one adversary per tuple; ``global``: a single one on all variables; ``evidence``: one on the
+            data, for learning a model without its inverse.
         steps: updates of both players.
         batch_size: K, top-down samples per step.
         particles: L, bottom-up samples per item of evidence.
@@ -119,8 +120,9 @@ class AMP(Method):
         graph = simulator.graph
         if simulator.remaining < LEAST:
             raise UsageError(f"method 'amp' needs a budget of at least {LEAST} simulations, got {simulator.remaining}")
-        for name in sorted({*self.divergences, *self.families} - set(simulator.latents)):
-            raise unknown("inferred variable", name, simulator.latents)
+        self.check_named(simulator.latents)
+        if self.scope == "evidence":
+            raise UsageError("scope=evidence teaches a model, but infers nothing; take local or global")
         values = simulator.sample(simulator.remaining)
         coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
@@ -143,6 +145,11 @@ class AMP(Method):
         warn_if_told_apart(found.sides, held_out, self.settings.teacher_forcing)
         return found
 
+    def check_named(self, inferred: Iterable[str]) -> None:
+        """Raise :class:`UsageError` if an option names a variable that is not inferred."""
+        for name in sorted({*self.divergences, *self.families} - set(inferred)):
+            raise unknown("inferred variable", name, inferred)
+
     def assemble(
         self,
         graph: Graph,
@@ -163,7 +170,7 @@ class AMP(Method):
         return bottom_up, [
             self._meeting(graph, coordinates, bottom_up, evidence, site)
             for evidence, factors in chains.items()
-            for site in sites(factors, graph.check(evidence), self.scope)
+            for site in sites(factors, graph.check(evidence), self.scope, graph.learned())
         ]
 
     def _meeting(
@@ -281,4 +288,4 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
             for name, part in parts.items()
         }
         drawn = self.trained.learned.bottom_up(evidence, n)
-        return {name: self._coordinates[name].decode(drawn[name][:, 0]) for name in self._latents}
+        return {name: self._coordinates[name].decode(drawn[name][:, 0].cpu()) for name in self._latents}

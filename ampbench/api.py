@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.distributions import Distribution
 
-from ampbench import registry
+from ampbench import learning, registry
+from ampbench.amp import AMP
+from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import Method, Posterior, Progress, silent
+from ampbench.learning import LearnedModel
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 
@@ -64,6 +68,48 @@ def infer_graph(
     """Infer the latent variables of any directed graphical model from the observed ones; see :func:`infer`."""
     built: Method = registry.load().build("methods", method)
     return fit(built, Simulator(graph, observed, budget, seed), device, progress)
+
+
+def learn(
+    graph: Graph,
+    data: Mapping[str, Tensor],
+    *,
+    method: str = "amp",
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> LearnedModel:
+    """Learn the conditionals of a graph from data, together with its inverse.
+
+    Arguments:
+        graph: the model; nodes made by :func:`ampbench.graph.learned` have parameters to train.
+        data: one tensor (n, D) per variable with data; a row of NaN is missing.
+        method: a spec of ``amp``, such as ``amp:divergence=jsd``.
+        seed: same seed, same outcome.
+        device: any torch device.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        The trained model: ``learned.sample(n)`` draws from it, ``learned.infer(evidence, n)`` what is missing.
+
+    Raises:
+        UsageError: the method is not adversarial message passing, or the data do not fit the graph.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> from ampbench.conditionals import NormalConditional
+        >>> from ampbench.graph import learned
+        >>> root = density("z", Independent(Normal(torch.zeros(1), torch.ones(1)), 1))
+        >>> graph = Graph(root, learned("x", NormalConditional(parents=1, features=2), ["z"], size=2))
+        >>> model = learn(graph, {"x": torch.randn(100, 2)}, method="amp:steps=20")
+        >>> model.infer({"x": torch.zeros(3, 2)}, 5)["z"].shape
+        torch.Size([5, 3, 1])
+    """
+    built: Method = registry.load().build("methods", method)
+    if not isinstance(built, AMP):
+        raise UsageError(f"method {method!r} infers parameters but learns no model; take a spec of amp")
+    with seeded(derive(seed, "learn")):
+        return learning.learn(built, graph, data, torch.device(device), progress)
 
 
 def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progress = silent) -> Posterior:

@@ -19,5 +19,44 @@ def metrics() -> Mapping[str, Lazy]:
     """How far posterior samples are from the reference."""
     return {
         "c2st": Lazy("ampbench.metrics.c2st:C2ST", "classifier two-sample test", "Lueckmann et al. 2021"),
+        "c2st-sklearn": Lazy(
+            "ampbench.metrics.c2st_sklearn:SklearnC2ST", "the same by scikit-learn, slower", "Lueckmann et al. 2021"
+        ),
+        "c2st-early": Lazy(
+            "ampbench.metrics.c2st:EarlyC2ST", "the same with early stopping, as in sbi", "Tejero-Cantero et al. 2020"
+        ),
+        "c2st-rf": Lazy(
+            "ampbench.metrics.c2st_forest:ForestC2ST",
+            "the same by a random forest, as in sbi",
+            "Tejero-Cantero et al. 2020",
+        ),
         "mmd": Lazy("ampbench.metrics.mmd:MMD", "maximum mean discrepancy", "Gretton et al. 2012"),
+        "sliced-wasserstein": Lazy(
+            "ampbench.metrics.sliced_wasserstein:SlicedWasserstein", "transport cost along lines", "Bonneel et al. 2015"
+        ),
+        "energy-distance": Lazy(
+            "ampbench.metrics.energy:EnergyDistance", "energy distance, squared", "Székely & Rizzo 2013"
+        ),
+        "bias": Lazy("ampbench.metrics.moments:Bias", "error of the means, in posterior sds", "Lueckmann et al. 2021"),
+        "spread": Lazy("ampbench.metrics.moments:Spread", "error of the sds, as a logarithm", "Lueckmann et al. 2021"),
+        "ksd": Lazy("ampbench.metrics.ksd:KSD", "kernel Stein discrepancy, squared; no reference", "Liu et al. 2016"),
+        "mpd": Lazy(
+            "ampbench.metrics.mpd:MedianPredictiveDistance",
+            "median predictive distance; no reference",
+            "Lueckmann et al. 2021",
+        ),
+        "nltp": Lazy(
+            "ampbench.metrics.nltp:NLTP",
+            "negative log probability of the true theta; no reference",
+            "Lueckmann et al. 2021",
+        ),
+    }
+
+
+@hookimpl
+def executors() -> Mapping[str, Lazy]:
+    """Where runs run, on this machine."""
+    return {
+        "local": Lazy("ampbench.executors:Local", "all cores of this machine, a process for each fit"),
+        "in-process": Lazy("ampbench.executors:InProcess", "one run after the other in this process, to debug"),
     }

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -17,8 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ampbench import __version__
-from ampbench.errors import AmpbenchError
+from ampbench.errors import AmpbenchError, ResultsWarning
 from ampbench.hookspecs import KINDS
+from ampbench.terminal import line, plain
 
 if TYPE_CHECKING:
     from ampbench.registry import Entry
@@ -31,16 +33,50 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+SweepArgument = Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A file that says what to run.")]
+TaskOption = Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Task; repeatable.")]
+MethodOption = Annotated[
+    list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
+]
+BudgetOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")]
+SeedOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Seed; repeatable.  [default: 0]")]
+ObservationOption = Annotated[
+    list[int] | None,
+    typer.Option(metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"),
+]
+MetricOption = Annotated[
+    list[str] | None, typer.Option(metavar="SPEC", help="Metric; repeatable.  [default: c2st and mmd]")
+]
+SamplesOption = Annotated[int | None, typer.Option(metavar="N", help="Posterior samples to compare.  [default: 10000]")]
+SelectOption = Annotated[
+    list[str] | None,
+    typer.Option("--select", metavar="COND", help="Only such runs: task=two_moons,method~jsd,…; repeatable."),
+]
+ShardOption = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
 
 
 def main() -> None:
     """Run the command line; an error that ampbench raises on purpose is printed without a traceback."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except AmpbenchError as error:
-        print(f"ampbench: {error}", file=sys.stderr)
+        print(f"ampbench: {plain(str(error))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning; one of our own without the line of code that it comes from."""
+    text = f"ampbench: {plain(str(message))}\n" if issubclass(category, ResultsWarning) else ""
+    print(text or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def _version(wanted: bool) -> None:
@@ -58,45 +94,163 @@ def options(
 
 @app.command()
 def run(
-    sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A file that says what to run.")] = None,
-    task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Task; repeatable.")] = None,
-    method: Annotated[
-        list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
-    ] = None,
-    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Seed; repeatable.  [default: 0]")] = None,
-    observation: Annotated[
-        list[int] | None,
-        typer.Option(metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"),
-    ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(metavar="SPEC", help="Metric; repeatable.  [default: c2st and mmd]")
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Posterior samples to compare.  [default: 10000]")
-    ] = None,
+    sweep: SweepArgument = None,
+    task: TaskOption = None,
+    method: MethodOption = None,
+    budget: BudgetOption = None,
+    seed: SeedOption = None,
+    observation: ObservationOption = None,
+    metric: MetricOption = None,
+    samples: SamplesOption = None,
     results: ResultsOption = Path("results"),
+    select: SelectOption = None,
+    shard: ShardOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done: ampbench plan.")] = False,
+    executor: Annotated[
+        str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Fits at a time.  [default: one for each core or GPU]")
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
     threads: Annotated[
-        int, typer.Option(min=1, metavar="N", help="CPU threads; one is fastest for small networks.")
+        int, typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks.")
     ] = 1,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="Longest time of a fit, and of judging an observation."),
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.5, metavar="GIB", help="Largest memory of a worker (Linux).")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How often a fit is tried again if its worker is killed.")
+    ] = 2,
 ) -> None:
     """Run methods on tasks, and store what is finished.
 
     A run that is stored already is skipped, so that the same command continues what was interrupted.
     """
-    given = {
-        "tasks": task,
-        "methods": method,
-        "budgets": budget,
-        "seeds": seed,
-        "observations": observation,
-        "metrics": metric,
-        "samples": samples,
-    }
-    from ampbench.cli_run import run_sweep
+    given = _given(task, method, budget, seed, observation, metric, samples)
+    if dry_run:
+        from ampbench.cli_plan import show_plan
 
-    sys.exit(run_sweep(sweep, {key: value for key, value in given.items() if value}, results, device, threads))
+        sys.exit(show_plan(sweep, given, results, select or [], shard))
+    from ampbench.cli_run import run_sweep, with_workers
+
+    limits = {"threads": threads, "seconds": timeout, "memory": memory, "retries": retries}
+    where = with_workers(executor, workers)
+    sys.exit(run_sweep(sweep, given, results, select or [], shard, where, device, limits))
+
+
+@app.command()
+def status(results: ResultsOption = Path("results")) -> None:
+    """Show how the sweeps go that write into a results directory.
+
+    From another terminal, or another machine that sees the directory.
+    """
+    from ampbench.cli_run import show_status
+
+    sys.exit(show_status(results))
+
+
+@app.command()
+def plan(
+    sweep: SweepArgument = None,
+    task: TaskOption = None,
+    method: MethodOption = None,
+    budget: BudgetOption = None,
+    seed: SeedOption = None,
+    observation: ObservationOption = None,
+    metric: MetricOption = None,
+    samples: SamplesOption = None,
+    results: ResultsOption = Path("results"),
+    select: SelectOption = None,
+    shard: ShardOption = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per run.")] = False,
+) -> None:
+    """Show what is done of a sweep, and what is left.
+
+    Takes the options of run, and runs nothing. The time is what stored runs of the same task, method and budget took.
+    """
+    from ampbench.cli_plan import show_plan
+
+    given = _given(task, method, budget, seed, observation, metric, samples)
+    sys.exit(show_plan(sweep, given, results, select or [], shard, json))
+
+
+def _given(
+    tasks: list[str] | None,
+    methods: list[str] | None,
+    budgets: list[int] | None,
+    seeds: list[int] | None,
+    observations: list[int] | None,
+    metrics: list[str] | None,
+    samples: int | None,
+) -> dict[str, object]:
+    """The keys of a sweep that were given as options."""
+    return {name: value for name, value in locals().items() if value not in (None, [])}
+
+
+@app.command()
+def failures(
+    results: ResultsOption = Path("results"),
+    kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Such failures only; repeatable.")] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="With tracebacks.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per failure.")] = False,
+) -> None:
+    """Show the runs that failed, and why.
+
+    The same run command tries them again.
+    """
+    from ampbench.cli_store import show_failures
+
+    sys.exit(show_failures(results, kind or (), traceback, json))
+
+
+store = typer.Typer(help="Look after results: check, merge, clean up.", no_args_is_help=True)
+app.add_typer(store, name="store")
+
+
+@store.command("check")
+def store_check(results: ResultsOption = Path("results")) -> None:
+    """Compare everything that is stored with its checksum.
+
+    Exit code 1 if something is damaged.
+    """
+    from ampbench.cli_store import check_store
+
+    sys.exit(check_store(results))
+
+
+@store.command("merge")
+def store_merge(
+    source: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results directories.")],
+    into: Annotated[Path, typer.Option(metavar="DIR", help="Results directory to copy to.")],
+) -> None:
+    """Copy results into one directory.
+
+    Good results that are there already stay. Exit code 1 if something was damaged, and left out.
+    """
+    from ampbench.cli_store import merge_stores
+
+    sys.exit(merge_stores(source, into))
+
+
+@store.command("gc")
+def store_gc(
+    results: ResultsOption = Path("results"),
+    failed: Annotated[bool, typer.Option("--failed", help="Failures too.")] = False,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Damaged files too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove unfinished files, and samples of no run, older than an hour.
+
+    Safe while runs are being written.
+    """
+    from ampbench.cli_store import collect_garbage
+
+    sys.exit(collect_garbage(results, failed, damaged, dry_run))
 
 
 @app.command("list")
@@ -162,7 +316,65 @@ def compare(results: ResultsOption = Path("results")) -> None:
     )
     print("n values each; se: standard error of the mean; diff: paired difference to the lowest mean")
     for remark in summary.remarks:
-        print(remark)
+        print(line(remark))
+
+
+@app.command()
+def ledger(
+    task: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Task; repeatable.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Method, or a part of its name; repeatable.")
+    ] = None,
+    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")] = None,
+    classifier: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Classifier, or a part of its name; repeatable.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per score.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+) -> None:
+    """Show published C2ST scores, with classifier, sample size and source.
+
+    Scores of different classifiers or sample sizes are not comparable; they stand in tables of their own.
+    """
+    from ampbench.ledger import select
+
+    frame = select(task or (), method or (), budget or (), classifier or ())
+    if json:
+        print(frame.to_json(orient="records", indent=1))
+    elif csv:
+        print(frame.to_csv(index=False), end="")
+    else:
+        shown = frame.assign(samples=frame["samples"].astype("string").fillna("unknown"))
+        shown = shown.astype({"n": "float64"})
+        _print_groups(
+            shown, ["task", "budget", "classifier", "samples"], ["method", "c2st", "se", "source"], "no such score"
+        )
+        print("se: standard error, over observations and seeds; - where it is not published")
+
+
+@app.command()
+def reproduce(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Such as lueckmann2021.")],
+    subset: Annotated[str, typer.Option(metavar="NAME", help="fast, amortised or all.")] = "fast",
+    results: ResultsOption = Path("results"),
+    executor: Annotated[
+        str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")
+    ] = "local",
+    device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads of each worker.")] = 1,
+) -> None:
+    """Run cells of a published study again, and print ours, theirs, and the difference.
+
+    What is stored already is not run again. The subset fast takes about ten minutes, all takes weeks.
+    """
+    from ampbench.cli_ledger import CAVEAT
+    from ampbench.cli_ledger import reproduce as run_again
+
+    code, table = run_again(study, subset, results, executor, device, threads)
+    columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
+    _print_groups(table, ["task", "budget"], columns)
+    print(CAVEAT)
+    sys.exit(code)
 
 
 @app.command()
@@ -266,13 +478,13 @@ def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
     print()
 
 
-def _print_groups(frame: Any, by: list[str], columns: list[str]) -> None:
+def _print_groups(frame: Any, by: list[str], columns: list[str], nothing: str = "no results yet") -> None:
     """Print a pandas frame as one table per group, under a line that names the group."""
     if frame.empty:
-        print("no results yet")
+        print(nothing)
     for values, part in frame.groupby(by, sort=False):
         Console(highlight=False).print(
-            escape(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True)))
+            escape(line(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True))))
         )
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in columns:
@@ -286,4 +498,4 @@ def _print_groups(frame: Any, by: list[str], columns: list[str]) -> None:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.3f}"
-    return escape(str(value))
+    return escape(line(str(value)))

@@ -1,60 +1,123 @@
-"""``ampbench run``: from options to records."""
+"""``ampbench run``: from options to records; and ``ampbench status``: how that goes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from ampbench import registry
 from ampbench.display import Display
 from ampbench.errors import UsageError
-from ampbench.results import Store
-from ampbench.run import Run
+from ampbench.events import both
+from ampbench.heartbeat import Heartbeat, Sign, signs
+from ampbench.run import Record
+from ampbench.sealed import Damage
+from ampbench.spec import Spec
+from ampbench.store import Store, is_good
+from ampbench.tally import Tally, lines
+from ampbench.terminal import duration, line
 
 
-def run_sweep(path: Path | None, given: dict[str, Any], results: Path, device: str, threads: int) -> int:
+def run_sweep(
+    path: Path | None,
+    given: dict[str, Any],
+    results: Path,
+    select: Sequence[str],
+    shard: str | None,
+    executor: str,
+    device: str,
+    limits: dict[str, Any],
+) -> int:
     """Run a sweep and return the exit code.
 
     Arguments:
         path: a TOML file, or None to take ``given``.
         given: the sweep's keys from the command line.
         results: the results directory.
+        select, shard: which of its runs; see :func:`ampbench.sweep.chosen`.
+        executor: an executor's spec.
         device: any torch device.
-        threads: CPU threads of torch and of the linear algebra below scikit-learn.
+        limits: the fields of :class:`ampbench.worker.Limits`.
     """
-    if path and given:
-        raise UsageError(f"give either the file {path} or options, not both; drop {', '.join(sorted(given))}")
-    import torch
-    from threadpoolctl import threadpool_limits
-
     from ampbench import runner, sweep
+    from ampbench.worker import Job, Limits
 
-    torch.set_num_threads(threads)
     _check_device(device)
-    wanted = sweep.read(path) if path else sweep.check(given, "ampbench run")
     loaded = registry.load()
-    runs = sweep.runs(wanted, loaded)
+    built = loaded.build("executors", executor)
+    runs = sweep.chosen(sweep.asked(path, given, loaded), select, shard)
     store = Store(results)
-    todo = runner.pending(runs, store)
+    store.prepare()
+    found = {run: store.standing(run) for run in runs}
+    todo = [run for run in runs if not is_good(found[run])]
     if len(todo) < len(runs):
         print(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {results} already")
+    for damage in found.values():
+        if isinstance(damage, Damage):
+            print(f"run again: {line(str(damage))}")
+    jobs = [Job(group, results.resolve(), device, Limits(**limits)) for group in runner.fits(todo)]
+    tally = Tally(todo)
     try:
-        with threadpool_limits(threads), Display(len(todo)) as display:  # scikit-learn's linear algebra too
-            records = runner.execute(todo, loaded, store, device, display)
+        with Heartbeat(results, tally.snapshot), Display(tally) as display:
+            built.execute(jobs, both(tally, display))
     except KeyboardInterrupt:
-        print(f"\ninterrupted; finished runs are stored in {results}. The same command again continues.")
+        print(f"\ninterrupted after {tally.done} of {tally.total} runs; what is finished is stored in {results}.")
+        print("The same command again continues.")
         return 130
-    return _report([record.run for record in records if not record.ok], len(records), results)
+    return _report(tally.failed, tally.done, results)
 
 
-def _report(failed: list[Run], total: int, results: Path) -> int:
-    for run in failed:
-        print(f"failed: {run}")
-    print(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {results}")
+def with_workers(executor: str, workers: int | None) -> str:
+    """Return an executor's spec with its option ``workers`` set."""
+    if workers is None:
+        return executor
+    spec = Spec.parse(executor)
+    if "workers" in dict(spec.options):
+        raise UsageError(f"the number of workers is given twice: by --workers {workers}, and in {executor!r}")
+    return str(Spec(spec.name, (*spec.options, ("workers", str(workers)))))
+
+
+def show_status(results: Path) -> int:
+    """Print what is stored, and how the sweeps go that write into a results directory."""
+    console = Console(highlight=False, markup=False)
+    if not results.is_dir():
+        raise UsageError(f"there is no results directory {str(results)!r}")
+    records = list(Store(results).records())
+    failed = sum(not record.ok for record in records)
+    console.print(f"{len(records) - failed} runs are stored in {results}, and {failed} failures")
+    found = signs(results)
+    if not found:
+        console.print("no sweep is running")
+    for sign in found:
+        console.print()
+        console.print(_headline(sign), soft_wrap=True)
+        for text in lines(sign.state):
+            console.print(text, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
+    return 0
+
+
+def _headline(sign: Sign) -> str:
+    where = f"sweep of {sign.began} on {sign.host}, process {sign.pid}"
+    if sign.alive:
+        return f"{where}, running; last sign {duration(sign.age)} ago"
+    how = "killed" if sign.certain else "silent, perhaps killed"
+    return f"{where}, {how}; last sign {duration(sign.age)} ago. The same command again continues. It stood at:"
+
+
+def _report(failed: Sequence[Record], total: int, results: Path) -> int:
+    for record in failed:
+        print(f"failed: {line(str(record.run))}")
+    more = f", ampbench failures --results {results}" if failed else ""
+    print(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {results}{more}")
     return 1 if failed else 0
 
 
 def _check_device(name: str) -> None:
+    if name == "cpu":
+        return
     import torch
 
     try:

@@ -2,11 +2,15 @@
 
 A cell is the mean over observations and seeds, with the standard error of that mean. Differences are paired: both
 methods are judged on the same observations and seeds, so that what is hard about an observation cancels.
+
+A store may hold several answers to one question, made with different versions of the task or of packages. The latest
+counts, and it is said that there are others; answers for one table that were made with different versions are named.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +20,9 @@ from ampbench.results import metric_columns
 
 GROUP = ["task", "budget", "samples"]
 UNIT = ["observation", "seed"]
+ANSWER = ["task_version", "resolved", "packages"]
+"""What may differ between answers to the same question."""
+
 VOLATILE = ("standard_error", "bandwidth")
 """Provenance that differs between runs without making their values incomparable."""
 
@@ -39,13 +46,14 @@ def summarise(frame: pd.DataFrame) -> Summary:
         method with the lowest mean, with its standard error. Missing and incomparable values are named in the remarks.
     """
     rows: list[dict[str, Any]] = []
-    remarks: list[str] = []
+    frame, remarks = _latest(frame)
     for group, part in frame.groupby(GROUP, sort=True):
         label = dict(zip(GROUP, group, strict=True))
         failed = part[part["status"] != "ok"]
         remarks += [f"failed: {_name(row)}: {row['error']}" for _, row in failed.iterrows()]
+        remarks += [f"not all with the same versions: {label}: {versions}" for versions in _mixed(part)]
         for metric in metric_columns(frame):
-            table = part.pivot_table(index=UNIT, columns="method", values=metric, aggfunc="mean")
+            table = part.pivot_table(index=UNIT, columns="method", values=metric, aggfunc="last")
             if table.empty:
                 continue
             if len(_definitions(part, metric)) > 1:
@@ -56,6 +64,31 @@ def summarise(frame: pd.DataFrame) -> Summary:
             rows += [{**label, **row} for row in _rows(table, metric)]
     columns = [*GROUP, "metric", "method", "n", "mean", "se", "diff", "diff_se"]
     return Summary(pd.DataFrame(rows, columns=columns), remarks)
+
+
+def _latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Keep the rows that answer as the latest row with the same question does; say what is left out."""
+    if frame.empty:
+        return frame, []
+    frame = frame.sort_values("finished", kind="stable")
+    latest = frame.groupby([*GROUP, "method", *UNIT])[ANSWER].transform("last")
+    current = (frame[ANSWER] == latest).all(axis=1)
+    older = frame[~current].groupby([*GROUP, "method"], sort=True).size()
+    remarks = [
+        f"left out: {count} older results of {', '.join(map(str, what))}, made with other versions"
+        for what, count in older.items()
+    ]
+    return frame[current], remarks
+
+
+def _mixed(part: pd.DataFrame) -> list[str]:
+    """The packages, and the task, of which several versions made the results of a table."""
+    versions: defaultdict[str, set[str]] = defaultdict(set)
+    for row in part[["task_version", "packages", "metric_packages"]].drop_duplicates().itertuples(index=False):
+        versions["task"].add(f"version {row.task_version} of the task")
+        for package in f"{row.packages} {row.metric_packages}".split():
+            versions[package.partition("==")[0]].add(package)
+    return [" and ".join(sorted(several)) for several in versions.values() if len(several) > 1]
 
 
 def _rows(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:

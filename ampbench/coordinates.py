@@ -23,7 +23,7 @@ LIMIT = 20.0
 
 
 class Coordinates:
-    """The map between a variable's values and the coordinates that networks see; values stay on the CPU.
+    """The map between a variable's values and the coordinates that networks see, on the device of what it is given.
 
     Arguments:
         values: training values, shape (n, D); they fix location and scale.
@@ -55,11 +55,12 @@ class Coordinates:
 
     def encode(self, values: Tensor) -> Tensor:
         """Values (*, D) to coordinates (*, D′); D′ = D unless the support is a simplex."""
-        return self._limited((self._bijection.inv(values) - self.location) / self.scale)
+        return self._limited((self._bijection.inv(values) - self.location.to(values)) / self.scale.to(values))
 
     def decode(self, coordinates: Tensor) -> Tensor:
         """Coordinates (*, D′) to values (*, D) inside the support."""
-        return self._bijection(self._limited(coordinates.cpu()) * self.scale + self.location)
+        u = self._limited(coordinates)
+        return self._bijection(u * self.scale.to(u) + self.location.to(u))
 
     def _limited(self, coordinates: Tensor) -> Tensor:
         return coordinates.clamp(-LIMIT, LIMIT) if self._bounded else coordinates

@@ -31,6 +31,10 @@ class SimulationError(AmpbenchError, ValueError):
     """A simulator returned something unusable."""
 
 
+class SamplesError(AmpbenchError, ValueError):
+    """A posterior returned samples that cannot be judged: too few, of another shape, NaN or infinite."""
+
+
 class BudgetExceeded(AmpbenchError):  # noqa: N818 — the name says it all
     """More simulations were asked for than the budget allows."""
 
@@ -56,7 +60,11 @@ class MetricError(AmpbenchError, ValueError):
 
 
 class ResultsError(AmpbenchError, ValueError):
-    """A stored result is unreadable or does not follow the schema."""
+    """A stored result is unreadable or does not follow the schema, or results cannot be written."""
+
+
+class ResultsWarning(UserWarning):
+    """Something stored is left out, because it is damaged."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

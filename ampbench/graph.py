@@ -193,6 +193,23 @@ class Graph:
         """The generative factorization p(x_i | pa(x_i)), in topological order."""
         return tuple(Factor(node.name, node.parents) for node in self.nodes)
 
+    def learned(self) -> tuple[Factor, ...]:
+        """The factors p(x_i | pa(x_i)) with parameters θ, in topological order."""
+        return tuple(Factor(node.name, node.parents) for node in self.nodes if node.kind == "learned")
+
+    def ancestral(self, names: Iterable[str]) -> Graph:
+        """Return the graph of the named variables and their ancestors; all else can be marginalised by leaving it out.
+
+        Example:
+            >>> from torch.distributions import Independent, Normal
+            >>> root = density("z", Independent(Normal(torch.zeros(1), torch.ones(1)), 1))
+            >>> Graph(root, simulator("a", abs, ["z"]), simulator("b", abs, ["z"])).ancestral({"a"}).names
+            ('z', 'a')
+        """
+        wanted = set(self.check(names))
+        wanted |= {above for name in wanted for above in nx.ancestors(self.dag, name)}
+        return Graph(*(node for node in self.nodes if node.name in wanted))
+
     def inverse(self, observed: Iterable[str]) -> tuple[Factor, ...]:
         """The inverse factorization q(x_i | pã(x_i)) in sampling order; see :func:`ampbench.factorization.inverse`."""
         return inverse(self.dag, self.check(observed))

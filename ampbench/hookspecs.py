@@ -9,6 +9,7 @@ module (or object) that implements some of the hooks below::
 
     # ampbench_le_cam.py
     from ampbench import hookimpl
+    from ampbench.executors import Executor
     from ampbench.interfaces import Divergence
 
     class LeCam(Divergence):
@@ -18,10 +19,11 @@ module (or object) that implements some of the hooks below::
     def divergences():
         return {"le-cam": LeCam}
 
-Five hooks return ``{name: component}``. A component is a class or function whose keyword parameters are its
+Six hooks return ``{name: component}``. A component is a class or function whose keyword parameters are its
 options (``le-cam:width=64``), or an :class:`~ampbench.registry.Lazy` reference to one, which keeps
 ``ampbench list`` from importing torch. What a component must do is written in :mod:`ampbench.interfaces`; the
-tests that it must pass are in :mod:`ampbench.testing`. The last three hooks watch runs.
+tests that it must pass are in :mod:`ampbench.testing`. The last three hooks watch runs; they are called in the
+process that works on the run, so that what they keep in memory lasts for one fit and its observations.
 
 The built-in components come in through the same entry-point group as everybody's.
 """
@@ -34,6 +36,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from ampbench.executors import Executor
     from ampbench.interfaces import Divergence, Family, Method, Metric, Posterior, Task
     from ampbench.registry import Lazy
     from ampbench.run import Record, Run
@@ -68,8 +71,13 @@ def metrics() -> Mapping[str, Callable[..., Metric] | Lazy]:  # type: ignore[emp
 
 
 @hookspec
+def executors() -> Mapping[str, Callable[..., Executor] | Lazy]:  # type: ignore[empty-body]
+    """Return executors: where jobs run, each a fit with its observations; on this machine, on a cluster."""
+
+
+@hookspec
 def run_started(run: Run) -> None:
-    """A run is about to begin; it was not in the store. Exceptions raised here are reported, not fatal."""
+    """A run is about to begin, or again if its worker was lost. Exceptions raised here are reported, not fatal."""
 
 
 @hookspec
@@ -88,5 +96,6 @@ KINDS: Mapping[str, str] = {
     "families": "family",
     "methods": "method",
     "metrics": "metric",
+    "executors": "executor",
 }
 """The hooks that return components, each with the word for one of them."""

@@ -2,19 +2,22 @@
 
 Each is an abstract class with few duties. Optional abilities are classes of their own (:class:`HasReference`,
 :class:`HasLikelihood`, :class:`HasDensity`, …) and are asked for by type.
+
+A component whose numbers come from another package than torch and numpy names it in a class attribute, such as
+``packages = ("scikit-learn",)``: a result belongs to the versions that it was computed with.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor, nn
 
-from ampbench.errors import UsageError
+from ampbench.errors import MetricError, UsageError
 from ampbench.golden import Golden
 from ampbench.graph import Graph, join
 from ampbench.simulator import Simulator
@@ -48,7 +51,13 @@ class Divergence(ABC):
     The engine hands both losses the same things: the adversary that :meth:`adversary` built for this tuple, and the
     tuples (x_i, context) of the top-down chain p and of the bottom-up chain q. An adversary maps tuples to logits
     d = log p − log q (or, for feature-based divergences, to features).
+
+    Attributes:
+        paired: whether row i of both tuples must share the evidence, as in a scoring rule; there are no such pairs when
+            a model is learned from data.
     """
+
+    paired: bool = False
 
     @abstractmethod
     def adversary(self, features: int) -> nn.Module:
@@ -136,7 +145,14 @@ class CanDiagnose(ABC):
 
 
 class Method(ABC):
-    """An inference method: turns simulations under a budget into a posterior."""
+    """An inference method: turns simulations under a budget into a posterior.
+
+    Attributes:
+        imports: modules that ``fit`` imports when it is called. They are loaded before the clock starts, and once for
+            all workers.
+    """
+
+    imports: tuple[str, ...] = ()
 
     @abstractmethod
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
@@ -144,6 +160,37 @@ class Method(ABC):
 
         The caller has seeded all random number generators. Only this call is inside the clock.
         """
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A posterior that was fitted to one observation, and the number of simulations that it took."""
+
+    posterior: Posterior
+    simulations: int
+
+
+class Sequential(ABC):
+    """The ability of a posterior to be fitted to each observation anew.
+
+    Sequential methods choose their simulations by the observation. ``fit`` then spends nothing: the whole budget is
+    spent here, once for each observation, from a fresh simulator. Time and count therefore belong to the observation.
+    """
+
+    @abstractmethod
+    def fit_to(self, observation: Tensor, progress: Progress) -> Fitted:
+        """Fit to an observation of shape (L,), with at most the budget's number of simulations.
+
+        The caller has seeded all random number generators.
+        """
+
+
+class Oracle(ABC):
+    """The ability of a method to be told the task, and so its exact posterior: for reference points only."""
+
+    @abstractmethod
+    def told(self, task: Task) -> Method:
+        """Return the method that knows the task; raises :class:`UsageError` if the task has no reference."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +210,19 @@ class Metric(ABC):
 
         Raises:
             MetricError: NaN, too few samples or mismatched dimensions, by name.
+        """
+
+
+class BatchedMetric(ABC):
+    """The ability of a metric to measure several pairs of sample sets together, faster than one by one."""
+
+    @abstractmethod
+    def measure_many(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Measurement | MetricError]:
+        """Compare several (samples, reference); the values are those of :meth:`Metric.measure`.
+
+        Returns:
+            One entry per pair: its measurement, or the error that :meth:`Metric.measure` would raise, so that one bad
+            pair does not cost the others.
         """
 
 
@@ -226,6 +286,43 @@ class Task(ABC):
     def check_observation(self, observation: Tensor) -> Tensor:
         """Return an observation that has this task's shape; raises :class:`UsageError` for any other."""
         return check_observation(observation, self.graph.size(self.observed))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where posterior samples come from.
+
+    Attributes:
+        task: the task.
+        observation: with its theta, if that is known.
+        posterior: None if the samples were stored earlier, and the posterior is gone.
+    """
+
+    task: Task
+    observation: Observation
+    posterior: Posterior | None
+
+
+class NeedsSetting(Metric):
+    """A metric that looks at posterior samples in their setting, and at no reference: forward-only tasks have it too.
+
+    Its :meth:`measure` refuses; whoever measures asks for this type first.
+    """
+
+    @abstractmethod
+    def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
+        """Judge samples (n, D) of ``setting.posterior`` given ``setting.observation``; deterministic.
+
+        Raises:
+            MetricError: bad samples, or a setting without what the metric needs (a density, a gradient, theta).
+        """
+
+    @final
+    def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
+        """Raise :class:`MetricError`."""
+        raise MetricError(
+            f"{type(self).__name__} needs a task, not reference samples; call measure_in(setting, samples)"
+        )
 
 
 class HasGolden(ABC):

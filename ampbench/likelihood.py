@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from ampbench.coordinates import Coordinates
@@ -28,15 +29,23 @@ def known_likelihood(
     Where the likelihood is unknown, that function raises a :class:`UsageError` that names the factor to blame.
     """
     fault = _fault(graph, site)
+    home = _home(graph, site)
 
     def log_likelihood(values: Mapping[str, Tensor]) -> Tensor:
         if fault:
             raise UsageError(f"the likelihood at tuple {site} is unknown: {fault}; take a divergence that needs none")
         first = next(iter(values.values()))
-        decoded = {name: coordinates[name].decode(value).flatten(0, -2) for name, value in values.items()}
+        decoded = {name: coordinates[name].decode(value.to(home)).flatten(0, -2) for name, value in values.items()}
         return graph.log_prob(decoded, site.context).to(first).reshape(first.shape[:-1])
 
     return log_likelihood
+
+
+def _home(graph: Graph, site: Site) -> torch.device:
+    """Where the densities are evaluated: with the parameters of a learned conditional, or else on the CPU."""
+    modules = [graph[name].conditional for name in site.context]
+    parameters = [each for module in modules if isinstance(module, torch.nn.Module) for each in module.parameters()]
+    return parameters[0].device if parameters else torch.device("cpu")
 
 
 def _fault(graph: Graph, site: Site) -> str:

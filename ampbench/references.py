@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ampbench import atomic
 from ampbench.errors import UsageError
 from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.seeding import derive
@@ -81,7 +81,7 @@ def build(
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder / "reference.npz", samples)
-    _replace(folder / "info.json", (json.dumps(info, indent=1) + "\n").encode())
+    atomic.write(folder / "info.json", (json.dumps(info, indent=1) + "\n").encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -89,14 +89,4 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with tempfile.TemporaryFile() as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
         file.seek(0)
-        _replace(path, file.read())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write under a temporary name, then rename, so that a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        atomic.write(path, file.read())

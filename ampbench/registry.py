@@ -12,7 +12,8 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pluggy
@@ -24,6 +25,9 @@ from ampbench.spec import Spec
 
 GROUP = "ampbench"
 DISABLE = "AMPBENCH_DISABLE_PLUGINS"
+
+EVERYWHERE = ("torch", "numpy")
+"""Packages that every number depends on."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,20 @@ class Registry:
             )
         return resolved
 
+    def packages(self, kind: str, text: str) -> frozenset[str]:
+        """Return what a component is computed with, as requirements: ``ampbench==0.1.0``, ``torch==2.13.*``.
+
+        These are ampbench and the distributions that own the component and those inside it, each at its very version;
+        and, up to their patch releases, torch, numpy, and what the classes name in an attribute ``packages``, such as
+        ``("scikit-learn",)``. They are part of a result's key.
+        """
+        bound = self._bind(kind, text)
+        owner = bound.entry.plugin
+        named = (*EVERYWHERE, *getattr(bound.factory, "packages", ()))
+        own = {_exactly("ampbench"), f"{owner.distribution}=={owner.version}", *map(_up_to_patches, named)} - {""}
+        options = [*bound.single.values(), *(option for each in bound.mappings.values() for option in each.values())]
+        return frozenset(own).union(*(self.packages(each.kind, each.value) for each in options if each.kind))
+
     def _made(self, option: _Option) -> Any:
         return self.build(option.kind, option.value) if option.kind else option.value
 
@@ -245,6 +263,22 @@ def load() -> Registry:
             plugin = _plugin(point)
             registry.register(plugin, _implementation(plugin, point))
     return registry
+
+
+@cache
+def _exactly(package: str) -> str:
+    """The requirement of an installed package; "" if it is not installed."""
+    try:
+        return f"{package}=={version(package)}"
+    except PackageNotFoundError:
+        return ""
+
+
+@cache
+def _up_to_patches(package: str) -> str:
+    """The same for all patch releases: 2.13.1+cpu becomes 2.13.*."""
+    name, _, number = _exactly(package).partition("==")
+    return f"{name}=={'.'.join(number.split('.')[:2])}.*" if name else ""
 
 
 def _plugin(point: EntryPoint) -> Plugin:

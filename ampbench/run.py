@@ -1,14 +1,29 @@
-"""What a run is, and what comes of it: two frozen values."""
+"""What a run is, and what comes of it: frozen values.
+
+A run's key is the hash of all that determines its result, so that equal keys mean equal results, on any machine.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-SCHEMA = 1
-"""Version of the stored form; raised when old records can no longer be read as new ones."""
+SCHEMA = 2
+"""Version of the stored form; raised when the form of a record changes."""
+
+FAILURES: Mapping[str, str] = {
+    "error": "task, method or reference raised",
+    "timeout": "it took longer than allowed",
+    "memory": "it took more memory than allowed",
+    "killed": "its process was killed from outside, or lost",
+    "crashed": "its process ended itself",
+    "invalid-samples": "the posterior returned NaN, another shape, or too few samples",
+    "metric": "the samples are there, but a metric has no value",
+    "not-run": "it was never reached: the process of its fit ended too often",
+}
+"""The kinds of failure."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +39,8 @@ class Run:
         seed: seed of simulations, training and posterior sampling.
         samples: how many posterior (and reference) samples are compared.
         metrics: the metrics' specs with every option written out.
+        packages: what task and method are computed with, such as ``torch==2.13.*``; see :meth:`Registry.packages`.
+        metric_packages: the same for the metrics.
     """
 
     task: str
@@ -35,18 +52,41 @@ class Run:
     seed: int
     samples: int
     metrics: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    metric_packages: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """The hash under which the result is stored; ``method`` is a label only."""
-        determines = {name: value for name, value in asdict(self).items() if name != "method"}
-        text = json.dumps({"schema": SCHEMA, **determines}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return self._hash("method")
+
+    @property
+    def draw_key(self) -> str:
+        """The hash under which the posterior samples are stored, whatever metrics judge them."""
+        return self._hash("method", "metrics", "metric_packages")
+
+    @property
+    def question(self) -> str:
+        """The hash of what was asked for, whatever versions answer it."""
+        return self._hash("method", "task_version", "packages", "metric_packages")
 
     @property
     def fit_key(self) -> tuple[str, str, int, int]:
         """What determines the fitted posterior, which all observations of a task share."""
         return self.task, self.resolved, self.budget, self.seed
+
+    @property
+    def fit_digest(self) -> str:
+        """The hash of the fit's key: the name of its log, and what decides about its shard."""
+        return hashlib.sha256(json.dumps(self.fit_key).encode()).hexdigest()[:12]
+
+    def _hash(self, *without: str) -> str:
+        determines = {name: value for name, value in vars(self).items() if name not in without}
+        for name in ("packages", "metric_packages"):
+            if not determines.get(name):  # as if there were no such field: the keys of schema 1 stay what they were
+                determines.pop(name, None)
+        text = json.dumps({"schema": 1, **determines}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def __str__(self) -> str:
         return f"{self.task} | {self.method} | budget {self.budget} | observation {self.observation} | seed {self.seed}"
@@ -59,6 +99,22 @@ class Measured:
     value: float | None
     error: str = ""
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How the posterior samples of a run came about; the samples themselves are stored beside it.
+
+    Attributes:
+        fit_seconds, sample_seconds, simulations, device, versions, commit: as in :class:`Record`.
+    """
+
+    fit_seconds: float
+    sample_seconds: float
+    simulations: int
+    device: str
+    versions: Mapping[str, str]
+    commit: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +132,8 @@ class Record:
         finished: when, as ISO 8601 in UTC.
         versions: of Python and of the packages that matter.
         commit: of ampbench's source checkout, "" if installed from a wheel.
+        kind: of failure, one of :data:`FAILURES`; empty if all went well, or if an old record does not say.
+        metric_seconds: wall-clock seconds of reference samples and metrics.
     """
 
     run: Run
@@ -90,6 +148,8 @@ class Record:
     finished: str
     versions: Mapping[str, str]
     commit: str
+    kind: str = ""
+    metric_seconds: float = 0.0
 
     @property
     def ok(self) -> bool:

@@ -1,7 +1,11 @@
-"""From runs to records: build, fit, sample, measure, store.
+"""From runs to records, in this process: fit, sample, measure, store.
 
-Runs that differ only in the observation share one amortised fit. Each finished run is stored at once; stored ones are
-skipped. Whatever a plugin raises costs its own run, never the others.
+Runs that differ only in the observation share one amortised fit. It is fitted once, all its observations are sampled at
+once, and what was drawn is stored; only then is each compared with its reference, which may take far longer. So a run
+that is interrupted while it is measured, or a metric that is asked for later, costs no second fit.
+
+Each finished run is stored at once. Whatever a plugin raises costs its own run, never the others; that a plugin can
+hang, or end the process, is dealt with by :mod:`ampbench.worker`.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,42 +24,175 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
 
+import numpy as np
 import torch
 from pluggy import HookCaller
 from torch import Tensor
 
 import ampbench
 from ampbench.api import fit
-from ampbench.errors import AmpbenchError, MetricError, SimulationError, TrainingError
-from ampbench.interfaces import Method, Metric, Posterior, Task
+from ampbench.errors import AmpbenchError, MetricError, SamplesError, TrainingError, UsageError
+from ampbench.events import Finished, Fitting, Listener, Measuring, Note, Sampling
+from ampbench.interfaces import (
+    Method,
+    Metric,
+    NeedsSetting,
+    Oracle,
+    Posterior,
+    Sequential,
+    Setting,
+    Task,
+)
+from ampbench.preload import preload
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
-from ampbench.results import Store
-from ampbench.run import Measured, Record, Run
+from ampbench.run import Draw, Measured, Record, Run
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 from ampbench.spec import Spec
+from ampbench.store import Store
 
 PACKAGES = ("ampbench", "torch", "numpy", "pandas", "scikit-learn", "sbi")
 """The packages whose versions a record notes, where they are installed."""
 
+ALWAYS = ("torch._dynamo",)
+"""What torch imports with the first optimiser, for three seconds."""
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
+"""How torch says on the CPU that memory is short: as a plain RuntimeError."""
 
-class Listener(Protocol):
-    """Who is told how the runs go: the command line's display."""
 
-    def fitting(self, run: Run, done: int, total: int) -> None:
-        """A fit has done so many of its steps; it begins with 0 of 0, and some methods tell no more."""
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no result: a kind of :data:`ampbench.run.FAILURES`, a message on one line, and where it happened."""
 
-    def measuring(self, run: Run, what: str) -> None:
-        """The posterior is being sampled or a metric computed."""
+    kind: str
+    message: str
+    traceback: str = ""
 
-    def finished(self, record: Record) -> None:
-        """A run is stored."""
 
-    def note(self, text: str) -> None:
-        """Something else happened that the user should know."""
+@dataclass(frozen=True)
+class _Drawn:
+    """The posterior samples (n, D) of one observation, how they came about, and from what, unless they were stored."""
+
+    samples: np.ndarray
+    draw: Draw
+    posterior: Posterior | None = None
+
+
+@dataclass(frozen=True)
+class _Measurements:
+    """What the metrics say, how long they took with the reference, and what went wrong with some."""
+
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
+    seconds: float = 0.0
+    failure: Failure | None = None
+
+
+def execute(runs: Iterable[Run], registry: Registry, store: Store, device: str, listener: Listener) -> list[Record]:
+    """Execute runs in this process and store each as soon as it is finished.
+
+    Arguments:
+        runs: what to do; the caller has left out what is stored already, see :func:`pending`.
+        registry: where components come from.
+        store: where records go.
+        device: any torch device.
+        listener: told how it goes.
+
+    Returns:
+        The new records, failures included.
+
+    Raises:
+        ResultsError: the store cannot be written; whatever else was computed would be lost.
+    """
+    records = []
+    for group in fits(runs):
+        records += _execute_together(group, registry, store, device, listener)
+    return records
+
+
+def pending(runs: Iterable[Run], store: Store) -> list[Run]:
+    """Return the runs without a good result; a failed or damaged one is tried again."""
+    return [run for run in runs if not store.done(run)]
+
+
+def fits(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
+    """Group runs by the fit that they share."""
+    ordered = sorted(runs, key=lambda run: run.fit_key)
+    return [tuple(group) for _, group in groupby(ordered, key=lambda run: run.fit_key)]
+
+
+def fail(
+    run: Run, failure: Failure, registry: Registry, store: Store, device: str, listener: Listener, known: Draw | None
+) -> Record:
+    """Record that a run has failed, and tell everybody."""
+    record = _record(run, failure, known, _Measurements(), device)
+    return _put(record, None, registry, store, listener)
+
+
+def _execute_together(
+    runs: Sequence[Run], registry: Registry, store: Store, device: str, listener: Listener
+) -> list[Record]:
+    """Fit once and draw for each observation, unless that is stored; then measure each."""
+    _check_versions(runs[0], registry)
+    for run in runs:
+        _tell(listener, registry.hook.run_started, run=run)
+    try:
+        task: Task = registry.build("tasks", runs[0].task)
+    except (Exception, SystemExit) as error:
+        failure = _failure(error)
+        return [fail(run, failure, registry, store, device, listener, None) for run in runs]
+    drawn = _draws(task, runs, registry, store, device, listener)
+    records = []
+    for run in runs:
+        have = drawn[run]
+        if isinstance(have, Failure):
+            records.append(fail(run, have, registry, store, device, listener, None))
+            continue
+        measured = _measure_all(task, run, have, registry, listener)
+        record = _record(run, measured.failure, have.draw, measured, device)
+        records.append(_put(record, have.samples, registry, store, listener))
+    return records
+
+
+def _check_versions(run: Run, registry: Registry) -> None:
+    """Refuse to compute what belongs to other versions of packages, as another machine of a cluster may have them.
+
+    The result would be stored under a key that says otherwise.
+    """
+    if not run.packages:
+        return
+    try:
+        fitted = registry.packages("tasks", run.task) | registry.packages("methods", run.resolved)
+        judged = frozenset[str]().union(*(registry.packages("metrics", text) for text in run.metrics))
+    except AmpbenchError:  # a component that is not to be had here: the run will say so
+        return
+    here = (fitted - {*run.packages}) | (judged - {*run.metric_packages})
+    planned = ({*run.packages} - fitted) | ({*run.metric_packages} - judged)
+    if here or planned:
+        raise UsageError(
+            f"{platform.node()} computes with {', '.join(sorted(here)) or 'fewer packages'}, but the sweep was planned "
+            f"with {', '.join(sorted(planned)) or 'fewer'}; install the same versions on all machines"
+        )
+
+
+def _draws(
+    task: Task, runs: Sequence[Run], registry: Registry, store: Store, device: str, listener: Listener
+) -> dict[Run, _Drawn | Failure]:
+    """Return posterior samples of each run: stored ones, or else of one fit for all that lack them."""
+    stored = {run: store.draw(run) for run in runs}
+    outcome: dict[Run, _Drawn | Failure] = {run: _Drawn(have[1], have[0]) for run, have in stored.items() if have}
+    lacking = [run for run in runs if run not in outcome]
+    if not lacking:
+        return outcome
+    try:
+        fitted = _fit(task, lacking[0], registry, device, listener)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, TrainingError) and error.posterior is not None:
+            _tell(listener, registry.hook.fit_finished, run=lacking[0], posterior=error.posterior)
+        return outcome | dict.fromkeys(lacking, _failure(error))
+    _tell(listener, registry.hook.fit_finished, run=lacking[0], posterior=fitted.posterior)
+    return outcome | {run: _draw(task, run, fitted, store, device, listener) for run in lacking}
 
 
 @dataclass(frozen=True)
@@ -67,110 +204,104 @@ class _Fitted:
     simulations: int
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """What came of one observation."""
-
-    error: str
-    traceback: str = ""
-    samples: Tensor | None = None
-    metrics: Mapping[str, Measured] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-def execute(runs: Iterable[Run], registry: Registry, store: Store, device: str, listener: Listener) -> list[Record]:
-    """Execute runs and store each as soon as it is finished.
-
-    Arguments:
-        runs: what to do; the caller has left out what is stored already, see :func:`pending`.
-        registry: where components come from.
-        store: where records go.
-        device: any torch device.
-        listener: told how it goes.
-
-    Returns:
-        The new records, failures included.
-    """
-    records = []
-    for _, group in groupby(sorted(runs, key=lambda run: run.fit_key), key=lambda run: run.fit_key):
-        records += _execute_together(list(group), registry, store, device, listener)
-    return records
-
-
-def pending(runs: Iterable[Run], store: Store) -> list[Run]:
-    """Return the runs without a good result; a failed one is tried again."""
-    stored = ((run, store.get(run.key)) for run in runs)
-    return [run for run, record in stored if record is None or not record.ok]
-
-
-def _execute_together(
-    runs: list[Run], registry: Registry, store: Store, device: str, listener: Listener
-) -> list[Record]:
-    """Fit once, then judge each observation."""
-    for run in runs:
-        _tell(listener, registry.hook.run_started, run=run)
-    records = []
-    fitted: _Fitted | None = None
-    try:
-        task: Task = registry.build("tasks", runs[0].task)
-        fitted = _fit(task, runs[0], registry, device, listener)
-        posterior: Posterior | None = fitted.posterior
-    except (Exception, SystemExit) as error:
-        failure = _failure(error)
-        posterior = error.posterior if isinstance(error, TrainingError) else None
-    if posterior is not None:
-        _tell(listener, registry.hook.fit_finished, run=runs[0], posterior=posterior)
-    for run in runs:
-        judged = _judge(task, run, registry, fitted.posterior, listener) if fitted else failure
-        record = _record(run, judged, fitted, device)
-        store.put(record, None if judged.samples is None else judged.samples.numpy())
-        listener.finished(record)
-        _tell(listener, registry.hook.run_finished, run=run, record=record)
-        records.append(record)
-    return records
-
-
 def _fit(task: Task, run: Run, registry: Registry, device: str, listener: Listener) -> _Fitted:
     method: Method = registry.build("methods", run.resolved)
-    listener.fitting(run, 0, 0)
+    if isinstance(method, Oracle):
+        method = method.told(task)
+    listener(Fitting(run))
+    preload((*ALWAYS, *method.imports))  # what it costs to import a library is no property of the method
     source = Simulator(task.graph, task.observed, run.budget, run.seed)
     start = time.perf_counter()
-    posterior = fit(method, source, device, lambda done, total: listener.fitting(run, done, total))
+    posterior = fit(method, source, device, lambda done, total: listener(Fitting(run, done, total)))
     return _Fitted(posterior, time.perf_counter() - start, source.spent)
 
 
-def _judge(task: Task, run: Run, registry: Registry, posterior: Posterior, listener: Listener) -> _Judged:
-    """Sample the posterior of one observation and compare it with the reference."""
+def _draw(task: Task, run: Run, fitted: _Fitted, store: Store, device: str, listener: Listener) -> _Drawn | Failure:
+    """Sample the posterior of one observation, and store what was drawn."""
     try:
         x = task.numbered(run.observation).x
-        listener.measuring(run, "posterior samples")
+        if isinstance(fitted.posterior, Sequential):
+            fitted = _fit_to(fitted.posterior, x, run, listener)
+        listener(Sampling(run))
         start = time.perf_counter()
         with seeded(derive(run.seed, "posterior", run.observation)):
-            samples = _checked(posterior.sample(x, run.samples), run)
+            samples = _checked(fitted.posterior.sample(x, run.samples), run)
         seconds = time.perf_counter() - start
-        listener.measuring(run, "reference samples")
-        reference = reference_samples(task, run.observation, run.samples)
     except (Exception, SystemExit) as error:
         return _failure(error)
-    metrics = {
-        Spec.parse(text).name: _measure(text, samples, reference, registry, run, listener) for text in run.metrics
-    }
-    errors = [f"metric {name}: {measured.error}" for name, measured in metrics.items() if measured.error]
-    return _Judged("; ".join(errors), samples=samples, metrics=metrics, seconds=seconds)
+    draw = Draw(fitted.seconds, seconds, fitted.simulations, device, versions(), commit())
+    store.put_draw(run, samples.numpy(), draw)
+    return _Drawn(samples.numpy(), draw, fitted.posterior)
+
+
+def _fit_to(posterior: Sequential, x: Tensor, run: Run, listener: Listener) -> _Fitted:
+    """Fit a sequential method to one observation; time and simulations are those of this observation."""
+    listener(Fitting(run))
+    start = time.perf_counter()
+    with seeded(derive(run.seed, "fit", run.observation)):
+        fitted = posterior.fit_to(x, lambda done, total: listener(Fitting(run, done, total)))
+    return _Fitted(fitted.posterior, time.perf_counter() - start, fitted.simulations)
+
+
+def _measure_all(task: Task, run: Run, drawn: _Drawn, registry: Registry, listener: Listener) -> _Measurements:
+    """Compute every metric of one observation's posterior samples."""
+    start = time.perf_counter()
+    samples, reference = torch.from_numpy(drawn.samples), None
+    setting = Setting(task, task.numbered(run.observation), drawn.posterior)
+    try:
+        if any(_compares(text, registry) for text in run.metrics):
+            listener(Measuring(run, "reference samples"))
+            reference = reference_samples(task, run.observation, run.samples)
+    except (Exception, SystemExit) as error:
+        return _Measurements(failure=_failure(error))
+    metrics, failures = {}, []
+    for text in run.metrics:
+        name = Spec.parse(text).name
+        measured = _measure(text, samples, reference, setting, registry, run, listener)
+        if isinstance(measured, Failure):
+            failures.append(Failure(measured.kind, f"metric {name}: {measured.message}", measured.traceback))
+            measured = Measured(None, measured.message)
+        metrics[name] = measured
+    return _Measurements(metrics, time.perf_counter() - start, _joined(failures))
+
+
+def _joined(failures: list[Failure]) -> Failure | None:
+    if not failures:
+        return None
+    kind = "memory" if any(failure.kind == "memory" for failure in failures) else "metric"
+    return Failure(kind, "; ".join(each.message for each in failures), "\n".join(each.traceback for each in failures))
+
+
+def _compares(text: str, registry: Registry) -> bool:
+    """Whether a metric needs reference samples; one that cannot be built will say so when its turn comes."""
+    try:
+        return not isinstance(registry.build("metrics", text), NeedsSetting)
+    except (Exception, SystemExit):
+        return False
 
 
 def _measure(
-    text: str, samples: Tensor, reference: Tensor, registry: Registry, run: Run, listener: Listener
-) -> Measured:
-    listener.measuring(run, Spec.parse(text).name)
+    text: str,
+    samples: Tensor,
+    reference: Tensor | None,
+    setting: Setting,
+    registry: Registry,
+    run: Run,
+    listener: Listener,
+) -> Measured | Failure:
+    listener(Measuring(run, Spec.parse(text).name))
     try:
         metric: Metric = registry.build("metrics", text)
-        measurement = metric.measure(samples, reference)
+        if isinstance(metric, NeedsSetting):
+            measurement = metric.measure_in(setting, samples)
+        else:
+            assert reference is not None
+            measurement = metric.measure(samples, reference)
         if not math.isfinite(measurement.value):
             raise MetricError(f"the value is {measurement.value}")
         json.dumps(dict(measurement.provenance), allow_nan=False)  # a record holds numbers and strings only
     except (Exception, SystemExit) as error:
-        return Measured(None, _describe(error))
+        return _failure(error)
     return Measured(float(measurement.value), "", dict(measurement.provenance))
 
 
@@ -178,14 +309,22 @@ def _checked(samples: Tensor, run: Run) -> Tensor:
     """Return posterior samples as float32 on the CPU, or say what is wrong with them."""
     if not isinstance(samples, Tensor) or samples.ndim != 2 or len(samples) != run.samples:
         shape = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
-        raise SimulationError(f"the posterior returned {shape} for {run.samples} samples, expected ({run.samples}, D)")
+        raise SamplesError(f"the posterior returned {shape} for {run.samples} samples, expected ({run.samples}, D)")
     if bad := int((~torch.isfinite(samples)).any(1).sum()):
-        raise SimulationError(f"{bad} of {len(samples)} posterior samples are NaN or infinite")
+        raise SamplesError(f"{bad} of {len(samples)} posterior samples are NaN or infinite")
     return samples.detach().cpu().float()
 
 
-def _failure(error: BaseException) -> _Judged:
-    return _Judged(_describe(error), "".join(traceback.format_exception(error)))
+def _failure(error: BaseException) -> Failure:
+    return Failure(_kind(error), _describe(error), "".join(traceback.format_exception(error)))
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, SamplesError):
+        return "invalid-samples"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY):
+        return "memory"
+    return "error"
 
 
 def _describe(error: BaseException) -> str:
@@ -193,21 +332,31 @@ def _describe(error: BaseException) -> str:
     return text if isinstance(error, AmpbenchError) else f"{type(error).__name__}: {text}"
 
 
-def _record(run: Run, judged: _Judged, fitted: _Fitted | None, device: str) -> Record:
+def _record(run: Run, failure: Failure | None, draw: Draw | None, measured: _Measurements, device: str) -> Record:
+    """What is to be stored; where samples were drawn, the versions are those of the fit."""
     return Record(
         run=run,
-        status="failed" if judged.error else "ok",
-        error=judged.error,
-        traceback=judged.traceback,
-        metrics=judged.metrics,
-        fit_seconds=fitted.seconds if fitted else 0.0,
-        sample_seconds=judged.seconds,
-        simulations=fitted.simulations if fitted else 0,
-        device=device,
+        status="failed" if failure else "ok",
+        error=failure.message if failure else "",
+        traceback=failure.traceback if failure else "",
+        metrics=measured.metrics,
+        fit_seconds=draw.fit_seconds if draw else 0.0,
+        sample_seconds=draw.sample_seconds if draw else 0.0,
+        simulations=draw.simulations if draw else 0,
+        device=draw.device if draw else device,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=versions(),
-        commit=commit(),
+        versions=draw.versions if draw else versions(),
+        commit=draw.commit if draw else commit(),
+        kind=failure.kind if failure else "",
+        metric_seconds=measured.seconds,
     )
+
+
+def _put(record: Record, samples: np.ndarray | None, registry: Registry, store: Store, listener: Listener) -> Record:
+    store.put(record, samples)
+    listener(Finished(record))
+    _tell(listener, registry.hook.run_finished, run=record.run, record=record)
+    return record
 
 
 def _tell(listener: Listener, hook: HookCaller, **arguments: object) -> None:
@@ -217,7 +366,7 @@ def _tell(listener: Listener, hook: HookCaller, **arguments: object) -> None:
             implementation.function(*(arguments[name] for name in implementation.argnames))
         except (Exception, SystemExit) as error:
             plugin = implementation.plugin_name
-            listener.note(f"the life-cycle hook {hook.name} of plugin {plugin!r} failed: {_describe(error)}")
+            listener(Note(f"the life-cycle hook {hook.name} of plugin {plugin!r} failed: {_describe(error)}"))
 
 
 @cache

@@ -54,5 +54,11 @@ def log_score(samples: Tensor, truth: Tensor) -> Tensor:
     return accuracy - spread / 2
 
 
+def two_sample_score(a: Tensor, b: Tensor) -> Tensor:
+    """Return E log‖a − b‖ − ½ E log‖a − a′‖, for judging samples a, (n, D), by data b, (m, D); lower is better."""
+    first, second = torch.triu_indices(len(a), len(a), offset=1, device=a.device)
+    return torch.cdist(a, b).clamp_min(TINY).log().mean() - _log_distance(a[first], a[second]).mean() / 2
+
+
 def _log_distance(a: Tensor, b: Tensor) -> Tensor:
     return torch.linalg.vector_norm(a - b, dim=-1).clamp_min(TINY).log()

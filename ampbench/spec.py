@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from ampbench.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+DEEPEST = 50
+"""How deep specs may be nested."""
+
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.\w+)?")
 
 
@@ -40,6 +43,9 @@ class Spec:
     @classmethod
     def parse(cls, text: str) -> Spec:
         """Read a spec; raises :class:`UsageError` that says what is wrong and what the form is."""
+        text = " ".join(text.split())
+        if not text.isprintable():  # it will stand in tables, file names and terminals
+            raise UsageError(f"the spec {text!r} holds control characters; specs are printable text")
         match = re.fullmatch(rf"({_NAME.pattern})(?::(.*)|\((.*)\))?", _bare(text), re.DOTALL)
         if not match:
             raise UsageError(f"cannot read the spec {text!r}; write name or name:key=value,key=value")
@@ -47,7 +53,7 @@ class Spec:
         if inside is None:
             return cls(match[1])
         options: dict[str, str] = {}
-        for item in _split(inside, text):
+        for item in split(inside, text):
             key, equals, value = (part.strip() for part in item.partition("="))
             if not equals or not _KEY.fullmatch(key):
                 raise UsageError(f"cannot read the option {item!r} in {text!r}; write key=value")
@@ -75,13 +81,15 @@ def _bare(text: str) -> str:
     return text
 
 
-def _split(text: str, whole: str) -> list[str]:
-    """Split at the commas that are outside parentheses."""
+def split(text: str, whole: str) -> list[str]:
+    """Split at the commas that are outside parentheses; ``whole`` is named in the error if these do not match."""
     parts, depth, start = [], 0, 0
     for i, character in enumerate(text):
         depth += {"(": 1, ")": -1}.get(character, 0)
         if depth < 0:
             break
+        if depth > DEEPEST:
+            raise UsageError(f"the spec {whole[:50]!r}… is nested more than {DEEPEST} deep")
         if character == "," and depth == 0:
             parts.append(text[start:i])
             start = i + 1

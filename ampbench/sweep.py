@@ -1,31 +1,101 @@
-"""What to run: the product of tasks, methods, budgets, seeds and observations, from options or a TOML file."""
+"""What to run: the product of tasks, methods, budgets, seeds and observations, from options or a TOML file.
+
+::
+
+    tasks = ["two_moons", "gaussian_linear"]
+    budgets = [1000, 10000]
+    seeds = [0, 1]
+
+    [[methods]]
+    spec = "npe"
+
+    [[methods]]
+    spec = "amp:family=implicit"
+    [methods.grid]                    # all combinations: six methods
+    divergence = ["jsd", "kl", "mmd(bandwidths=3)"]
+    steps = [1000, 6000]
+
+A list of specs, ``methods = ["npe", {spec = "amp", grid = {steps = [1000, 6000]}}]``, says it on one line; tasks and
+metrics may have grids too.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
+from operator import eq, ge, gt, le, lt, ne
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
-from ampbench.errors import UsageError
+from ampbench.errors import AmpbenchError, PluginError, UsageError, unknown
 from ampbench.interfaces import Task
 from ampbench.registry import Registry
+from ampbench.results import COLUMNS
 from ampbench.run import Run
-from ampbench.spec import Spec
+from ampbench.spec import Spec, split
 
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[int, Field(ge=1)]
+MOST = 1_000_000
+"""Runs in one sweep; more is a slip of the pen."""
+
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+Positive = Annotated[int, Field(ge=1, lt=2**63)]
+Value = str | int | float | bool
+
+
+class Choice(BaseModel):
+    """A component, and values to try for some of its options.
+
+    Attributes:
+        spec: the component.
+        grid: option to values; all combinations are made. An entry of a mapping is written ``divergences.z1``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    spec: str
+    grid: Annotated[
+        dict[str, Annotated[list[Value], Field(min_length=1)]], BeforeValidator(lambda given: _flat(given))
+    ] = {}
+
+    def __len__(self) -> int:
+        return prod(map(len, self.grid.values()))
+
+    def specs(self) -> Iterator[Spec]:
+        """Make all combinations; raises :class:`UsageError` for an option that is given twice or cannot be written."""
+        spec = Spec.parse(self.spec)
+        given = dict(spec.options)
+        if twice := sorted(given.keys() & self.grid.keys()):
+            raise UsageError(f"option {twice[0]!r} is in the spec {self.spec!r} and in its grid; drop one of them")
+        for values in product(*self.grid.values()):
+            options = given | dict(zip(self.grid, map(str, values), strict=True))
+            made = Spec(spec.name, tuple(sorted(options.items())))
+            yield _readable(made)
+
+
+def _choice(given: object) -> object:
+    if isinstance(given, str):
+        return {"spec": given}
+    if isinstance(given, Mapping | Choice):
+        return given
+    raise PydanticCustomError("choice", 'write a spec in quotes, or a table {spec = "…", grid = {…}}')
+
+
+Choices = Annotated[list[Annotated[Choice, BeforeValidator(_choice)]], Field(min_length=1)]
 
 
 class Sweep(BaseModel):
     """A product of runs.
 
     Attributes:
-        tasks, methods, metrics: specs.
+        tasks, methods, metrics: specs, or tables with a spec and a grid.
         budgets: numbers of simulations.
         seeds: seeds.
         observations: numbers of the task's observations; empty means all of each task.
@@ -34,57 +104,227 @@ class Sweep(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    tasks: Annotated[list[str], Field(min_length=1)]
-    methods: Annotated[list[str], Field(min_length=1)]
+    tasks: Choices
+    methods: Choices
     budgets: Annotated[list[Positive], Field(min_length=1)]
-    seeds: list[Seed] = [0]
-    observations: list[int] = []
-    metrics: list[str] = ["c2st", "mmd"]
-    samples: Annotated[int, Field(ge=10)] = 10_000
+    seeds: Annotated[list[Number], Field(min_length=1)] = [0]
+    observations: list[Number] = []
+    metrics: Choices = [Choice(spec="c2st"), Choice(spec="mmd")]
+    samples: Annotated[int, Field(ge=10, lt=2**31)] = 10_000
+
+
+def asked(path: Path | None, given: dict[str, object], registry: Registry) -> list[Run]:
+    """Return the runs of a file or of options; raises :class:`UsageError` if both are given or something is wrong.
+
+    Arguments:
+        path: a TOML file, or None to take ``given``.
+        given: the sweep's keys from the command line.
+        registry: where names are looked up.
+    """
+    if path and given:
+        raise UsageError(f"give either the file {path} or options, not both; drop {', '.join(sorted(given))}")
+    if path:
+        return runs(read(path), registry, str(path))
+    return runs(check(given, "ampbench run"), registry)
 
 
 def read(path: Path) -> Sweep:
     """Read a sweep from a TOML file; raises :class:`UsageError` that names file, key, value and what is allowed."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is not a sweep: its tables are nested too deep") from error
     except ValueError as error:
         raise UsageError(f"{path} is not a TOML file: {error}") from error
     return check(content, str(path))
 
 
-def check(content: dict[str, object], where: str) -> Sweep:
+def check(content: dict[str, Any], where: str) -> Sweep:
     """Validate a sweep; ``where`` is named in the error."""
     try:
         return Sweep.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, Sweep.model_fields, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"{where}: unknown key {key!r}; known: {', '.join(Sweep.model_fields)}{hint}") from None
-        given = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise UsageError(f"{where}: {key}: {first['msg']}{given}") from None
+        first, *more = error.errors()
+        problem = f"{where}: {_problem(first)}"
+        raise UsageError(problem + (f" (and {len(more)} more)" if more else "")) from None
 
 
-def runs(sweep: Sweep, registry: Registry) -> list[Run]:
-    """Return the sweep's runs, every spec checked and written out; raises :class:`UsageError` for a wrong one."""
-    metrics = tuple(str(registry.resolve("metrics", text)) for text in sweep.metrics)
+def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
+    """Return the sweep's runs, every spec checked and written out.
+
+    Raises:
+        UsageError: a wrong spec; the message names ``where`` and the key, if ``where`` is given.
+        PluginError: a task cannot be built, or does not say what its observations are.
+    """
+    metrics = _specs(sweep.metrics, "metrics", registry, where)
     for name, count in Counter(Spec.parse(text).name for text in metrics).items():
         if count > 1:
             raise UsageError(f"metric {name!r} is given {count} times; a metric has one column in the results")
-    methods = [(str(Spec.parse(text)), str(registry.resolve("methods", text))) for text in sweep.methods]
+        if name in COLUMNS:
+            raise UsageError(f"metric {name!r} is named like a column of the results; its plugin must rename it")
+    written = tuple(metrics.values())
+    methods = _specs(sweep.methods, "methods", registry, where)
+    tasks = _specs(sweep.tasks, "tasks", registry, where)
+    numbers = {text: _numbers(text, sweep.observations, registry) for text in tasks}
+    _check_size(len(methods) * len(sweep.budgets) * len(sweep.seeds) * sum(len(some) for _, some in numbers.values()))
+    judged = frozenset().union(*(registry.packages("metrics", text) for text in metrics))
+    fitted = {text: registry.packages("methods", text) for text in methods}
     made = []
-    for task_text in sweep.tasks:
-        task: Task = registry.build("tasks", task_text)
-        resolved = str(registry.resolve("tasks", task_text))
-        numbers = sweep.observations or sorted(task.observations())
-        if not numbers:
-            raise UsageError(f"task {task_text!r} has no numbered observations, so that there is nothing to run on")
+    for task, (version, some) in numbers.items():
+        simulated = registry.packages("tasks", task)
+        for method, resolved in methods.items():
+            packages = tuple(sorted(simulated | fitted[method]))
+            for budget, seed, number in product(sweep.budgets, sweep.seeds, some):
+                what = (tasks[task], version, method, resolved, budget, number, seed, sweep.samples, written)
+                made.append(Run(*what, packages, tuple(sorted(judged))))
+    return list({run.key: run for run in made}.values())
+
+
+def chosen(runs: Sequence[Run], select: Sequence[str] = (), shard: str | None = None) -> list[Run]:
+    """Return a part of the runs, in the same order.
+
+    Arguments:
+        runs: all of them.
+        select: each a list of conditions that must all hold, such as ``task=two_moons,method~jsd,budget<=1000``; a run
+            is taken if one of these lists holds for it, or if there are none. Fields are task, method, budget,
+            observation and seed. ``=`` and ``!=`` compare names, and those options that are given (a spec with commas
+            stands in parentheses); ``~`` and ``!~`` look for a part of the text.
+        shard: ``3/10`` takes the third of ten parts. Which part a run is in depends on its fit alone, so that the
+            observations of a fit stay together, and ten machines do all runs, each once.
+
+    Raises:
+        UsageError: a condition or shard cannot be read, or no run fulfils the conditions.
+    """
+    selections = [_conditions(text) for text in select]
+    kept = [run for run in runs if not selections or any(all(test(run) for test in tests) for tests in selections)]
+    if runs and not kept:
+        tasks, methods = (", ".join(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("task", "method"))
+        raise UsageError(f"none of {len(runs)} runs is selected by {' or '.join(select)}; there are {tasks}; {methods}")
+    return kept if shard is None else _shard(kept, shard)
+
+
+def _flat(given: object) -> object:
+    """TOML reads the key divergences.z1 as a table in a table; give it back as one key."""
+    if not isinstance(given, Mapping):
+        return given
+    flat: dict[object, object] = {}
+    for key, value in given.items():
+        flat |= (
+            {f"{key}.{entry}": some for entry, some in value.items()} if isinstance(value, Mapping) else {key: value}
+        )
+    return flat
+
+
+def _readable(spec: Spec) -> Spec:
+    if Spec.parse(str(spec)) != spec:
+        raise UsageError(f"{str(spec)!r} does not read back as it was meant; put values with commas into parentheses")
+    return spec
+
+
+def _problem(error: Any) -> str:
+    """Say which key of a sweep is wrong, what it is, and what it should be."""
+    loc = error["loc"]
+    key = ".".join(str(part) if str(part).isprintable() else repr(part) for part in loc)
+    if error["type"] == "extra_forbidden":
+        known = (Sweep if len(loc) == 1 else Choice).model_fields
+        near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"unknown key {key!r}; known: {', '.join(known)}{hint}"
+    given = repr(error["input"])
+    short = given if len(given) <= 80 else given[:77] + "…"
+    return f"{key}: {error['msg']}{'' if error['type'] == 'missing' else f', got {short}'}"
+
+
+def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) -> dict[str, str]:
+    """Return the specs as they were asked for, each with its form with every option written out."""
+    _check_size(sum(map(len, choices)))
+    specs: dict[str, str] = {}
+    for number, choice in enumerate(choices):
+        try:
+            specs |= {str(spec): str(registry.resolve(key, str(spec))) for spec in choice.specs()}
+        except UsageError as error:
+            raise UsageError(f"{where}: {key}.{number}: {error}" if where else str(error)) from error
+    return specs
+
+
+def _numbers(text: str, wanted: Sequence[int], registry: Registry) -> tuple[str, list[int]]:
+    """Return the version of a task, and the numbers of the observations to run on."""
+    task: Task = registry.build("tasks", text)
+    try:
+        numbers = list(wanted) or sorted(task.observations())
         for number in numbers:
             task.numbered(number)
-        for (method, written), budget, seed, number in product(methods, sweep.budgets, sweep.seeds, numbers):
-            made.append(Run(resolved, task.version, method, written, budget, number, seed, sweep.samples, metrics))
-    return list({run.key: run for run in made}.values())
+    except AmpbenchError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"task {text!r} cannot say what its observations are: {type(error).__name__}: {error}"
+        ) from error
+    if not numbers:
+        raise UsageError(f"task {text!r} has no numbered observations, so that there is nothing to run on")
+    return task.version, numbers
+
+
+def _check_size(count: int) -> None:
+    if count > MOST:
+        raise UsageError(f"the sweep has {count:,} combinations, more than {MOST:,}; split it")
+
+
+_FIELDS = {"task": str, "method": str, "budget": int, "observation": int, "seed": int}
+_CONDITION = re.compile(r"\s*(\w+)\s*(!=|!~|<=|>=|=|~|<|>)(.*)", re.DOTALL)
+_COMPARE: Mapping[str, Callable[[int, int], bool]] = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+def _conditions(text: str) -> list[Callable[[Run], bool]]:
+    return [_condition(part, text) for part in split(text, text)]
+
+
+def _condition(text: str, whole: str) -> Callable[[Run], bool]:
+    match = _CONDITION.fullmatch(text)
+    if not match:
+        raise UsageError(f"cannot read {text!r} in the selection {whole!r}; write conditions such as task=two_moons")
+    name, operator, value = match[1], match[2], match[3].strip()
+    if name not in _FIELDS:
+        raise UsageError(f"{unknown('field', name, _FIELDS)}; put a spec with commas into parentheses: method=(…)")
+    if _FIELDS[name] is int:
+        return _compare_numbers(name, operator, value, whole)
+    return _compare_texts(name, operator, value, whole)
+
+
+def _compare_numbers(name: str, operator: str, value: str, whole: str) -> Callable[[Run], bool]:
+    if operator not in _COMPARE or not re.fullmatch("-?[0-9]{1,30}", value):
+        raise UsageError(
+            f"cannot select {name}{operator}{value} in {whole!r}; write {name}, one of = != < <= > >=, number"
+        )
+    compare, number = _COMPARE[operator], int(value)
+    return lambda run: compare(getattr(run, name), number)
+
+
+def _compare_texts(name: str, operator: str, value: str, whole: str) -> Callable[[Run], bool]:
+    if operator not in ("=", "!=", "~", "!~") or not value:
+        raise UsageError(f"cannot select {name}{operator}{value} in {whole!r}; write {name}, one of = != ~ !~, text")
+    wanted = not operator.startswith("!")
+    if operator.endswith("~"):
+        return lambda run: (value in getattr(run, name)) == wanted
+    spec = Spec.parse(value)
+    return lambda run: _is(spec, _written(run, name)) == wanted
+
+
+def _written(run: Run, name: str) -> list[Spec]:
+    return [Spec.parse(run.task)] if name == "task" else [Spec.parse(run.method), Spec.parse(run.resolved)]
+
+
+def _is(wanted: Spec, forms: Sequence[Spec]) -> bool:
+    """Whether name and options are those of a component, in one of the forms in which it is written."""
+    options = {option for form in forms for option in form.options}
+    return wanted.name == forms[0].name and options.issuperset(wanted.options)
+
+
+def _shard(runs: Sequence[Run], text: str) -> list[Run]:
+    match = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", text.strip())
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise UsageError(f"cannot read the shard {text!r}; write 3/10 for the third of ten")
+    return [run for run in runs if int(run.fit_digest, 16) % count == number - 1]

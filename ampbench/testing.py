@@ -11,18 +11,24 @@ Subclass the class of your component, make the component, and let pytest find it
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from ampbench import registry, runner, sweep
 from ampbench.api import fit
-from ampbench.errors import AmpbenchError
+from ampbench.errors import AmpbenchError, MetricError
+from ampbench.events import Event, Finished
+from ampbench.executors import Executor
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import (
+    BatchedMetric,
     Conditional,
     Divergence,
     Family,
@@ -31,11 +37,17 @@ from ampbench.interfaces import (
     HasReference,
     Method,
     Metric,
+    Sequential,
     Task,
+    silent,
 )
+from ampbench.run import Record, Run
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
+from ampbench.spec import Spec
+from ampbench.store import Store
 from ampbench.tuples import Laws, Tuples
+from ampbench.worker import Job
 
 
 class DivergenceConformance(ABC):
@@ -378,9 +390,15 @@ class TaskConformance(ABC):
 
 
 class MethodConformance(ABC):
-    """What the runner relies on in a method; ``make`` should choose options that train for seconds only."""
+    """What the runner relies on in a method; ``make`` should choose options that train for seconds only.
+
+    Attributes:
+        budget: of every fit.
+        least: the fewest simulations that a fit may take; 0 for a reference point that needs none.
+    """
 
     budget = 300
+    least = 1
 
     @abstractmethod
     def make(self) -> Method:
@@ -397,8 +415,14 @@ class MethodConformance(ABC):
         """The posterior returns finite samples of the right shape, within the budget."""
         source = self.source()
         posterior = fit(self.make(), source)
-        assert 0 < source.spent <= self.budget
-        samples = posterior.sample(torch.tensor([0.1, -0.2, 0.0]), 50)
+        x = torch.tensor([0.1, -0.2, 0.0])
+        spent = source.spent
+        if isinstance(posterior, Sequential):
+            with seeded(1):
+                fitted = posterior.fit_to(x, silent)
+            posterior, spent = fitted.posterior, spent + fitted.simulations
+        assert self.least <= spent <= self.budget
+        samples = posterior.sample(x, 50)
         assert samples.shape == (50, 2)
         assert bool(torch.isfinite(samples).all())
 
@@ -437,3 +461,67 @@ class MetricConformance(ABC):
             except AmpbenchError:
                 continue
             raise AssertionError(f"samples of shape {tuple(bad.shape)} were not refused")
+
+    def test_many_pairs_are_measured_as_each(self) -> None:
+        """A batched metric gives every pair its own value, whatever else is in the batch, and a bad pair its error."""
+        metric = self.make()
+        if not isinstance(metric, BatchedMetric):
+            return
+        with seeded(0):
+            pairs = [(torch.randn(n, 2) + n / 200, torch.randn(200, 2)) for n in (100, 200)]
+        *many, refused = metric.measure_many([*pairs, (torch.full((100, 2), torch.nan), pairs[0][1])])
+        assert many == [metric.measure(*pair) for pair in pairs]
+        assert isinstance(refused, MetricError)
+
+
+class ExecutorConformance(ABC):
+    """What the command line relies on in an executor; its workers must see the machine's temporary directory.
+
+    Attributes:
+        task: a quick task with at least two observations.
+        sound, broken: a quick method, and one whose fit raises.
+    """
+
+    task = "gaussian_linear"
+    sound = "amp:steps=2,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
+    broken = "amp:steps=2,batch_size=0"
+
+    @abstractmethod
+    def make(self) -> Executor:
+        """Make the executor under test."""
+
+    def wanted(self) -> list[Run]:
+        """Two observations of each method, with two seeds."""
+        asked = {"tasks": [self.task], "methods": [self.sound, self.broken], "metrics": ["mmd"], "budgets": [50]}
+        more = {"samples": 10, "observations": [1, 2], "seeds": [0, 1]}
+        return sweep.runs(sweep.check(asked | more, "conformance"), registry.load())
+
+    def execute(self, folder: Path) -> list[Record]:
+        """Work on what is not stored, and return what the listener heard of; it must hear in the calling thread."""
+        caller, heard = threading.current_thread(), []
+
+        def listen(event: Event) -> None:
+            assert threading.current_thread() is caller
+            if isinstance(event, Finished):
+                heard.append(event.record)
+
+        groups = runner.fits(runner.pending(self.wanted(), Store(folder)))
+        self.make().execute([Job(group, folder) for group in groups], listen)
+        return heard
+
+    def test_every_run_has_a_record_and_is_told_once(self, tmp_path: Path) -> None:
+        """Also if a method raises, which costs its own runs only."""
+        heard = self.execute(tmp_path)
+        assert len(heard) == 8
+        assert {record.run for record in heard} == set(self.wanted())
+        assert {record.run.method for record in heard if record.ok} == {str(Spec.parse(self.sound))}
+        assert sorted(record.run.key for record in Store(tmp_path).records()) == sorted(r.run.key for r in heard)
+
+    def test_only_what_failed_is_done_again(self, tmp_path: Path) -> None:
+        """By a second sweep."""
+        self.execute(tmp_path)
+        assert {record.run.method for record in self.execute(tmp_path)} == {str(Spec.parse(self.broken))}
+
+    def test_nothing_to_do(self) -> None:
+        """Is done at once."""
+        self.make().execute([], lambda event: None)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ampbench.errors import UsageError
 from ampbench.factorization import Factor
 
-Scope = Literal["local", "global"]
+Scope = Literal["local", "global", "evidence"]
 
 
 class Laws:
@@ -82,14 +82,18 @@ class Site:
         return f"({', '.join(self.variables)} | {', '.join(self.context)})"
 
 
-def sites(factors: tuple[Factor, ...], observed: Iterable[str], scope: Scope) -> tuple[Site, ...]:
+def sites(
+    factors: tuple[Factor, ...], observed: Iterable[str], scope: Scope, learned: Iterable[Factor] = ()
+) -> tuple[Site, ...]:
     """Return the sites of an inverse factorization.
 
     Arguments:
         factors: the inverse, in sampling order.
         observed: the evidence.
         scope: ``local``: one site per tuple that no other contains (section 3.1);
-            ``global``: a single site on all variables (GAN, ALI/BiGAN, GATSBI).
+            ``global``: a single site on all variables (ALI/BiGAN, GATSBI);
+            ``evidence``: a single site on the evidence, which teaches the model but no inverse (GAN).
+        learned: the factors with parameters θ; each has a local tuple as well, if its variables are all there.
 
     Example:
         >>> chain = (Factor("z1", ("x",)), Factor("z2", ("z1",)))
@@ -97,11 +101,23 @@ def sites(factors: tuple[Factor, ...], observed: Iterable[str], scope: Scope) ->
         (z1 | x) (z2 | z1)
         >>> print(*sites(chain, ["x"], "global"))
         (z1, z2 | x)
+        >>> print(*sites(chain, ["x"], "evidence"))
+        ( | x)
     """
+    observed = tuple(observed)
+    inferred = tuple(factor.variable for factor in factors)
+    if scope == "evidence":
+        return (Site((), observed),)
     if scope == "global":
-        return (Site(tuple(factor.variable for factor in factors), tuple(observed)),)
+        return (Site(inferred, observed),)
     kept = [factor for factor in factors if not any(factor.scope < other.scope for other in factors)]
-    return tuple(_site(factor, factors) for factor in kept)
+    local = [_site(factor, factors) for factor in kept]
+    for factor in learned:
+        present = factor.scope <= {*inferred, *observed}
+        if present and not any(factor.scope <= {*site.variables, *site.context} for site in local):
+            latents = tuple(name for name in inferred if name in factor.scope)
+            local.append(Site(latents, tuple(name for name in observed if name in factor.scope)))
+    return tuple(local)
 
 
 def _site(largest: Factor, factors: tuple[Factor, ...]) -> Site:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 
 from ampbench.results import load
 
+FAULTY = Path(__file__).parent / "faulty_plugin"
 QUICK = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
 ARGUMENTS = ["--task", "two_moons", "--budget", "100", "--samples", "50", "--observation", "1", "--observation", "2"]
 
@@ -113,30 +116,152 @@ def test_list_plugins_and_doctor(tmp_path: Path) -> None:
     assert "PROBLEM" not in doctor.stdout
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
-def test_killed_half_way_and_run_again(tmp_path: Path, kill: signal.Signals) -> None:
-    """What was finished stays and is not repeated; the frame equals that of an unbroken run."""
-    arguments = ["run", "--task", "two_moons", "--budget", "100", "--samples", "50", "--method", QUICK]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ampbench", *arguments, "--results", "broken"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+SLOWLY = ["run", "--task", "normals", "--budget", "20", "--samples", "50", "--seed", "0", "--seed", "1", "--seed", "2"]
+SLOWLY += ["--method", "faulty:seconds=0.2", "--metric", "mean:seconds=0.4"]
+"""Twelve runs, three fits, of a few seconds in all."""
+
+
+def faulty() -> dict[str, str]:
+    """The environment in which the plugin of tests/faulty_plugin is installed."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(FAULTY), os.environ.get("PYTHONPATH", "")])}
+
+
+def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "ampbench", *arguments]
+    return subprocess.Popen(command, cwd=cwd, env=faulty(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(process: subprocess.Popen[str], start: str) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("[3/10]"):
-            break
-    process.send_signal(kill)
-    process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGKILL)
-    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "broken" / "runs").glob("[!.]*/record.json")}
-    assert 3 <= len(done) < 10
+        if line.startswith(start):
+            return
+    pytest.fail(f"no line begins with {start}")
 
-    time.sleep(0.1)
-    again = ampbench(*arguments, "--results", "broken", cwd=tmp_path)
-    assert f"{len(done)} of 10 runs are stored" in again.stdout
+
+def workers(results: Path) -> set[int]:
+    """The processes that have worked on a sweep."""
+    logs = "".join(path.read_text() for path in (results / "logs").glob("*.jsonl"))
+    return {json.loads(line)["pid"] for line in logs.splitlines()}
+
+
+def alive(pid: int) -> bool:
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken")
+    process = begin(*SLOWLY, "--executor", "in-process", cwd=folder)
+    output, _ = process.communicate(timeout=120)
+    assert "12 runs finished, 0 failed" in output
+    return folder / "results"
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+def test_killed_half_way_and_run_again(tmp_path: Path, unbroken: Path, kill: signal.Signals) -> None:
+    """What was finished stays and is not repeated; the frame equals that of an unbroken run."""
+    process = begin(*SLOWLY, "--results", "broken", cwd=tmp_path)
+    wait_for(process, "[3/12]")
+    status = ampbench("status", "--results", "broken", cwd=tmp_path, COLUMNS="200").stdout
+    process.send_signal(kill)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGKILL)
+    time.sleep(0.5)
+    assert workers(tmp_path / "broken")
+    assert not any(map(alive, workers(tmp_path / "broken"))), "no process is left"
+    assert f"process {process.pid}, running" in status
+    assert "of 12 runs done, 0 failed, 2 fits in work" in status
+    status = ampbench("status", "--results", "broken", cwd=tmp_path, COLUMNS="200").stdout
+    if kill == signal.SIGINT:
+        assert "The same command again continues." in output
+        assert "Traceback" not in output
+        assert "no sweep is running" in status
+    else:
+        assert f"process {process.pid}, killed" in status
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "broken" / "runs").glob("[!.]*/record.json")}
+    assert 3 <= len(done) < 12
+
+    again = begin(*SLOWLY, "--results", "broken", cwd=tmp_path)
+    output, _ = again.communicate(timeout=120)
+    assert f"{len(done)} of 12 runs are stored" in output
+    assert f"{12 - len(done)} runs finished, 0 failed" in output
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
-    ampbench(*arguments, "--results", "unbroken", cwd=tmp_path)
-    columns = ["observation", "c2st", "mmd", "key"]
-    assert load(tmp_path / "broken")[columns].equals(load(tmp_path / "unbroken")[columns])
+    assert "no sweep is running" in ampbench("status", "--results", "broken", cwd=tmp_path).stdout
+    columns = ["seed", "observation", "mean", "key"]
+    assert load(tmp_path / "broken")[columns].equals(load(unbroken)[columns])
+
+
+def test_faults_and_markup_on_the_command_line(tmp_path: Path) -> None:
+    """A hanging and a crashing method beside a sound one, with the options that people have."""
+    methods = ["--method", "faulty:fault=hang", "--method", "faulty:fault=crash", "--method", "faulty:fault=print"]
+    process = begin(*SLOWLY[:9], *methods, "--metric", "mean", "--timeout", "3", "--workers", "2", cwd=tmp_path)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "4 runs finished, 8 failed" in output
+    assert "the fit took longer than the 3 s allowed" in output
+    assert "SIGSEGV" in output
+    assert "[bold]" not in output, "what a plugin prints is in its log"
+
+
+@pytest.mark.slow
+def test_killed_many_times_at_random_moments(tmp_path: Path, unbroken: Path) -> None:
+    """The sweep itself, or all its workers too, with kill -9: no record is lost, doubled or torn."""
+    dice = random.Random(0)
+    finished: dict[str, bytes] = {}
+    for _ in range(12):
+        process = begin(*SLOWLY, "--results", "broken", "--workers", "3", cwd=tmp_path)
+        assert process.stdout is not None
+        for line in process.stdout:  # the start takes seconds in which nothing happens; aim at the rest
+            if line.startswith(("fitting", "[")):
+                break
+        time.sleep(dice.uniform(0, 2))
+        if dice.random() < 0.5:
+            for pid in filter(alive, workers(tmp_path / "broken")):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.communicate(timeout=60)
+        time.sleep(0.3)
+        assert not any(map(alive, workers(tmp_path / "broken")))
+        now = {path.parent.name: path.read_bytes() for path in (tmp_path / "broken" / "runs").glob("*/record.json")}
+        assert all(now[key] == content for key, content in finished.items()), "what was finished stays as it was"
+        finished = now
+        if len(finished) == 12:
+            break
+    process = begin(*SLOWLY, "--results", "broken", cwd=tmp_path)
+    process.communicate(timeout=200)
+    assert process.returncode == 0
+    assert ampbench("store", "check", "--results", "broken", cwd=tmp_path).returncode == 0
+    columns = ["seed", "observation", "mean", "key", "status"]
+    assert load(tmp_path / "broken")[columns].equals(load(unbroken)[columns])
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_sweep(tmp_path: Path) -> None:
+    """With its reason, and no process left; with room again, the same command goes on."""
+    results = tmp_path / "results"
+    results.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(results)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file systems can be mounted here")
+    try:
+        filler = results / "filler"
+        process = begin(*SLOWLY, cwd=tmp_path)
+        wait_for(process, "[2/12]")
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode == 2
+        assert "No space left on device" in output
+        assert "Traceback" not in output
+        assert not any(map(alive, workers(results)))
+        filler.unlink()
+        process = begin(*SLOWLY, cwd=tmp_path)
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode == 0
+        assert len(load(results)) == 12
+    finally:
+        subprocess.run(["umount", str(results)], check=True)

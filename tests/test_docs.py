@@ -22,7 +22,21 @@ from ampbench.testing import DivergenceConformance
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "example_plugin"
-COMMANDS = ["", "run", "list", "plugins", "results", "compare", "verify"]
+COMMANDS = [
+    "",
+    "run",
+    "plan",
+    "status",
+    "failures",
+    "list",
+    "plugins",
+    "results",
+    "compare",
+    "ledger",
+    "reproduce",
+    "verify",
+]
+COMMANDS += ["store", "store check", "store merge", "store gc"]
 COMMANDS += ["reference build", "reference export", "doctor"]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]
 
@@ -47,7 +61,7 @@ def test_readme_example() -> None:
 def test_every_hook_is_documented_with_its_signature() -> None:
     page = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
     hooks = [function for _, function in inspect.getmembers(hookspecs) if hasattr(function, "ampbench_spec")]
-    assert len(hooks) == 8
+    assert len(hooks) == 9
     for hook in hooks:
         arguments = ", ".join(inspect.signature(hook).parameters)
         assert f"`{hook.__name__}({arguments})` | {inspect.getdoc(hook)} |" in page

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Annotated
@@ -222,6 +223,34 @@ def test_mappings_in_a_sweep_file(mixing: Registry, registry: Registry, tmp_path
     assert len(sweep.runs(sweep.read(path), mixing)) == 2
 
 
+class Learned:
+    """Depends on another package."""
+
+    packages = ("scikit-learn", "not-installed")
+
+
+class Outer:
+    """Holds a divergence."""
+
+    def __init__(
+        self, inner: Annotated[Divergence, Default("learned")], more: Mapping[str, Divergence] = {}
+    ) -> None: ...
+
+
+def test_a_component_belongs_to_versions() -> None:
+    """Of all owners, at their very version; of what the numbers come from, up to patch releases."""
+    registry = Registry()
+    registry.register(plugin(), hooks(methods=lambda: {"outer": Outer, "plain": Plain}))
+    registry.register(plugin("other"), hooks(divergences=lambda: {"learned": Learned, "plain": Plain}))
+    minor = {name: f"{name}=={'.'.join(version(name).split('.')[:2])}.*" for name in ("torch", "numpy", "scikit-learn")}
+    everywhere = {f"ampbench=={version('ampbench')}", minor["torch"], minor["numpy"]}
+    assert registry.packages("methods", "plain") == everywhere | {"mine-dist==1.2"}
+    both = everywhere | {"mine-dist==1.2", "other-dist==1.2"}
+    assert registry.packages("methods", "outer:inner=plain") == both
+    assert registry.packages("methods", "outer") == both | {minor["scikit-learn"]}
+    assert registry.packages("methods", "outer:inner=plain,more.x=learned") == both | {minor["scikit-learn"]}
+
+
 def test_required_options() -> None:
     def needs(level: int) -> object:
         return level
@@ -253,7 +282,7 @@ def test_every_builtin_has_summary_and_source(registry: Registry) -> None:
         assert registry.entries(kind)
         for entry in registry.entries(kind).values():
             assert entry.summary
-            assert entry.source
+            assert entry.source or kind == "executors"
             assert callable(entry.factory())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
 from ampbench.errors import TrainingError, UsageError
+from ampbench.events import Event, Note
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
 from ampbench.registry import Plugin, Registry
@@ -96,11 +98,9 @@ class Silent:
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def fitting(self, run: Run, done: int, total: int) -> None: ...
-    def measuring(self, run: Run, what: str) -> None: ...
-    def finished(self, record: Record) -> None: ...
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.notes.append(event.text)
 
 
 def make_registry(**lifecycle: Callable[..., object]) -> Registry:
@@ -246,3 +246,16 @@ def test_a_failed_fit_shows_what_it_had(tmp_path: Path) -> None:
 def test_samples_are_kept_beside_the_record(tmp_path: Path) -> None:
     (record, *_) = execute(tmp_path, ["exact"])
     assert Store(tmp_path).samples(record.run.key).shape == (100, 1)
+
+
+def test_a_machine_with_other_versions_is_refused(tmp_path: Path) -> None:
+    """As a worker of a cluster may have them: the result would be stored under a key that says otherwise."""
+    registry = make_registry()
+    asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [10], "samples": 100, "methods": ["exact"]}
+    (run, *_) = sweep.runs(sweep.check(asked, "test"), registry)
+    assert any(package.startswith("torch==") for package in run.packages)
+    other = tuple("torch==1.0.*" if package.startswith("torch==") else package for package in run.packages)
+    store = Store(tmp_path)
+    with pytest.raises(UsageError, match=r"computes with torch==.*planned with torch==1\.0\.\*; install the same"):
+        runner.execute([replace(run, packages=other)], registry, store, "cpu", Silent())
+    assert list(store.records()) == []

@@ -49,6 +49,28 @@ def test_refuses(text: str) -> None:
         Spec.parse(text)
 
 
+@pytest.mark.parametrize("text", ["amp:a=\x1b[31m", "amp:a=\x00", "amp:a=\u202e", "amp:a=\ud800"])
+def test_control_characters_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="control characters") as caught:
+        Spec.parse(text)
+    assert str(caught.value).isprintable()
+
+
+def test_a_spec_may_go_over_several_lines() -> None:
+    assert (
+        str(Spec.parse("amp:\n  family=implicit(\n\twidth=64),\n  steps=1\n"))
+        == "amp:family=implicit( width=64),steps=1"
+    )
+
+
+def test_nesting_has_an_end() -> None:
+    assert Spec.parse("a:b=" + "c(d=" * 49 + "1" + ")" * 49)
+    with pytest.raises(UsageError, match="nested more than 50 deep"):
+        Spec.parse("a:b=" + "c(d=" * 51 + "1" + ")" * 51)
+    with pytest.raises(UsageError, match="nested more than 50 deep"):
+        Spec.parse("a:b=" + "(" * 10**6)
+
+
 @given(st.text(max_size=30) | st.text("ab.:=,() ", max_size=30))
 def test_never_crashes(text: str) -> None:
     try:

@@ -15,27 +15,33 @@ from torch import Tensor
 
 from ampbench.interfaces import Measurement, Metric
 from ampbench.kernels import median_distance, unbiased_mmd2
-from ampbench.metrics.checks import check
+from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.uncertainty import block_error
 
 
 @final
 class MMD(Metric):
-    """Unbiased MMD² with the median heuristic."""
+    """Unbiased MMD² with the median heuristic, on the samples' device."""
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
-        """Return MMD²."""
-        check("mmd", samples, reference, least=2)
-        location, scale = reference.mean(0), reference.std(0)
-        p, q = (reference - location) / scale, (samples - location) / scale
+        """Return MMD², with its standard error."""
+        check("mmd", samples, reference, least=4)
+        q, p = z_score("mmd", samples, reference)
         width = median_distance(p, q, most=1000)
+
+        def unbiased(p: Tensor, q: Tensor) -> Tensor:
+            return unbiased_mmd2(p, q, [width], paired=False)
+
         return Measurement(
-            float(unbiased_mmd2(p, q, [width], paired=False)),
+            float(unbiased(p, q)),
             {
+                "version": "1",
                 "kernel": "gaussian",
                 "bandwidth": float(width),
                 "z_score": "reference",
                 "estimator": "unbiased squared",
                 "n_samples": len(samples),
                 "n_reference": len(reference),
+                "standard_error": block_error(unbiased, p, q),
             },
         )

@@ -43,6 +43,8 @@ class Energy(WithoutAdversary):
         UsageError: β is not between 0 and 2.
     """
 
+    paired = True
+
     def __init__(self, beta: float = 1.0) -> None:
         if not 0 < beta < 2:
             raise UsageError(f"the energy score is strictly proper for 0 < beta < 2, got beta={beta}; 1 is usual")

@@ -46,6 +46,8 @@ class Flow(Family):
             through each transform, rather than one per component of x.
     """
 
+    packages = ("zuko",)
+
     def __init__(
         self, transforms: int = 3, bins: int = 8, width: int = 64, depth: int = 2, coupling: bool = False
     ) -> None:

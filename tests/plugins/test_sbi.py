@@ -1,47 +1,414 @@
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Beta, Gamma, Independent, Normal, Uniform
 
 pytest.importorskip("sbi", reason="the sbi baselines need sbi: pip install 'ampbench[sbi]'")
 
 from ampbench.api import fit
 from ampbench.errors import UsageError
-from ampbench.graph import Graph
+from ampbench.graph import Graph, density, simulator
+from ampbench.interfaces import HasHistory, Method, Posterior, Sequential, silent
+from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
 from ampbench.testing import MethodConformance
+from ampbench_sbi import methods
+from ampbench_sbi.adapters import as_sbi, graph_of
+from ampbench_sbi.fmpe import FMPE
+from ampbench_sbi.mc_abc import MCABC
+from ampbench_sbi.nle import NLE
 from ampbench_sbi.npe import NPE
+from ampbench_sbi.npse import NPSE
+from ampbench_sbi.nre import NRE
+from ampbench_sbi.smc_abc import SMCABC
+from ampbench_sbi.snle import SNLE
+from ampbench_sbi.snpe import SNPE
+from ampbench_sbi.snre import SNRE
+from ampbench_sbi.toolbox import Curves, Training, quiet
+from ampbench_sbi.tsnpe import TSNPE
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # sbi's own
+MCMC = {"chains": 10, "warmup": 5, "thin": 1}
+QUICK: dict[str, Callable[[], Method]] = {
+    "fmpe": lambda: FMPE(max_epochs=2),
+    "mc-abc": lambda: MCABC(accept=30),
+    "nle": lambda: NLE("maf", max_epochs=2, **MCMC),
+    "npe": lambda: NPE("maf", max_epochs=2),
+    "npse": lambda: NPSE(max_epochs=2, sample_with="ode"),
+    "nre": lambda: NRE(max_epochs=2, **MCMC),
+    "smc-abc": lambda: SMCABC(population=30),
+    "snle": lambda: SNLE(2, max_epochs=2, **MCMC),
+    "snpe": lambda: SNPE(2, "maf", max_epochs=2),
+    "snre": lambda: SNRE(2, max_epochs=2, **MCMC),
+    "tsnpe": lambda: TSNPE(2, "maf", support_samples=1000, max_epochs=2),
+}
+SEQUENTIAL = ["smc-abc", "snle", "snpe", "snre", "tsnpe"]
 
 
-class TestNPE(MethodConformance):
-    def make(self) -> NPE:
-        return NPE(density_estimator="maf", max_epochs=2)
+MINUTES = {"nle", "snle", "snre"}
+"""Methods whose slice sampling takes long to find its step size, above all with a hardly trained network."""
 
 
-def test_conjugate_gaussian(gaussian_graph: Graph, capsys: pytest.CaptureFixture[str]) -> None:
-    """theta | x is N(x / 2, 1 / 2); nothing is printed."""
-    posterior = fit(NPE("maf", max_epochs=30), Simulator(gaussian_graph, ["x"], 2000, seed=0))
+def names(*slow: str) -> list[Any]:
+    """All methods, those that take long marked."""
+    return [pytest.param(name, marks=pytest.mark.slow if name in MINUTES.union(slow) else ()) for name in QUICK]
+
+
+@pytest.mark.parametrize("name", names())
+class TestEveryMethod(MethodConformance):
+    @pytest.fixture(autouse=True)
+    def _name(self, name: str) -> None:
+        self.name = name
+
+    def make(self) -> Method:
+        return QUICK[self.name]()
+
+    def test_fit_and_sample(self) -> None:
+        """Also: nothing is printed, nothing is written to the current folder."""
+        super().test_fit_and_sample()
+
+    def test_the_budget_is_spent(self) -> None:
+        source = self.source()
+        posterior = fit(self.make(), source)
+        if isinstance(posterior, Sequential):
+            assert source.spent == 0
+            with seeded(0):
+                assert posterior.fit_to(torch.zeros(3), silent).simulations == self.budget
+        else:
+            assert source.spent == self.budget
+
+    def test_an_observation_of_another_shape(self) -> None:
+        posterior = fit(self.make(), self.source())
+        for bad in (torch.zeros(2), torch.zeros(1, 3), torch.full((3,), math.nan)):
+            with pytest.raises(UsageError, match="the observation"):
+                posterior.sample(bad, 3)
+
+
+def test_all_are_registered() -> None:
+    assert sorted(methods()) == sorted(QUICK)
+    for name, lazy in methods().items():
+        assert isinstance(QUICK[name](), lazy.load())
+
+
+def test_options_reach_the_methods(registry: Registry) -> None:
+    npe = registry.build("methods", "npe:density_estimator=maf,batch_size=50,max_epochs=7")
+    assert (npe.density_estimator, npe.training) == ("maf", Training(50, 5e-4, 7))
+    with pytest.raises(UsageError, match=r"option 'density_estimator' of method 'npe' cannot be 'glow'"):
+        registry.build("methods", "npe:density_estimator=glow")
+
+
+@pytest.mark.parametrize("name", ["npe", "snpe", "tsnpe", "smc-abc", "nre"])
+def test_silence(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed, no bar is drawn, and no log folder appears; conftest makes warnings errors."""
+    monkeypatch.chdir(tmp_path)
+    graph = Graph(
+        density("theta", Independent(Normal(torch.zeros(1), torch.ones(1)), 1)),
+        simulator("x", lambda t: t + torch.randn_like(t), ["theta"]),
+    )
+    fit(QUICK[name](), Simulator(graph, ["x"], 60, seed=0)).sample(torch.zeros(1), 5)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_silence_ends() -> None:
+    import logging
+
+    handlers, disabled = list(logging.getLogger().handlers), logging.root.manager.disable
+    with quiet():
+        logging.warning("sbi has something to say")
+    assert logging.getLogger().handlers == handlers
+    assert logging.root.manager.disable == disabled
+
+
+def conjugate(x: Tensor, posterior: Posterior, n: int = 2000) -> tuple[float, float]:
+    """Errors of mean and standard deviation where theta | x is N(x / 2, 1 / 2)."""
     with seeded(0):
-        samples = posterior.sample(torch.tensor([1.0]), 4000)
-    assert abs(float(samples.mean()) - 0.5) < 0.15
-    assert abs(float(samples.std()) - 0.5**0.5) < 0.15
+        samples = posterior.sample(x, n)
+    return abs(float(samples.mean()) - float(x) / 2), abs(float(samples.std()) - 0.5**0.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "tolerance"),
+    [
+        (NPE("maf", max_epochs=15), 0.15),
+        (NRE(max_epochs=15, chains=20, thin=1), 0.15),
+        (FMPE(batch_size=100, max_epochs=15), 0.2),
+        (MCABC(accept=100), 0.2),
+        (SMCABC(), 0.2),
+        (TSNPE(2, "maf", support_samples=1000, max_epochs=20), 0.15),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_conjugate_gaussian(method: Method, tolerance: float, gaussian_graph: Graph) -> None:
+    posterior = fit(method, Simulator(gaussian_graph, ["x"], 2000, seed=0))
+    assert max(conjugate(torch.tensor([1.0]), posterior)) < tolerance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method",
+    [
+        NPSE(max_epochs=300),
+        NLE("maf", max_epochs=30, chains=50, thin=2),
+        SNPE(2, "maf", max_epochs=50),
+        SNLE(2, max_epochs=50, chains=50, thin=2),
+        SNRE(2, max_epochs=50, chains=50, thin=2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_conjugate_gaussian_slowly(method: Method, gaussian_graph: Graph) -> None:
+    posterior = fit(method, Simulator(gaussian_graph, ["x"], 2000, seed=0))
+    assert max(conjugate(torch.tensor([1.0]), posterior)) < 0.15
+
+
+@pytest.mark.parametrize("name", names("nre", "tsnpe"))
+def test_several_bounded_latents(name: str) -> None:
+    """Theta is the latents joined, of whatever support, and samples stay inside."""
+    graph = Graph(
+        density("rate", Independent(Gamma(torch.full((1,), 2.0), torch.ones(1)), 1)),
+        density("share", Independent(Uniform(torch.zeros(2), torch.ones(2)), 1)),
+        density("shift", lambda rate: Independent(Normal(rate, 1.0), 1), ["rate"], size=1),
+        simulator("x", lambda r, s, m: torch.cat([r + m, s], 1) + 0.1 * torch.randn(len(r), 3), list_of_parents()),
+    )
+    posterior = fit(QUICK[name](), Simulator(graph, ["x"], 200, seed=0))
+    samples = posterior.sample(torch.tensor([2.0, 0.1, 0.95]), 40)
+    for variable, part in graph.split(samples, ["rate", "share", "shift"]).items():
+        assert bool(torch.all(graph[variable].support.check(part)))
+
+
+def list_of_parents() -> list[str]:
+    return ["rate", "share", "shift"]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_discrete_latents_are_refused_by_name(name: str) -> None:
+    coin = Independent(Bernoulli(torch.full((1,), 0.5)), 1)
+    graph = Graph(density("coin", coin), simulator("x", lambda c: c + torch.randn_like(c), ["coin"]))
+    with pytest.raises(UsageError, match=rf"method '{name}' infers continuous variables, but 'coin' is discrete"):
+        fit(QUICK[name](), Simulator(graph, ["x"], 100, seed=0))
+
+
+def test_a_prior_without_a_density() -> None:
+    """A latent that can only be simulated: NPE infers it, methods that evaluate the prior name it."""
+    graph = Graph(
+        simulator("theta", lambda n: torch.randn(n, 1), []),
+        simulator("x", lambda t: t + torch.randn_like(t), ["theta"]),
+    )
+    assert fit(QUICK["npe"](), Simulator(graph, ["x"], 100, seed=0)).sample(torch.zeros(1), 3).shape == (3, 1)
+    for name in ["nle", "nre", *SEQUENTIAL]:
+        with pytest.raises(UsageError, match=rf"'{name}' evaluates the prior's density, but .*'theta' is a simulator"):
+            fit(QUICK[name](), Simulator(graph, ["x"], 100, seed=0))
+
+
+@pytest.mark.parametrize("name", [param for param in names() if param.values[0] in SEQUENTIAL])
+def test_each_observation_has_its_own_budget(name: str, gaussian_graph: Graph) -> None:
+    source = Simulator(gaussian_graph, ["x"], 65, seed=0)
+    posterior = fit(QUICK[name](), source)
+    assert isinstance(posterior, Sequential)
+    seen: list[tuple[int, int]] = []
+    with seeded(0):
+        first = posterior.fit_to(torch.zeros(1), lambda done, total: seen.append((done, total)))
+        second = posterior.fit_to(torch.ones(1), silent)
+    assert first.simulations == second.simulations == 65
+    if name == "smc-abc":
+        with pytest.raises(UsageError, match="accepted for another observation"):
+            first.posterior.sample(torch.ones(1), 3)
+    assert seen[-1][0] == seen[-1][1]
+    assert source.spent == 0
+
+
+def test_the_same_observation_is_fitted_once(gaussian_graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    posterior = fit(QUICK["snpe"](), Simulator(gaussian_graph, ["x"], 60, seed=0))
+    assert isinstance(posterior, Sequential)
+    fits: list[Tensor] = []
+    original = posterior.fit_to
+    monkeypatch.setattr(posterior, "fit_to", lambda x, progress: fits.append(x) or original(x, progress))
+    for value, kind in ((0.0, torch.float32), (0.0, torch.float64), (1.0, torch.float32)):
+        posterior.sample(torch.tensor([value], dtype=kind), 3)
+    assert len(fits) == 2
+
+
+def test_bad_settings(gaussian_graph: Graph) -> None:
+    def source(budget: int) -> Simulator:
+        return Simulator(gaussian_graph, ["x"], budget, seed=0)
+
+    with pytest.raises(UsageError, match=r"'npe' needs at least 10 simulations, but the budget is 9"):
+        fit(NPE(), source(9))
+    with pytest.raises(UsageError, match=r"'snpe' needs at least 10 simulations in each of 10 rounds.*fewer rounds"):
+        fit(SNPE(), source(99))
+    with pytest.raises(UsageError, match=r"'snle' needs at least one round, got 0"):
+        fit(SNLE(rounds=0), source(99))
+    with pytest.raises(UsageError, match=r"'mc-abc' cannot accept 100 of 99"):
+        fit(MCABC(), source(99))
+    with pytest.raises(UsageError, match=r"the budget is 99, the population 100"):
+        fit(SMCABC(), source(99))
+    with pytest.raises(UsageError, match=r"5 accepted parameters are too few .*kde=false"):
+        fit(MCABC(accept=5), source(99)).sample(torch.zeros(1), 3)
+    posterior = fit(MCABC(accept=5, kde=False), source(99))
+    with seeded(0):
+        assert len(posterior.sample(torch.zeros(1), 300).unique()) == 5
+
+
+def test_options_of_abc(gaussian_graph: Graph) -> None:
+    """Adjustment by regression and learned summaries both keep the posterior, at a quarter of the accepted width."""
+    for method in (MCABC(accept=400, adjust=True), MCABC(accept=100, summaries=True), SMCABC(adjust=True)):
+        posterior = fit(method, Simulator(gaussian_graph, ["x"], 2000, seed=0))
+        assert max(conjugate(torch.tensor([1.0]), posterior)) < 0.2
+
+
+def test_history(gaussian_graph: Graph) -> None:
+    posterior = fit(NPE("maf", max_epochs=5), Simulator(gaussian_graph, ["x"], 200, seed=0))
+    assert isinstance(posterior, HasHistory)
+    history = posterior.history
+    assert list(history.columns) == ["step", "held_out_score", "family loss"]
+    assert len(history) >= 5
+    assert not history.isna().any(axis=None)
+
+
+def test_float64_observation(gaussian_graph: Graph) -> None:
+    posterior = fit(NPE("maf", max_epochs=2), Simulator(gaussian_graph, ["x"], 100, seed=0))
     assert posterior.sample(torch.zeros(1, dtype=torch.float64), 3).dtype == torch.float32
-    assert capsys.readouterr().out == ""
-    with pytest.raises(UsageError, match=r"shape \(2,\), expected \(1,\)"):
-        posterior.sample(torch.zeros(2), 3)
-
-
-def test_several_latents(chain: Graph) -> None:
-    posterior = fit(NPE("maf", max_epochs=2), Simulator(chain, ["x"], 300, seed=0))
-    assert posterior.sample(torch.zeros(1), 5).shape == (5, 2)
 
 
 def test_without_sbi(monkeypatch: pytest.MonkeyPatch, gaussian_graph: Graph) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "sbi.inference", None)
-    with pytest.raises(UsageError, match=r"method 'npe' needs sbi: pip install 'ampbench\[sbi\]'"):
-        fit(NPE(), Simulator(gaussian_graph, ["x"], 10, seed=0))
+    for name, make in QUICK.items():
+        with pytest.raises(UsageError, match=rf"method '{name}' needs sbi: pip install 'ampbench\[sbi\]'"):
+            fit(make(), Simulator(gaussian_graph, ["x"], 100, seed=0))
+
+
+def test_invalid_simulations_are_treated_as_sbi_recommends() -> None:
+    """NPE leaves them out of a prior round; NLE would be biased by that, and refuses."""
+    import sbi.inference
+
+    theta = torch.randn(200, 1)
+    x = theta + torch.randn(200, 1)
+    x[::10] = torch.nan
+    with quiet():
+        npe = sbi.inference.NPE(tracker=Curves(), show_progress_bars=False).append_simulations(theta, x)
+        assert len(npe.get_simulations()[0]) == 180
+        with pytest.raises(ValueError, match="20 NaN simulations"):
+            sbi.inference.NLE(tracker=Curves(), show_progress_bars=False).append_simulations(theta, x)
+
+
+class TestFromSBI:
+    """An sbi prior and simulator become our graph."""
+
+    def test_a_box_and_a_batched_simulator(self) -> None:
+        from sbi.utils import BoxUniform
+
+        graph = graph_of(BoxUniform(torch.zeros(2), torch.ones(2)), lambda theta: theta + 0.1 * torch.randn_like(theta))
+        values = graph.sample(7)
+        assert values["theta"].shape == values["x"].shape == (7, 2)
+        assert bool(((values["theta"] >= 0) & (values["theta"] <= 1)).all())
+        posterior = fit(QUICK["npe"](), Simulator(graph, ["x"], 100, seed=0))
+        assert bool((posterior.sample(torch.full((2,), 0.99), 50) <= 1).all())
+
+    def test_a_list_of_priors_and_a_simulator_of_one_vector(self) -> None:
+        def simulate(theta: Tensor) -> Tensor:
+            assert theta.numel() == 2
+            return theta.flatten()[:1] * 3
+
+        graph = graph_of([Beta(torch.ones(1), torch.ones(1)), Normal(torch.zeros(1), torch.ones(1))], simulate)
+        values = graph.sample(5)
+        assert torch.allclose(values["x"], 3 * values["theta"][:, :1])
+        assert graph.log_prob(values, ["theta"]).shape == (5,)
+
+    def test_failures_become_a_code(self) -> None:
+        prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+
+        def simulate(theta: Tensor) -> Tensor:
+            return torch.where(theta > 0, theta, torch.nan)
+
+        values = graph_of(prior, simulate, failed=-9.0).sample(50)
+        assert bool((values["x"][values["theta"] <= 0] == -9.0).all())
+        with pytest.raises(UsageError, match="must be finite, got nan"):
+            graph_of(prior, simulate, failed=math.nan)
+
+
+class TestAsSBI:
+    """Our posteriors are accepted by sbi's diagnostics and plots."""
+
+    @pytest.fixture
+    def exact(self) -> Posterior:
+        class Exact(Posterior):
+            def sample(self, observation: Tensor, n: int) -> Tensor:
+                return observation / 2 + 0.5**0.5 * torch.randn(n, 2)
+
+        return Exact()
+
+    def pairs(self, n: int) -> tuple[Tensor, Tensor]:
+        theta = torch.randn(n, 2)
+        return theta, theta + torch.randn(n, 2)
+
+    def test_samples(self, exact: Posterior) -> None:
+        view = as_sbi(exact)
+        with pytest.raises(UsageError, match="call set_default_x first"):
+            view.sample((3,))
+        assert view.sample((3, 4), x=torch.zeros(1, 2)).shape == (3, 4, 2)
+        assert view.set_default_x(torch.zeros(2)).sample((3,)).shape == (3, 2)
+        assert view.sample_batched((5,), torch.zeros(6, 2)).shape == (5, 6, 2)
+        with pytest.raises(UsageError, match="Exact has no density"):
+            view.log_prob(torch.zeros(1, 2), torch.zeros(2))
+
+    def test_sbc_and_tarp(self, exact: Posterior) -> None:
+        """The exact posterior is calibrated, and a shifted one is not."""
+        from sbi.diagnostics import check_tarp, run_sbc, run_tarp
+        from scipy.stats import kstest
+
+        class Shifted(Posterior):
+            def sample(self, observation: Tensor, n: int) -> Tensor:
+                return exact.sample(observation, n) + 1
+
+        with seeded(0), quiet():
+            theta, x = self.pairs(150)
+            p_values = []
+            for posterior in (exact, Shifted()):
+                ranks, _ = run_sbc(theta, x, as_sbi(posterior), 99, show_progress_bar=False)
+                p_values.append(kstest((ranks + 0.5) / 100, "uniform").pvalue.min())
+            ecp, alpha = run_tarp(theta, x, as_sbi(exact), num_posterior_samples=100, show_progress_bar=False)
+        assert p_values[0] > 0.01 > 1e-6 > p_values[1]
+        assert check_tarp(ecp, alpha)[1] > 0.01
+
+    def test_local_c2st(self, exact: Posterior) -> None:
+        from sbi.diagnostics import LC2ST
+
+        with seeded(0), quiet():
+            theta, x = self.pairs(200)
+            drawn = as_sbi(exact).sample_batched((1,), x)[0]
+            test = LC2ST(theta, x, drawn, num_trials_null=10, classifier="mlp")
+            test.train_under_null_hypothesis(verbosity=0)
+            test.train_on_observed_data(verbosity=0)
+            x_o = torch.zeros(1, 2)
+            p_value = test.p_value(as_sbi(exact).sample((500,), x=x_o), x_o)
+        assert p_value > 0.01
+
+    def test_pairplot(self, exact: Posterior) -> None:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        with quiet():
+            from sbi.analysis import pairplot
+
+            figure, axes = pairplot(as_sbi(exact).set_default_x(torch.zeros(2)).sample((200,)))
+        assert axes.shape == (2, 2)
+        mpl.pyplot.close(figure)
+
+    def test_sbi_posteriors_stay_themselves(self, gaussian_graph: Graph) -> None:
+        """With their density, expected coverage works as sbi does it."""
+        from sbi.diagnostics import run_sbc
+
+        posterior = fit(NPE("maf", max_epochs=2), Simulator(gaussian_graph, ["x"], 200, seed=0))
+        own = as_sbi(posterior)
+        with seeded(0), quiet():
+            theta = torch.randn(20, 1)
+            ranks, _ = run_sbc(theta, theta, own, 50, reduce_fns=own.log_prob, show_progress_bar=False)
+        assert ranks.shape == (20, 1)

@@ -1,0 +1,104 @@
+"""``ampbench plan``: how a sweep stands, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from ampbench import registry, sweep
+from ampbench.plan import STATES, Estimate, Plan, Planned, plan
+from ampbench.store import Store
+from ampbench.terminal import duration, line, print_folded, print_table
+
+MEANING = {
+    "failed": "will be tried again; see ampbench failures",
+    "damaged": "will be run again",
+    "drawn": "only metrics to compute",
+}
+
+
+def show_plan(
+    path: Path | None,
+    given: dict[str, object],
+    results: Path,
+    select: Sequence[str] = (),
+    shard: str | None = None,
+    as_json: bool = False,
+) -> int:
+    """Print what is done and what is not, and return the exit code.
+
+    Arguments:
+        path: a TOML file, or None to take ``given``.
+        given: the sweep's keys from the command line.
+        results: the results directory; it need not exist.
+        select, shard: see :func:`ampbench.sweep.chosen`.
+        as_json: print one JSON array with an object per run instead.
+    """
+    every = sweep.asked(path, given, registry.load())
+    part = sweep.chosen(every, select, shard)
+    made = plan(part, Store(results))
+    if as_json:
+        print(json.dumps([_row(planned) for planned in made.runs], indent=1))
+        return 0
+    _print_table(made)
+    if len(part) < len(every):
+        print(f"{len(part)} of {len(every)} runs are selected")
+    _print_states(made, results)
+    print(_time(made.estimate))
+    return 0
+
+
+def _print_table(made: Plan) -> None:
+    """For each method a row for each task and budget; states in which no run is are left out."""
+    groups: defaultdict[str, defaultdict[tuple[str, int], Counter[str]]]
+    groups = defaultdict(lambda: defaultdict(Counter))
+    for planned in made.runs:
+        groups[planned.run.method][planned.run.task, planned.run.budget][planned.state] += 1
+    states = [state for state in STATES if made.count()[state]]
+    for method, cells in groups.items():
+        print_folded(method)
+        rows = [[*cell, count.total(), *(count[state] for state in states)] for cell, count in cells.items()]
+        print_table(["task", "budget", "runs", *states], rows, fold=0)
+        print()
+
+
+def _print_states(made: Plan, results: Path) -> None:
+    fits = len({planned.run.fit_key for planned in made.runs})
+    print(f"{len(made.runs)} runs, {fits} fits, in {line(str(results))}")
+    count = made.count()
+    for state in STATES:
+        if count[state]:
+            print(f"  {count[state]:6} {state}" + (f": {MEANING[state]}" if state in MEANING else ""))
+    for planned in made.runs:
+        if planned.state == "damaged":
+            print(f"  {line(planned.detail)}")
+    others = Counter(planned.versions for planned in made.runs if planned.versions)
+    for versions, number in others.items():
+        print(f"  {number:6} are stored with other versions, which are not mixed: {line(', '.join(versions))}")
+
+
+def _time(estimate: Estimate) -> str:
+    if not estimate.fits:
+        return "nothing is left to do"
+    if not estimate.known:
+        return "time: unknown; nothing like these runs is stored yet"
+    about = f"time: about {duration(estimate.seconds)} on one worker"
+    unknown = estimate.fits - estimate.known
+    return about + (f", and {unknown} of {estimate.fits} fits of which nothing is known" if unknown else "")
+
+
+def _row(planned: Planned) -> dict[str, object]:
+    run = planned.run
+    return {
+        "key": run.key,
+        "task": run.task,
+        "method": run.method,
+        "budget": run.budget,
+        "seed": run.seed,
+        "observation": run.observation,
+        "fit": run.fit_digest,
+        "state": planned.state,
+        "detail": planned.detail,
+    }

@@ -1,0 +1,120 @@
+"""``ampbench store`` and ``ampbench failures``: look after results, and see what went wrong."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ampbench import upkeep
+from ampbench.errors import ResultsError, unknown
+from ampbench.run import FAILURES, Record
+from ampbench.sealed import Damage
+from ampbench.store import Store
+from ampbench.terminal import line, plain
+
+
+def check_store(results: Path) -> int:
+    """Print what is in a store; return 1 if something is damaged."""
+    found = upkeep.check(Store(results))
+    print(
+        f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files"
+    )
+    for damage in found.damages:
+        print(f"  {line(str(damage))}")
+    notes = {
+        "results without samples here: their numbers count": found.bare,
+        "records from before there were checksums: compared with their keys only": found.unchecked,
+        "files that nothing refers to: 'ampbench store gc' removes the old ones": len(found.leftovers),
+    }
+    for note, count in notes.items():
+        if count:
+            print(f"  {count} {note}")
+    if found.damages:
+        print("damaged results count as missing: the same 'ampbench run' repeats them")
+    return 1 if found.damages else 0
+
+
+def merge_stores(sources: Sequence[Path], into: Path) -> int:
+    """Copy the records of several stores into one; return 1 if something of them was damaged."""
+    done = upkeep.merge([Store(source) for source in sources], Store(into))
+    print(f"{line(str(into))}: {done.copied} records copied, {done.present} were there already")
+    for key in done.different:
+        print(f"  {key} has other numbers there, which stay")
+    for damage in done.damages:
+        print(f"  left out: {line(str(damage))}")
+    return 1 if done.damages else 0
+
+
+def collect_garbage(results: Path, failed: bool, damaged: bool, dry: bool) -> int:
+    """Remove what nothing refers to."""
+    for path in (removed := upkeep.collect(Store(results), failed, damaged, dry)):
+        print(f"  {line(str(path))}")
+    print(f"{len(removed)} files {'would be ' if dry else ''}removed")
+    return 0
+
+
+def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_json: bool) -> int:
+    """Print what went wrong, failures of one fit that say the same together."""
+    for kind in kinds:
+        if kind not in FAILURES:
+            raise unknown("kind of failure", kind, FAILURES)
+    if not results.is_dir():
+        raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
+    found = list(Store(results).scan())
+    damages = [each for each in found if isinstance(each, Damage)]
+    failures = [each.record for each in found if not isinstance(each, Damage) and not each.record.ok]
+    failures = [record for record in failures if not kinds or record.kind in kinds]
+    if as_json:
+        print(json.dumps([_row(record) for record in failures], indent=1))
+        return 0
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in sorted(failures, key=lambda record: (record.run.fit_key, record.run.observation)):
+        groups.setdefault((*map(str, record.run.fit_key), _kind(record), record.error), []).append(record)
+    for members in groups.values():
+        _print_failure(members, with_traceback)
+    for damage in damages:
+        print(f"damaged: {line(str(damage))}")
+    _print_closing(failures, len(found), len(damages))
+    return 0
+
+
+def _print_failure(members: Sequence[Record], with_traceback: bool) -> None:
+    run, first = members[0].run, members[0]
+    numbers = ", ".join(str(record.run.observation) for record in members)
+    print(f"{_kind(first)}: {line(run.task)}  {line(run.method)}")
+    print(f"  budget {run.budget}  seed {run.seed}  observation{'s' if len(members) > 1 else ''} {numbers}")
+    print(f"  {line(first.error)}")
+    if with_traceback and first.traceback:
+        print("    " + plain(first.traceback.rstrip()).replace("\n", "\n    "))
+    print()
+
+
+def _print_closing(failures: Sequence[Record], total: int, damaged: int) -> None:
+    count = Counter(map(_kind, failures))
+    kinds = ", ".join(f"{number} {kind}" for kind, number in count.most_common())
+    print(f"{len(failures)} of {total} runs failed{': ' + kinds if kinds else ''}; {damaged} damaged")
+    for kind in count:
+        if kind in FAILURES:
+            print(f"  {kind}: {FAILURES[kind]}")
+
+
+def _kind(record: Record) -> str:
+    return line(record.kind) or "error"
+
+
+def _row(record: Record) -> dict[str, object]:
+    run = record.run
+    return {
+        "key": run.key,
+        "task": run.task,
+        "method": run.method,
+        "budget": run.budget,
+        "seed": run.seed,
+        "observation": run.observation,
+        "kind": _kind(record),
+        "error": record.error,
+        "traceback": record.traceback,
+        "finished": record.finished,
+    }

@@ -1,0 +1,165 @@
+"""Where jobs run. An executor is a component like any other; the hook ``executors`` brings yours.
+
+An executor hands each job, a fit with its observations, to :func:`ampbench.worker.isolated` on some machine that sees
+the results directory. That function stores each result where it is made, keeps faults and limits, and may be called
+again for the same job: what is stored by then is not computed again. So an executor for another engine needs a few
+lines, and needs no care for results, only for workers that vanish.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import final
+
+import joblib
+import torch
+
+from ampbench import registry, runner
+from ampbench.errors import UsageError
+from ampbench.events import Event, Listener, both
+from ampbench.runlog import RunLog, place
+from ampbench.store import Store
+from ampbench.worker import Job, isolated, start_server
+
+PATIENCE = 0.2
+"""Seconds between two looks at what is done, if nothing is heard."""
+
+
+class Executor(ABC):
+    """Works on jobs."""
+
+    @abstractmethod
+    def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """Work on all jobs, and return when every run has a record.
+
+        Arguments:
+            jobs: one for each fit.
+            listener: to be told, from the calling thread only, of each record at least.
+
+        Raises:
+            ResultsError: the store cannot be written.
+            KeyboardInterrupt: after Ctrl-C, when nothing is left running.
+        """
+
+
+@final
+class InProcess(Executor):
+    """One run after the other in this process: for debuggers and profilers. There are no limits and no isolation."""
+
+    def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """See :class:`Executor`."""
+        from threadpoolctl import threadpool_limits
+
+        plugins = registry.load()
+        for job in jobs:
+            told = both(listener, RunLog(place(job.results, job.runs[0])))
+            before = torch.get_num_threads()
+            torch.set_num_threads(job.limits.threads)
+            try:
+                with threadpool_limits(job.limits.threads):
+                    runner.execute(job.runs, plugins, Store(job.results), job.device, told)
+            finally:
+                torch.set_num_threads(before)
+
+
+@final
+class Local(Executor):
+    """A process for each fit, as many at a time as this machine has cores or GPUs.
+
+    Arguments:
+        workers: how many at a time; 0 for as many as there are cores for their threads, or GPUs.
+        per_gpu: how many workers share a GPU, if ``workers`` is 0.
+    """
+
+    def __init__(self, workers: int = 0, per_gpu: int = 1) -> None:
+        if workers < 0 or per_gpu < 1:
+            raise UsageError(f"workers={workers} and per_gpu={per_gpu} are impossible: 0 or more, and 1 or more")
+        self.workers, self.per_gpu = workers, per_gpu
+
+    def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """See :class:`Executor`."""
+        if not jobs:
+            return
+        devices = places(jobs[0].device)
+        workers = self.workers or self._as_many_as_fit(jobs[0], devices)
+        start_server(methods_import(jobs), jobs[0].limits.threads)
+        free: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for number in range(workers):
+            free.put(devices[number % len(devices)])
+        stop = threading.Event()
+
+        def work(job: Job, relay: Relay) -> None:
+            device = free.get()
+            try:
+                isolated(replace(job, device=device), relay, stop)
+            finally:
+                free.put(device)
+
+        with ThreadPoolExecutor(workers, thread_name_prefix="ampbench") as pool:
+            relay = Relay()
+            futures = [pool.submit(work, job, relay) for job in jobs]
+            try:
+                relay.until(futures, listener)
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                relay.drain(listener)
+                raise
+
+    def _as_many_as_fit(self, job: Job, devices: Sequence[str]) -> int:
+        if torch.device(job.device).type == "cpu":
+            return max(1, joblib.cpu_count() // job.limits.threads)
+        return self.per_gpu * len(devices)
+
+
+class Relay:
+    """A listener for other threads: it keeps what it hears until the owner of the true listener passes it on."""
+
+    def __init__(self) -> None:
+        self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def __call__(self, event: Event) -> None:
+        """Keep an event."""
+        self._heard.put(event)
+
+    def until(self, futures: Sequence[Future[None]], listener: Listener) -> None:
+        """Pass on what is heard until all is done; raises what a future raises, at once."""
+        waiting = set(futures)
+        while waiting:
+            with contextlib.suppress(queue.Empty):
+                listener(self._heard.get(timeout=PATIENCE))
+            for future in [future for future in waiting if future.done()]:
+                waiting.remove(future)
+                future.result()
+        self.drain(listener)
+
+    def drain(self, listener: Listener) -> None:
+        """Pass on what was heard."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                listener(self._heard.get_nowait())
+
+
+def places(device: str) -> list[str]:
+    """Return every device of a kind, if none of them is named: ``cuda`` is ``cuda:0``, ``cuda:1`` and so on."""
+    wanted = torch.device(device)
+    if wanted.type == "cpu" or wanted.index is not None:
+        return [device]
+    count = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
+    return [f"{wanted.type}:{index}" for index in range(count)] if count > 1 else [device]
+
+
+def methods_import(jobs: Sequence[Job]) -> list[str]:
+    """Return the modules that the jobs' methods import when they fit."""
+    plugins = registry.load()
+    modules: dict[str, None] = {}
+    for text in dict.fromkeys(job.runs[0].resolved for job in jobs):
+        with contextlib.suppress(Exception):  # a method that cannot be built fails in its own run
+            modules |= dict.fromkeys(plugins.build("methods", text).imports)
+    return list(modules)

@@ -1,0 +1,210 @@
+r"""Learn the conditionals of a model from data, together with its inverse: eq. 6 of Karaletsos 2016.
+
+The graph has learned conditionals with parameters θ; the data are rows of some of its variables. Each step draws fresh
+top-down samples of the model and a minibatch of rows, infers what the rows lack, and both θ and φ descend
+
+.. math:: \mathrm{Div}_{loc}(\theta, \phi) = \sum_k \mathrm{Div}\big(q_\phi(T_k) \,\|\, p_\theta(T_k)\big),
+
+where the bottom-up chain starts from the data: θ makes the model's tuples look like those of the data with inferred
+latents, φ the other way round. Besides the inverse factors, each learned conditional has its tuple,
+:math:`\{x_i\} \cup \mathrm{pa}(x_i)`, if no other contains it.
+
+**Missing variables.** Rows are grouped by the variables that they hold. Each group has its own inverse, over these
+variables and their ancestors, and its own adversaries; equal factors of several groups are one conditional. So an
+incomplete row trains only what it can say something about (section 3.1). Groups weigh the same, however many rows they
+have; this is right if what is missing does not depend on the missing values.
+
+References:
+    Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048, section 3.
+    Rubin 1976, *Inference and missing data*, doi:10.1093/biomet/63.3.581.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ampbench.amp import AMP
+from ampbench.chains import BottomUp
+from ampbench.coordinates import Coordinates
+from ampbench.engine import Trained, train
+from ampbench.errors import UsageError
+from ampbench.graph import Graph, join
+from ampbench.history import history_frame
+from ampbench.interfaces import HasHistory, Progress
+from ampbench.rows import Rows, groups
+from ampbench.scores import held_out_score, two_sample_score
+from ampbench.sources import Source, minibatch, split
+from ampbench.top_down import TopDown, top_down, with_conditionals
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PILOT = 2000
+"""Samples of the untrained model, from which the coordinates of variables without data are taken."""
+JUDGED = 500
+"""Samples of the model, and rows of each group, that a score compares."""
+
+
+class Data(Source):
+    """Fresh top-down samples of the model, and rows of data as evidence.
+
+    Arguments:
+        model: the top-down chain.
+        rows: by the variables held, rows in network coordinates.
+        held_out: fraction of each group kept for the score.
+    """
+
+    def __init__(self, model: TopDown, rows: Mapping[frozenset[str], Rows], held_out: float) -> None:
+        self.model: TopDown = model
+        halves = {held: split(each, held_out) for held, each in rows.items()}
+        self._held_out = {held: first for held, (first, _) in halves.items()}
+        self._kept = [rest for _, rest in halves.values()]
+
+    def top_down(self, size: int) -> dict[str, Tensor]:
+        """Draw from the model."""
+        drawn: dict[str, Tensor] = self.model(size)
+        return drawn
+
+    def evidence(self, drawn: Rows, size: int) -> Sequence[Rows]:
+        """Return rows of every group, chosen at random."""
+        return [minibatch(rows, size) for rows in self._kept]
+
+    @torch.no_grad()
+    def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
+        """Judge the model by held-out rows, and the families by samples of the model."""
+        total = 0.0
+        for evidence, rows in self._held_out.items():
+            drawn = model(JUDGED)
+            names = sorted(evidence)
+            total += float(two_sample_score(join(drawn, names), join(rows, names)[:JUDGED]))
+            if bottom_up.chains[evidence]:
+                total += held_out_score(bottom_up, drawn, names)
+        return total / len(self._held_out)
+
+
+class LearnedModel(HasHistory):
+    """A model and its inverse after training.
+
+    Attributes:
+        graph: the model, with trained conditionals.
+        trained: parameters, adversaries and the training history.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        self.trained = trained
+        assert isinstance(trained.learned.model, TopDown)
+        self._model = trained.learned.model
+        self.graph = self._model.current()
+
+    @property
+    def history(self) -> DataFrame:
+        """Losses, gradient norms, learning rates and held-out scores: one row per check."""
+        return history_frame(self.trained.history)
+
+    @torch.no_grad()
+    def sample(self, n: int) -> dict[str, Tensor]:
+        """Draw from the model: one tensor (n, D_i) per variable, on the CPU."""
+        return self._decoded(self._model(n))
+
+    @torch.no_grad()
+    def infer(self, evidence: Rows, n: int) -> dict[str, Tensor]:
+        """Draw what is missing given what is seen.
+
+        Arguments:
+            evidence: one tensor (B, D_i) per variable; the set of variables must be one that the data held.
+            n: number of draws for each row.
+
+        Returns:
+            One tensor (n, B, D_i) per variable of the model, on the CPU: the evidence itself, its inferred ancestors,
+            and all others drawn from the model given these.
+
+        Raises:
+            UsageError: no rows of the data held just these variables.
+        """
+        known = self.trained.learned.bottom_up.chains
+        if frozenset(evidence) not in known:
+            sets = "; ".join(", ".join(sorted(each)) for each in known)
+            raise UsageError(f"nothing was learned about evidence on {', '.join(sorted(evidence))}; known: {sets}")
+        encoded = encode(self._model.coordinates, evidence, self._model.device)
+        drawn = self.trained.learned.bottom_up(encoded, n)
+        values = self._model.below({name: value.flatten(0, 1) for name, value in drawn.items()})
+        return {name: value.unflatten(0, (n, -1)) for name, value in self._decoded(values).items()}
+
+    def _decoded(self, values: Rows) -> dict[str, Tensor]:
+        return {name: self._model.coordinates[name].decode(value).cpu() for name, value in values.items()}
+
+
+def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress: Progress) -> LearnedModel:
+    """Train a model's learned conditionals and its inverse on data; the caller has seeded all generators.
+
+    Arguments:
+        method: divergences, families, scope and settings.
+        graph: the model; its own conditionals are left as they are, and copies are trained.
+        data: one tensor (n, D_i) per variable with data; a row of NaN is missing.
+        device: any torch device.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        UsageError: the data do not fit the graph, or the divergence cannot teach its learned conditionals.
+        TrainingError: a loss, a gradient or the score became NaN or infinite.
+    """
+    rows = groups(graph, data)
+    method.check_named(sorted({*graph.names} - frozenset.intersection(*rows)))
+    _check_method(method)
+    theta = nn.ModuleDict(
+        {node.name: copy.deepcopy(node.conditional) for node in graph.nodes if isinstance(node.conditional, nn.Module)}
+    ).to(device)
+    graph = with_conditionals(graph, theta)
+    coordinates = _coordinates(graph, data, device)
+    model = TopDown(graph, coordinates, theta, device)
+    chains = {held: graph.ancestral(held).inverse(held) for held in rows}
+    bottom_up, meetings = method.assemble(graph, coordinates, chains, device)
+    encoded = {held: encode(coordinates, each, device) for held, each in rows.items()}
+    source = Data(model, encoded, method.settings.held_out)
+
+    def watched(done: int, total: int) -> None:
+        if done == 1:
+            _check_taught(theta)
+        progress(done, total)
+
+    return LearnedModel(train(bottom_up, meetings, source, method.settings, watched))
+
+
+def encode(coordinates: Mapping[str, Coordinates], rows: Rows, device: torch.device) -> dict[str, Tensor]:
+    """Return rows in network coordinates, on a device."""
+    return {name: coordinates[name].encode(rows[name].to(torch.get_default_dtype())).to(device) for name in rows}
+
+
+@torch.no_grad()
+def _coordinates(graph: Graph, data: Rows, device: torch.device) -> dict[str, Coordinates]:
+    """Coordinates from the data, and from the untrained model where there are none."""
+    values = {name: rows[~rows.isnan().any(1)].to(torch.get_default_dtype()) for name, rows in data.items()}
+    drawn = top_down(graph, PILOT, {}, device)
+    return {node.name: Coordinates(values.get(node.name, drawn[node.name].cpu()), node.support) for node in graph.nodes}
+
+
+def _check_method(method: AMP) -> None:
+    """Refuse what needs the parameters behind an observation, which data do not have."""
+    if method.settings.teacher_forcing:
+        raise UsageError("teacher forcing needs simulations of all variables, not data; drop teacher_forcing")
+    if paired := [each for each in (method.divergence, *method.divergences.values()) if each.paired]:
+        raise UsageError(
+            f"divergence {type(paired[0]).__name__} compares inferred variables with the ones that made the evidence, "
+            "which data do not have; take jsd, kl-likelihood or another that compares distributions"
+        )
+
+
+def _check_taught(theta: nn.ModuleDict) -> None:
+    """Raise :class:`UsageError` if no loss depends on some learned conditional; called after the first step."""
+    for name, module in theta.items():
+        parameters = list(module.parameters())
+        if parameters and all(parameter.grad is None for parameter in parameters):
+            raise UsageError(
+                f"no loss depends on the learned conditional of {name!r}: its samples carry no gradient, or the "
+                "divergence has none for the model; take jsd with a reparametrised conditional, or kl-likelihood"
+            )

@@ -1,0 +1,296 @@
+"""Published C2ST scores of the classic tasks, as a dataset with a schema, and how they may be set beside ours.
+
+A C2ST depends on its classifier and on the number of samples: on identical samples a perceptron and a random forest
+differ by up to 0.15. So a published score is set beside ours only where both agree, unless the caller asks for more.
+
+One row per published number:
+
+==============  =======  ===============================================================================================
+``task``        string   name of the task, as ours
+``method``      string   the method's name in the source
+``budget``      Int64    simulations
+``classifier``  string   of the C2ST
+``samples``     Int64    samples on each side; missing where the source does not say
+``c2st``        float64  the mean score
+``sd``          float64  standard deviation of the scores that were averaged; NaN where the source does not say
+``se``          float64  standard error of the mean: the published one, or else sd / √n; NaN where neither is known
+``n``           Int64    number of scores that were averaged
+``seeds``       Int64    number of training seeds among them
+``source``      string   where the number was published
+``note``        string   what to know about it, "" for nothing
+==============  =======  ===============================================================================================
+
+References:
+    Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653;
+    github.com/sbi-benchmark/results.
+    Ramesh et al. 2022, *GATSBI*, arXiv:2203.06481; github.com/mackelab/gatsbi.
+    Gloeckler et al. 2024, *All-in-one simulation-based inference*, arXiv:2404.09636; github.com/mackelab/simformer.
+    Vetter et al. 2025, *Effortless, simulation-efficient Bayesian inference*, arXiv:2504.17660;
+    github.com/mackelab/npe-pfn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+
+from ampbench.errors import ResultsError, UsageError, unknown
+from ampbench.spec import Spec
+
+COLUMNS = {
+    "task": "string",
+    "method": "string",
+    "budget": "Int64",
+    "classifier": "string",
+    "samples": "Int64",
+    "c2st": "float64",
+    "sd": "float64",
+    "se": "float64",
+    "n": "Int64",
+    "seeds": "Int64",
+    "source": "string",
+    "note": "string",
+}
+"""The columns of the ledger, with their types."""
+
+REQUIRED = ["task", "method", "budget", "classifier", "c2st", "source"]
+"""The columns without missing values."""
+
+CLASSIFIERS = {"c2st": "mlp-10d (sbibm)"}
+"""By the name of our metric, the classifier of the published scores that were computed by the same definition."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Our scores and published ones in one table, and what the reader should know about it."""
+
+    table: pd.DataFrame
+    remarks: list[str]
+
+
+def ledger() -> pd.DataFrame:
+    """Return all published scores, with :data:`COLUMNS`; raises :class:`ResultsError` if the file breaks its schema."""
+    with (files("ampbench") / "data" / "published_c2st.csv").open(encoding="utf-8") as file:
+        return validated(pd.read_csv(file, dtype=COLUMNS, keep_default_na=True))
+
+
+def validated(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of published scores with its standard errors filled in.
+
+    Raises:
+        ResultsError: other columns, missing values where none may be, or scores outside [0, 1].
+    """
+    if list(frame.columns) != list(COLUMNS):
+        raise ResultsError(f"the ledger has the columns {list(frame.columns)}, expected {list(COLUMNS)}")
+    frame = frame.astype(COLUMNS).assign(note=lambda rows: rows["note"].fillna(""))
+    for column in REQUIRED:
+        if (missing := frame.index[frame[column].isna()]).size:
+            raise ResultsError(f"the ledger has no {column!r} in row {missing[0]}")
+    if (outside := frame.index[~frame["c2st"].between(0, 1)]).size:
+        raise ResultsError(f"the ledger has a c2st of {frame['c2st'][outside[0]]} in row {outside[0]}, not in [0, 1]")
+    spread = frame["sd"] / frame["n"].astype("float64") ** 0.5
+    return frame.assign(se=frame["se"].fillna(spread))
+
+
+def select(
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    budgets: Sequence[int] = (),
+    classifiers: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return the published scores of the named tasks, methods, budgets and classifiers; nothing named means all.
+
+    Names of methods and classifiers may be given in part, in any case: ``npe`` finds ``SNPE`` and ``NPE-PFN``.
+
+    Raises:
+        UsageError: something that the ledger does not have; what it has is listed.
+    """
+    chosen = ledger()
+    everything = chosen
+    if tasks:
+        for task in tasks:
+            if task not in set(everything["task"]):
+                raise unknown("published task", task, everything["task"].unique())
+        chosen = chosen[chosen["task"].isin(tasks)]
+    for column, wanted in (("method", methods), ("classifier", classifiers)):
+        for part in wanted:
+            if not everything[column].str.contains(part, case=False, regex=False).any():
+                raise unknown(f"published {column}", part, everything[column].unique())
+        if wanted:
+            found = [chosen[column].str.contains(part, case=False, regex=False) for part in wanted]
+            chosen = chosen[pd.concat(found, axis=1).any(axis=1)]
+    if budgets:
+        for budget in budgets:
+            if budget not in set(everything["budget"]):
+                known = ", ".join(map(str, sorted(everything["budget"].unique())))
+                raise UsageError(f"no score is published for a budget of {budget}; known: {known}")
+        chosen = chosen[chosen["budget"].isin(budgets)]
+    return chosen.sort_values(["task", "budget", "classifier", "c2st"], kind="stable").reset_index(drop=True)
+
+
+def beside(frame: pd.DataFrame, metric: str = "c2st", mix: bool = False) -> Beside:
+    """Set published scores beside our own on the same tasks and budgets.
+
+    Arguments:
+        frame: our results, as returned by :func:`ampbench.results.load`.
+        metric: the column of our scores.
+        mix: whether to show also published scores of other classifiers and sample sizes, which are not comparable.
+
+    Returns:
+        A table with ``task``, ``budget``, ``method``, ``origin`` ("ours" or the source), ``classifier``, ``samples``,
+        ``n``, ``mean`` and ``se``, sorted by task, budget and mean. Remarks say what was left out, or mixed in.
+
+    Raises:
+        UsageError: nothing is published by the definition of that metric (and ``mix`` is false), or the frame lacks it.
+    """
+    if metric not in frame.columns:
+        raise UsageError(f"these results have no metric {metric!r}")
+    if metric not in CLASSIFIERS and not mix:
+        raise UsageError(
+            f"no score is published by the definition of metric {metric!r}; comparable are: {', '.join(CLASSIFIERS)}"
+        )
+    ours = _ours(frame, metric)
+    published = ledger().merge(ours[["task", "budget"]].drop_duplicates(), on=["task", "budget"])
+    sizes = ours.groupby(["task", "budget"])["samples"].agg(set)
+    same = [
+        row.classifier == CLASSIFIERS.get(metric) and row.samples in sizes[row.task, row.budget]
+        for row in published.itertuples()
+    ]
+    comparable = pd.Series(same, index=published.index, dtype=bool)
+    shown = published if mix else published[comparable]
+    theirs = shown.rename(columns={"source": "origin", "c2st": "mean"})
+    columns = ["task", "budget", "method", "origin", "classifier", "samples", "n", "mean", "se"]
+    table = pd.concat([ours[columns], theirs[columns]]).sort_values(["task", "budget", "mean"], kind="stable")
+    return Beside(table.reset_index(drop=True), _remarks(published, comparable, mix))
+
+
+def _ours(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Our means and standard errors, one row per task, budget, method and number of samples."""
+    good = frame[frame[metric].notna()]
+    grouped = good.assign(task=good["task"].map(lambda text: Spec.parse(text).name)).groupby(
+        ["task", "budget", "method", "samples"], as_index=False
+    )
+    table = grouped[metric].agg(mean="mean", se="sem", n="count")
+    return table.assign(origin="ours", classifier=CLASSIFIERS.get(metric, metric)).astype(
+        {"budget": "Int64", "samples": "Int64", "n": "Int64"}
+    )
+
+
+def _remarks(published: pd.DataFrame, comparable: pd.Series[bool], mix: bool) -> list[str]:
+    other = published[~comparable]
+    if other.empty:
+        return []
+    kinds = other[["classifier", "samples"]].drop_duplicates().sort_values(["classifier", "samples"])
+    described = "; ".join(
+        f"{row.classifier}, {'an unknown number of' if pd.isna(row.samples) else row.samples} samples"
+        for row in kinds.itertuples()
+    )
+    if mix:
+        return [f"not comparable with ours, but shown: {len(other)} published scores by {described}"]
+    return [f"left out, because not comparable with ours: {len(other)} published scores by {described}"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A published comparison that can be run again.
+
+    Attributes:
+        source: of its rows in the ledger: a part of the name.
+        methods: by the published name, the spec with the published settings, as far as they are known.
+        samples: on each side of the C2ST.
+        subsets: by name, (tasks, published methods, budgets).
+    """
+
+    source: str
+    methods: Mapping[str, str]
+    samples: int
+    subsets: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]]
+
+
+_CLASSIC = (
+    "bernoulli_glm",
+    "bernoulli_glm_raw",
+    "gaussian_linear",
+    "gaussian_linear_uniform",
+    "gaussian_mixture",
+    "lotka_volterra",
+    "sir",
+    "slcp",
+    "slcp_distractors",
+    "two_moons",
+)
+
+_NEURAL = "batch_size=10000"
+_CHAINS = "chains=100,thin=10,warmup=25"
+
+STUDIES = {
+    "lueckmann2021": Study(
+        source="sbi-benchmark/results",
+        methods={
+            "REJ-ABC": "mc-abc:accept=100,kde=true",
+            "SMC-ABC": "smc-abc:decay=0.2,kde=true,kernel_scale=0.5",
+            "NPE": f"npe:{_NEURAL},density_estimator=nsf",
+            "NLE": f"nle:{_NEURAL},{_CHAINS},density_estimator=maf",
+            "NRE": f"nre:{_NEURAL},{_CHAINS},classifier=resnet",
+            "SNPE": f"snpe:{_NEURAL},density_estimator=nsf,rounds=10",
+            "SNLE": f"snle:{_NEURAL},{_CHAINS},density_estimator=maf,rounds=10",
+            "SNRE": f"snre:{_NEURAL},{_CHAINS},classifier=resnet,rounds=10",
+        },
+        samples=10_000,
+        subsets={
+            "fast": (("two_moons",), ("REJ-ABC", "SMC-ABC", "NPE"), (1000,)),
+            "amortised": (_CLASSIC, ("REJ-ABC", "NPE", "NLE", "NRE"), (1000, 10_000)),
+            "all": (
+                _CLASSIC,
+                ("REJ-ABC", "SMC-ABC", "NPE", "NLE", "NRE", "SNPE", "SNLE", "SNRE"),
+                (1000, 10_000, 100_000),
+            ),
+        },
+    )
+}
+"""Studies by name; settings are those of the benchmark's own code, github.com/sbi-benchmark/sbibm."""
+
+
+def study(name: str, subset: str) -> tuple[Study, dict[str, Any]]:
+    """Return a study and the sweep of one of its subsets; raises :class:`UsageError` for an unknown name."""
+    if name not in STUDIES:
+        raise unknown("study", name, STUDIES)
+    found = STUDIES[name]
+    if subset not in found.subsets:
+        raise unknown(f"subset of {name}", subset, found.subsets)
+    tasks, methods, budgets = found.subsets[subset]
+    return found, {
+        "tasks": list(tasks),
+        "methods": [str(Spec.parse(found.methods[method])) for method in methods],
+        "budgets": list(budgets),
+        "metrics": ["c2st"],
+        "samples": found.samples,
+    }
+
+
+def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
+    """Compare our results with a study's, cell by cell.
+
+    Arguments:
+        frame: our results, as returned by :func:`ampbench.results.load`; rows that are not of the study are left out.
+        found: the study.
+
+    Returns:
+        One row per task, budget and published method: ``n``, ``ours``, ``se``, ``theirs``, ``their_se``, ``diff``, and
+        ``diff_in_se``, the difference over √(se² + their_se²). NaN where a standard error is unknown.
+    """
+    names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
+    ours = _ours(frame[(frame["samples"] == found.samples) & frame["method"].isin(list(names))], "c2st")
+    ours = ours.assign(method=ours["method"].map(names).astype("string"))
+    rows = ledger()
+    theirs = rows[rows["source"].str.contains(found.source, regex=False) & (rows["samples"] == found.samples)]
+    theirs = theirs[["task", "budget", "method", "c2st", "se"]].rename(columns={"c2st": "theirs", "se": "their_se"})
+    table = ours.rename(columns={"mean": "ours"}).merge(theirs, on=["task", "budget", "method"])
+    table["diff"] = table["ours"] - table["theirs"]
+    table["diff_in_se"] = table["diff"] / (table["se"] ** 2 + table["their_se"] ** 2) ** 0.5
+    columns = ["task", "budget", "method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
+    return table[columns].sort_values(["task", "budget", "method"], kind="stable").reset_index(drop=True)

@@ -1,0 +1,109 @@
+r"""The joint prior of the latent variables, as one torch distribution over theta.
+
+Theta is the latents' components, joined in topological order, and
+
+.. math:: p(\theta) = \prod_{i \in L} p(\theta_i \mid \mathrm{pa}(\theta_i))
+
+Drawing it runs the latents and their ancestors only: no observed variable below them is simulated, so it costs no
+simulation. Its density exists if every latent is a density node whose parents are latent too; :meth:`LatentPrior.fault`
+names the one to blame otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import networkx as nx
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from ampbench.errors import GraphError
+from ampbench.graph import Graph, join
+
+
+class LatentPrior(Distribution):
+    """p(theta) of a graph, with event shape (D,).
+
+    Arguments:
+        graph: the model.
+        latents: names of the variables that theta joins.
+        device: where values are handed out and taken; the graph itself runs on the CPU.
+
+    Attributes:
+        sizes: the number of components of each latent, in topological order.
+
+    Example:
+        >>> from torch.distributions import Independent, Normal
+        >>> from ampbench.graph import density, simulator
+        >>> prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
+        >>> graph = Graph(density("theta", prior), simulator("x", lambda t: t + torch.randn_like(t), ["theta"]))
+        >>> LatentPrior(graph, ["theta"]).log_prob(torch.zeros(3, 2))
+        tensor([-1.8379, -1.8379, -1.8379])
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 — torch's convention
+    has_rsample = False
+
+    def __init__(self, graph: Graph, latents: Iterable[str], device: torch.device | str = "cpu") -> None:
+        self.graph = graph
+        self.latents = graph.check(latents)
+        self.device = torch.device(device)
+        wanted = {*self.latents}.union(*(nx.ancestors(graph.dag, name) for name in self.latents))
+        self._above = Graph(*(node for node in graph.nodes if node.name in wanted))
+        drawn = self._above.sample(2)
+        self.sizes = {name: drawn[name].shape[1] for name in self.latents}
+        super().__init__(event_shape=torch.Size([sum(self.sizes.values())]), validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Where theta lives, with event dimension 1."""
+        parts = [_elementwise(self.graph[name].support) for name in self.latents]
+        if all(part is constraints.real for part in parts):
+            return constraints.real_vector
+        if len(parts) == 1:
+            return parts[0] if parts[0].event_dim else constraints.independent(parts[0], 1)
+        return constraints.independent(constraints.cat(parts, -1, list(self.sizes.values())), 1)
+
+    @property
+    def fault(self) -> str:
+        """Why the density does not exist, "" if it does."""
+        for name in self.latents:
+            node = self.graph[name]
+            if node.kind != "density":
+                return f"latent variable {name!r} is a {node.kind} node without a density"
+            if outside := [parent for parent in node.parents if parent not in self.latents]:
+                return f"latent variable {name!r} depends on the observed {outside[0]!r}"
+        return ""
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        """Draw theta, shape (*sample_shape, D)."""
+        count = torch.Size(sample_shape).numel()
+        drawn = join(self._above.sample(count), self.latents) if count else torch.zeros(0, *self.event_shape)
+        return drawn.detach().to(self.device).reshape(*sample_shape, *self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(theta), shape (*,), for theta (*, D); minus infinity outside the support.
+
+        Raises:
+            GraphError: the density does not exist.
+        """
+        if self.fault:
+            raise GraphError(f"the prior has no density: {self.fault}")
+        flat = value.reshape(-1, *self.event_shape).to("cpu", torch.get_default_dtype())
+        return self.graph.log_prob(self.split(flat), self.latents).to(self.device).reshape(value.shape[:-1])
+
+    def __deepcopy__(self, memo: object) -> LatentPrior:
+        """It never changes, and sbi copies it for every minibatch."""
+        return self
+
+    def split(self, theta: Tensor) -> dict[str, Tensor]:
+        """Cut theta (*, D) into the latents, (*, D_i) each."""
+        return dict(zip(self.latents, theta.split(list(self.sizes.values()), dim=-1), strict=True))
+
+
+def _elementwise(support: constraints.Constraint) -> constraints.Constraint:
+    """The constraint of single components, where there is one: constraints can only be joined if they are of a kind."""
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support

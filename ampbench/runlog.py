@@ -1,0 +1,66 @@
+"""A log of each fit and its observations: ``DIR/logs/<fit>.jsonl``, one JSON object per line.
+
+Every line has ``time`` (UTC), ``host``, ``pid`` and ``event``; lines about a run have its ``key`` and ``observation``.
+A log is appended to by each attempt, in one write per line. What plugins print is beside it, in ``<fit>.out``. A log
+that cannot be written costs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
+from ampbench.run import Run
+
+EVERY = 5.0
+"""Seconds between two lines about the steps of one fit."""
+
+
+def place(results: Path, run: Run) -> Path:
+    """Where the log of a run's fit is."""
+    return results / "logs" / f"{run.fit_digest}.jsonl"
+
+
+class RunLog:
+    """A listener that writes; see :mod:`ampbench.events`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._said = 0.0
+
+    def write(self, event: str, run: Run | None = None, **about: object) -> None:
+        """Append a line."""
+        about_run = {"key": run.key, "observation": run.observation} if run else {}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"time": now, "host": platform.node(), "pid": os.getpid(), "event": event, **about_run, **about}
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def __call__(self, event: Event) -> None:
+        """Log an event; steps of a fit only now and then."""
+        match event:
+            case Fitting(run, done=0):
+                about = {"task": run.task, "method": run.resolved, "budget": run.budget, "seed": run.seed}
+                self.write("fitting", None, **about)
+            case Fitting(_, done, total):
+                if done == total or time.monotonic() - self._said > EVERY:
+                    self._said = time.monotonic()
+                    self.write("step", done=done, total=total)
+            case Sampling(run):
+                self.write("sampling", run)
+            case Measuring(run, what):
+                self.write("measuring", run, what=what)
+            case Finished(record):
+                values = {name: measured.value for name, measured in record.metrics.items()}
+                about = {"status": record.status, "kind": record.kind, "error": record.error, "metrics": values}
+                self.write("finished", record.run, **about)
+            case Note(text):
+                self.write("note", text=text)

@@ -1,0 +1,89 @@
+"""JSON objects with a schema and a checksum, on disk.
+
+The checksum is the SHA-256 of the object's canonical form (sorted keys, no spaces), so that every change of content is
+found, and a change of layout is none. It is no signature: whoever forges content on purpose can forge it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ampbench import atomic
+from ampbench.errors import ResultsError
+from ampbench.run import SCHEMA
+
+T = TypeVar("T")
+
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What making sense of arbitrary JSON can raise."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that cannot be believed, and why."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is damaged: {self.reason}"
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object with its schema and checksum."""
+    whole = {"schema": SCHEMA, **content}
+    with writing(path):
+        text = json.dumps(whole | {"checksum": _checksum(whole)}, indent=1, allow_nan=False)
+        atomic.write(path, text.encode())
+
+
+def read(path: Path) -> tuple[int, dict[str, Any]]:
+    """Read schema and content of an object, after its checksum; raises ValueError and others for broken input."""
+    content = json.loads(path.read_bytes())
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a JSON {type(content).__name__}, not an object")
+    checksum = content.pop("checksum", None)
+    expected = _checksum(content)
+    schema = content.pop("schema", None)
+    if schema == 1 and checksum is None:  # before there were checksums
+        return 1, content
+    if schema != SCHEMA:
+        raise ValueError(f"it has schema {schema!r}; this ampbench knows 1 and {SCHEMA}")
+    if checksum != expected:
+        raise ValueError("its checksum does not match its content")
+    return SCHEMA, content
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def examine(path: Path, parse: Callable[[], T]) -> T | Damage | None:
+    """Return what a file holds, what is wrong with it, or None if it does not exist."""
+    try:
+        return parse()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return Damage(path, f"it cannot be read: {error.strerror}")
+    except BROKEN as error:
+        return Damage(path, str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says into an error that names the file and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(
+            f"cannot write {path}: {error.strerror or error}; make room there or choose another folder with --results; "
+            "what is stored stays, and the same command continues"
+        ) from error

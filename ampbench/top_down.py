@@ -1,0 +1,68 @@
+"""The top-down chain of a model with learned conditionals."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ampbench.coordinates import Coordinates
+from ampbench.graph import Graph
+
+
+class TopDown(nn.Module):
+    """The top-down chain, in network coordinates.
+
+    Arguments:
+        graph: the model.
+        coordinates: of every variable.
+        theta: by name, the learned conditionals.
+        device: where samples go.
+    """
+
+    def __init__(
+        self, graph: Graph, coordinates: Mapping[str, Coordinates], theta: nn.ModuleDict, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.graph = graph
+        self.coordinates = coordinates
+        self.theta = theta
+        self.device = device
+
+    def __deepcopy__(self, memo: dict[int, object]) -> TopDown:
+        """Copy the parameters only; graph and coordinates are frozen."""
+        return TopDown(self.graph, self.coordinates, copy.deepcopy(self.theta, memo), self.device)
+
+    def forward(self, n: int) -> dict[str, Tensor]:
+        """Draw n samples of all variables, (n, D_i) each."""
+        values = top_down(self.current(), n, {}, self.device)
+        return {name: self.coordinates[name].encode(value) for name, value in values.items()}
+
+    def below(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Complete given variables, (n, D_i) each, with draws of all others from the model."""
+        known = {name: self.coordinates[name].decode(value) for name, value in given.items()}
+        values = top_down(self.current(), len(next(iter(known.values()))), known, self.device)
+        return {**{name: self.coordinates[name].encode(value) for name, value in values.items()}, **given}
+
+    def current(self) -> Graph:
+        """The graph with these conditionals in the place of its learned ones."""
+        return with_conditionals(self.graph, self.theta)
+
+
+def with_conditionals(graph: Graph, theta: nn.ModuleDict) -> Graph:
+    """Return the graph with other modules in the place of its learned conditionals."""
+    return Graph(*(replace(node, conditional=theta[node.name]) if node.name in theta else node for node in graph.nodes))
+
+
+def top_down(graph: Graph, n: int, given: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Draw n ancestral samples like :meth:`Graph.sample`, with parents on a device; ``given`` ones are not drawn."""
+    values: dict[str, Tensor] = {}
+    for node in graph.nodes:
+        if node.name in given:
+            values[node.name] = given[node.name]
+        else:
+            values[node.name] = node.sample(n, tuple(values[parent] for parent in node.parents)).to(device)
+    return values

@@ -1,0 +1,229 @@
+"""Looking after stores: check what is in one, merge several, clean up.
+
+All three work while others write: nothing that a writer has begun within :data:`GRACE` is touched, and a file system's
+own clock decides what that means, so that a wrong clock of one machine removes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ampbench import atomic
+from ampbench.errors import ResultsError
+from ampbench.sealed import Damage, writing
+from ampbench.store import FAILED, GOOD, Store, Stored, check_array, is_good
+
+GRACE = 3600.0
+"""Seconds for which an unfinished or unreferenced file is believed to be in use."""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What is in a store.
+
+    Attributes:
+        good, failed: numbers of sound records.
+        unchecked: records of schema 1, which have no checksum.
+        bare: good records whose samples are not there; their numbers count.
+        damages: files that cannot be believed.
+        leftovers: files that nothing refers to: unfinished ones, superseded failures, samples of no record.
+    """
+
+    good: int = 0
+    failed: int = 0
+    unchecked: int = 0
+    bare: int = 0
+    damages: tuple[Damage, ...] = ()
+    leftovers: tuple[Path, ...] = ()
+
+
+@dataclass
+class Merged:
+    """What became of the records of the sources.
+
+    Attributes:
+        copied: records that were copied.
+        present: records for which the target had one that is as good.
+        different: the keys of those of them whose numbers differ.
+        damages: files of the sources that were left out.
+    """
+
+    copied: int = 0
+    present: int = 0
+    different: list[str] = field(default_factory=list)
+    damages: list[Damage] = field(default_factory=list)
+
+
+def check(store: Store) -> Inventory:
+    """Read everything in a store, samples included, and compare it with its checksums; changes nothing."""
+    _exists(store)
+    read = [*map(store.read, _records(store)), *map(store.read_draw, _draws(store)), *map(check_array, _arrays(store))]
+    found = list(store.scan())
+    sound = [each for each in found if isinstance(each, Stored)]
+    good = [each for each in sound if each.record.ok]
+    return Inventory(
+        good=len(good),
+        failed=len(sound) - len(good),
+        unchecked=sum(each.schema == 1 for each in sound),
+        bare=sum(not each.samples or not store.array(each.samples).exists() for each in good),
+        damages=tuple(each for each in read if isinstance(each, Damage)),
+        leftovers=tuple(_leftovers(store)),
+    )
+
+
+def merge(sources: Sequence[Store], target: Store) -> Merged:
+    """Copy all sound records, with samples and draws, into another store.
+
+    A good result that is there already stays, even if a source has other numbers under the same key (another processor
+    may give other last digits); it is named in ``different``. Failures do not take the place of anything.
+
+    Raises:
+        ResultsError: a source does not exist, or the target cannot be written.
+    """
+    for source in sources:
+        _exists(source)
+    target.prepare()
+    outcome = Merged()
+    for source in sources:
+        for path in _records(source):
+            _merge_record(source, target, path, outcome)
+        for path in _draws(source):
+            _merge_draw(source, target, path, outcome)
+    return outcome
+
+
+def collect(store: Store, failed: bool = False, damaged: bool = False, dry: bool = False) -> list[Path]:
+    """Remove what no reader would miss, if nobody has touched it for :data:`GRACE` seconds; return what was removed.
+
+    Arguments:
+        store: where.
+        failed: failures too, however young.
+        damaged: damaged files too, however young.
+        dry: remove nothing.
+    """
+    _exists(store)
+    now = _now(store)
+    unused = {path for path in _leftovers(store) if _is_old(path, now)}
+    unwanted: set[Path] = set()
+    if damaged:
+        unwanted |= {damage.path for damage in check(store).damages}
+    if failed:
+        unwanted |= {path for path in _records(store) if _is_failure(store.read(path))}
+    doomed = sorted(unused | unwanted)
+    if dry:
+        return doomed
+    return [path for path in doomed if (path in unwanted or _is_old(path, now)) and _remove(store, path)]
+
+
+def _remove(store: Store, path: Path) -> bool:
+    """Remove a file, and the folder of its run if that is empty then; say whether it was there."""
+    if not path.exists():
+        return False
+    with writing(path):
+        path.unlink(missing_ok=True)
+    if path.parent.parent == store.runs:
+        with suppress(OSError):  # it is not empty
+            path.parent.rmdir()
+    return True
+
+
+def _is_old(path: Path, now: float) -> bool:
+    """Whether nobody has touched a file for a while; looked at again before it goes, for it may be in use by then."""
+    try:
+        return now - path.stat().st_mtime > GRACE
+    except FileNotFoundError:
+        return False
+
+
+def _records(store: Store) -> list[Path]:
+    return [path for key in store.all_keys() for name in (GOOD, FAILED) if (path := store.runs / key / name).exists()]
+
+
+def _draws(store: Store) -> list[Path]:
+    return sorted(store.draws.glob("[!.]*.json"))
+
+
+def _arrays(store: Store) -> list[Path]:
+    return sorted(store.arrays.glob("[!.]*.npz"))
+
+
+def _is_failure(found: Stored | Damage | None) -> bool:
+    return isinstance(found, Stored) and not found.record.ok
+
+
+def _leftovers(store: Store) -> Iterator[Path]:
+    """Unfinished files, failures beside good results, and samples that nothing refers to."""
+    for folder in (store.runs, *(store.runs / key for key in store.all_keys()), store.draws, store.arrays):
+        yield from sorted(folder.glob(f"{atomic.TEMPORARY}*"))
+    used = {found[1] for found in map(store.read_draw, _draws(store)) if isinstance(found, tuple)}
+    for path in _records(store):
+        found = store.read(path)
+        if isinstance(found, Stored):
+            used.add(found.samples)
+            if path.name == FAILED and is_good(store.find(path.parent.name)):
+                yield path
+    yield from (path for path in _arrays(store) if path.stem not in used)
+
+
+def _now(store: Store) -> float:
+    """The time by the clock of the file system."""
+    probe = store.directory / f"{atomic.TEMPORARY}clock"
+    with writing(store.directory):
+        atomic.write(probe, b"")
+        now = probe.stat().st_mtime
+        probe.unlink()
+    return now
+
+
+def _exists(store: Store) -> None:
+    if not store.directory.is_dir():
+        raise ResultsError(f"there is no results directory {str(store.directory)!r}")
+
+
+def _merge_record(source: Store, target: Store, path: Path, outcome: Merged) -> None:
+    found = source.read(path)
+    if isinstance(found, Stored):
+        there = target.find(found.record.run.key)
+        if isinstance(there, Stored) and (there.record.ok or not found.record.ok):
+            outcome.present += 1
+            if there.record.ok and found.record.ok and there.record.metrics != found.record.metrics:
+                outcome.different.append(found.record.run.key)
+        elif _copy_array(source, target, found.samples, outcome):
+            old = path.with_name("samples.npz")
+            if found.schema == 1 and old.exists():
+                _copy(old, target.runs / path.parent.name / old.name)
+            _copy(path, target.runs / path.parent.name / path.name)
+            outcome.copied += 1
+    elif found:
+        outcome.damages.append(found)
+
+
+def _merge_draw(source: Store, target: Store, path: Path, outcome: Merged) -> None:
+    found = source.read_draw(path)
+    if isinstance(found, Damage):
+        outcome.damages.append(found)
+        return
+    there = target.draws / path.name
+    if found and not isinstance(target.read_draw(there), tuple) and _copy_array(source, target, found[1], outcome):
+        _copy(path, there)
+
+
+def _copy_array(source: Store, target: Store, digest: str, outcome: Merged) -> bool:
+    """Copy samples, if there are any, and say whether they are sound."""
+    path, there = source.array(digest), target.array(digest)
+    if not digest or not path.exists():
+        return True
+    if damage := check_array(path):
+        outcome.damages.append(damage)
+        return False
+    if not there.exists() or check_array(there):
+        _copy(path, there)
+    return True
+
+
+def _copy(path: Path, there: Path) -> None:
+    with writing(there):
+        atomic.write(there, path.read_bytes())

@@ -1,0 +1,36 @@
+"""The prior as if it were the posterior: what a method that learns nothing scores."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ampbench.interfaces import Method, Posterior, Progress, check_observation
+from ampbench.prior import LatentPrior
+from ampbench.simulator import Simulator
+
+
+@final
+class Prior(Method):
+    """The prior; it spends no simulation, whatever the budget."""
+
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        """Return the prior."""
+        prior = LatentPrior(simulator.graph, simulator.latents)
+        return _PriorPosterior(prior, simulator.graph.size(simulator.observed))
+
+
+@final
+class _PriorPosterior(Posterior):
+    """The prior, which checks the observation and ignores it."""
+
+    def __init__(self, prior: LatentPrior, features: int | None) -> None:
+        self._prior = prior
+        self._features = features
+
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        """Draw (n, D) from the prior."""
+        check_observation(observation, self._features)
+        return self._prior.sample((n,))

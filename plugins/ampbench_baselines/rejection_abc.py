@@ -1,0 +1,122 @@
+r"""Rejection ABC: keep the parameters whose simulations are nearest to the observation, and smooth them.
+
+The distance is Euclidean, each component in standard deviations of the prior simulations. The kept parameters
+u_1 … u_m, in unconstrained coordinates standardised by their own mean and spread, are smoothed by Gaussian kernels,
+whose width h maximises the leave-one-out likelihood:
+
+.. math:: \max_h\; \sum_i \log \frac1{m-1} \sum_{j \ne i} \mathcal N(u_i;\, u_j,\, h^2 I)
+
+Discrete variables are kept as they are.
+
+References:
+    Tavaré, Balding, Griffiths, Donnelly 1997, *Inferring coalescence times from DNA sequence data*, Genetics 145.
+    Duin 1976, *On the choice of smoothing parameters for Parzen estimators*, IEEE Transactions on Computers 25.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ampbench.coordinates import Coordinates
+from ampbench.errors import UsageError
+from ampbench.graph import join
+from ampbench.interfaces import Method, Posterior, Progress, check_observation
+from ampbench.simulator import Simulator
+
+WIDTHS = torch.logspace(-2.5, 0.5, 61)
+"""Kernel widths that are tried, in standard deviations of the kept parameters."""
+
+
+@final
+class RejectionABC(Method):
+    """Rejection ABC.
+
+    Arguments:
+        accept: how many simulations are kept for an observation.
+        smooth: whether to smooth the kept parameters; without, samples are drawn from them with replacement.
+    """
+
+    def __init__(self, accept: int = 100, smooth: bool = True) -> None:
+        self.accept = accept
+        self.smooth = smooth
+
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        """Spend the whole budget on prior simulations, which serve every observation."""
+        least = 3 if self.smooth else 1
+        if not least <= self.accept <= simulator.remaining:
+            raise UsageError(
+                f"method 'rejection-abc' cannot accept {self.accept} of {simulator.remaining} simulations; "
+                f"'accept' must be from {least} to the budget"
+            )
+        values = simulator.sample(simulator.remaining)
+        supports = {name: simulator.graph[name].support for name in simulator.latents}
+        return _Nearest(
+            {name: values[name] for name in simulator.latents},
+            join(values, simulator.observed),
+            supports,
+            self.accept,
+            self.smooth,
+        )
+
+
+@final
+class _Nearest(Posterior):
+    """Prior simulations; each observation keeps the nearest."""
+
+    def __init__(
+        self,
+        latents: Mapping[str, Tensor],
+        x: Tensor,
+        supports: Mapping[str, constraints.Constraint],
+        accept: int,
+        smooth: bool,
+    ) -> None:
+        self._latents, self._x, self._supports = latents, x, supports
+        self._accept, self._smooth = accept, smooth
+        spread = x.std(0) if len(x) > 1 else torch.ones_like(x[0])
+        self._scale = torch.where(spread > 0, spread, torch.ones_like(spread))
+
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        """Draw from the posterior: (L,) -> (n, D)."""
+        observation = check_observation(observation, self._x.shape[1]).to(self._x)
+        distance = ((self._x - observation) / self._scale).norm(dim=1)
+        nearest = distance.topk(self._accept, largest=False).indices
+        chosen = torch.randint(self._accept, (n,))
+        kept = {name: value[nearest] for name, value in self._latents.items()}
+        if self._smooth:
+            return join(_smoothed(kept, self._supports, chosen), kept)
+        return join({name: value[chosen] for name, value in kept.items()}, kept)
+
+
+def _smoothed(
+    kept: Mapping[str, Tensor], supports: Mapping[str, constraints.Constraint], chosen: Tensor
+) -> dict[str, Tensor]:
+    """Draw from the kernel density estimate: for each chosen row of the kept parameters, a point near it."""
+    drawn = {name: value[chosen] for name, value in kept.items()}
+    continuous = [name for name in kept if not supports[name].is_discrete]
+    if not continuous:
+        return drawn
+    coordinates = {name: Coordinates(kept[name], supports[name]) for name in continuous}
+    encoded = {name: coordinates[name].encode(kept[name]) for name in continuous}
+    width = leave_one_out_width(join(encoded, continuous))
+    for name in continuous:
+        centre = encoded[name][chosen]
+        drawn[name] = coordinates[name].decode(centre + width * torch.randn_like(centre))
+    return drawn
+
+
+def leave_one_out_width(u: Tensor) -> Tensor:
+    """Return the kernel width that maximises the leave-one-out likelihood of points (m, D), m at least 2."""
+    squared = torch.cdist(u, u).square().fill_diagonal_(torch.inf)
+    scores = torch.stack(
+        [
+            torch.logsumexp(-squared / (2 * width**2), 1).sum() - len(u) * u.shape[1] * torch.log(width)
+            for width in WIDTHS
+        ]
+    )
+    return WIDTHS[scores.argmax()]

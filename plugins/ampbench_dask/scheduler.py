@@ -1,0 +1,47 @@
+"""The executor ``dask``: the workers of a dask scheduler, on any number of machines that share the results directory.
+
+Dask and its workers come with ``pip install 'ampbench[dask]'``, and are started by hand or by your cluster::
+
+    dask scheduler --port 8786
+    DASK_DISTRIBUTED__WORKER__DAEMON=False dask worker tcp://HOST:8786 --nthreads 1 --nworkers 16
+
+The variable lets a worker have child processes, in which the fits are isolated. A worker with several threads has as
+many fits at a time.
+
+References:
+    Rocklin 2015, *Dask: Parallel Computation with Blocked Algorithms and Task Scheduling*, SciPy,
+    https://distributed.dask.org.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from ampbench.errors import UsageError
+from ampbench.events import Listener
+from ampbench.executors import Executor
+from ampbench.worker import Job
+
+DAEMON = "DASK_DISTRIBUTED__WORKER__DAEMON"
+
+
+@final
+class Dask(Executor):
+    """The workers of a dask scheduler that is running.
+
+    Arguments:
+        address: of the scheduler, such as ``tcp://10.0.0.1:8786``.
+        patience: how many seconds to wait for a scheduler that does not answer.
+    """
+
+    def __init__(self, address: str, patience: float = 300.0) -> None:
+        self.address, self.patience = address, patience
+
+    def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """See :class:`Executor`."""
+        try:
+            from ampbench_dask.session import connect, serve
+        except ImportError as error:
+            raise UsageError("executor 'dask' needs dask.distributed: pip install 'ampbench[dask]'") from error
+        serve(lambda: connect(self.address, self.patience, listener), jobs, listener)

@@ -1,0 +1,77 @@
+"""Dask workers as Slurm jobs.
+
+Each worker is a Slurm job of its own, with one fit at a time. The scheduler runs in this process, so that the sweep is
+over when this process ends; the same command continues. If Slurm ends a job at its time limit, the fit that it was
+working on goes to another one, and what is stored is kept.
+
+References:
+    dask-jobqueue, https://jobqueue.dask.org.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from ampbench.errors import UsageError
+from ampbench.events import Listener
+from ampbench.executors import Executor
+from ampbench.worker import Job
+from ampbench_dask.scheduler import DAEMON
+
+
+@final
+class Slurm(Executor):
+    """Dask workers as Slurm jobs; everything that is not given is as Slurm and dask-jobqueue are configured.
+
+    Arguments:
+        workers: how many jobs.
+        memory: of each job.
+        walltime: of each job, as hours:minutes:seconds.
+        queue: the partition.
+        account: who pays.
+        extra: further options of sbatch, with spaces between them, such as ``--gres=gpu:1``.
+        interface: network interface on which workers find the scheduler, such as ``ib0``.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        memory: str = "4GB",
+        walltime: str = "24:00:00",
+        queue: str = "",
+        account: str = "",
+        extra: str = "",
+        interface: str = "",
+    ) -> None:
+        if workers < 1:
+            raise UsageError(f"workers={workers} is impossible: at least 1")
+        self.workers, self.memory, self.walltime = workers, memory, walltime
+        self.queue, self.account, self.extra, self.interface = queue, account, extra, interface
+
+    def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """See :class:`Executor`."""
+        if not jobs:
+            return
+        try:
+            from dask_jobqueue.slurm import SLURMCluster
+            from distributed import Client
+
+            from ampbench_dask.session import serve
+        except ImportError as error:
+            raise UsageError("executor 'slurm' needs dask-jobqueue: pip install 'ampbench[dask]'") from error
+        with SLURMCluster(
+            cores=jobs[0].limits.threads,
+            processes=1,
+            worker_extra_args=["--nthreads", "1"],
+            memory=self.memory,
+            walltime=self.walltime,
+            queue=self.queue or None,
+            account=self.account or None,
+            interface=self.interface or None,
+            job_extra_directives=self.extra.split(),
+            job_script_prologue=[f"export {DAEMON}=False"],
+            log_directory=str(jobs[0].results / "logs" / "slurm"),
+        ) as cluster:
+            cluster.scale(self.workers)
+            serve(lambda: Client(cluster, set_as_default=False), jobs, listener)

@@ -1,0 +1,112 @@
+r"""Rejection ABC with the sbi toolbox: keep the parameters whose simulations are nearest to the observation.
+
+.. math:: q(\theta \mid x_o) \propto p(\theta)\, P(\lVert x - x_o \rVert < \epsilon \mid \theta)
+
+with ε such that a given number is kept. The simulations are drawn once, from the prior, and serve every observation.
+
+References:
+    Pritchard et al. 1999, *Population growth of human Y chromosomes*, Molecular Biology and Evolution 16.
+    Beaumont, Zhang, Balding 2002, *Approximate Bayesian computation in population genetics*, Genetics 162.
+    Fearnhead & Prangle 2012, *Constructing summary statistics for approximate Bayesian computation*, arXiv:1004.1112.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from ampbench.errors import UsageError
+from ampbench.interfaces import Posterior, Progress, check_observation
+from ampbench.prior import LatentPrior
+from ampbench.simulator import Simulator
+from ampbench_sbi.population import Population
+from ampbench_sbi.toolbox import ToolboxMethod, continuous_prior, quiet, simulate, toolbox
+
+
+@final
+class MCABC(ToolboxMethod):
+    """Rejection ABC.
+
+    Arguments:
+        accept: how many parameters are kept (100 in Lueckmann et al. 2021).
+        distance: ``l2``, ``l1`` or ``mse``, of the simulations as they are: nothing is standardised.
+        adjust: whether to adjust the kept parameters by linear regression (Beaumont et al. 2002).
+        summaries: whether to learn summary statistics by regression first, on a quarter of the budget (Fearnhead &
+            Prangle 2012).
+        kde: whether to smooth the kept parameters by a kernel density estimate.
+    """
+
+    def __init__(
+        self,
+        accept: int = 100,
+        distance: Literal["l2", "l1", "mse"] = "l2",
+        adjust: bool = False,
+        summaries: bool = False,
+        kde: bool = True,
+    ) -> None:
+        self.accept = accept
+        self.distance = distance
+        self.adjust = adjust
+        self.summaries = summaries
+        self.kde = kde
+
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        """Spend the whole budget on simulations; the rest is done for each observation."""
+        toolbox("method 'mc-abc'")
+        prior = continuous_prior("mc-abc", simulator, torch.device("cpu"))
+        usable = simulator.budget - (int(FRACTION * simulator.budget) if self.summaries else 0)
+        if not 1 <= self.accept <= usable:
+            raise UsageError(f"method 'mc-abc' cannot accept {self.accept} of {usable} simulations; change 'accept'")
+        theta, x = simulate(simulator, simulator.remaining)
+        return _Simulated(self, theta, x, prior)
+
+
+FRACTION = 0.25
+"""Of the budget, for learning summary statistics."""
+
+
+@final
+class _Simulated(Posterior):
+    """Prior simulations, from which each observation keeps its own."""
+
+    def __init__(self, method: MCABC, theta: Tensor, x: Tensor, prior: LatentPrior) -> None:
+        self._method = method
+        self._theta, self._x = theta, x
+        self._prior = prior
+
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        """Draw from the posterior: (L,) -> (n, D)."""
+        observation = check_observation(observation, self._x.shape[1]).float()
+        method, count = self._method, len(self._theta)
+        usable = count - (int(FRACTION * count) if method.summaries else 0)
+        replay = _Replay(self._theta, self._x)
+        with quiet():
+            infer = toolbox("method 'mc-abc'").MCABC(
+                replay.simulate, replay, method.distance, simulation_batch_size=count, show_progress_bars=False
+            )
+            theta = infer(
+                observation[None],
+                count,
+                quantile=(method.accept + 0.5) / usable,  # sbi rounds the product down
+                lra=method.adjust,
+                sass=method.summaries,
+                sass_fraction=FRACTION,
+            )
+        return Population(theta, torch.ones(len(theta)), method.kde, self._prior, observation).sample(observation, n)
+
+
+class _Replay:
+    """Hands stored simulations to sbi, which asks a prior for parameters and then a simulator for their data."""
+
+    def __init__(self, theta: Tensor, x: Tensor) -> None:
+        self._theta, self._x = theta, x
+        self._taken = 0
+
+    def sample(self, shape: tuple[int]) -> Tensor:
+        self._taken += shape[0]
+        return self._theta[self._taken - shape[0] : self._taken]
+
+    def simulate(self, theta: Tensor) -> Tensor:
+        return self._x[self._taken - len(theta) : self._taken]

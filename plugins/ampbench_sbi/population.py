@@ -1,0 +1,54 @@
+"""Weighted parameters that approximate Bayesian computation has accepted, as a posterior."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from ampbench.errors import UsageError
+from ampbench.interfaces import Posterior
+from ampbench.prior import LatentPrior
+from ampbench_sbi.toolbox import quiet, toolbox
+
+
+@final
+class Population(Posterior):
+    """Accepted parameters, drawn with replacement, or smoothed by a kernel density estimate.
+
+    Arguments:
+        theta: accepted parameters, shape (m, D).
+        weights: theirs, shape (m,), positive.
+        kde: whether to smooth; sbi chooses the bandwidth by cross-validation, in unconstrained coordinates, so that
+            samples stay inside the prior's support.
+        prior: gives the support.
+        observation: for which they were accepted, shape (L,).
+    """
+
+    def __init__(self, theta: Tensor, weights: Tensor, kde: bool, prior: LatentPrior, observation: Tensor) -> None:
+        self._observation = observation
+        self.theta = theta
+        self.weights = weights
+        self._kde: Any = _smoothed(theta, weights, prior) if kde else None
+
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        """Draw (n, D); raises :class:`UsageError` for another observation than that of the parameters."""
+        if not torch.equal(observation.to(self._observation), self._observation):
+            raise UsageError("these parameters were accepted for another observation; fit to this one")
+        if self._kde is None:
+            return self.theta[torch.multinomial(self.weights, n, replacement=True)]
+        drawn: Tensor = self._kde.sample(n, random_state=int(torch.randint(2**31, ())))
+        return drawn
+
+
+def _smoothed(theta: Tensor, weights: Tensor, prior: LatentPrior) -> Any:
+    if len(theta) < 20:
+        raise UsageError(
+            f"{len(theta)} accepted parameters are too few for the cross-validation of kde=true, which needs 20; "
+            "accept more, or write kde=false"
+        )
+    utils, kde = toolbox("kernel density estimation", "utils"), toolbox("kernel density estimation", "utils.kde")
+    with quiet():
+        transform = utils.mcmc_transform(prior)
+        return kde.get_kde(theta, transform=transform, sample_weights=weights.numpy())

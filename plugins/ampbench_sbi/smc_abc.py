@@ -1,0 +1,98 @@
+r"""Sequential Monte Carlo ABC with the sbi toolbox.
+
+A population of weighted parameters moves through a falling sequence of tolerances ε: each is drawn from the last
+population, perturbed by a Gaussian kernel, simulated, and kept if its data are nearer to the observation than ε; its
+weight is the prior over the density of the proposal.
+
+References:
+    Beaumont, Cornuet, Marin, Robert 2009, *Adaptive approximate Bayesian computation*, arXiv:0805.2256.
+    Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653: the default settings.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from ampbench.errors import UsageError
+from ampbench.graph import join
+from ampbench.interfaces import Posterior, Progress, check_observation
+from ampbench.simulator import Simulator
+from ampbench_sbi.population import Population
+from ampbench_sbi.sequential import PerObservation
+from ampbench_sbi.toolbox import ToolboxMethod, density_prior, quiet, toolbox
+
+FACTOR = 5
+"""Size of the first round in populations, as in Lueckmann et al. 2021."""
+
+
+@final
+class SMCABC(ToolboxMethod):
+    """Sequential Monte Carlo ABC, fitted to one observation after another.
+
+    Arguments:
+        population: number of parameters; 0 means 100, and 1,000 for budgets over 10,000.
+        decay: quantile of a population's distances that is the next tolerance.
+        kernel_scale: of the perturbation's covariance, in covariances of the last population.
+        distance: ``l2``, ``l1`` or ``mse``, of the simulations as they are: nothing is standardised.
+        adjust: whether to adjust the last population by weighted linear regression (Beaumont et al. 2002).
+        kde: whether to smooth the last population by a kernel density estimate.
+    """
+
+    def __init__(
+        self,
+        population: int = 0,
+        decay: float = 0.2,
+        kernel_scale: float = 0.5,
+        distance: Literal["l2", "l1", "mse"] = "l2",
+        adjust: bool = False,
+        kde: bool = True,
+    ) -> None:
+        self.population = population
+        self.decay = decay
+        self.kernel_scale = kernel_scale
+        self.distance = distance
+        self.adjust = adjust
+        self.kde = kde
+
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        """Return a posterior that spends the budget when it is told the observation."""
+        toolbox("method 'smc-abc'")
+        density_prior("smc-abc", simulator, torch.device("cpu"))
+        size = self.population or (1000 if simulator.budget > 10_000 else 100)
+        if not 2 <= size <= simulator.budget:
+            raise UsageError(
+                f"method 'smc-abc' needs a budget of at least one population: the budget is {simulator.budget}, "
+                f"the population {size}; change 'population', at least 2"
+            )
+        return PerObservation(simulator, partial(self._fit_to, size))
+
+    def _fit_to(self, size: int, simulator: Simulator, observation: Tensor, progress: Progress) -> Posterior:
+        prior = density_prior("smc-abc", simulator, torch.device("cpu"))
+
+        def simulate(theta: Tensor) -> Tensor:
+            x = join(simulator.sample(len(theta), prior.split(theta)), simulator.observed)
+            check_observation(observation, x.shape[1])
+            progress(simulator.spent, simulator.budget)
+            return x
+
+        with quiet():
+            infer = toolbox("method 'smc-abc'").SMCABC(
+                simulate, prior, self.distance, simulation_batch_size=simulator.budget, show_progress_bars=False
+            )
+            theta, summary = infer(
+                observation[None],
+                num_particles=size,
+                num_initial_pop=max(size, min(FACTOR * size, simulator.budget // 2)),
+                num_simulations=simulator.budget,
+                epsilon_decay=self.decay,
+                distance_based_decay=True,
+                kernel_variance_scale=self.kernel_scale,
+                lra=self.adjust,
+                lra_with_weights=self.adjust,
+                return_summary=True,
+            )
+        return Population(theta, summary["weights"][-1].exp(), self.kde, prior, observation)

@@ -1,0 +1,183 @@
+"""Learned conditionals: they fit the data, incomplete rows count, and what cannot be learned is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from ampbench import api
+from ampbench.conditionals import BernoulliConditional, ImplicitConditional, NormalConditional
+from ampbench.errors import GraphError, UsageError
+from ampbench.graph import Graph, density, learned
+from ampbench.rows import groups
+from ampbench.seeding import seeded
+
+JSD = "divergence=jsd(width=32,depth=1),family=implicit(width=32,depth=1)"
+SLOPE = torch.tensor([[1.5, -1.0]])
+
+
+def standard(name: str, size: int) -> object:
+    return density(name, Independent(Normal(torch.zeros(size), torch.ones(size)), 1))
+
+
+def factor_model(conditional: Callable[..., nn.Module]) -> Graph:
+    """One standard normal factor z, and x with two components."""
+    return Graph(standard("z", 1), learned("x", conditional(1, 2, width=32, depth=1), ["z"], size=2))
+
+
+def two_views() -> Graph:
+    """One factor seen twice."""
+    views = [learned(name, NormalConditional(1, 2, width=16, depth=1), ["z"], size=2) for name in ("a", "b")]
+    return Graph(standard("z", 1), *views)
+
+
+@pytest.fixture(scope="module")
+def factor() -> tuple[Tensor, Tensor]:
+    """z, and x = (1.5, −1) z + (2, 0) + noise of standard deviation ½."""
+    with seeded(0):
+        z = torch.randn(3000, 1)
+        return z, z @ SLOPE + 0.5 * torch.randn(3000, 2) + torch.tensor([2.0, 0.0])
+
+
+@pytest.mark.parametrize("conditional", [NormalConditional, ImplicitConditional])
+def test_model_and_inverse_are_learned(conditional: Callable[..., nn.Module], factor: tuple[Tensor, Tensor]) -> None:
+    """The model's x has the moments of the data; the inverse finds the factor, up to its sign."""
+    z, x = factor
+    method = "amp:divergence=jsd(width=64,depth=2),family=implicit(width=32,depth=1),steps=800,checks=4"
+    model = api.learn(factor_model(conditional), {"x": x}, method=method)
+    with seeded(0):
+        drawn, inferred = model.sample(3000)["x"], model.infer({"x": x[:300]}, 20)["z"]
+    assert torch.allclose(drawn.mean(0), x.mean(0), atol=0.3)
+    assert torch.allclose(drawn.T.cov(), x.T.cov(), atol=0.6)
+    assert inferred.shape == (20, 300, 1)
+    assert abs(float(inferred.std()) - 1) < 0.3
+    assert abs(float(torch.corrcoef(torch.stack([inferred.mean(0)[:, 0], z[:300, 0]]))[0, 1])) > 0.8
+
+
+def test_known_likelihood_teaches_bits() -> None:
+    """Bits carry no gradient, so that jsd cannot teach them, and eq. 10 can."""
+    bits = (torch.rand(1000, 3, generator=torch.Generator().manual_seed(0)) < torch.tensor([0.9, 0.5, 0.1])).float()
+    graph = factor_model(lambda parents, features, **sizes: BernoulliConditional(1, 3, **sizes))
+    graph = Graph(graph["z"], learned("x", graph["x"].conditional, ["z"], torch.distributions.constraints.boolean, 3))
+    with pytest.raises(UsageError, match="no loss depends on the learned conditional of 'x'"):
+        api.learn(graph, {"x": bits}, method=f"amp:{JSD},steps=5,checks=1")
+    spec = "divergence=kl-likelihood(width=32,depth=1),family=gaussian(width=32,depth=1)"
+    model = api.learn(graph, {"x": bits}, method=f"amp:{spec},steps=300,checks=3")
+    with seeded(0):
+        assert torch.allclose(model.sample(3000)["x"].mean(0), bits.mean(0), atol=0.12)
+
+
+def test_the_given_graph_is_left_alone(factor: tuple[Tensor, Tensor]) -> None:
+    graph = factor_model(NormalConditional)
+    before = [parameter.clone() for parameter in graph["x"].conditional.parameters()]
+    model = api.learn(graph, {"x": factor[1]}, method=f"amp:{JSD},steps=5,checks=1")
+    assert all(torch.equal(a, b) for a, b in zip(before, graph["x"].conditional.parameters(), strict=True))
+    trained = model.graph["x"].conditional.parameters()
+    assert not all(torch.equal(a, b) for a, b in zip(before, trained, strict=True))
+
+
+def test_same_seed_same_model(factor: tuple[Tensor, Tensor]) -> None:
+    graph = factor_model(NormalConditional)
+    histories = [
+        api.learn(graph, {"x": factor[1]}, method=f"amp:{JSD},steps=20,checks=2", seed=seed).history
+        for seed in (1, 1, 2)
+    ]
+    assert histories[0].equals(histories[1])
+    assert not histories[0].equals(histories[2])
+
+
+@pytest.mark.parametrize("scope", ["local", "global", "evidence"])
+def test_every_scope_learns(scope: str, factor: tuple[Tensor, Tensor]) -> None:
+    model = api.learn(
+        factor_model(NormalConditional),
+        {"x": factor[1]},
+        method=f"amp:{JSD},scope={scope},steps=10,checks=2,particles=2",
+    )
+    assert {name: value.shape for name, value in model.sample(4).items()} == {"z": (4, 1), "x": (4, 2)}
+
+
+def test_incomplete_rows_have_inverses_of_their_own() -> None:
+    """Three groups, three inverses and three adversaries; a view that is missing is drawn from the model."""
+    with seeded(0):
+        data = {"a": torch.randn(60, 2), "b": torch.randn(60, 2)}
+    data["a"][:20] = torch.nan
+    data["b"][40:] = torch.nan
+    model = api.learn(two_views(), data, method=f"amp:{JSD},steps=10,checks=2")
+    losses = [name for name in model.history if name.startswith("family loss")]
+    assert sorted(losses) == [
+        "family loss (z | a) from a",
+        "family loss (z | a, b) from a, b",
+        "family loss (z | b) from b",
+    ]
+    completed = model.infer({"a": torch.zeros(3, 2)}, 5)
+    assert {name: value.shape for name, value in completed.items()} == {"z": (5, 3, 1), "a": (5, 3, 2), "b": (5, 3, 2)}
+    assert torch.allclose(completed["a"], torch.zeros(5, 3, 2), atol=1e-6)
+    with pytest.raises(UsageError, match="nothing was learned about evidence on z; known: "):
+        model.infer({"z": torch.zeros(3, 1)}, 5)
+
+
+def test_equal_factors_are_one_conditional() -> None:
+    """z → y → x: whether y is seen or not, z is inferred from y by the same family."""
+    nodes = [
+        learned(name, NormalConditional(1, 1, width=8, depth=1), [parent], size=1)
+        for name, parent in (("y", "z"), ("x", "y"))
+    ]
+    data = {"x": torch.randn(40, 1), "y": torch.randn(40, 1)}
+    data["y"][:20] = torch.nan
+    model = api.learn(Graph(standard("z", 1), *nodes), data, method=f"amp:{JSD},steps=5,checks=1")
+    assert sorted(map(str, model.trained.learned.bottom_up.factors)) == ["(y | x)", "(z | y)"]
+
+
+def test_groups() -> None:
+    nan = torch.nan
+    data = {
+        "a": torch.tensor([[1.0, 2.0], [nan, nan], [3.0, 4.0], [nan, nan]]),
+        "b": torch.tensor([[5.0, 6.0], [7.0, 8.0], [nan, nan], [nan, nan]]),
+    }
+    found = groups(two_views(), data)
+    assert {
+        tuple(sorted(held)): {name: rows.tolist() for name, rows in each.items()} for held, each in found.items()
+    } == {
+        ("a", "b"): {"a": [[1, 2]], "b": [[5, 6]]},
+        ("b",): {"b": [[7, 8]]},
+        ("a",): {"a": [[3, 4]]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "no data: give rows of at least one of the variables z, a, b"),
+        ({"a": torch.zeros(3, 2), "b": torch.zeros(4, 2)}, "different numbers of rows: {'a': 3, 'b': 4}"),
+        ({"a": torch.zeros(3, 5)}, r"data of variable 'a' have shape \(3, 5\), expected \(n, 2\)"),
+        ({"a": torch.tensor([[0.0, torch.nan]])}, "row 0 of variable 'a' is missing in part"),
+        ({"a": torch.full((3, 2), torch.nan)}, "no row of a holds a value"),
+        ({"a": torch.full((3, 2), torch.inf)}, "3 rows of variable 'a' lie outside its support"),
+    ],
+)
+def test_bad_data(data: dict[str, Tensor], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        groups(two_views(), data)
+
+
+def test_unknown_variable() -> None:
+    with pytest.raises(GraphError, match="unknown variable 'c'"):
+        groups(two_views(), {"c": torch.zeros(3, 2)})
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("amp:divergence=energy,particles=2", "divergence Energy compares inferred variables with the ones that made"),
+        ("amp:teacher_forcing=true", "teacher forcing needs simulations of all variables"),
+        ("amp:families.x=gaussian", "unknown inferred variable 'x'; known: z"),
+        ("npe", "method 'npe' infers parameters but learns no model"),
+    ],
+)
+def test_methods_that_cannot_learn(method: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        api.learn(factor_model(NormalConditional), {"x": torch.randn(50, 2)}, method=method)

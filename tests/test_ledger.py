@@ -1,0 +1,180 @@
+"""Published scores: the schema, what may stand beside ours, and studies that can be run again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ampbench import cli_ledger
+from ampbench.errors import ResultsError, UsageError
+from ampbench.ledger import COLUMNS, STUDIES, beside, ledger, reproduced, select, study, validated
+from ampbench.registry import Registry
+
+
+def results(**changes: Any) -> pd.DataFrame:
+    """Results of two methods on two_moons, three observations each."""
+    rows = [
+        {
+            "task": "two_moons",
+            "method": method,
+            "budget": 1000,
+            "samples": 10_000,
+            "seed": 0,
+            "observation": i,
+            "c2st": c,
+        }
+        | changes
+        for method, scores in {"npe": (0.70, 0.72, 0.74), "amp": (0.80, 0.81, 0.82)}.items()
+        for i, c in enumerate(scores, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_schema() -> None:
+    frame = ledger()
+    assert {name: str(kind) for name, kind in frame.dtypes.items()} == COLUMNS
+    assert len(frame) == 792
+    assert not frame.duplicated(["task", "method", "budget", "source"]).any()
+    assert frame["c2st"].between(0.45, 1).all()
+
+
+def test_a_published_fact() -> None:
+    """NPE on two moons, 1,000 simulations, is 0.725 in the paper, over ten observations."""
+    (row,) = select(["two_moons"], ["NPE"], [1000], ["sbibm"]).query("method == 'NPE'").itertuples()
+    assert row.c2st == pytest.approx(0.725, abs=0.001)
+    assert (row.n, row.samples) == (10, 10_000)
+    assert row.se == pytest.approx(row.sd / 10**0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda frame: frame.rename(columns={"c2st": "score"}), "the ledger has the columns"),
+        (lambda frame: frame.assign(c2st=1.5), r"a c2st of 1.5 in row 0, not in \[0, 1\]"),
+        (lambda frame: frame.assign(source=None), "no 'source' in row 0"),
+    ],
+)
+def test_a_broken_ledger_is_refused(change: Any, complaint: str) -> None:
+    with pytest.raises(ResultsError, match=complaint):
+        validated(change(ledger()))
+
+
+def test_select_names_what_is_unknown() -> None:
+    with pytest.raises(UsageError, match=r"unknown published task 'two_moon'.*did you mean 'two_moons'"):
+        select(["two_moon"])
+    with pytest.raises(UsageError, match="unknown published method 'hmc'"):
+        select(methods=["hmc"])
+    with pytest.raises(UsageError, match="no score is published for a budget of 7; known: 100, 1000"):
+        select(budgets=[7])
+    assert set(select(methods=["abc"])["method"]) == {"REJ-ABC", "SMC-ABC"}
+
+
+def test_only_the_comparable_stand_beside_ours() -> None:
+    found = beside(results())
+    ours = found.table[found.table["origin"] == "ours"].set_index("method")
+    assert ours.loc["npe", "mean"] == pytest.approx(0.72)
+    assert ours.loc["npe", "se"] == pytest.approx(0.02 / 3**0.5)
+    assert set(found.table["classifier"]) == {"mlp-10d (sbibm)"}
+    assert set(found.table["samples"]) == {10_000}
+    assert set(found.table["budget"]) == {1000}
+    assert "NPE" in set(found.table["method"])
+    assert found.table["mean"].is_monotonic_increasing
+    (remark,) = found.remarks
+    assert remark.startswith("left out, because not comparable with ours")
+    assert "random forest, 2000 samples" in remark
+
+
+def test_mixing_must_be_asked_for() -> None:
+    found = beside(results(), mix=True)
+    assert "random forest" in set(found.table["classifier"])
+    (remark,) = found.remarks
+    assert remark.startswith("not comparable with ours, but shown")
+
+
+def test_another_sample_size_is_not_comparable() -> None:
+    found = beside(results(samples=1000))
+    assert set(found.table["origin"]) == {"ours"}
+    assert "mlp-10d (sbibm), 10000 samples" in found.remarks[0]
+
+
+def test_another_metric_is_not_comparable() -> None:
+    frame = results().rename(columns={"c2st": "mmd"})
+    with pytest.raises(UsageError, match=r"by the definition of metric 'mmd'; comparable are: c2st"):
+        beside(frame, "mmd")
+    with pytest.raises(UsageError, match="have no metric 'c2st'"):
+        beside(frame)
+
+
+def test_a_task_that_nobody_has_published() -> None:
+    found = beside(results(task="lgssm:length=5"))
+    assert set(found.table["origin"]) == {"ours"}
+    assert found.remarks == []
+
+
+def test_difference_in_standard_errors() -> None:
+    spec = STUDIES["lueckmann2021"].methods["NPE"]
+    frame = pd.concat([results(method=spec).iloc[:3], results()])
+    (row,) = reproduced(frame, STUDIES["lueckmann2021"]).itertuples()
+    assert (row.method, row.n) == ("NPE", 3)
+    published = select(["two_moons"], ["NPE"], [1000], ["sbibm"]).query("method == 'NPE'").iloc[0]
+    assert row.diff == pytest.approx(0.72 - published["c2st"])
+    assert row.diff_in_se == pytest.approx(row.diff / (row.se**2 + published["se"] ** 2) ** 0.5)
+
+
+def test_other_results_are_not_taken_for_the_study() -> None:
+    assert reproduced(results(), STUDIES["lueckmann2021"]).empty
+    spec = STUDIES["lueckmann2021"].methods["NPE"]
+    assert reproduced(results(method=spec, samples=1000), STUDIES["lueckmann2021"]).empty
+
+
+@pytest.mark.parametrize("subset", STUDIES["lueckmann2021"].subsets)
+def test_every_cell_is_published_and_can_be_built(subset: str, registry: Registry) -> None:
+    pytest.importorskip("sbi")
+    found, sweep = study("lueckmann2021", subset)
+    tasks, methods, budgets = found.subsets[subset]
+    rows = ledger().query("source.str.contains('sbi-benchmark/results')", engine="python")
+    cells = set(zip(rows["task"], rows["method"], rows["budget"], strict=True))
+    assert {(t, m, b) for t in tasks for m in methods for b in budgets} <= cells
+    for spec in sweep["methods"]:
+        registry.build("methods", spec)
+
+
+def test_unknown_study() -> None:
+    with pytest.raises(UsageError, match=r"unknown study 'lueckmann'.*did you mean 'lueckmann2021'"):
+        study("lueckmann", "fast")
+    with pytest.raises(UsageError, match="unknown subset of lueckmann2021 'quick'"):
+        study("lueckmann2021", "quick")
+
+
+def test_reproduce_runs_the_cells_and_compares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The ordinary run machinery gets the cells; what it has stored is compared."""
+    asked: list[dict[str, Any]] = []
+    frame = results(method=STUDIES["lueckmann2021"].methods["REJ-ABC"])
+    monkeypatch.setattr(cli_ledger, "run_sweep", lambda path, given, *rest: asked.append(given) or 1)
+    monkeypatch.setattr(cli_ledger, "load", lambda path: frame)
+    code, table = cli_ledger.reproduce("lueckmann2021", "fast", tmp_path, "cpu", 1)
+    assert code == 1
+    assert asked[0]["tasks"] == ["two_moons"]
+    assert asked[0]["samples"] == 10_000
+    assert table["method"].tolist() == ["REJ-ABC"]
+
+
+def ampbench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "ampbench", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_command_line() -> None:
+    rows = json.loads(ampbench("ledger", "--task", "slcp", "--method", "snpe", "--budget", "1000", "--json").stdout)
+    assert {row["task"] for row in rows} == {"slcp"}
+    assert all({*row} == {*COLUMNS} for row in rows)
+    shown = ampbench("ledger", "--task", "slcp", "--classifier", "mlp")
+    assert "task slcp, budget 1000, classifier mlp-10d (sbibm), samples 10000" in shown.stdout
+    refused = ampbench("reproduce", "nobody2020")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("ampbench: unknown study 'nobody2020'")

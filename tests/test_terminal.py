@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampbench.terminal import duration, line, plain, print_table
+
+
+@given(st.text())
+def test_what_is_printed_moves_no_cursor(text: str) -> None:
+    assert all(each.isprintable() or each in "\n\t" for each in plain(text))
+    assert line(text).isprintable()
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"])))
+def test_printable_text_stays_as_it_is(text: str) -> None:
+    assert plain(text) == line(text) == text
+
+
+def test_tables_show_markup_as_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(["name", "n", "x"], [["[bold]a[/bold]\x1b[2J\n", 3, float("nan")], ["b" * 60, 10, 0.5]], fold=0)
+    shown = capsys.readouterr().out
+    assert "[bold]a[/bold]\\x1b[2J" in shown
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) <= 40
+    assert shown.count("b") == 60 + 3, "folded, not cut (the other three are in the first row)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.6, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (7199, "1 h 59 min"),
+        (86400, "1 d 0 h"),
+        (10**7, "115 d 17 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
