@@ -9,7 +9,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, final
 
@@ -18,12 +18,14 @@ from torch import Tensor
 
 from ampbench.chains import BottomUp, Meeting, SiteLaws
 from ampbench.coordinates import Coordinates
+from ampbench.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
 from ampbench.engine import Settings, Trained, train
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.factorization import Factor
 from ampbench.graph import Graph, join
 from ampbench.history import history_frame
 from ampbench.interfaces import (
+    CanDiagnose,
     Default,
     Divergence,
     Family,
@@ -34,6 +36,7 @@ from ampbench.interfaces import (
     check_observation,
 )
 from ampbench.likelihood import known_likelihood
+from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
 from ampbench.tuples import Scope, Site, sites
@@ -109,7 +112,11 @@ class AMP(Method):
         )
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> AMPPosterior:
-        """Spend the whole budget, then run Algorithm 1 on ``device``."""
+        """Spend the whole budget, then run Algorithm 1 on ``device``.
+
+        Warns:
+            FitWarning: an adversary still tells the chains apart; see :func:`ampbench.diagnostics.warn_if_told_apart`.
+        """
         graph = simulator.graph
         if simulator.remaining < LEAST:
             raise UsageError(f"method 'amp' needs a budget of at least {LEAST} simulations, got {simulator.remaining}")
@@ -123,13 +130,20 @@ class AMP(Method):
         bottom_up, meetings = self.assemble(graph, coordinates, chains, device)
         source = Simulations(encoded, simulator.observed, self.settings.held_out)
         observed = {name: values[name].shape[1] for name in simulator.observed}
+        held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
+
+        def posterior(trained: Trained) -> AMPPosterior:
+            return AMPPosterior(trained, meetings, held_out, coordinates, observed, simulator.latents)
+
         try:
             trained = train(bottom_up, meetings, source, self.settings, progress)
         except TrainingError as error:
             if error.trained:
-                error.posterior = AMPPosterior(error.trained, coordinates, observed, simulator.latents)
+                error.posterior = posterior(error.trained)
             raise
-        return AMPPosterior(trained, coordinates, observed, simulator.latents)
+        found = posterior(trained)
+        warn_if_told_apart(found.sides, held_out, self.settings.teacher_forcing)
+        return found
 
     def check_named(self, inferred: Iterable[str]) -> None:
         """Raise :class:`UsageError` if an option names a variable that is not inferred."""
@@ -198,21 +212,26 @@ def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
 
 
 @final
-class AMPPosterior(Posterior, HasHistory):
+class AMPPosterior(Posterior, HasHistory, CanDiagnose):
     """The bottom-up chain after training.
 
     Attributes:
         trained: families, adversaries and the training history.
+        held_out: simulations that trained nothing, at most :data:`ampbench.diagnostics.ROWS`, in network coordinates.
     """
 
     def __init__(
         self,
         trained: Trained,
+        meetings: Sequence[Meeting],
+        held_out: Mapping[str, Tensor],
         coordinates: Mapping[str, Coordinates],
         observed: Mapping[str, int],
         latents: tuple[str, ...],
     ) -> None:
         self.trained = trained
+        self.held_out = held_out
+        self._meetings = tuple(meetings)
         self._coordinates = coordinates
         self._observed = observed
         self._latents = latents
@@ -221,6 +240,38 @@ class AMPPosterior(Posterior, HasHistory):
     def history(self) -> DataFrame:
         """Losses, gradient norms, learning rates and held-out scores: one row per check."""
         return history_frame(self.trained.history)
+
+    @property
+    def sides(self) -> Sides:
+        """The two chains, and the adversaries between them."""
+        return Sides(self.trained.learned.bottom_up, self._meetings, self.trained.adversaries)
+
+    def diagnose(
+        self,
+        simulations: Mapping[str, Tensor] | None = None,
+        teacher_forcing: bool = False,
+        folds: int = 2,
+        level: float = 0.01,
+        seed: int = 0,
+    ) -> DataFrame:
+        """Test at every tuple whether the two chains can be told apart.
+
+        Arguments:
+            simulations: fresh ones, as :meth:`ampbench.simulator.Simulator.sample` returns them; without any, the
+                held-out ones.
+            teacher_forcing, folds, level: see :func:`ampbench.diagnostics.diagnose`, also for the columns returned.
+            seed: of the chain and of the classifiers.
+
+        Raises:
+            UsageError: too few simulations.
+        """
+        device = self.trained.learned.bottom_up.device
+        if simulations is None:
+            rows = self.held_out
+        else:
+            rows = {name: each.encode(simulations[name]).to(device) for name, each in self._coordinates.items()}
+        with seeded(derive(seed, "diagnose")):
+            return diagnose(self.sides, rows, teacher_forcing, folds, level)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""

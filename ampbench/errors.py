@@ -51,6 +51,10 @@ class TrainingError(AmpbenchError, ArithmeticError):
     posterior: Posterior | None = None
 
 
+class FitWarning(UserWarning):
+    """A fit ended without trouble, but what it found is surely not the posterior; the message names the tuples."""
+
+
 class MetricError(AmpbenchError, ValueError):
     """A metric cannot be computed from its input."""
 

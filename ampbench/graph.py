@@ -259,8 +259,10 @@ class Graph:
         """log p(x_i | pa(x_i)), shape (n,); minus infinity outside the support, where torch would raise."""
         inside = node.support.check(values[node.name])
         inside = inside.reshape(len(inside), -1).all(1)
-        law = node.distribution(*(values[parent][inside] for parent in node.parents))
         result = values[node.name].new_full((len(inside),), -torch.inf)
+        if not bool(inside.any()):
+            return result
+        law = node.distribution(*(values[parent][inside] for parent in node.parents))
         return result.masked_scatter(inside, law.log_prob(values[node.name][inside]))
 
     def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:

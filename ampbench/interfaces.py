@@ -72,6 +72,18 @@ class Divergence(ABC):
         """Return the scalar that the families' parameters φ descend through q."""
 
 
+class HasLogRatio:
+    """The ability of a divergence: what its adversary learns is the log-ratio of the chains at the tuple.
+
+    Diagnostics rely on it: where it is positive the adversary takes the tuple for the model's, and 0 is as good as can
+    be. A potential, a feature map, or a ratio up to a function of the context (eq. 10) is none.
+    """
+
+    def log_ratio(self, adversary: nn.Module, tuples: Tuples) -> Tensor:
+        """Return the estimate of log p(tuple) − log q(tuple), shape (*,): most adversaries put out just that."""
+        return adversary(tuples)
+
+
 class Conditional(nn.Module, ABC):
     """A conditional sampler q(x | context) on the real line to the power of ``features``.
 
@@ -122,6 +134,14 @@ class HasHistory(ABC):
     @abstractmethod
     def history(self) -> DataFrame:
         """A column ``step``, and one for each number that was followed; see :mod:`ampbench.history`."""
+
+
+class CanDiagnose(ABC):
+    """The ability of a posterior to say where it does not fit the model."""
+
+    @abstractmethod
+    def diagnose(self) -> DataFrame:
+        """Test the fit on held-out simulations: one row per local tuple; see :func:`ampbench.diagnostics.diagnose`."""
 
 
 class Method(ABC):

@@ -41,11 +41,14 @@ class Simulations(Source):
         simulations: in network coordinates, one tensor (n, D_i) per variable.
         observed: names of the evidence.
         held_out: fraction of the simulations kept for the score.
+
+    Attributes:
+        held_out: those simulations.
     """
 
     def __init__(self, simulations: Mapping[str, Tensor], observed: Sequence[str], held_out: float) -> None:
         self.model = nn.Module()
-        self._held_out, self._kept = split(simulations, held_out)
+        self.held_out, self._kept = split(simulations, held_out)
         self._observed = observed
 
     def top_down(self, size: int) -> dict[str, Tensor]:
@@ -58,7 +61,7 @@ class Simulations(Source):
 
     def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
         """Score the families on the held-out simulations."""
-        return held_out_score(bottom_up, self._held_out, self._observed)
+        return held_out_score(bottom_up, self.held_out, self._observed)
 
 
 def split(rows: Mapping[str, Tensor], fraction: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

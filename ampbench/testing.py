@@ -33,6 +33,7 @@ from ampbench.interfaces import (
     Divergence,
     Family,
     HasDensity,
+    HasLogRatio,
     HasReference,
     Method,
     Metric,
@@ -96,6 +97,20 @@ class DivergenceConformance(ABC):
                 loss = divergence.family_loss(adversary, *self.sides(shift))
                 (slope,) = torch.autograd.grad(loss, shift)
                 assert slope * value > 0
+
+    def test_log_ratio(self) -> None:
+        """A divergence that declares a log-ratio learns it: on the tuples of both sides, to a third of its spread."""
+        divergence = self.make()
+        if not isinstance(divergence, HasLogRatio):
+            return
+        with seeded(1):
+            shift = torch.ones(())
+            adversary = divergence.adversary(3)
+            self.train(divergence, adversary, shift)
+            for side in self.sides(shift):
+                estimate, exact = divergence.log_ratio(adversary, side).detach(), shift / 2 - side.variable[..., 0]
+                assert estimate.shape == exact.shape
+                assert float((estimate - exact).square().mean()) < 1 / 9
 
     def train(self, divergence: Divergence, adversary: torch.nn.Module, shift: Tensor) -> None:
         """Train the adversary for a while on fresh samples."""

@@ -123,6 +123,13 @@ def test_only_densities_have_a_log_prob() -> None:
         simulator("x", echo, ["theta"]).distribution(torch.zeros(2, 2))
 
 
+def test_log_prob_outside_the_support() -> None:
+    """Minus infinity there, also where no value at all lies inside."""
+    graph = Graph(density("theta", Independent(Uniform(torch.zeros(1), torch.ones(1)), 1)))
+    assert graph.log_prob({"theta": torch.tensor([[2.0], [0.5]])}, ["theta"]).tolist() == [-torch.inf, 0.0]
+    assert graph.log_prob({"theta": torch.tensor([[2.0], [3.0]])}, ["theta"]).tolist() == [-torch.inf, -torch.inf]
+
+
 def test_learned_needs_a_module() -> None:
     with pytest.raises(GraphError, match=r"'z' needs a torch.nn.Module, got function"):
         learned("z", echo, ["theta"])

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from ampbench import hookimpl
 from ampbench.adversary import Adversary
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, HasLogRatio
 from ampbench.tuples import Tuples
 
 
-class LeCam(Divergence):
+class LeCam(Divergence, HasLogRatio):
     """Le Cam's divergence.
 
     Arguments:

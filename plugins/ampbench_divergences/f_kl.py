@@ -18,11 +18,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ampbench.interfaces import HasLogRatio
 from ampbench_divergences.f_divergence import FDivergence
 
 
 @final
-class FKL(FDivergence):
+class FKL(FDivergence, HasLogRatio):
     """Forward Kullback-Leibler divergence KL(p‖q); the arguments are those of :class:`FDivergence`."""
 
     def output(self, logits: Tensor) -> Tensor:

@@ -16,11 +16,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ampbench.interfaces import HasLogRatio
 from ampbench_divergences.f_divergence import FDivergence
 
 
 @final
-class Hellinger(FDivergence):
+class Hellinger(FDivergence, HasLogRatio):
     """Squared Hellinger divergence; the arguments are those of :class:`FDivergence`."""
 
     def output(self, logits: Tensor) -> Tensor:

@@ -17,11 +17,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ampbench.interfaces import HasLogRatio
 from ampbench_divergences.f_divergence import FDivergence
 
 
 @final
-class Jeffreys(FDivergence):
+class Jeffreys(FDivergence, HasLogRatio):
     """Jeffreys divergence KL(p‖q) + KL(q‖p); the arguments are those of :class:`FDivergence`."""
 
     def output(self, logits: Tensor) -> Tensor:

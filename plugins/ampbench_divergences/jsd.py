@@ -23,12 +23,13 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ampbench.interfaces import HasLogRatio
 from ampbench.tuples import Tuples
 from ampbench_divergences.ratio import RatioDivergence
 
 
 @final
-class JSD(RatioDivergence):
+class JSD(RatioDivergence, HasLogRatio):
     """Jensen-Shannon divergence.
 
     Arguments:

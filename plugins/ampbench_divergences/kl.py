@@ -14,12 +14,13 @@ from typing import final
 
 from torch import Tensor, nn
 
+from ampbench.interfaces import HasLogRatio
 from ampbench.tuples import Tuples
 from ampbench_divergences.ratio import RatioDivergence
 
 
 @final
-class KL(RatioDivergence):
+class KL(RatioDivergence, HasLogRatio):
     """Reverse Kullback-Leibler divergence KL(q‖p).
 
     Arguments:

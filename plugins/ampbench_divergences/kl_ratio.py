@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from ampbench.adversary import Adversary, classification_loss
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, HasLogRatio
 from ampbench.tuples import Tuples
 from ampbench_divergences.ratio import beside_another_context
 
@@ -49,7 +49,7 @@ class Ratios(nn.Module):
 
 
 @final
-class KLRatio(Divergence):
+class KLRatio(Divergence, HasLogRatio):
     """Reverse Kullback-Leibler divergence from two density ratios.
 
     Arguments:

@@ -18,11 +18,12 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ampbench.interfaces import HasLogRatio
 from ampbench_divergences.f_divergence import FDivergence
 
 
 @final
-class Pearson(FDivergence):
+class Pearson(FDivergence, HasLogRatio):
     """Pearson's χ² divergence; the arguments are those of :class:`FDivergence`."""
 
     def output(self, logits: Tensor) -> Tensor:

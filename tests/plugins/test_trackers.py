@@ -13,7 +13,7 @@ from torch import Tensor
 
 import ampbench_trackers
 from ampbench.errors import PluginError
-from ampbench.interfaces import HasHistory, Posterior
+from ampbench.interfaces import CanDiagnose, HasHistory, Posterior
 from ampbench.registry import Plugin, Registry
 from ampbench.run import Run
 from ampbench_trackers.curves import label, write
@@ -56,6 +56,13 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
+class Diagnosed(Unseen, CanDiagnose):
+    """A posterior that knows about one tuple."""
+
+    def diagnose(self) -> pd.DataFrame:
+        return pd.DataFrame({"tuple": ["(a | x)"], "accuracy": [0.75], "verdict": ["told apart"]})
+
+
 def finish(posterior: Posterior, run: Run = RUN) -> None:
     registry = Registry()
     registry.register(Plugin("trackers", "ampbench", "0", "ampbench_trackers"), ampbench_trackers)
@@ -77,11 +84,25 @@ def test_tensorboard_reads_the_curves(tmp_path: Path, monkeypatch: pytest.Monkey
     assert curves(folder)["held_out_score"] == [(10, 1.0), (20, 0.5)], "the curves of the first fit are hidden"
 
 
+def test_a_diagnosis_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file for each fit; the same fit made again replaces it."""
+    monkeypatch.setenv(ampbench_trackers.DIAGNOSTICS, str(tmp_path))
+    finish(Diagnosed())
+    finish(Diagnosed())
+    finish(Diagnosed(), replace(RUN, seed=1))
+    places = sorted((tmp_path / "diagnostics").iterdir())
+    assert {place.name for place in places} == {f"{label(RUN)}.csv", f"{label(replace(RUN, seed=1))}.csv"}
+    assert pd.read_csv(places[0]).equals(Diagnosed().diagnose())
+
+
 def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ampbench_trackers.TENSORBOARD, raising=False)
+    for name in (ampbench_trackers.TENSORBOARD, ampbench_trackers.DIAGNOSTICS):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     finish(Seen())
-    monkeypatch.setenv(ampbench_trackers.TENSORBOARD, str(tmp_path))
+    finish(Diagnosed())
+    for name in (ampbench_trackers.TENSORBOARD, ampbench_trackers.DIAGNOSTICS):
+        monkeypatch.setenv(name, str(tmp_path))
     finish(Unseen())
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,267 @@
+r"""What adversaries say about a fit: a local two-sample test at every tuple, on simulations that trained nothing.
+
+For each held-out simulation the model shows a tuple, t ~ p, and the bottom-up chain that starts from the same evidence
+shows another, s ~ q. Where the fit is exact, d = log p − log q is 0, and nobody can tell which one is which. Any
+function d says "p" where it is positive, and
+
+.. math::
+    \text{accuracy} &= \tfrac12 \Pr[d(t) > 0] + \tfrac12 \Pr[d(s) < 0], \\
+    \mathrm{JSD}(q \| p) &\ge \log 2
+        - \tfrac12 \mathbb E[\log(1 + e^{-d(t)})] - \tfrac12 \mathbb E[\log(1 + e^{d(s)})], \\
+    \mathrm{KL}(q \| p) &\ge 1 - \mathbb E[d(s)] - \mathbb E[e^{-d(t)}],
+
+with equality for the true log-ratio; any other d, weaker or cut off, gives less. On simulations that d was not made
+from, the sample means are unbiased estimates of the right-hand sides. There are two such d:
+
+* **the trained adversary**, if its divergence declares that it learns a log-ratio
+  (:class:`~ampbench.interfaces.HasLogRatio`). It was trained against the families of the last step, under a gradient
+  penalty, and may be blind to what is left;
+* **a fresh classifier**, which looks at nothing but these tuples, with cross-fitting: each fold of the simulations is
+  judged by a classifier that was trained on the others.
+
+**The p-value.** Given the evidence, t and s are exchangeable if the chain is exact: then "d takes t for p and s for q"
+is as likely as "s for p and t for q", whatever d is. Pairs of which d thinks the same say nothing. So the number of
+pairs that d gets right, among those that it gets right or wrong, is binomial with probability ½, exactly, for every n.
+Counts of different folds are *not* independent: classifiers that chase the same chance difference agree. So the folds'
+p-values are joined by Bonferroni's rule, K · min p, which holds under any dependence.
+
+What it cannot say: that a fit is good where the classifier is weak or simulations are few. That no difference was found
+is no proof of none. The held-out simulations have chosen the checkpoint; simulations made afresh have not.
+
+References:
+    Lopez-Paz & Oquab 2017, *Revisiting classifier two-sample tests*, arXiv:1610.06545.
+    Linhart, Gramfort, Rodrigues 2023, *L-C2ST: local diagnostics for posterior approximations in simulation-based
+    inference*, arXiv:2306.03580.
+    Nguyen, Wainwright, Jordan 2010, *Estimating divergence functionals and the likelihood ratio by convex risk
+    minimization*, arXiv:0809.0853 (the bound on KL).
+    McNemar 1947, *Note on the sampling error of the difference between correlated proportions or percentages*.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ampbench.chains import BottomUp, Meeting, Shown, bottom_up_view, forced_view, top_down_view
+from ampbench.classifier import train_classifier
+from ampbench.errors import FitWarning, UsageError
+from ampbench.interfaces import HasLogRatio
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+TOLERATED = 0.55
+"""An accuracy that is surely above this is worth a warning: the sides are told apart at every ninth tuple or more."""
+
+SURELY = 3.0
+"""Standard errors between an accuracy and what it is surely above."""
+
+ROWS = 5000
+"""At most so many held-out simulations are kept beside a posterior."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Two chains and what has learned to tell them apart.
+
+    Attributes:
+        bottom_up: the families.
+        meetings: where they meet the model.
+        adversaries: one per meeting, at the end of training.
+    """
+
+    bottom_up: BottomUp
+    meetings: Sequence[Meeting]
+    adversaries: Sequence[nn.Module]
+
+    @torch.no_grad()
+    def shown(self, simulations: Mapping[str, Tensor], teacher_forcing: bool) -> tuple[Shown, Shown]:
+        """Return what p and q show at every meeting, one tuple of q, (1, n, ·), for each of p, (n, ·).
+
+        Arguments:
+            simulations: one tensor (n, D_i) per variable, in network coordinates.
+            teacher_forcing: whether q starts from the simulated context, rather than from the evidence.
+        """
+        p = top_down_view(simulations, self.meetings)
+        if teacher_forcing:
+            return p, forced_view(self.bottom_up, simulations, self.meetings, 1)
+        starts = dict.fromkeys(meeting.evidence for meeting in self.meetings)
+        evidence = [{name: simulations[name] for name in names} for names in starts]
+        return p, bottom_up_view(self.bottom_up, evidence, self.meetings, 1)
+
+    @torch.no_grad()
+    def log_ratios(self, p: Shown, q: Shown) -> dict[Meeting, tuple[Tensor, Tensor]]:
+        """Return the logits (n,) of p and of q that the trained adversaries give, where they are log-ratios."""
+        found = {}
+        for meeting, adversary in zip(self.meetings, self.adversaries, strict=True):
+            divergence = meeting.divergence
+            if isinstance(divergence, HasLogRatio):
+                found[meeting] = (
+                    divergence.log_ratio(adversary, p[meeting]),
+                    divergence.log_ratio(adversary, q[meeting])[0],
+                )
+        return found
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over independent simulations, and its standard error."""
+
+    value: float
+    error: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> Estimate:
+        """Return the mean of values (n,)."""
+        return cls(float(values.mean()), float(values.std() / math.sqrt(len(values))))
+
+    @property
+    def surely_above(self) -> float:
+        """A bound from below."""
+        return self.value - SURELY * self.error
+
+
+def accuracy(d_p: Tensor, d_q: Tensor) -> Estimate:
+    """Return how often logits (n,) of both sides have the right sign; a logit of 0 is right half of the time."""
+    return Estimate.of(0.5 + (d_p.sign() - d_q.sign()) / 4)
+
+
+def p_value(d_p: Tensor, d_q: Tensor) -> float:
+    """Return the exact one-sided p-value of logits (n,) of exchangeable pairs; d must not depend on these pairs."""
+    from scipy.stats import binomtest
+
+    right, wrong = int((d_p.sign() > d_q.sign()).sum()), int((d_p.sign() < d_q.sign()).sum())
+    return float(binomtest(right, right + wrong, alternative="greater").pvalue) if right + wrong else 1.0
+
+
+def jsd(d_p: Tensor, d_q: Tensor) -> Estimate:
+    """Return the bound on the Jensen-Shannon divergence, in nats."""
+    return Estimate.of(math.log(2) - softplus(-d_p) / 2 - softplus(d_q) / 2)
+
+
+def kl(d_p: Tensor, d_q: Tensor) -> Estimate:
+    """Return the bound on KL(q‖p), in nats, with ratios cut off at √n: larger ones hang on a handful of tuples."""
+    limit = math.log(len(d_p)) / 2
+    d_p, d_q = d_p.clamp(-limit, limit), d_q.clamp(-limit, limit)
+    return Estimate.of(1 - d_q - torch.exp(-d_p))
+
+
+def diagnose(
+    sides: Sides, simulations: Mapping[str, Tensor], teacher_forcing: bool, folds: int, level: float
+) -> DataFrame:
+    """Test at every tuple whether the chains can be told apart.
+
+    Arguments:
+        sides: the chains.
+        simulations: one tensor (n, D_i) per variable, in network coordinates, that trained nothing.
+        teacher_forcing: whether each family is tested on simulated contexts: on its own, without what the factors
+            before it got wrong.
+        folds: K of the cross-fitting.
+        level: how often a fit that is exact at every tuple may be called different at any.
+
+    Returns:
+        One row per tuple:
+
+        ==========================  ======================================================================
+        ``tuple``                   its variables and context
+        ``simulations``             n
+        ``accuracy``                of the fresh classifiers, 0.5 at best; with ``accuracy_error``
+        ``p_value``                 of the hypothesis that the tuples have one distribution
+        ``jsd``                     bound on JSD(q‖p) by the fresh classifiers, in nats, with ``jsd_error``
+        ``kl``                      bound on KL(q‖p), in nats, with ``kl_error``
+        ``adversary_accuracy``      of the trained adversary, with ``adversary_error``; NaN if it has no log-ratio
+        ``adversary_p_value``       as above
+        ``verdict``                 ``no difference found``, ``small difference`` or ``told apart``
+        ==========================  ======================================================================
+
+        Errors are standard errors over simulations. A difference is found where a p-value, times twice the number of
+        tuples, is below the level; it is small unless an accuracy is surely above :data:`TOLERATED`.
+
+    Raises:
+        UsageError: fewer than 10 simulations per fold, fewer than two folds, or a level outside (0, 1).
+    """
+    import pandas as pd
+
+    n = len(next(iter(simulations.values())))
+    if folds < 2 or n < 10 * folds:
+        raise UsageError(f"a diagnosis needs at least 2 folds of 10 simulations, got {n} simulations and {folds} folds")
+    if not 0 < level < 1:
+        raise UsageError(f"the level of a test lies between 0 and 1, got {level}")
+    p, q = sides.shown(simulations, teacher_forcing)
+    trained = sides.log_ratios(p, q)
+    rows = []
+    for meeting in sides.meetings:
+        parts = _cross_fit(p[meeting].joint, q[meeting].joint[0], folds)
+        seen = _fresh(parts)
+        seen |= _of_adversary(*trained[meeting]) if meeting in trained else dict.fromkeys(ADVERSARY, math.nan)
+        verdict = _verdict(seen, level / (2 * len(sides.meetings)))
+        rows.append({"tuple": str(meeting), "simulations": n, **seen, "verdict": verdict})
+    return pd.DataFrame(rows)
+
+
+def warn_if_told_apart(sides: Sides, simulations: Mapping[str, Tensor], teacher_forcing: bool) -> None:
+    """Warn with :class:`FitWarning` if an adversary surely tells the chains apart after its training."""
+    found = {
+        meeting: accuracy(*d) for meeting, d in sides.log_ratios(*sides.shown(simulations, teacher_forcing)).items()
+    }
+    apart = {meeting: each for meeting, each in found.items() if each.surely_above > TOLERATED}
+    if apart:
+        n = len(next(iter(simulations.values())))
+        places = ", ".join(f"{meeting} with accuracy {e.value:.2f} ± {e.error:.2f}" for meeting, e in apart.items())
+        warnings.warn(
+            f"adversaries still tell the chains apart at the end of training: at {places}, on {n} held-out simulations "
+            "(0.5 is perfect); raise steps or the budget, or take a richer family; posterior.diagnose() says more",
+            FitWarning,
+            stacklevel=3,
+        )
+
+
+ADVERSARY = ("adversary_accuracy", "adversary_error", "adversary_p_value")
+
+Logits = tuple[Tensor, Tensor]
+
+
+def _cross_fit(p: Tensor, q: Tensor, folds: int) -> list[Logits]:
+    """The logits of each fold, by a classifier that was trained on the others."""
+    fold = torch.arange(len(p), device=p.device) % folds
+    judged = []
+    for k in range(folds):
+        d = train_classifier(p[fold != k], q[fold != k])
+        judged.append((d(p[fold == k]), d(q[fold == k])))
+    return judged
+
+
+def _fresh(parts: Sequence[Logits]) -> dict[str, float]:
+    d_p, d_q = (torch.cat(side) for side in zip(*parts, strict=True))
+    right, of_jsd, of_kl = accuracy(d_p, d_q), jsd(d_p, d_q), kl(d_p, d_q)
+    return {
+        "accuracy": right.value,
+        "accuracy_error": right.error,
+        "p_value": min(1.0, len(parts) * min(p_value(*part) for part in parts)),
+        "jsd": of_jsd.value,
+        "jsd_error": of_jsd.error,
+        "kl": of_kl.value,
+        "kl_error": of_kl.error,
+    }
+
+
+def _of_adversary(d_p: Tensor, d_q: Tensor) -> dict[str, float]:
+    right = accuracy(d_p, d_q)
+    return dict(zip(ADVERSARY, (right.value, right.error, p_value(d_p, d_q)), strict=True))
+
+
+def _verdict(seen: Mapping[str, float], level: float) -> str:
+    """Say what two tests found; NaN compares as nothing found."""
+    if not (seen["p_value"] < level or seen["adversary_p_value"] < level):
+        return "no difference found"
+    fresh = Estimate(seen["accuracy"], seen["accuracy_error"])
+    trained = Estimate(seen["adversary_accuracy"], seen["adversary_error"])
+    large = fresh.surely_above > TOLERATED or trained.surely_above > TOLERATED
+    return "told apart" if large else "small difference"
