@@ -11,6 +11,7 @@ r"""Learned conditionals p_θ(x | pa(x)) for :func:`ampbench.graph.learned`.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -47,11 +48,14 @@ class _NetworkConditional(nn.Module, ABC):
 
 
 class NormalConditional(_NetworkConditional):
-    """A Gaussian with a learned standard deviation for each component, the same everywhere; see the arguments above."""
+    """A Gaussian with a learned standard deviation for each component, the same everywhere; see the arguments above.
 
-    def __init__(self, parents: int, features: int, width: int = 128, depth: int = 2) -> None:
+    ``scale`` is the standard deviation to start from: the noise that is expected, in units of the variable.
+    """
+
+    def __init__(self, parents: int, features: int, width: int = 128, depth: int = 2, scale: float = 1.0) -> None:
         super().__init__(parents, features, width, depth)
-        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.log_scale = nn.Parameter(torch.full((features,), math.log(scale)))
 
     def forward(self, *parents: Tensor) -> Distribution:
         """Return the Gaussian, with batch shape (n,)."""

@@ -55,10 +55,10 @@ LATENT2, LATENT1 = 8, 32
 ADVERSARY = "(width=128,depth=2)"
 COMMON = "family=gaussian(covariance=diagonal,width=128,depth=2),batch_size=128,checks=10,patience=10"
 VARIANTS = {
-    "gan": f"amp:divergence=jsd{ADVERSARY},scope=evidence,{COMMON}",
-    "global": f"amp:divergence=jsd{ADVERSARY},scope=global,{COMMON}",
-    "amp-jsd": f"amp:divergence=jsd{ADVERSARY},{COMMON}",
-    "amp-kl": f"amp:divergence=kl-likelihood{ADVERSARY},{COMMON}",
+    "gan": f"amp:divergence=jsd{ADVERSARY},scope=evidence,penalty=1,{COMMON}",
+    "global": f"amp:divergence=jsd{ADVERSARY},scope=global,penalty=1,{COMMON}",
+    "amp-jsd": f"amp:divergence=jsd{ADVERSARY},penalty=1,{COMMON}",
+    "amp-kl": f"amp:divergence=kl-likelihood{ADVERSARY},penalty=0.1,{COMMON}",
 }
 PARTICLES = 200
 """Of the importance-weighted bound."""
@@ -67,8 +67,10 @@ PARTICLES = 200
 def model(pixels: int) -> Graph:
     """The generative model, untrained; its initial weights follow from torch's generator."""
     root = density("z2", Independent(Normal(torch.zeros(LATENT2), torch.ones(LATENT2)), 1))
-    middle = learned("z1", NormalConditional(LATENT2, LATENT1), ["z2"], size=LATENT1)
-    return Graph(root, middle, learned("x", NormalConditional(LATENT1, pixels, width=256), ["z1"], size=pixels))
+    middle = learned("z1", NormalConditional(LATENT2, LATENT1, scale=0.3), ["z2"], size=LATENT1)
+    return Graph(
+        root, middle, learned("x", NormalConditional(LATENT1, pixels, width=256, scale=0.1), ["z1"], size=pixels)
+    )
 
 
 def main() -> None:
