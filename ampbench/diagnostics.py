@@ -119,8 +119,9 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Tensor) -> Estimate:
-        """Return the mean of values (n,)."""
-        return cls(float(values.mean()), float(values.std() / math.sqrt(len(values))))
+        """Return the mean of values (n,); a single one may be anywhere."""
+        error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+        return cls(float(values.mean()), error)
 
     @property
     def surely_above(self) -> float:
