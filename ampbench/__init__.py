@@ -12,7 +12,7 @@ from ampbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ampbench.amp import AMP
-    from ampbench.api import fit, infer, infer_graph
+    from ampbench.api import fit, infer, infer_graph, learn
     from ampbench.graph import Graph, Node, density, learned, simulator
     from ampbench.results import load
     from ampbench.simulator import Simulator
@@ -29,6 +29,7 @@ __all__ = [
     "hookimpl",
     "infer",
     "infer_graph",
+    "learn",
     "learned",
     "load",
     "simulator",
@@ -43,6 +44,7 @@ _HOMES = {
     "fit": "ampbench.api",
     "infer": "ampbench.api",
     "infer_graph": "ampbench.api",
+    "learn": "ampbench.api",
     "learned": "ampbench.graph",
     "load": "ampbench.results",
     "simulator": "ampbench.graph",

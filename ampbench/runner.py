@@ -16,8 +16,9 @@ import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -32,7 +33,7 @@ from torch import Tensor
 
 import ampbench
 from ampbench.api import fit
-from ampbench.errors import AmpbenchError, MetricError, SamplesError, TrainingError, UsageError
+from ampbench.errors import AmpbenchError, FitWarning, MetricError, SamplesError, TrainingError, UsageError
 from ampbench.events import Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.interfaces import (
     Method,
@@ -212,8 +213,23 @@ def _fit(task: Task, run: Run, registry: Registry, device: str, listener: Listen
     preload((*ALWAYS, *method.imports))  # what it costs to import a library is no property of the method
     source = Simulator(task.graph, task.observed, run.budget, run.seed)
     start = time.perf_counter()
-    posterior = fit(method, source, device, lambda done, total: listener(Fitting(run, done, total)))
-    return _Fitted(posterior, time.perf_counter() - start, source.spent)
+    with _warnings_noted(run, listener):
+        posterior = fit(method, source, device, lambda done, total: listener(Fitting(run, done, total)))
+        seconds = time.perf_counter() - start
+    return _Fitted(posterior, seconds, source.spent)
+
+
+@contextmanager
+def _warnings_noted(run: Run, listener: Listener) -> Iterator[None]:
+    """Tell the listener what a fit warns its user of; other warnings go their way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FitWarning)
+        yield
+    for each in caught:
+        if issubclass(each.category, FitWarning):
+            listener(Note(f"{run}: {each.message}"))
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def _draw(task: Task, run: Run, fitted: _Fitted, store: Store, device: str, listener: Listener) -> _Drawn | Failure:

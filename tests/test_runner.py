@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
-from ampbench.errors import TrainingError, UsageError
+from ampbench.errors import FitWarning, TrainingError, UsageError
 from ampbench.events import Event, Note
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
@@ -60,6 +61,8 @@ class Exact(Method):
             error = TrainingError("a loss became nan")
             error.posterior = ExactPosterior("")
             raise error
+        if self.fault == "warn":
+            warnings.warn("(theta | x) is told apart", FitWarning, stacklevel=1)
         if self.fault == "exit":
             raise SystemExit("gone")
         return ExactPosterior(self.fault)
@@ -241,6 +244,15 @@ def test_a_failed_fit_shows_what_it_had(tmp_path: Path) -> None:
     records = execute(tmp_path, ["exact:fault=diverge", "exact:fault=raise"], registry)
     assert not any(record.ok for record in records)
     assert [type(posterior) for posterior in seen] == [ExactPosterior]
+
+
+def test_what_a_fit_warns_of_is_noted(tmp_path: Path) -> None:
+    """And the run counts all the same."""
+    listener = Silent()
+    records = execute(tmp_path, ["exact:fault=warn"], listener=listener)
+    assert all(record.ok for record in records)
+    assert len(listener.notes) == 1
+    assert listener.notes[0].endswith("(theta | x) is told apart")
 
 
 def test_samples_are_kept_beside_the_record(tmp_path: Path) -> None:
