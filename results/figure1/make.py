@@ -55,9 +55,9 @@ LATENT2, LATENT1 = 8, 32
 ADVERSARY = "(width=128,depth=2)"
 COMMON = "family=gaussian(covariance=diagonal,width=128,depth=2),batch_size=128,checks=10,patience=10"
 VARIANTS = {
-    "gan": f"amp:divergence=jsd{ADVERSARY},scope=evidence,penalty=1,{COMMON}",
-    "global": f"amp:divergence=jsd{ADVERSARY},scope=global,penalty=1,{COMMON}",
-    "amp-jsd": f"amp:divergence=jsd{ADVERSARY},penalty=1,{COMMON}",
+    "gan": f"amp:divergence=jsd{ADVERSARY},scope=evidence,penalty=0.1,{COMMON}",
+    "global": f"amp:divergence=jsd{ADVERSARY},scope=global,penalty=0.1,{COMMON}",
+    "amp-jsd": f"amp:divergence=jsd{ADVERSARY},penalty=0.1,{COMMON}",
     "amp-kl": f"amp:divergence=kl-likelihood{ADVERSARY},penalty=0.1,{COMMON}",
 }
 PARTICLES = 200
