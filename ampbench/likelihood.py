@@ -4,14 +4,16 @@ At a tuple {z} ∪ c the model says
 
 .. math:: \log p(c \mid z) = \sum_{x_j \in c} \log p(x_j \mid \mathrm{pa}(x_j))
 
-if every variable of the context has a density whose parents all lie in the tuple. It is evaluated at network
-coordinates, decoded; the Jacobian of the context's own coordinates is a constant and left out.
+if every variable of the context has a density whose parents all lie in the tuple, and no root of the context has a
+descendant in z (one beside z, such as a known cause of a common effect, is as likely whatever z is). It is evaluated at
+network coordinates, decoded; the Jacobian of the context's own coordinates is a constant and left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import networkx as nx
 import torch
 from torch import Tensor
 
@@ -56,6 +58,6 @@ def _fault(graph: Graph, site: Site) -> str:
             return f"{name} is a simulator"
         if outside := [parent for parent in node.parents if parent not in inside]:
             return f"{name} depends on {outside[0]}, which is outside the tuple"
-        if not node.parents:
-            return f"{name} is a root, not a child of {', '.join(site.variables)}"
+        if not node.parents and (below := sorted(nx.descendants(graph.dag, name) & {*site.variables})):
+            return f"{name} is a root, an ancestor of {', '.join(below)}"
     return ""

@@ -60,7 +60,10 @@ def _held(graph: Graph, name: str, values: Tensor) -> Tensor:
             f"row {partly[0]} of variable {name!r} is missing in part; a variable is there or missing as a whole, "
             "make variables of its parts"
         )
-    inside = node.support.check(values[~whole]).flatten(1).all(1)
+    inside = node.support.check(values[~whole])
+    if inside.ndim > 1:  # one answer per component, or one for the whole vector, as for one-hot vectors
+        inside = inside.all(1)
+    inside = inside & values[~whole].isfinite().all(1)  # torch counts infinity among the real numbers
     if not bool(inside.all()):
         raise UsageError(f"{int((~inside).sum())} rows of variable {name!r} lie outside its support {node.support}")
     return ~whole

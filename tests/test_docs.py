@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -56,6 +57,18 @@ def test_readme_example() -> None:
     outcome = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
     assert outcome.failed == 0
     assert outcome.attempted >= 7
+
+
+def test_learning_example() -> None:
+    """The example of docs/learning.md runs, and its shapes are those of the comments."""
+    page = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(example, names)
+    shapes = re.findall(r"^(model\..*?\])  .*?, (\(.*\))$", example, flags=re.MULTILINE)
+    assert len(shapes) == 2
+    for expression, shape in shapes:
+        assert str(tuple(eval(expression, names).shape)) == shape
 
 
 def test_every_hook_is_documented_with_its_signature() -> None:

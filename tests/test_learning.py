@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, Normal, OneHotCategorical, constraints
 
 from ampbench import api
 from ampbench.conditionals import BernoulliConditional, ImplicitConditional, NormalConditional
@@ -130,6 +130,39 @@ def test_equal_factors_are_one_conditional() -> None:
     data["y"][:20] = torch.nan
     model = api.learn(Graph(standard("z", 1), *nodes), data, method=f"amp:{JSD},steps=5,checks=1")
     assert sorted(map(str, model.trained.learned.bottom_up.factors)) == ["(y | x)", "(z | y)"]
+
+
+def semi_supervised() -> tuple[Graph, dict[str, Tensor]]:
+    """Bits x of a choice y and a style s; only every other row says which choice it was."""
+    pixels = BernoulliConditional(3 + 1, 4, width=16, depth=1)
+    graph = Graph(
+        density("y", OneHotCategorical(torch.full((3,), 1 / 3))),
+        standard("s", 1),
+        learned("x", pixels, ["y", "s"], constraints.boolean, 4),
+    )
+    with seeded(0):
+        data = {"x": torch.randint(2, (60, 4)).float(), "y": torch.eye(3)[torch.randint(3, (60,))]}
+    data["y"][::2] = torch.nan
+    return graph, data
+
+
+def test_a_choice_is_seen_in_some_rows_and_inferred_in_others() -> None:
+    """The label of a row is a known cause beside the inferred style, so that eq. 10 holds for both groups."""
+    graph, data = semi_supervised()
+    spec = "divergence=kl-likelihood(width=16,depth=1),family=gaussian(width=16,depth=1)"
+    method = f"amp:{spec},families.y=categorical(width=16,depth=1),steps=5,checks=1"
+    model = api.learn(graph, data, method=method)
+    assert sorted(map(str, model.trained.learned.bottom_up.factors)) == ["(s | x, y)", "(y | x)"]
+    inferred = model.infer({"x": data["x"][:3]}, 5)["y"]
+    assert inferred.shape == (5, 3, 3)
+    assert bool(constraints.one_hot.check(inferred).all())
+
+
+def test_a_label_that_is_no_one_hot_vector_is_refused() -> None:
+    graph, data = semi_supervised()
+    data["y"][1] = torch.tensor([1.0, 1.0, 0.0])
+    with pytest.raises(UsageError, match="1 rows of variable 'y' lie outside its support"):
+        groups(graph, data)
 
 
 def test_groups() -> None:

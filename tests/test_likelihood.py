@@ -73,3 +73,17 @@ def test_what_is_unknown_is_said_when_it_is_asked_for() -> None:
         function = known_likelihood(graph, {}, site)  # building it is no error
         with pytest.raises(UsageError, match=reason):
             function({})
+
+
+def test_a_known_cause_beside_the_inferred_one_does_not_matter() -> None:
+    """s and y have the effect x: log p(y, x | s) = log p(y) + log p(x | y, s)."""
+    root = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    effect = density("x", lambda y, s: Independent(Normal(y + 2 * s, 0.5), 1), ["y", "s"], size=1)
+    graph = Graph(density("y", root), density("s", root), effect)
+    with seeded(0):
+        values = graph.sample(50)
+    coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
+    encoded = {name: coordinates[name].encode(value) for name, value in values.items()}
+    found = known_likelihood(graph, coordinates, Site(("s",), ("y", "x")))(encoded)
+    y, s, x = (values[name].squeeze(1) for name in "ysx")
+    assert torch.allclose(found, Normal(0.0, 1.0).log_prob(y) + Normal(y + 2 * s, 0.5).log_prob(x), atol=1e-3)
