@@ -385,7 +385,7 @@ def _trend(found: Sequence[Outcome], chosen: Outcome, rule: str) -> Iterator[str
         yield "One budget shows no trend: give several to see whether more simulations would help."
         return
     before, last = curve[-2:]
-    if surely_worse(before, last, rule):
+    if surely_worse(before, last, rule, len(found) - 1):
         yield (
             f"{last.method} still improved from {before.budget:,} to {last.budget:,} simulations: a larger budget may "
             "be better still."

@@ -179,7 +179,7 @@ def _print(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, rul
     for method in dict.fromkeys(each.method for each in found):
         print_folded(method)
         curve = [each for each in found if each.method == method]
-        columns = ["budget", "score", "se", "50 %", "90 %", "p", "fault", "fit", "gain over the prior"]
+        columns = ["budget", "score", "se", "50 %", "90 %", "p", "fault", "fit", "gain"]
         print_table(columns, (_row(each, prior, rule, gain, wrong[id(each)]) for each in curve))
         for each in curve:
             if remark := each.error or each.warning:
@@ -188,7 +188,8 @@ def _print(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, rul
     print_folded(
         f"score: the held-out {rule} score, lower is better, {mean_score(prior, rule):.3f} for the prior; se: its "
         "standard error, much larger than that of differences between fits; 50 %, 90 %: how often such intervals hold "
-        "the truth; p: of calibration, corrected within a fit; fault: at a level of 0.05 over all fits"
+        "the truth; p: of calibration, corrected within a fit; fault: at a level of 0.05 over all fits; gain: over the "
+        "prior's score"
     )
     spent = sum(each.spent for each in found)
     print_folded(f"{held_out:,} held-out simulations were drawn beside the budgets; the fits took {spent:,} together")
