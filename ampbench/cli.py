@@ -433,6 +433,48 @@ def reference_export(
 
 
 @app.command()
+def assess(
+    subject: Annotated[
+        str, typer.Argument(metavar="MODULE:SIMULATOR", help="From theta (n, D) to x (n, L); without --prior, a task.")
+    ],
+    prior: Annotated[
+        str | None, typer.Option(metavar="PRIOR", help="MODULE:NAME of a torch Distribution, or uniform(0,10)^2.")
+    ] = None,
+    budgets: Annotated[
+        list[str] | None, typer.Option(metavar="N,N,…", help="Numbers of simulations.  [default: 1000,10000]")
+    ] = None,
+    methods: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC,SPEC,…", help="Amortised methods.  [default: amp,npe]")
+    ] = None,
+    held_out: Annotated[int, typer.Option(metavar="N", help="More simulations, to judge the fits by.")] = 200,
+    seed: Annotated[int, typer.Option(metavar="N", help="Everything drawn follows from it.")] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say which method to use on your simulator, and with how many simulations.
+
+    Needs no reference: held-out simulations show how much each fit says, and whether it is calibrated. Exit code 1 if
+    a fit failed.
+    """
+    from ampbench.cli_assess import run_assess
+
+    sys.exit(
+        run_assess(
+            subject,
+            prior,
+            methods or ["amp", "npe"],
+            budgets or ["1000,10000"],
+            held_out,
+            seed,
+            device,
+            threads,
+            json,
+        )
+    )
+
+
+@app.command()
 def doctor() -> None:
     """Check that the installation is in order."""
     from ampbench.doctor import examine

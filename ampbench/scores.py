@@ -7,7 +7,7 @@ For a held-out simulation (θ*, x) and draws θ, θ′ from q(· | x), the kerne
 
 is proper for 0 < β < 2: lower is better, and the exact posterior minimises it. β = 1 is the energy score. The limit
 β → 0, with k = log ‖a − b‖, weighs all length scales alike, and so notices fine structure (the thin crescents of
-``two_moons``) to which the energy score is blind; this is the score used here.
+``two_moons``) to which the energy score is blind; this is the score that chooses checkpoints.
 
 References:
     Gneiting & Raftery 2007, *Strictly proper scoring rules, prediction, and estimation*, section 5.1.
@@ -15,7 +15,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -48,9 +48,18 @@ def log_score(samples: Tensor, truth: Tensor) -> Tensor:
     Returns:
         Shape (B,).
     """
-    accuracy = _log_distance(samples, truth).mean(0)
+    return _kernel_score(samples, truth, _log_distance)
+
+
+def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
+    """Return the energy score (β = 1) of each of B forecasts, (M, B, D), given the truths (B, D): shape (B,)."""
+    return _kernel_score(samples, truth, lambda a, b: torch.linalg.vector_norm(a - b, dim=-1))
+
+
+def _kernel_score(samples: Tensor, truth: Tensor, kernel: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    accuracy = kernel(samples, truth).mean(0)
     first, second = torch.triu_indices(len(samples), len(samples), offset=1, device=samples.device)
-    spread = _log_distance(samples[first], samples[second]).mean(0)
+    spread = kernel(samples[first], samples[second]).mean(0)
     return accuracy - spread / 2
 
 

@@ -8,7 +8,7 @@ likelihood, and it is the only check that sees a mode missing from the reference
 Functions of theta alone cannot tell a posterior from the prior, so that data-dependent ones join: the components,
 products of neighbours, the distance to the prior's mean, and the log likelihood where there is one. The ranks, made
 continuous by a uniform fraction, are tested by Kolmogorov and Smirnov as they are and folded at the middle, which sees
-reference draws that are too wide or too narrow.
+reference draws that are too wide or too narrow (:mod:`ampbench.calibration`).
 
 References:
     Talts, Betancourt, Simpson, Vehtari, Gelman 2018, *Validating Bayesian inference algorithms with simulation-based
@@ -24,9 +24,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ampbench.calibration import places, quantities, quantity_names, uniform
 from ampbench.interfaces import HasLikelihood
 from ampbench.verify.finding import Finding, smallest
-from ampbench.verify.statistics import uniform
 from ampbench.verify.subject import Subject
 
 RANKS = 99
@@ -38,42 +38,28 @@ def calibration(subject: Subject) -> Iterator[Finding]:
     prior = subject.prior(2000, "calibration")
     centre, spread = prior.median(0).values, (prior - prior.median(0).values).abs().mean(0).clamp(min=1e-12)
     n = subject.effort.observations
-    ranks = torch.stack([_ranks(subject, i, centre, spread) for i in range(n)])
+    values = torch.stack([_values(subject, i, centre, spread) for i in range(n)], dim=1)
     generator = torch.Generator().manual_seed(subject.derive("ties"))
-    fraction = torch.rand(ranks.shape, generator=generator, dtype=torch.float64)
-    places = ((ranks + fraction) / (RANKS + 1)).T.numpy()
-    tested = [(f"rank of {name}", p) for name, u in zip(_names(subject), places, strict=True) for p in uniform(u)]
+    columns = places(values[0], values[1:], generator).T.numpy()
+    tested = [(f"rank of {name}", p) for name, u in zip(_names(subject), columns, strict=True) for p in uniform(u)]
     yield smallest("calibration", tested, f"{n} observations, {RANKS} draws each")
 
 
-def _ranks(subject: Subject, i: int, centre: Tensor, spread: Tensor) -> Tensor:
-    """Ranks of all test quantities at one fresh observation, shape (K,), ties broken at random."""
+def _values(subject: Subject, i: int, centre: Tensor, spread: Tensor) -> Tensor:
+    """All test quantities at one fresh observation, shape (1 + L, K): of the truth, then of the draws."""
     observation = subject.fresh("calibration", i)
     draws = subject.reference(observation.x, RANKS, "calibration", i)
     theta = torch.cat([observation.theta[None], draws])
-    values = _quantities(subject, theta, observation.x, centre, spread)
-    truth, others = values[0], values[1:]
-    ties = (others == truth).sum(0)
-    generator = torch.Generator().manual_seed(subject.derive("ties", i))
-    broken = (torch.rand(ties.shape, generator=generator) * (ties + 1)).floor()
-    return (others < truth).sum(0) + broken.double()
-
-
-def _quantities(subject: Subject, theta: Tensor, x: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
-    """The test quantities g(theta, x), shape (n, K), for theta (n, D)."""
-    z = ((theta - centre) / spread).double()
-    columns = [theta.double(), z.square().sum(1, keepdim=True)]
-    if theta.shape[1] > 1:
-        columns.append((z[:, :-1] * z[:, 1:]).sum(1, keepdim=True))
-    if isinstance(subject.task, HasLikelihood) and not subject.noisy:
-        columns.append(subject.log_likelihood(theta, x)[:, None])
-    return torch.cat(columns, dim=1)
+    values = quantities(theta, centre, spread)
+    if not _likelihood_joins(subject):
+        return values
+    return torch.cat([values, subject.log_likelihood(theta, observation.x)[:, None]], dim=1)
 
 
 def _names(subject: Subject) -> list[str]:
-    names = [*subject.names, "the distance to the prior's median"]
-    if len(subject.names) > 1:
-        names.append("the products of neighbours")
-    if isinstance(subject.task, HasLikelihood) and not subject.noisy:
-        names.append("the log likelihood")
-    return names
+    names = quantity_names(subject.names)
+    return [*names, "the log likelihood"] if _likelihood_joins(subject) else names
+
+
+def _likelihood_joins(subject: Subject) -> bool:
+    return isinstance(subject.task, HasLikelihood) and not subject.noisy

@@ -50,12 +50,6 @@ def two_sample(first: Tensor, second: Tensor) -> list[float]:
     return [float(stats.ks_2samp(one, other, method="asymp").pvalue) for one, other in columns]
 
 
-def uniform(values: Array) -> list[float]:
-    """Test values (n,) for uniformity on (0, 1), and their distance to 1/2, which shows too wide and too narrow."""
-    folded = 2 * np.abs(values - 0.5)
-    return [float(stats.kstest(each, "uniform", method="exact").pvalue) for each in (values, folded)]
-
-
 def neighbours(values: Tensor) -> list[float]:
     """Test whether consecutive rows of (n, K) are independent: rank correlation of values and of their deviations."""
     return [_lag_one(ranks) for column in values.T.numpy() for ranks in _ranks(column)]

@@ -1,0 +1,244 @@
+"""``ampbench assess``: your simulator, its prior, and a recommendation."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from torch.distributions import Distribution, Gamma, Independent, LogNormal, Normal, Uniform
+
+from ampbench import registry
+from ampbench.assess import (
+    Outcome,
+    Recommendation,
+    difference,
+    faults,
+    hold_out,
+    mean_score,
+    outcomes,
+    prior_outcome,
+    recommend,
+)
+from ampbench.errors import UsageError
+from ampbench.graph import Graph, density, simulator
+from ampbench.interfaces import Progress, Task
+from ampbench.spec import split
+from ampbench.terminal import duration, plain, print_folded, print_table
+
+LAWS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
+BAR = 12
+"""Characters of the bar of the best fit."""
+
+
+def run_assess(
+    subject: str,
+    prior: str | None,
+    methods: Sequence[str],
+    budgets: Sequence[str],
+    held_out: int,
+    seed: int,
+    device: str,
+    threads: int,
+    as_json: bool,
+) -> int:
+    """Assess methods on a simulator, print what was found, and return the exit code: 1 if a fit failed.
+
+    Arguments:
+        subject: ``module:simulator`` if there is a prior, else a task's spec.
+        prior: ``module:distribution``, or such as ``uniform(0,10)^2``.
+        methods: specs, several of them in one text if commas are between them.
+        budgets: numbers, likewise.
+        held_out: simulations to judge by.
+        seed: everything follows from it.
+        device: any torch device.
+        threads: CPU threads.
+        as_json: print one JSON object.
+    """
+    torch.set_num_threads(threads)
+    loaded = registry.load()
+    graph, observed = _graph(subject, prior, loaded)
+    names, sizes = _methods(methods), _budgets(budgets)
+    judges = hold_out(graph, observed, held_out, seed)
+    yardstick = prior_outcome(judges)
+    found: list[Outcome] = []
+    with Console(stderr=True).status("") as status:
+
+        def started(method: str, budget: int) -> Progress:
+            label = f"{method}, {budget:,} simulations (fit {len(found) + 1} of {len(names) * len(sizes)})"
+            status.update(escape(label))
+            return lambda done, total: status.update(escape(f"{label}: step {done} of {total}"))
+
+        try:
+            for outcome in outcomes(judges, names, sizes, loaded, torch.device(device), started):
+                found.append(outcome)
+        except KeyboardInterrupt:
+            print(f"ampbench: interrupted; this is of the first {len(found)} fits", file=sys.stderr)
+    advice = recommend(found, yardstick, judges.rule)
+    if as_json:
+        print(json.dumps(_as_json(found, yardstick, advice, judges.rule), indent=1))
+    else:
+        _print(found, yardstick, advice, judges.rule, held_out)
+    return 0 if found and all(each.ok for each in found) else 1
+
+
+def _graph(subject: str, prior: str | None, loaded: registry.Registry) -> tuple[Graph, tuple[str, ...]]:
+    """The model that is meant: a simulator and its prior, or a task."""
+    if prior is None:
+        if re.fullmatch(r"[\w.]+:\w+", subject):
+            raise UsageError(f"the simulator {subject!r} needs a prior: --prior module:name, or 'uniform(0,10)^2'")
+        task: Task = loaded.build("tasks", subject)
+        return task.graph, task.observed
+    simulate = _imported(subject, "simulator")
+    if not callable(simulate):
+        raise UsageError(f"{subject} is a {type(simulate).__name__}, not a function from theta (n, D) to x (n, L)")
+    return Graph(density("theta", read_prior(prior)), simulator("x", simulate, ["theta"])), ("x",)
+
+
+def read_prior(text: str) -> Distribution:
+    """Read a prior: ``module:name`` of a torch distribution, or one law for D independent components.
+
+    Raises:
+        UsageError: neither can be understood, or it is no distribution.
+
+    Example:
+        >>> read_prior("uniform(0,10)^2").event_shape
+        torch.Size([2])
+    """
+    number = r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*"
+    match = re.fullmatch(rf"\s*({'|'.join(LAWS)})\({number},{number}\)(?:\s*\^\s*(\d+))?\s*", text)
+    if match:
+        first, second, size = float(match[2]), float(match[3]), int(match[4] or 1)
+        try:
+            law: Any = LAWS[match[1]]
+            return Independent(law(torch.full((size,), first), torch.full((size,), second), validate_args=True), 1)
+        except ValueError as error:
+            raise UsageError(f"the prior {text!r} does not exist: {str(error).splitlines()[0]}") from error
+    if not re.fullmatch(r"[\w.]+:\w+", text):
+        known = ", ".join(LAWS)
+        raise UsageError(f"cannot read the prior {text!r}; write module:name, or such as uniform(0,10)^2, with {known}")
+    found = _imported(text, "prior")
+    if not isinstance(found, Distribution):
+        raise UsageError(f"{text} is a {type(found).__name__}, not a torch Distribution; let the name be one")
+    return found
+
+
+def _imported(text: str, what: str) -> Any:
+    """Import ``module:name``; modules of the working directory are found too."""
+    module, colon, name = text.partition(":")
+    if not colon:
+        raise UsageError(f"cannot read the {what} {text!r}; write module:name, such as mymodel:{what}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise UsageError(f"no module {module!r} here ({os.getcwd()}) or among the installed packages") from error
+    except AttributeError as error:
+        raise UsageError(f"the {what} {text!r}: {error}") from error
+
+
+def _methods(texts: Sequence[str]) -> list[str]:
+    """Cut lists of specs at commas, save those that only lead to another option.
+
+    Example:
+        >>> _methods(["amp:divergence=jsd,steps=9,npe", "nle"])
+        ['amp:divergence=jsd,steps=9', 'npe', 'nle']
+    """
+    specs: list[str] = []
+    for text in texts:
+        for i, part in enumerate(split(text, text)):
+            if i and re.match(r"\s*[\w.]+\s*=", part):
+                specs[-1] += f",{part}"
+            else:
+                specs.append(part.strip())
+    return specs
+
+
+def _budgets(texts: Sequence[str]) -> list[int]:
+    try:
+        return sorted({int(part) for text in texts for part in text.split(",")})
+    except ValueError as error:
+        raise UsageError(f"cannot read the budgets {', '.join(texts)!r}; write such as 1000,10000") from error
+
+
+def _print(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, rule: str, held_out: int) -> None:
+    best = min((mean_score(each, rule) for each in found if each.ok), default=math.nan)
+    gain = mean_score(prior, rule) - best
+    wrong = dict(zip(map(id, found), faults(found), strict=True))
+    for method in dict.fromkeys(each.method for each in found):
+        print_folded(method)
+        curve = [each for each in found if each.method == method]
+        columns = ["budget", "score", "se", "50 %", "90 %", "p", "fault", "fit", "gain"]
+        print_table(columns, (_row(each, prior, rule, gain, wrong[id(each)]) for each in curve))
+        for each in curve:
+            if remark := each.error or each.warning:
+                print_folded(f"  {each.budget:,}: {remark}")
+        print()
+    print_folded(
+        f"score: the held-out {rule} score, lower is better, {mean_score(prior, rule):.3f} for the prior; se: its "
+        "standard error, much larger than that of differences between fits; 50 %, 90 %: how often such intervals hold "
+        "the truth; p: of calibration, corrected within a fit; fault: at a level of 0.05 over all fits; gain: over the "
+        "prior's score"
+    )
+    spent = sum(each.spent for each in found)
+    print_folded(f"{held_out:,} held-out simulations were drawn beside the budgets; the fits took {spent:,} together")
+    print()
+    print_folded(f"Recommended: {advice.outcome.label if advice.outcome else 'none of these'}.")
+    for reason in advice.reasons:
+        print_folded(f"- {reason}")
+
+
+def _row(outcome: Outcome, prior: Outcome, rule: str, most: float, fault: str) -> list[object]:
+    if not outcome.ok:
+        return [f"{outcome.budget:,}", math.nan, math.nan, "-", "-", "-", "failed", "-", ""]
+    gap, _ = difference(prior, outcome, rule)
+    bar = "#" * max(0, round(BAR * gap / most)) if most > 0 else ""
+    scores = outcome.scores[rule]
+    return [
+        f"{outcome.budget:,}",
+        mean_score(outcome, rule),
+        float(scores.std()) / len(scores) ** 0.5,
+        f"{outcome.coverage[0.5]:.0%}",
+        f"{outcome.coverage[0.9]:.0%}",
+        f"{outcome.p:.2g}",
+        fault,
+        duration(outcome.fit_seconds),
+        bar,
+    ]
+
+
+def _as_json(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, rule: str) -> dict[str, Any]:
+    rows = [_json_row(each, fault) for each, fault in zip(found, faults(found), strict=True)]
+    chosen = advice.outcome
+    return {
+        "rule": rule,
+        "prior": _json_row(prior, ""),
+        "fits": rows,
+        "recommendation": {
+            "method": chosen.method if chosen else None,
+            "budget": chosen.budget if chosen else None,
+            "reasons": list(advice.reasons),
+        },
+    }
+
+
+def _json_row(outcome: Outcome, fault: str) -> dict[str, str | int | float | None]:
+    """Numbers and strings; null where there is none."""
+    row: dict[str, Any] = {"method": outcome.method, "budget": outcome.budget, "fault": fault}
+    row |= {"error": plain(outcome.error), "warning": plain(outcome.warning), "spent": outcome.spent}
+    row |= {"fit_seconds": outcome.fit_seconds, "sample_seconds": outcome.sample_seconds, "p": outcome.p}
+    for name, values in outcome.scores.items():
+        row |= {f"{name}_score": float(values.mean()), f"{name}_score_se": float(values.std()) / len(values) ** 0.5}
+    row |= {f"coverage_{round(100 * level)}": value for level, value in outcome.coverage.items()}
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
