@@ -302,21 +302,26 @@ def results(
 
 
 @app.command()
-def compare(results: ResultsOption = Path("results")) -> None:
-    """Compare methods by their mean scores.
+def compare(
+    results: ResultsOption = Path("results"),
+    noise: Annotated[bool, typer.Option("--noise", help="Where the noise of single scores comes from.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Published C2ST scores beside ours.")] = False,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Also published scores of other classifiers and sample sizes.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables for a page.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Tables for a paper; needs booktabs.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, one row per method.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: table, ranks, remarks, limits.")] = False,
+) -> None:
+    """Compare methods on the same observations and seeds, with intervals.
 
-    The mean is over observations and seeds; differences are paired.
+    Lower scores are better. A method is the best only if every other one is worse beyond the noise, over three seeds.
     """
-    from ampbench.compare import summarise
-    from ampbench.results import load
+    from ampbench.cli_compare import show
 
-    summary = summarise(load(results))
-    _print_groups(
-        summary.table, ["task", "budget", "samples", "metric"], ["method", "n", "mean", "se", "diff", "diff_se"]
-    )
-    print("n values each; se: standard error of the mean; diff: paired difference to the lowest mean")
-    for remark in summary.remarks:
-        print(line(remark))
+    forms = {"markdown": markdown, "latex": latex, "csv": csv, "json": json}
+    show(results, [form for form, wanted in forms.items() if wanted], noise, published, mix)
 
 
 @app.command()

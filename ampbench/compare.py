@@ -1,7 +1,11 @@
 """Summaries of results that do not say more than the results do.
 
-A cell is the mean over observations and seeds, with the standard error of that mean. Differences are paired: both
-methods are judged on the same observations and seeds, so that what is hard about an observation cancels.
+A cell is the mean over observations and seeds, with an interval that knows which scores share a fit
+(:mod:`ampbench.statistics`). Differences are paired: both methods are judged on the same observations and seeds, so
+that
+what is hard about an observation cancels. p-values are Holm's over all pairs of methods of a table, because the lowest
+mean is chosen after seeing the scores. A method is called the best only if every other one is worse beyond the noise,
+over at least three seeds.
 
 A store may hold several answers to one question, made with different versions of the task or of packages. The latest
 counts, and it is said that there are others; answers for one table that were made with different versions are named.
@@ -10,13 +14,19 @@ counts, and it is said that there are others; answers for one table that were ma
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ampbench.results import metric_columns
+from ampbench.statistics import complete, estimate, holm, mean_ranks, noise
 
 GROUP = ["task", "budget", "samples"]
 UNIT = ["observation", "seed"]
@@ -27,12 +37,34 @@ VOLATILE = ("standard_error", "bandwidth")
 """Provenance that differs between runs without making their values incomparable."""
 
 
+LEVEL = 0.05
+"""Family-wise error rate of the verdicts of a table."""
+
+SEEDS = 3
+"""Fits of a method that a verdict about the method needs; with two, Satterthwaite's interval covers too rarely."""
+
+COLUMNS = [*GROUP, "metric", "method", "n", "seeds", "observations", "mean", "se", "low", "high"]
+COLUMNS += ["sd_seed", "sd_observation", "sd_rest", "sd_metric"]
+COLUMNS += ["diff", "diff_se", "diff_low", "diff_high", "diff_seeds", "p", "verdict"]
+RANKS = [*GROUP[1:], "metric", "method", "tasks", "rank", "low", "high"]
+
+
 @dataclass(frozen=True)
 class Summary:
-    """A table with one row per task, budget, method and metric, and what the reader should know about it."""
+    """A comparison, and what the reader should know about it.
+
+    Attributes:
+        table: one row per task, budget, sample size, metric and method, with :data:`COLUMNS`, as described in
+            ``docs/results.md``.
+        ranks: one row per budget, sample size, metric and method, with :data:`RANKS`: mean rank over tasks.
+        remarks: what is missing, left out or not comparable.
+        limits: what so few seeds and observations cannot tell.
+    """
 
     table: pd.DataFrame
+    ranks: pd.DataFrame
     remarks: list[str]
+    limits: list[str]
 
 
 def summarise(frame: pd.DataFrame) -> Summary:
@@ -42,37 +74,49 @@ def summarise(frame: pd.DataFrame) -> Summary:
         frame: as returned by :func:`ampbench.results.load`.
 
     Returns:
-        For each method and metric: the mean, its standard error, the number of values, and the paired difference to the
-        method with the lowest mean, with its standard error. Missing and incomparable values are named in the remarks.
+        For each method and metric: mean, 95 % interval and the noise by its sources; the paired difference to the
+        method with the lowest mean, its interval (for this difference alone), Holm's p-value and a verdict: ``best``
+        or ``lowest``, and for the others ``worse``, ``worse fit`` (fewer than three seeds), ``tied``, or ``unknown``.
+        Ranks over tasks. Missing and incomparable values are named in the remarks.
     """
     rows: list[dict[str, Any]] = []
-    frame, remarks = _latest(frame)
+    parts: dict[tuple[Any, ...], pd.DataFrame] = {}
+    frame, remarks = latest(frame)
     for group, part in frame.groupby(GROUP, sort=True):
         label = dict(zip(GROUP, group, strict=True))
+        where = _said(label)
         failed = part[part["status"] != "ok"]
         remarks += [f"failed: {_name(row)}: {row['error']}" for _, row in failed.iterrows()]
-        remarks += [f"not all with the same versions: {label}: {versions}" for versions in _mixed(part)]
+        remarks += [f"not all with the same versions: {where}: {versions}" for versions in _mixed(part)]
         for metric in metric_columns(frame):
-            table = part.pivot_table(index=UNIT, columns="method", values=metric, aggfunc="last")
-            if table.empty:
+            scores = part[part[metric].notna()]
+            if scores.empty:
                 continue
             if len(_definitions(part, metric)) > 1:
-                remarks.append(f"not compared: {metric} on {label} was computed in different ways; see its provenance")
+                remarks.append(f"not compared: {metric} on {where} was computed in different ways; see its provenance")
                 continue
-            if bool(table.isna().any(axis=None)):
-                remarks.append(f"{metric} on {label}: some methods lack observations; differences use the common ones")
-            rows += [{**label, **row} for row in _rows(table, metric)]
-    columns = [*GROUP, "metric", "method", "n", "mean", "se", "diff", "diff_se"]
-    return Summary(pd.DataFrame(rows, columns=columns), remarks)
+            if bool(scores.pivot_table(index=UNIT, columns="method", values=metric).isna().any(axis=None)):
+                remarks.append(f"{metric} on {where}: some methods lack observations; differences use the common ones")
+            found = _rows(scores, metric)
+            used, there = sum(row["n"] for row in found), len(scores.drop_duplicates(["method", *UNIT]))
+            if used < there:
+                remarks.append(
+                    f"{metric} on {where}: {there - used} scores left out: seeds differ in their observations"
+                )
+            rows += [{**label, **row} for row in found]
+            parts[(*group, metric)] = scores
+    ranks, about_ranks = _ranks(parts)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return Summary(table, pd.DataFrame(ranks, columns=RANKS), remarks + about_ranks, _limits(table))
 
 
-def _latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Keep the rows that answer as the latest row with the same question does; say what is left out."""
     if frame.empty:
         return frame, []
     frame = frame.sort_values("finished", kind="stable")
-    latest = frame.groupby([*GROUP, "method", *UNIT])[ANSWER].transform("last")
-    current = (frame[ANSWER] == latest).all(axis=1)
+    last = frame.groupby([*GROUP, "method", *UNIT])[ANSWER].transform("last")
+    current = (frame[ANSWER] == last).all(axis=1)
     older = frame[~current].groupby([*GROUP, "method"], sort=True).size()
     remarks = [
         f"left out: {count} older results of {', '.join(map(str, what))}, made with other versions"
@@ -91,29 +135,153 @@ def _mixed(part: pd.DataFrame) -> list[str]:
     return [" and ".join(sorted(several)) for several in versions.values() if len(several) > 1]
 
 
-def _rows(table: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
-    best = table.mean().idxmin()
-    rows = []
-    for method, values in table.items():
-        difference = (values - table[best]).dropna()
-        rows.append(
-            {
-                "metric": metric,
-                "method": method,
-                "n": int(values.count()),
-                "mean": values.mean(),
-                "se": values.sem(),
-                "diff": difference.mean(),
-                "diff_se": difference.sem(),
-            }
+def _rows(part: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """One row per method of a table, the lowest mean first."""
+    scores = {str(method): _scores(rows, metric) for method, rows in part.groupby("method", sort=True)}
+    scores = {method: table for method, table in scores.items() if table.size}
+    rows = [_alone(part[part["method"] == method], metric, method, table) for method, table in scores.items()]
+    rows.sort(key=lambda row: row["mean"])
+    lowest = rows[0]["method"]
+    adjusted = _pairs(scores)
+    for row in rows:
+        pair = None if row["method"] == lowest else adjusted[frozenset((row["method"], lowest))]
+        row |= _against(_differences(scores[row["method"]], scores[lowest]), pair)
+    others = [row["verdict"] for row in rows[1:]]
+    rows[0]["verdict"] = "best" if others and set(others) == {"worse"} else "lowest"
+    return rows
+
+
+def _scores(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A method's scores, seeds by observations, without gaps."""
+    return complete(rows.pivot_table(index="seed", columns="observation", values=metric, aggfunc="last"))
+
+
+def _alone(rows: pd.DataFrame, metric: str, method: str, table: pd.DataFrame) -> dict[str, Any]:
+    error = _metric_error(rows, metric)
+    found, parts = estimate(table, error), noise(table, error)
+    low, high = found.interval()
+    return {
+        "metric": metric,
+        "method": method,
+        "n": table.size,
+        "seeds": len(table),
+        "observations": len(table.columns),
+        "mean": found.mean,
+        "se": found.se,
+        "low": low,
+        "high": high,
+        **{f"sd_{source}": value for source, value in vars(parts).items()},
+    }
+
+
+def _metric_error(rows: pd.DataFrame, metric: str) -> float:
+    """Root mean square of the metric's own standard errors; NaN if one is unknown."""
+    kept = rows.loc[rows[metric].notna(), f"{metric}_provenance"].map(json.loads)
+    errors = [float(how.get("standard_error", math.nan)) for how in kept]
+    return (sum(error**2 for error in errors) / len(errors)) ** 0.5 if errors else math.nan
+
+
+def _differences(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Differences on the seeds and observations that both have."""
+    seeds, observations = one.index.intersection(other.index), one.columns.intersection(other.columns)
+    return one.loc[seeds, observations] - other.loc[seeds, observations]
+
+
+def _pairs(scores: Mapping[str, pd.DataFrame]) -> dict[frozenset[str], float]:
+    """Holm's adjusted p-values of all pairs.
+
+    All pairs, not only those with the lowest: which one is the lowest is itself read from the scores.
+    """
+    pairs = list(combinations(scores, 2))
+    p_values = [estimate(_differences(scores[one], scores[other])).p_value() for one, other in pairs]
+    return dict(zip(map(frozenset, pairs), holm(p_values).tolist(), strict=True))
+
+
+def _against(difference: pd.DataFrame, adjusted: float | None) -> dict[str, Any]:
+    found = estimate(difference)
+    low, high = found.interval()
+    return {
+        "diff": found.mean,
+        "diff_se": found.se,
+        "diff_low": low,
+        "diff_high": high,
+        "diff_seeds": len(difference),
+        "p": math.nan if adjusted is None else adjusted,
+        "verdict": "" if adjusted is None else _verdict(adjusted, len(difference)),
+    }
+
+
+def _verdict(adjusted: float, seeds: int) -> str:
+    if math.isnan(adjusted):
+        return "unknown"
+    if adjusted >= LEVEL:
+        return "tied"
+    return "worse" if seeds >= SEEDS else "worse fit"
+
+
+def _ranks(scores: Mapping[tuple[Any, ...], pd.DataFrame]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Mean ranks over the tasks on which all methods have scores, by budget, samples and metric."""
+    rows: list[dict[str, Any]] = []
+    remarks = []
+    groups: defaultdict[tuple[Any, ...], dict[str, pd.DataFrame]] = defaultdict(dict)
+    for (task, *rest), part in scores.items():
+        groups[tuple(rest)][task] = part
+    for group, tasks in groups.items():
+        label = dict(zip([*GROUP[1:], "metric"], group, strict=True))
+        methods = sorted({method for part in tasks.values() for method in part["method"]})
+        cubes = [cube for part in tasks.values() if (cube := _cube(part, label["metric"], methods)).size]
+        if len(methods) < 2 or len(tasks) < 2:
+            continue
+        if len(cubes) < 2:
+            remarks.append(f"no ranks: {_said(label)}: fewer than two tasks have scores of all {len(methods)} methods")
+            continue
+        if len(cubes) < len(tasks):
+            remarks.append(
+                f"ranks of {_said(label)} are over the {len(cubes)} of {len(tasks)} tasks with scores of all methods"
+            )
+        ranks, low, high = mean_ranks(cubes)
+        found = [
+            {**label, "method": method, "tasks": len(cubes), "rank": rank, "low": lower, "high": upper}
+            for method, rank, lower, upper in zip(methods, ranks, low, high, strict=True)
+        ]
+        rows += sorted(found, key=lambda row: row["rank"])
+    return rows, remarks
+
+
+def _cube(part: pd.DataFrame, metric: str, methods: list[str]) -> NDArray[np.float64]:
+    """Scores on the seeds and observations that all methods have, shape (seeds, observations, methods)."""
+    tables = [_scores(part[part["method"] == method], metric) for method in methods]
+    seeds = sorted(set.intersection(*(set(table.index) for table in tables)))
+    observations = sorted(set.intersection(*(set(table.columns) for table in tables)))
+    return np.stack([table.loc[seeds, observations].to_numpy() for table in tables], axis=-1)
+
+
+def _limits(table: pd.DataFrame) -> list[str]:
+    """What the numbers of seeds and observations do not allow to say."""
+    remarks = []
+    few = sorted({int(n) for n in table["seeds"] if n < SEEDS})
+    if 1 in few:
+        remarks.append(
+            "one seed: intervals are of that one fit on further observations; how much another training would change "
+            "the scores is unknown, so that 'worse fit' is said of the fit, not of the method"
         )
-    return sorted(rows, key=lambda row: row["mean"])
+    if 2 in few:
+        remarks.append("two seeds: intervals are too narrow where seeds matter (they cover about 0.91, not 0.95)")
+    if (table["observations"] == 1).any():
+        remarks.append("one observation: nothing is said about others")
+    if ((table["seeds"] == 1) & (table["observations"] == 1)).any():
+        remarks.append("one score: its interval is the metric's own error, if that is known")
+    return remarks
 
 
 def _definitions(part: pd.DataFrame, metric: str) -> set[str]:
     """The different ways in which a metric was computed, as far as they matter."""
     kept = part.loc[part[metric].notna(), f"{metric}_provenance"].map(json.loads)
     return {json.dumps({k: v for k, v in how.items() if k not in VOLATILE}, sort_keys=True) for how in kept}
+
+
+def _said(label: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in label.items())
 
 
 def _name(row: pd.Series[Any]) -> str:

@@ -1,0 +1,145 @@
+"""``ampbench compare``: print a comparison, or export it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ampbench.compare import GROUP, SEEDS, Summary, latest, summarise
+from ampbench.errors import UsageError
+from ampbench.ledger import Beside, beside
+from ampbench.results import load
+from ampbench.tables import decimals, interval, latex, markdown, p_value
+from ampbench.terminal import line, print_folded, print_table
+
+LEGEND = (
+    "n: seeds x observations; diff: paired difference to the lowest mean; p: of that difference, by Holm's method over "
+    "all pairs of the table. best: all others are worse; worse: p < .05 over "
+    f"{SEEDS} seeds or more; worse fit: over fewer; tied: p >= .05; unknown: too few common scores"
+)
+
+
+def show(results: Path, forms: Sequence[str], noise: bool, published: bool, mix: bool) -> None:
+    """Print a comparison of stored results.
+
+    Arguments:
+        results: the results directory.
+        forms: at most one of markdown, latex, csv, json.
+        noise: whether to add where the noise comes from.
+        published: whether to add published scores.
+        mix: also those that are not comparable.
+
+    Raises:
+        UsageError: several forms, ``mix`` without ``published``, or published scores in a form that cannot hold them.
+    """
+    if len(forms) > 1:
+        raise UsageError(f"give one of {', '.join('--' + form for form in forms)}")
+    form = forms[0] if forms else "text"
+    if mix and not published:
+        raise UsageError("--mix says which published scores are shown; give --published as well")
+    if published and form not in ("text", "json"):
+        raise UsageError(f"--published prints text or --json; it has no --{form}")
+    if noise and form not in ("text", "csv", "json"):
+        raise UsageError(f"--noise prints text; --csv and --json hold the noise anyway, --{form} does not")
+    frame = load(results)
+    summary = summarise(frame)
+    theirs = beside(latest(frame)[0], mix=mix) if published else None
+    if form == "json":
+        print(json.dumps(_json(summary, theirs), indent=1))
+        return
+    if form == "text":
+        _print(summary, noise, theirs)
+        return
+    print({"csv": _csv, "markdown": markdown, "latex": latex}[form](summary.table), end="")
+    for remark in [*summary.remarks, *summary.limits]:
+        print(line(remark), file=sys.stderr)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return str(table.to_csv(index=False))
+
+
+def _json(summary: Summary, theirs: Beside | None) -> dict[str, object]:
+    def records(table: pd.DataFrame) -> object:
+        return json.loads(table.to_json(orient="records"))
+
+    found = {
+        "table": records(summary.table),
+        "ranks": records(summary.ranks),
+        "remarks": summary.remarks,
+        "limits": summary.limits,
+    }
+    return found | ({"published": records(theirs.table), "published_remarks": theirs.remarks} if theirs else {})
+
+
+def _print(summary: Summary, noise: bool, theirs: Beside | None) -> None:
+    if summary.table.empty:
+        print("no results yet")
+    for label, part in _labelled(summary.table, [*GROUP, "metric"]):
+        print_folded(label)
+        _print_scores(part)
+        print()
+    if noise:
+        _print_noise(summary.table)
+    for label, part in _labelled(summary.ranks, ["budget", "samples", "metric"]):
+        print_folded(f"mean rank over {part['tasks'].iloc[0]} tasks; {label}")
+        rows = [(row.method, row.rank, interval(row.low, row.high, 2)) for row in part.itertuples(index=False)]
+        print_table(["method", "rank", "95% interval"], rows, fold=0)
+        print()
+    if theirs:
+        _print_published(theirs)
+    if not summary.table.empty:
+        print_folded(LEGEND)
+    for remark in [*summary.remarks, *summary.limits]:
+        print_folded(remark)
+
+
+def _print_scores(part: pd.DataFrame) -> None:
+    digits = decimals(part["mean"])
+    rows = [
+        (
+            row.method,
+            f"{row.seeds}x{row.observations}",
+            f"{row.mean:.{digits}f}",
+            interval(row.low, row.high, digits),
+            "" if row.verdict in ("best", "lowest") else f"{row.diff:+.{digits}f}",
+            p_value(row.p),
+            row.verdict,
+        )
+        for row in part.itertuples()
+    ]
+    print_table(["method", "n", "mean", "95% interval", "diff", "p", "verdict"], rows, fold=0)
+
+
+def _print_noise(table: pd.DataFrame) -> None:
+    columns = ["sd_seed", "sd_observation", "sd_rest", "sd_metric"]
+    for label, part in _labelled(table, [*GROUP, "metric"]):
+        print_folded(f"standard deviations of single scores; {label}")
+        rows = part[["method", *columns]].itertuples(index=False)
+        print_table(["method", "seed", "observation", "rest", "metric"], rows, fold=0)
+        print()
+    print_folded("-: cannot be told apart; with one seed, observation holds the rest too")
+    print()
+
+
+def _print_published(theirs: Beside) -> None:
+    shown = theirs.table.assign(samples=theirs.table["samples"].astype("string").fillna("unknown"))
+    for label, part in _labelled(shown, ["task", "budget", "classifier", "samples"]):
+        print_folded(f"ours and published c2st; {label}")
+        columns = part[["method", "mean", "se", "origin"]].astype({"mean": float, "se": float})
+        print_table(columns.columns, columns.itertuples(index=False), fold=3)
+        print()
+    print_folded("se: as if all scores were of independent fits; ours of one seed share a fit of an amortised method")
+    for remark in theirs.remarks:
+        print_folded(remark)
+
+
+def _labelled(table: pd.DataFrame, by: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    return [
+        (", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True)), part)
+        for values, part in table.groupby(by, sort=False)
+    ]

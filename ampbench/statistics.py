@@ -1,0 +1,241 @@
+r"""What scores of a few seeds and observations can tell: intervals, tests and ranks.
+
+A method's score with seed s on observation o is modelled with crossed random effects,
+
+.. math:: y_{so} = \mu + a_s + b_o + c_{so}, \qquad a_s \sim (0, \sigma^2_\text{seed}), \;
+          b_o \sim (0, \sigma^2_\text{obs}), \; c_{so} \sim (0, \sigma^2_\text{rest}).
+
+All observations of a seed share its fit, and so its effect a_s: ten observations of one fit are ten values, but
+one training. The rest holds the metric's own noise. With S seeds and O observations, the mean squares between seeds,
+between
+observations and of the residuals have the expectations
+
+.. math:: M_S = O \sigma^2_\text{seed} + \sigma^2_\text{rest}, \quad
+          M_O = S \sigma^2_\text{obs} + \sigma^2_\text{rest}, \quad M_E = \sigma^2_\text{rest},
+
+so that :math:`\operatorname{Var} \bar y = (M_S + M_O - M_E) / (S O)` without bias. An interval for μ is the mean ±
+Student's t at Satterthwaite's degrees of freedom times the root of that. Those degrees are an estimate too, and in the
+tails that Holm's method looks at it is too hopeful: five equal methods with three seeds, compared in all pairs, gave a
+family-wise error of 0.11 instead of 0.05. So p-values take the fewest degrees of freedom that may be true, those of the
+effect with the fewest levels; with three seeds they are 2, and only large differences count.
+
+Why not the percentiles of a hierarchical bootstrap, as is common? Two or three seeds, drawn with replacement, are
+often the same one twice: the percentiles cover too rarely (``tests/test_statistics.py`` measures it), and no number of
+resamples mends that. A residual bootstrap with effects shrunk and reflated to the estimated components (Carpenter et
+al. 2003) has this same variance as its limit, so there is nothing to draw. For ranks, which are no means, we do draw:
+tasks, then seeds, then observations.
+
+What one seed cannot tell: with S = 1 there is no M_S. The interval then is that of this one fit on further
+observations, and a difference is one of two fits, not of two methods.
+
+References:
+    Satterthwaite 1946, *An approximate distribution of estimates of variance components*, Biometrics Bulletin 2(6).
+    Searle, Casella & McCulloch 1992, *Variance Components*, chapter 4.
+    Owen 2007, *The pigeonhole bootstrap*, Annals of Applied Statistics 1(2), arXiv:0712.1111.
+    Carpenter, Goldstein & Rasbash 2003, *A novel bootstrap procedure for assessing the relationship between class size
+    and achievement*, Applied Statistics 52(4).
+    Holm 1979, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6(2).
+    Demšar 2006, *Statistical comparisons of classifiers over multiple data sets*, JMLR 7.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata, t
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard error.
+
+    Attributes:
+        mean: over seeds and observations; NaN if there are no scores.
+        se: its standard error; NaN if the scores cannot tell.
+        dof: Satterthwaite's degrees of freedom; infinite if ``se`` is the metric's own.
+        least_dof: the fewest that may be true.
+    """
+
+    mean: float
+    se: float
+    dof: float
+    least_dof: float
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the two-sided confidence interval; NaN where ``se`` is."""
+        half = self.se * float(t.ppf((1 + level) / 2, self.dof))
+        return self.mean - half, self.mean + half
+
+    def p_value(self) -> float:
+        """Return the two-sided p-value of a mean of 0, by ``least_dof``; NaN where ``se`` is."""
+        if self.se == 0:
+            return 1.0 if self.mean == 0 else 0.0
+        return float(2 * t.sf(abs(self.mean) / self.se, self.least_dof))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard deviations of single scores, by where they come from; NaN where they cannot be told apart.
+
+    Attributes:
+        seed: between fits, for the same observation.
+        observation: between observations, for the same fit.
+        rest: of one fit on one observation beyond both, without the metric's noise.
+        metric: the metric's own.
+    """
+
+    seed: float
+    observation: float
+    rest: float
+    metric: float
+
+
+def estimate(scores: ArrayLike, metric_error: float = math.nan) -> Estimate:
+    """Estimate the mean of a method's scores, or of paired differences of two methods.
+
+    Arguments:
+        scores: shape (seeds, observations), complete; see :func:`complete`.
+        metric_error: standard error of a single score, used only if there is but one.
+
+    Returns:
+        The mean. With several seeds it is that of the method; with one seed, that of this fit on further
+        observations; with one observation, that of the method on this observation; with both, that of this score if
+        it were measured again.
+    """
+    values = _matrix(scores)
+    if values.size == 0:
+        return Estimate(math.nan, math.nan, math.nan, math.nan)
+    mean, n = float(values.mean()), values.size
+    if n == 1:
+        return Estimate(mean, metric_error, math.inf, math.inf)
+    if 1 in values.shape:
+        return Estimate(mean, float(values.std(ddof=1)) / n**0.5, n - 1, n - 1)
+    seed, observation, rest = _mean_squares(values)
+    (s, o), total = values.shape, seed + observation - rest
+    # a negative component counts as zero: the variance is at least that of each of the two designs with one effect
+    variance = max(total, seed, observation)
+    least = min(s, o) - 1
+    if variance == 0:
+        return Estimate(mean, 0.0, least, least)
+    spread = seed**2 / (s - 1) + observation**2 / (o - 1) + rest**2 / ((s - 1) * (o - 1))
+    return Estimate(mean, (variance / n) ** 0.5, max(variance**2 / spread, least), least)
+
+
+def noise(scores: ArrayLike, metric_error: float = math.nan) -> Noise:
+    """Separate the noise of a method's scores.
+
+    Arguments:
+        scores: shape (seeds, observations), complete.
+        metric_error: root mean square of the standard errors of single scores; NaN if unknown.
+
+    Returns:
+        Estimates by the method of moments, 0 where that is negative. With one seed there is no ``seed``, and
+        ``observation`` holds the ``rest``; with one observation it is the other way round. If the metric's error is
+        unknown, it is part of ``rest``.
+    """
+    values = _matrix(scores)
+    known = 0.0 if math.isnan(metric_error) else metric_error**2
+    if values.size < 2:
+        return Noise(math.nan, math.nan, math.nan, metric_error)
+    s, o = values.shape
+    if s == 1:
+        return Noise(math.nan, _root(values.var(ddof=1) - known), math.nan, metric_error)
+    if o == 1:
+        return Noise(_root(values.var(ddof=1) - known), math.nan, math.nan, metric_error)
+    seed, observation, rest = _mean_squares(values)
+    return Noise(_root((seed - rest) / o), _root((observation - rest) / s), _root(rest - known), metric_error)
+
+
+def complete(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return a part without gaps of a table of seeds (rows) by observations (columns).
+
+    The row or column that lacks the largest share of its values is left out, until nothing is missing.
+    """
+    while bool((missing := scores.isna()).any(axis=None)):
+        rows, columns = missing.mean(axis=1), missing.mean(axis=0)
+        scores = (
+            scores.drop(index=rows.idxmax()) if rows.max() > columns.max() else scores.drop(columns=columns.idxmax())
+        )
+    return scores
+
+
+def holm(p_values: Sequence[float]) -> Array:
+    """Return Holm's adjusted p-values, which may be compared with the family-wise error rate; NaN stays, uncounted.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03]).tolist()
+        [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full_like(p, math.nan)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is sorted to the end
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def mean_ranks(
+    tasks: Sequence[Array], level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[Array, Array, Array]:
+    """Rank methods by their mean score on each task, 1 for the lowest, and average over tasks.
+
+    Arguments:
+        tasks: for each task the scores, shape (seeds, observations, methods), complete.
+        level: of the intervals.
+        resamples: of the hierarchical bootstrap: tasks are drawn, and on each seeds and observations, the same for all
+            methods, which keeps them paired.
+        seed: of the bootstrap.
+
+    Returns:
+        The mean ranks and the lower and upper ends of their intervals, each of shape (methods,). Ties share a rank.
+        With eight tasks, 95 % intervals were measured to cover about 0.92; one without width says that these tasks
+        show no exception, not that there is none.
+    """
+    draw = np.random.default_rng(seed)
+    ranks = np.mean([rankdata(scores.mean((0, 1))) for scores in tasks], axis=0)
+    drawn = np.stack([_resampled_ranks(scores, resamples, draw) for scores in tasks], axis=1)  # (B, T, K)
+    chosen = draw.integers(len(tasks), size=(resamples, len(tasks)))
+    means = np.take_along_axis(drawn, chosen[:, :, None], axis=1).mean(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return ranks, np.minimum(low, ranks), np.maximum(high, ranks)
+
+
+def _resampled_ranks(scores: Array, resamples: int, draw: np.random.Generator) -> Array:
+    """Ranks of the methods when seeds and observations are drawn with replacement, shape (B, K)."""
+    s, o, _ = scores.shape
+    of_seeds = draw.multinomial(s, np.full(s, 1 / s), size=resamples)
+    of_observations = draw.multinomial(o, np.full(o, 1 / o), size=resamples)
+    means = np.einsum("bs,bo,sok->bk", of_seeds, of_observations, scores, optimize=True) / (s * o)
+    return np.asarray(
+        rankdata(means.round(12), axis=1), dtype=float
+    )  # equal methods tie, whatever the summation's order
+
+
+def _mean_squares(values: Array) -> tuple[float, float, float]:
+    """Between seeds, between observations, and of the residuals."""
+    s, o = values.shape
+    rows, columns = values.mean(1, keepdims=True), values.mean(0, keepdims=True)
+    residuals = values - rows - columns + values.mean()
+    return (
+        o * float(rows.var(ddof=1)),
+        s * float(columns.var(ddof=1)),
+        float((residuals**2).sum()) / ((s - 1) * (o - 1)),
+    )
+
+
+def _matrix(scores: ArrayLike) -> Array:
+    values = np.asarray(scores, dtype=float)
+    assert values.ndim == 2, values.shape
+    assert not np.isnan(values).any(), "take the complete part first"
+    return values
+
+
+def _root(variance: float) -> float:
+    return max(float(variance), 0.0) ** 0.5

@@ -1,0 +1,123 @@
+"""A comparison as Markdown or LaTeX.
+
+Only a method whose verdict is ``best`` is set in bold: never one that merely has the lowest mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import pandas as pd
+
+from ampbench.terminal import line
+
+GROUP = ["budget", "samples", "metric"]
+HEADINGS = [
+    "task",
+    "method",
+    "seeds × observations",
+    "mean [95 % interval]",
+    "difference [95 % interval]",
+    "p",
+    "verdict",
+]
+
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"${character}$" for character in "<>|"},
+    "×": r"$\times$",
+    "−": r"$-$",
+    "…": r"\dots{}",
+}
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a comparison's table as one Markdown table for each budget, sample size and metric."""
+    parts = []
+    for title, rows in _groups(table):
+        lines = [f"{title}\n", _row(HEADINGS), _row("---" for _ in HEADINGS)]
+        lines += [_row(row) for row in _cells(rows, _escape_markdown, "**{}**".format)]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def latex(table: pd.DataFrame) -> str:
+    """Return the same as tables of LaTeX with booktabs."""
+    parts = []
+    for title, rows in _groups(table):
+        lines = [
+            r"\begin{table}",
+            rf"\caption{{{_escape_latex(title)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(HEADINGS)}}}",
+        ]
+        lines += [r"\toprule", " & ".join(map(_escape_latex, HEADINGS)) + r" \\", r"\midrule"]
+        lines += [" & ".join(row) + r" \\" for row in _cells(rows, _escape_latex, r"\textbf{{{}}}".format)]
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n")
+    return "\n".join(parts)
+
+
+def decimals(values: pd.Series) -> int:
+    """Return how many decimals show three digits of the largest of some scores: from three to six."""
+    largest = values.abs().max()
+    if not largest > 0:
+        return 3
+    return min(max(2 - math.floor(math.log10(largest)), 3), 6)
+
+
+def interval(low: float, high: float, digits: int) -> str:
+    """Write an interval; "-" if it is unknown."""
+    return "-" if math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def p_value(p: float) -> str:
+    """Write a p-value; "" if there is none.
+
+    Example:
+        >>> p_value(0.0321), p_value(1e-9)
+        ('0.032', '<.001')
+    """
+    if math.isnan(p):
+        return ""
+    return "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    for (budget, samples, metric), rows in table.groupby(GROUP, sort=False):
+        yield f"{metric}, {budget} simulations, {samples} samples", rows
+
+
+def _cells(rows: pd.DataFrame, escape: Callable[[str], str], bold: Callable[[str], str]) -> Iterator[list[str]]:
+    digits = decimals(rows["mean"])
+    for row in rows.itertuples():
+        mean = f"{row.mean:.{digits}f}"
+        others = row.verdict not in ("best", "lowest")
+        difference = f"{row.diff:+.{digits}f} {interval(row.diff_low, row.diff_high, digits)}" if others else ""
+        name, score = escape(line(row.method)), f"{mean} {interval(row.low, row.high, digits)}"
+        best = row.verdict == "best"
+        yield [
+            escape(line(row.task)),
+            bold(name) if best else name,
+            escape(f"{row.seeds} × {row.observations}"),
+            bold(score) if best else score,
+            difference,
+            escape(p_value(row.p)),
+            row.verdict,
+        ]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape_markdown(text: str) -> str:
+    for character in "\\|*_`<[]":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
