@@ -13,7 +13,7 @@ from ampbench.hookspecs import hookimpl
 if TYPE_CHECKING:
     from ampbench.amp import AMP
     from ampbench.api import fit, infer, infer_graph, learn
-    from ampbench.graph import Graph, Node, density, learned, simulator
+    from ampbench.graph import Graph, Node
     from ampbench.results import load
     from ampbench.simulator import Simulator
 
@@ -24,15 +24,12 @@ __all__ = [
     "Graph",
     "Node",
     "Simulator",
-    "density",
     "fit",
     "hookimpl",
     "infer",
     "infer_graph",
     "learn",
-    "learned",
     "load",
-    "simulator",
 ]
 
 _HOMES = {
@@ -40,14 +37,11 @@ _HOMES = {
     "Graph": "ampbench.graph",
     "Node": "ampbench.graph",
     "Simulator": "ampbench.simulator",
-    "density": "ampbench.graph",
     "fit": "ampbench.api",
     "infer": "ampbench.api",
     "infer_graph": "ampbench.api",
     "learn": "ampbench.api",
-    "learned": "ampbench.graph",
     "load": "ampbench.results",
-    "simulator": "ampbench.graph",
 }
 
 
