@@ -42,12 +42,12 @@ def places(truth: Tensor, draws: Tensor, generator: torch.Generator) -> Tensor:
     """Return the place of each true value among its draws, uniform on (0, 1) if they have one law.
 
     Arguments:
-        truth: shape (*,).
-        draws: shape (L, *), L draws for each.
+        truth: shape ``(*,)``.
+        draws: shape ``(L, *)``, L draws for each.
         generator: breaks ties.
 
     Returns:
-        Shape (*,), float64.
+        Shape ``(*,)``, float64.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -64,12 +64,12 @@ def quantities(theta: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
     """Return test quantities of theta: its components, its distance to the centre, the products of neighbours.
 
     Arguments:
-        theta: shape (*, D).
+        theta: shape ``(*, D)``.
         centre: where distances are measured from, shape (D,).
         spread: the unit of length of each component, shape (D,).
 
     Returns:
-        Shape (*, K), float64; see :func:`quantity_names`.
+        Shape ``(*, K)``, float64; see :func:`quantity_names`.
     """
     z = ((theta - centre) / spread).double()
     columns = [theta.double(), z.square().sum(-1, keepdim=True)]

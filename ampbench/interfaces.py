@@ -80,7 +80,7 @@ class HasLogRatio:
     """
 
     def log_ratio(self, adversary: nn.Module, tuples: Tuples) -> Tensor:
-        """Return the estimate of log p(tuple) − log q(tuple), shape (*,): most adversaries put out just that."""
+        """Return the estimate of log p(tuple) − log q(tuple), shape ``(*,)``: most adversaries put out just that."""
         return adversary(tuples)
 
 
