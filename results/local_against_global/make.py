@@ -16,6 +16,7 @@ many observations hold the observed variables too.
 
     python make.py              every cell that table.csv does not hold yet, then plot.png
     python make.py chain_50     the cells of one graph only
+    python make.py controls     what the test says of samples that are wrong in known ways: controls.csv
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048.
@@ -27,7 +28,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -121,8 +122,8 @@ def c2st(samples: Tensor, reference: Tensor) -> float:
     return float(classifier.fit(train, train_labels).score(test, test_labels))
 
 
-def judge(model: LinearGaussian, posterior: Posterior) -> dict[str, float | str]:
-    """Compare a posterior with the exact one: the columns of the table that hold a C2ST."""
+def given_each(model: LinearGaussian, posterior: Posterior) -> dict[str, float | str]:
+    """Compare a posterior with the exact one, given each of some observations: means over these."""
     scopes = places(model)
     tuples, joints = [], []
     for seed in range(1, OBSERVATIONS + 1):
@@ -130,20 +131,26 @@ def judge(model: LinearGaussian, posterior: Posterior) -> dict[str, float | str]
         drawn, exact = posterior.sample(x[0], SAMPLES), model.sample(x[0], SAMPLES, seed)
         tuples.append([c2st(part(model, drawn, scope), part(model, exact, scope)) for scope in scopes])
         joints.append(c2st(drawn, exact))
-
-    xs, each = observe(model, FRESH, OBSERVATIONS + 1), SAMPLES // FRESH
-    drawn = torch.cat([posterior.sample(x, each) for x in xs])
-    exact = torch.cat([model.sample(x, each, seed) for seed, x in enumerate(xs)])
-    seen = xs.repeat_interleave(each, 0)
-    amortised = [c2st(part(model, drawn, scope, seen), part(model, exact, scope, seen)) for scope in scopes]
     return {
         "tuple": float(np.mean(tuples)),
         "tuple_worst": float(np.mean(tuples, 0).max()),
         "joint": float(np.mean(joints)),
-        "amortised_tuple": float(np.mean(amortised)),
-        "amortised_tuple_worst": max(amortised),
+    }
+
+
+def amortised(model: LinearGaussian, posterior: Posterior) -> dict[str, float | str]:
+    """Compare rows of latent and observed variables, from many observations."""
+    scopes = places(model)
+    xs, each = observe(model, FRESH, OBSERVATIONS + 1), SAMPLES // FRESH
+    drawn = torch.cat([posterior.sample(x, each) for x in xs])
+    exact = torch.cat([model.sample(x, each, seed) for seed, x in enumerate(xs)])
+    seen = xs.repeat_interleave(each, 0)
+    tuples = [c2st(part(model, drawn, scope, seen), part(model, exact, scope, seen)) for scope in scopes]
+    return {
+        "amortised_tuple": float(np.mean(tuples)),
+        "amortised_tuple_worst": max(tuples),
         "amortised_joint": c2st(torch.cat([drawn, seen], 1), torch.cat([exact, seen], 1)),
-        "amortised_by_tuple": " ".join(f"{value:.3f}" for value in amortised),
+        "amortised_by_tuple": " ".join(f"{value:.3f}" for value in tuples),
     }
 
 
@@ -185,7 +192,7 @@ def run(graph: str, model: LinearGaussian, method: str, seconds: float | None) -
     length = STEPS if seconds is None else foresee(model, method, seconds)
     posterior, cpu, wall = timed(model, method, length)
     with seeded(1):
-        judged = judge(model, posterior)
+        judged = given_each(model, posterior) | amortised(model, posterior)
     return {
         "graph": graph,
         "latents": len(latents(model)),
@@ -214,7 +221,12 @@ def append(row: Mapping[str, float | str]) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
             writer.writeheader()
-        writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
+        writer.writerow(rounded(row))
+
+
+def rounded(row: Mapping[str, float | str]) -> dict[str, float | str]:
+    """Cut the numbers to four digits."""
+    return {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
 def fill(graph: str, methods: Sequence[str]) -> None:
@@ -226,6 +238,42 @@ def fill(graph: str, methods: Sequence[str]) -> None:
             row = run(graph, model, method, None if method == "local" else done["local"])
             append(row)
             print(*(row[name] for name in COLUMNS[:12]), flush=True)
+
+
+class Wrong(Posterior):
+    """Exact posterior samples, made wrong in a known way.
+
+    Arguments:
+        model: whose posterior.
+        spoil: from exact samples (n, D) to wrong ones.
+    """
+
+    def __init__(self, model: LinearGaussian, spoil: Callable[[Tensor], Tensor]) -> None:
+        self.model = model
+        self.spoil = spoil
+
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        """Draw, (L,) -> (n, D), with other random numbers than the reference's."""
+        return self.spoil(self.model.sample(observation, n, int(torch.randint(10_000, 2**31, ()))))
+
+
+def controls(model: LinearGaussian) -> None:
+    """Write what :func:`given_each` says of known faults, so that its other values can be read."""
+    with seeded(0):
+        prior = join(model.graph.sample(100_000), latents(model))
+    faults: dict[str, Callable[[Tensor], Tensor]] = {
+        "none": lambda exact: exact,
+        "10 % too wide": lambda exact: exact.mean(0) + 1.1 * (exact - exact.mean(0)),
+        "25 % too wide": lambda exact: exact.mean(0) + 1.25 * (exact - exact.mean(0)),
+        "the prior": lambda exact: prior[torch.randint(len(prior), (len(exact),))],
+        "no correlations": lambda exact: torch.stack([c[torch.randperm(len(c))] for c in exact.T], 1),
+    }
+    with (HERE / "controls.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ("fault", "tuple", "tuple_worst", "joint"), lineterminator="\n")
+        writer.writeheader()
+        for fault, spoil in faults.items():
+            with seeded(1):
+                writer.writerow(rounded({"fault": fault, **given_each(model, Wrong(model, spoil))}))
 
 
 def plot() -> None:
@@ -258,6 +306,9 @@ def plot() -> None:
 def main(chosen: Sequence[str]) -> None:
     """Fill the table for the chosen graphs, all of them by default, and draw it."""
     torch.set_num_threads(1)
+    if chosen == ["controls"]:
+        controls(chain(50))
+        return
     for graph in chosen or graphs():
         fill(graph, [method for method in METHODS if graph == "chain_50" or method != "local, teacher forcing"])
     plot()
