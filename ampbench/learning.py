@@ -99,7 +99,7 @@ class LearnedModel(HasHistory):
         self.trained = trained
         assert isinstance(trained.learned.model, TopDown)
         self._model = trained.learned.model
-        self.graph = self._model.current()
+        self.graph = self._model.graph
 
     @property
     def history(self) -> DataFrame:

@@ -27,29 +27,25 @@ class TopDown(nn.Module):
         self, graph: Graph, coordinates: Mapping[str, Coordinates], theta: nn.ModuleDict, device: torch.device
     ) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph = with_conditionals(graph, theta)
         self.coordinates = coordinates
         self.theta = theta
         self.device = device
 
     def __deepcopy__(self, memo: dict[int, object]) -> TopDown:
-        """Copy the parameters only; graph and coordinates are frozen."""
+        """Copy the parameters, and put them into the same graph; coordinates are frozen."""
         return TopDown(self.graph, self.coordinates, copy.deepcopy(self.theta, memo), self.device)
 
     def forward(self, n: int) -> dict[str, Tensor]:
         """Draw n samples of all variables, (n, D_i) each."""
-        values = top_down(self.current(), n, {}, self.device)
+        values = top_down(self.graph, n, {}, self.device)
         return {name: self.coordinates[name].encode(value) for name, value in values.items()}
 
     def below(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Complete given variables, (n, D_i) each, with draws of all others from the model."""
         known = {name: self.coordinates[name].decode(value) for name, value in given.items()}
-        values = top_down(self.current(), len(next(iter(known.values()))), known, self.device)
+        values = top_down(self.graph, len(next(iter(known.values()))), known, self.device)
         return {**{name: self.coordinates[name].encode(value) for name, value in values.items()}, **given}
-
-    def current(self) -> Graph:
-        """The graph with these conditionals in the place of its learned ones."""
-        return with_conditionals(self.graph, self.theta)
 
 
 def with_conditionals(graph: Graph, theta: nn.ModuleDict) -> Graph:
