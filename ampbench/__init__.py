@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ampbench.amp import AMP
     from ampbench.api import fit, infer, infer_graph, learn
     from ampbench.graph import Graph, Node
-    from ampbench.results import load
+    from ampbench.results import load, validate
     from ampbench.simulator import Simulator
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ __all__ = [
     "infer_graph",
     "learn",
     "load",
+    "validate",
 ]
 
 _HOMES = {
@@ -42,6 +43,7 @@ _HOMES = {
     "infer_graph": "ampbench.api",
     "learn": "ampbench.api",
     "load": "ampbench.results",
+    "validate": "ampbench.results",
 }
 
 

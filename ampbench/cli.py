@@ -54,6 +54,10 @@ SelectOption = Annotated[
 ]
 ShardOption = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
+ReadOption = Annotated[
+    Path,
+    typer.Option("--results", metavar="DIR|FILE", help="Results directory, or a .csv or .json of: ampbench results."),
+]
 
 
 def main() -> None:
@@ -281,16 +285,19 @@ def plugins() -> None:
 
 @app.command()
 def results(
-    results: ResultsOption = Path("results"),
+    results: ReadOption = Path("results"),
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per row.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
 ) -> None:
     """Show all stored results, one row per run."""
+    from json import dumps as as_json
+
+    from ampbench.columns import records
     from ampbench.results import load, metric_columns
 
     frame = load(results)
     if json:
-        print(frame.to_json(orient="records", indent=1))
+        print(as_json(records(frame), indent=1))
     elif csv:
         print(frame.to_csv(index=False), end="")
     else:
@@ -303,7 +310,7 @@ def results(
 
 @app.command()
 def compare(
-    results: ResultsOption = Path("results"),
+    results: ReadOption = Path("results"),
     noise: Annotated[bool, typer.Option("--noise", help="Where the noise of single scores comes from.")] = False,
     published: Annotated[bool, typer.Option("--published", help="Published C2ST scores beside ours.")] = False,
     mix: Annotated[
@@ -341,11 +348,14 @@ def ledger(
 
     Scores of different classifiers or sample sizes are not comparable; they stand in tables of their own.
     """
+    from json import dumps as as_json
+
+    from ampbench.columns import records
     from ampbench.ledger import select
 
     frame = select(task or (), method or (), budget or (), classifier or ())
     if json:
-        print(frame.to_json(orient="records", indent=1))
+        print(as_json(records(frame), indent=1))
     elif csv:
         print(frame.to_csv(index=False), end="")
     else:

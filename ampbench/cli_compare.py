@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ampbench.columns import records
 from ampbench.compare import GROUP, SEEDS, Summary, latest, summarise
 from ampbench.errors import UsageError
 from ampbench.ledger import Beside, beside
@@ -64,9 +65,6 @@ def _csv(table: pd.DataFrame) -> str:
 
 
 def _json(summary: Summary, theirs: Beside | None) -> dict[str, object]:
-    def records(table: pd.DataFrame) -> object:
-        return json.loads(table.to_json(orient="records"))
-
     found = {
         "table": records(summary.table),
         "ranks": records(summary.ranks),

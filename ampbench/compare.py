@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ampbench.results import metric_columns
+from ampbench import schema
+from ampbench.results import metric_columns, validate
 from ampbench.statistics import complete, estimate, holm, mean_ranks, noise
 
 GROUP = ["task", "budget", "samples"]
@@ -43,10 +44,8 @@ LEVEL = 0.05
 SEEDS = 3
 """Fits of a method that a verdict about the method needs; with two, Satterthwaite's interval covers too rarely."""
 
-COLUMNS = [*GROUP, "metric", "method", "n", "seeds", "observations", "mean", "se", "low", "high"]
-COLUMNS += ["sd_seed", "sd_observation", "sd_rest", "sd_metric"]
-COLUMNS += ["diff", "diff_se", "diff_low", "diff_high", "diff_seeds", "p", "verdict"]
-RANKS = [*GROUP[1:], "metric", "method", "tasks", "rank", "low", "high"]
+COLUMNS = schema.COMPARISON.names
+RANKS = schema.RANKS.names
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,9 @@ class Summary:
     """A comparison, and what the reader should know about it.
 
     Attributes:
-        table: one row per task, budget, sample size, metric and method, with :data:`COLUMNS`, as described in
-            ``docs/results.md``.
-        ranks: one row per budget, sample size, metric and method, with :data:`RANKS`: mean rank over tasks.
+        table: one row per task, budget, sample size, metric and method, with the columns of
+            :data:`ampbench.schema.COMPARISON`.
+        ranks: one row per budget, sample size, metric and method, with those of :data:`ampbench.schema.RANKS`.
         remarks: what is missing, left out or not comparable.
         limits: what so few seeds and observations cannot tell.
     """
@@ -78,10 +77,13 @@ def summarise(frame: pd.DataFrame) -> Summary:
         method with the lowest mean, its interval (for this difference alone), Holm's p-value and a verdict: ``best``
         or ``lowest``, and for the others ``worse``, ``worse fit`` (fewer than three seeds), ``tied``, or ``unknown``.
         Ranks over tasks. Missing and incomparable values are named in the remarks.
+
+    Raises:
+        ResultsError: the frame does not follow the schema; see :func:`ampbench.results.validate`.
     """
     rows: list[dict[str, Any]] = []
     parts: dict[tuple[Any, ...], pd.DataFrame] = {}
-    frame, remarks = latest(frame)
+    frame, remarks = latest(validate(frame))
     for group, part in frame.groupby(GROUP, sort=True):
         label = dict(zip(GROUP, group, strict=True))
         where = _said(label)
@@ -106,8 +108,9 @@ def summarise(frame: pd.DataFrame) -> Summary:
             rows += [{**label, **row} for row in found]
             parts[(*group, metric)] = scores
     ranks, about_ranks = _ranks(parts)
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return Summary(table, pd.DataFrame(ranks, columns=RANKS), remarks + about_ranks, _limits(table))
+    table = pd.DataFrame(rows, columns=COLUMNS).astype(schema.COMPARISON.dtypes)
+    ranked = pd.DataFrame(ranks, columns=RANKS).astype(schema.RANKS.dtypes)
+    return Summary(table, ranked, remarks + about_ranks, _limits(table))
 
 
 def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -168,19 +168,7 @@ def diagnose(
         level: how often a fit that is exact at every tuple may be called different at any.
 
     Returns:
-        One row per tuple:
-
-        ==========================  ======================================================================
-        ``tuple``                   its variables and context
-        ``simulations``             n
-        ``accuracy``                of the fresh classifiers, 0.5 at best; with ``accuracy_error``
-        ``p_value``                 of the hypothesis that the tuples have one distribution
-        ``jsd``                     bound on JSD(q‖p) by the fresh classifiers, in nats, with ``jsd_error``
-        ``kl``                      bound on KL(q‖p), in nats, with ``kl_error``
-        ``adversary_accuracy``      of the trained adversary, with ``adversary_error``; NaN if it has no log-ratio
-        ``adversary_p_value``       as above
-        ``verdict``                 ``no difference found``, ``small difference`` or ``told apart``
-        ==========================  ======================================================================
+        One row per tuple, with the columns of :data:`ampbench.schema.DIAGNOSIS`.
 
         Errors are standard errors over simulations. A difference is found where a p-value, times twice the number of
         tuples, is below the level; it is small unless an accuracy is surely above :data:`TOLERATED`.

@@ -1,14 +1,6 @@
 """What was seen in training, as a table.
 
-One row per check of the held-out score:
-
-==========================  ============================================================================
-``step``                    how many updates both players have had
-``held_out_score``          of the averaged families after this step, lower is better
-``PLAYER loss TUPLE``       the player's loss at a tuple, on the minibatch of this step, before it moved
-``PLAYER gradient norm``    Euclidean norm of the player's whole gradient, before it moved
-``PLAYER learning rate``    of this step
-==========================  ============================================================================
+:data:`ampbench.schema.HISTORY` has the columns: one row per check of the held-out score.
 
 Players are ``adversary`` and ``family``; one without parameters has no gradient and no rate.
 """
@@ -17,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from ampbench.schema import HISTORY
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,5 +28,5 @@ def history_frame(history: Sequence[Mapping[str, float]]) -> DataFrame:
     """
     import pandas as pd
 
-    columns = dict.fromkeys(["step", "held_out_score", *(name for row in history for name in row)])
+    columns = dict.fromkeys([*HISTORY.names, *(name for row in history for name in row)])
     return pd.DataFrame(list(history), columns=list(columns))

@@ -3,22 +3,7 @@
 A C2ST depends on its classifier and on the number of samples: on identical samples a perceptron and a random forest
 differ by up to 0.15. So a published score is set beside ours only where both agree, unless the caller asks for more.
 
-One row per published number:
-
-==============  =======  ===============================================================================================
-``task``        string   name of the task, as ours
-``method``      string   the method's name in the source
-``budget``      Int64    simulations
-``classifier``  string   of the C2ST
-``samples``     Int64    samples on each side; missing where the source does not say
-``c2st``        float64  the mean score
-``sd``          float64  standard deviation of the scores that were averaged; NaN where the source does not say
-``se``          float64  standard error of the mean: the published one, or else sd / √n; NaN where neither is known
-``n``           Int64    number of scores that were averaged
-``seeds``       Int64    number of training seeds among them
-``source``      string   where the number was published
-``note``        string   what to know about it, "" for nothing
-==============  =======  ===============================================================================================
+:data:`ampbench.schema.LEDGER` has its columns: one row per published number.
 
 References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653;
@@ -38,27 +23,12 @@ from typing import Any
 
 import pandas as pd
 
-from ampbench.errors import ResultsError, UsageError, unknown
+from ampbench import schema
+from ampbench.errors import UsageError, unknown
 from ampbench.spec import Spec
 
-COLUMNS = {
-    "task": "string",
-    "method": "string",
-    "budget": "Int64",
-    "classifier": "string",
-    "samples": "Int64",
-    "c2st": "float64",
-    "sd": "float64",
-    "se": "float64",
-    "n": "Int64",
-    "seeds": "Int64",
-    "source": "string",
-    "note": "string",
-}
-"""The columns of the ledger, with their types."""
-
-REQUIRED = ["task", "method", "budget", "classifier", "c2st", "source"]
-"""The columns without missing values."""
+COLUMNS = schema.LEDGER.dtypes
+"""The columns of the ledger, with their types in pandas."""
 
 CLASSIFIERS = {"c2st": "mlp-10d (sbibm)"}
 """By the name of our metric, the classifier of the published scores that were computed by the same definition."""
@@ -75,23 +45,16 @@ class Beside:
 def ledger() -> pd.DataFrame:
     """Return all published scores, with :data:`COLUMNS`; raises :class:`ResultsError` if the file breaks its schema."""
     with (files("ampbench") / "data" / "published_c2st.csv").open(encoding="utf-8") as file:
-        return validated(pd.read_csv(file, dtype=COLUMNS, keep_default_na=True))
+        return validated(pd.read_csv(file, dtype=COLUMNS))
 
 
 def validated(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame of published scores with its standard errors filled in.
 
     Raises:
-        ResultsError: other columns, missing values where none may be, or scores outside [0, 1].
+        ResultsError: it does not follow the schema; the message names row, column, value and what is allowed.
     """
-    if list(frame.columns) != list(COLUMNS):
-        raise ResultsError(f"the ledger has the columns {list(frame.columns)}, expected {list(COLUMNS)}")
-    frame = frame.astype(COLUMNS).assign(note=lambda rows: rows["note"].fillna(""))
-    for column in REQUIRED:
-        if (missing := frame.index[frame[column].isna()]).size:
-            raise ResultsError(f"the ledger has no {column!r} in row {missing[0]}")
-    if (outside := frame.index[~frame["c2st"].between(0, 1)]).size:
-        raise ResultsError(f"the ledger has a c2st of {frame['c2st'][outside[0]]} in row {outside[0]}, not in [0, 1]")
+    frame = schema.LEDGER.validated(frame, "the ledger")[list(COLUMNS)]
     spread = frame["sd"] / frame["n"].astype("float64") ** 0.5
     return frame.assign(se=frame["se"].fillna(spread))
 
@@ -141,8 +104,8 @@ def beside(frame: pd.DataFrame, metric: str = "c2st", mix: bool = False) -> Besi
         mix: whether to show also published scores of other classifiers and sample sizes, which are not comparable.
 
     Returns:
-        A table with ``task``, ``budget``, ``method``, ``origin`` ("ours" or the source), ``classifier``, ``samples``,
-        ``n``, ``mean`` and ``se``, sorted by task, budget and mean. Remarks say what was left out, or mixed in.
+        A table with the columns of :data:`ampbench.schema.BESIDE`, sorted by task, budget and mean. Remarks say what
+        was left out, or mixed in.
 
     Raises:
         UsageError: nothing is published by the definition of that metric (and ``mix`` is false), or the frame lacks it.
@@ -163,7 +126,7 @@ def beside(frame: pd.DataFrame, metric: str = "c2st", mix: bool = False) -> Besi
     comparable = pd.Series(same, index=published.index, dtype=bool)
     shown = published if mix else published[comparable]
     theirs = shown.rename(columns={"source": "origin", "c2st": "mean"})
-    columns = ["task", "budget", "method", "origin", "classifier", "samples", "n", "mean", "se"]
+    columns = schema.BESIDE.names
     table = pd.concat([ours[columns], theirs[columns]]).sort_values(["task", "budget", "mean"], kind="stable")
     return Beside(table.reset_index(drop=True), _remarks(published, comparable, mix))
 
@@ -280,8 +243,8 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
         found: the study.
 
     Returns:
-        One row per task, budget and published method: ``n``, ``ours``, ``se``, ``theirs``, ``their_se``, ``diff``, and
-        ``diff_in_se``, the difference over √(se² + their_se²). NaN where a standard error is unknown.
+        One row per task, budget and published method, with the columns of :data:`ampbench.schema.REPRODUCED`; NaN where
+        a standard error is unknown.
     """
     names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
     ours = _ours(frame[(frame["samples"] == found.samples) & frame["method"].isin(list(names))], "c2st")
@@ -292,5 +255,6 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
     table = ours.rename(columns={"mean": "ours"}).merge(theirs, on=["task", "budget", "method"])
     table["diff"] = table["ours"] - table["theirs"]
     table["diff_in_se"] = table["diff"] / (table["se"] ** 2 + table["their_se"] ** 2) ** 0.5
-    columns = ["task", "budget", "method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
-    return table[columns].sort_values(["task", "budget", "method"], kind="stable").reset_index(drop=True)
+    return (
+        table[schema.REPRODUCED.names].sort_values(["task", "budget", "method"], kind="stable").reset_index(drop=True)
+    )

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ampbench import schema
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.run import Record
 from ampbench.sealed import Damage
@@ -17,61 +18,100 @@ from ampbench.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = {
-    "task": "string",
-    "method": "string",
-    "budget": "int64",
-    "observation": "int64",
-    "seed": "int64",
-    "samples": "int64",
-    "status": "string",
-    "kind": "string",
-    "error": "string",
-    "fit_seconds": "float64",
-    "sample_seconds": "float64",
-    "metric_seconds": "float64",
-    "simulations": "int64",
-    "device": "string",
-    "finished": "string",
-    "commit": "string",
-    "task_version": "string",
-    "resolved": "string",
-    "packages": "string",
-    "metric_packages": "string",
-    "key": "string",
-}
-"""The columns that every frame has, with their types. Beside them: one float column per metric, ``<metric>_provenance``
-(JSON) and ``version_<package>``."""
+COLUMNS = schema.RESULTS.dtypes
+"""The columns that every frame has, with their types in pandas. Beside them: one float column per metric,
+``<metric>_provenance`` (JSON) and ``version_<package>``. :mod:`ampbench.schema` defines and describes them.
+
+A new column is one line there, if it is a field of :class:`~ampbench.run.Run` or :class:`~ampbench.run.Record`; if not,
+:func:`_row` has to make it as well."""
 
 
 def load(path: str | Path) -> pd.DataFrame:
-    """Return all results below a directory, one row per run.
+    """Return all results below a directory, or those of an exported file, one row per run.
 
     Rows that differ only in ``task_version``, ``packages`` or in the metrics that were asked for are several answers to
     one question; :func:`ampbench.compare.summarise` takes the latest.
 
     Arguments:
-        path: the results directory, as given to ``ampbench run --results``.
+        path: the results directory, as given to ``ampbench run --results``; or a file that ``ampbench results --csv``
+            or ``--json`` printed, with the ending ``.csv`` or ``.json``.
 
     Returns:
         A frame with :data:`COLUMNS`, a column per metric (NaN where it failed), ``<metric>_provenance``, and
-        ``version_<package>``; sorted by task, method, budget, seed and observation. Damaged records are left out, with
-        a :class:`ResultsWarning`.
+        ``version_<package>``; sorted by task, method, budget, seed and observation. Records of a directory that are
+        damaged, or hold values that the schema does not allow, are left out, with a :class:`ResultsWarning`.
 
     Raises:
-        ResultsError: the directory does not exist.
+        ResultsError: there is no such directory or file, or a file does not follow the schema.
     """
     import pandas as pd
 
-    directory = Path(path)
-    if not directory.is_dir():
-        raise ResultsError(
-            f"there is no results directory {str(directory)!r}; run 'ampbench run --results {directory}'"
-        )
-    found = list(Store(directory).scan())
-    _warn(directory, [each for each in found if isinstance(each, Damage)])
+    source = Path(path)
+    if source.is_file():
+        return _sorted(validate(_read(source), str(source)))
+    if not source.is_dir():
+        raise ResultsError(f"there is no results directory or file {str(source)!r}; run 'ampbench run --results {source}'")
+    found = list(Store(source).scan())
+    _warn(source, [each for each in found if isinstance(each, Damage)])
     rows = [_row(each.record) for each in found if not isinstance(each, Damage)]
-    frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS)).astype(COLUMNS)
+    frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
+    types = {name: column.dtype for name, column in schema.RESULTS.described(frame.columns).items()}
+    return _sorted(frame.astype(types))
+
+
+def validate(frame: pd.DataFrame, what: str = "the frame") -> pd.DataFrame:
+    """Check a frame of results that came from elsewhere, and give its columns their types.
+
+    Arguments:
+        frame: such as :func:`load` returns it; columns beyond the schema stay as they are.
+        what: what it is called in messages.
+
+    Returns:
+        The same rows, with the types of :data:`COLUMNS`.
+
+    Raises:
+        ResultsError: a column is missing, a value is not allowed, a score has no provenance, or a run is there twice;
+            the message names row, column, value and what is allowed.
+    """
+    frame = schema.RESULTS.validated(frame, what)
+    twice = frame.index[frame["key"].duplicated(keep=False)]
+    if len(twice):
+        raise ResultsError(
+            f"{what}: rows {', '.join(map(str, twice[:2]))} are of one run, with the key {frame['key'][twice[0]]}; "
+            "keep one row of each run: frame.drop_duplicates('key')"
+        )
+    for metric in metric_columns(frame):
+        if metric not in frame.columns:
+            raise ResultsError(f"{what} has a column '{metric}_provenance', but none {metric!r}")
+        bare = frame.index[frame[metric].notna() & frame[f"{metric}_provenance"].isna()]
+        if len(bare):
+            raise ResultsError(
+                f"{what}: row {bare[0]}: {metric} has a value, but {metric}_provenance is missing; write {{}} there if "
+                "nobody knows how it came about"
+            )
+    return frame
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read what was exported, with text for everything that may be text: versions are no numbers."""
+    import pandas as pd
+
+    try:
+        if path.suffix == ".csv":
+            return pd.read_csv(path, dtype=str, keep_default_na=False)
+        if path.suffix == ".json":
+            rows = json.loads(path.read_bytes())
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise ValueError("it is no JSON array of objects")
+            return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
+    except (ValueError, OSError) as error:  # pandas' errors of parsing are ValueErrors
+        raise ResultsError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    raise ResultsError(
+        f"{path} is no results directory, and no .csv or .json file that 'ampbench results --csv' or '--json' printed"
+    )
+
+
+def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     order = ["task", "method", "budget", "seed", "observation", "key"]
     return frame.sort_values(order, kind="stable").reset_index(drop=True)
 

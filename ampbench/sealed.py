@@ -49,10 +49,10 @@ def read(path: Path) -> tuple[int, dict[str, Any]]:
     if not isinstance(content, dict):
         raise ValueError(f"it holds a JSON {type(content).__name__}, not an object")
     checksum = content.pop("checksum", None)
+    if content.get("schema") == 1 and checksum is None:  # before there were checksums
+        return content.pop("schema"), content
     expected = _checksum(content)
     schema = content.pop("schema", None)
-    if schema == 1 and checksum is None:  # before there were checksums
-        return 1, content
     if schema != SCHEMA:
         raise ValueError(f"it has schema {schema!r}; this ampbench knows 1 and {SCHEMA}")
     if checksum != expected:

@@ -27,9 +27,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from ampbench import atomic, sealed
+from ampbench import atomic, records, sealed
 from ampbench.errors import ResultsError
-from ampbench.run import Draw, Measured, Record, Run
+from ampbench.run import Draw, Record, Run
 from ampbench.sealed import Damage, examine, writing
 
 GOOD, FAILED = "record.json", "failure.json"
@@ -173,7 +173,7 @@ class Store:
             key, digest = content.pop("key"), _sha256(content.pop("samples"))
             if key != path.stem:
                 raise ValueError(f"it does not belong to its name: it says {key}")
-            return Draw(**content), digest
+            return records.draw(content), digest
 
         return examine(path, parse)
 
@@ -197,19 +197,10 @@ class Store:
 
 def _decode(content: dict[str, Any], folder: str) -> Record:
     """Make a record of parsed JSON; raises one of the errors of broken input."""
-    key, what = content.pop("key"), content.pop("run")
-    lists = {name: tuple(what.get(name, ())) for name in ("metrics", "packages", "metric_packages")}
-    run = Run(**{**what, **lists})
-    metrics = {str(name): Measured(**measured) for name, measured in content.pop("metrics").items()}
-    record = Record(run=run, metrics=metrics, **content)
-    if not key == run.key == folder:
-        raise ValueError(f"it does not belong to its folder: it says {key}, and its content makes {run.key}")
-    numbers = [record.fit_seconds, record.sample_seconds, record.metric_seconds, record.simulations]
-    numbers += [measured.value for measured in metrics.values() if measured.value is not None]
-    texts = [record.status, record.error, record.traceback, record.kind, record.device, record.finished, record.commit]
-    for value, kind in [*((number, int | float) for number in numbers), *((text, str) for text in texts)]:
-        if not isinstance(value, kind):
-            raise ValueError(f"{value!r} stands where {'text' if kind is str else 'a number'} should be")
+    key = content.pop("key")
+    record = records.record(content)
+    if not key == record.run.key == folder:
+        raise ValueError(f"it does not belong to its folder: it says {key}, and its content makes {record.run.key}")
     return record
 
 

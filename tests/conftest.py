@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
 import pytest
 import torch
 from torch.distributions import Independent, Normal
 
+from ampbench.columns import Table
 from ampbench.graph import Graph, density, simulator
 from ampbench.registry import Registry, load
 
@@ -11,6 +16,19 @@ from ampbench.registry import Registry, load
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     return load()
+
+
+@pytest.fixture(scope="session")
+def follows() -> Callable[[pd.DataFrame | Sequence[Mapping[str, Any]], Table], pd.DataFrame]:
+    """Check that a frame, or rows of JSON, have the columns of a table, no others, and only what is allowed there."""
+
+    def check(given: pd.DataFrame | Sequence[Mapping[str, Any]], table: Table) -> pd.DataFrame:
+        frame = given if isinstance(given, pd.DataFrame) else pd.DataFrame(list(given))
+        assert list(frame.columns)[: len(table.columns)] == table.names
+        assert set(frame.columns) == set(table.described(frame.columns))
+        return table.validated(frame, "it")
+
+    return check
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.interfaces import Method, Posterior, Progress
 from ampbench.registry import Plugin, Registry
+from ampbench.schema import ASSESSMENT
 from ampbench.simulator import Simulator
 
 
@@ -141,7 +143,7 @@ def test_misspelt_methods_and_bad_sizes_are_refused(judges: assess.HeldOut, meth
 
 
 def test_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], methods: Registry
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], methods: Registry, follows: Any
 ) -> None:
     (tmp_path / "my_model_for_assess.py").write_text(
         "import torch\ndef simulate(theta):\n    return theta + torch.randn_like(theta)\n", encoding="utf-8"
@@ -161,6 +163,7 @@ def test_the_command(
     assert cli_assess.run_assess(*given, True) == 1
     table = json.loads(capsys.readouterr().out)
     assert table["recommendation"]["budget"] == 100
+    follows([table["prior"], *table["fits"]], ASSESSMENT)
     assert [row["error"] for row in table["fits"]] == ["", "ArithmeticError: no luck"] * 2
     assert table["fits"][0]["log_score"] < table["prior"]["log_score"]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,17 +17,20 @@ from ampbench.cli_plan import show_plan
 from ampbench.cli_store import check_store, collect_garbage, merge_stores, show_failures
 from ampbench.errors import ResultsError, UsageError
 from ampbench.run import Draw, Measured, Record, Run
+from ampbench.schema import FAILED
 from ampbench.store import Store
 
 HOSTILE = 'x[bold red]y\x1b[2J\x07\r\n"../../z'
 RUN = Run("two_moons", "1", "npe", "npe:batch_size=200", 10, 1, 0, 100, ("c2st",))
 DRAW = Draw(1.0, 0.1, 10, "cpu", {}, "")
 
+WHEN = "2026-01-01T00:00:00+00:00"
+
 
 def record(run: Run = RUN, error: str = "", kind: str = "error", traceback: str = "") -> Record:
     metrics = {} if error else {"c2st": Measured(0.5)}
     status = "failed" if error else "ok"
-    return Record(run, status, error, traceback, metrics, 1.0, 0.1, 10, "cpu", "2026", {}, "", kind if error else "")
+    return Record(run, status, error, traceback, metrics, 1.0, 0.1, 10, "cpu", WHEN, {}, "", kind if error else "")
 
 
 def ampbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -40,7 +44,9 @@ def ampbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_failures_of_a_fit_that_say_the_same_stand_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_of_a_fit_that_say_the_same_stand_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], follows: Any
+) -> None:
     store = Store(tmp_path)
     for number in (10, 2, 3):
         store.put(record(replace(RUN, observation=number), "boom", traceback="Traceback:\n  line 1"), None)
@@ -57,7 +63,7 @@ def test_failures_of_a_fit_that_say_the_same_stand_together(tmp_path: Path, caps
     assert shown.count("    Traceback:\n      line 1") == 1
     assert "too long" not in shown
     show_failures(tmp_path, ["timeout"], with_traceback=False, as_json=True)
-    (row,) = json.loads(capsys.readouterr().out)
+    (row,) = follows(json.loads(capsys.readouterr().out), FAILED).to_dict("records")
     assert (row["kind"], row["observation"], row["error"]) == ("timeout", 4, "too long")
 
 
@@ -72,7 +78,8 @@ def test_names_and_messages_are_only_text(tmp_path: Path, capsys: pytest.Capture
     run = replace(RUN, task=HOSTILE, method=HOSTILE, resolved=HOSTILE)
     folder = tmp_path / "a[red]\x1b[31m\nb"
     store = Store(folder)
-    store.put(record(run, HOSTILE, HOSTILE, HOSTILE), None)
+    store.put(record(run, HOSTILE, "error", HOSTILE), None)
+    store.put(record(replace(run, observation=2), HOSTILE, HOSTILE, HOSTILE), None)
     store.put(record(replace(run, seed=1)), None)
     path = store.runs / replace(run, seed=1).key / "record.json"
     path.write_text(path.read_text().replace('"schema": 2', f'"schema": {json.dumps(HOSTILE)}'))

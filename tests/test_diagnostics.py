@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from ampbench.factorization import Factor
 from ampbench.graph import Graph
 from ampbench.interfaces import Conditional, Divergence, HasLogRatio
 from ampbench.registry import Registry
+from ampbench.schema import DIAGNOSIS
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
 from ampbench.tuples import UNKNOWN, Site, Tuples
@@ -216,13 +218,14 @@ def test_a_fit_that_cannot_succeed_warns(gaussian_graph: Graph) -> None:
     assert posterior.diagnose()["verdict"].tolist() == ["told apart"]
 
 
-def test_a_posterior_diagnoses_itself(registry: Registry, chain: Graph) -> None:
+def test_a_posterior_diagnoses_itself(registry: Registry, chain: Graph, follows: Any) -> None:
     """On what was held out or on fresh simulations; the same numbers each time, and no trace in the random state."""
     method = registry.build("methods", f"amp:{QUICK},steps=20,divergences.z1=mmd")
     posterior = fit(method, Simulator(chain, ["x"], 400, seed=0))
     assert {name: value.shape for name, value in posterior.held_out.items()} == dict.fromkeys(chain.names, (40, 1))
     state = torch.get_rng_state()
     frame = posterior.diagnose()
+    follows(frame, DIAGNOSIS)
     assert torch.equal(state, torch.get_rng_state())
     with seeded(77):
         assert frame.equals(posterior.diagnose())

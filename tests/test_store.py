@@ -66,7 +66,7 @@ def test_names_do_not_reach_paths(tmp_path: Path) -> None:
     hostile = '../../../x\n"[red]\x1b[31m\x00'
     run = replace(RUN, task=hostile, method=hostile, resolved=hostile, metrics=(hostile,), packages=(hostile,))
     store = Store(tmp_path / "store")
-    store.put(replace(record(run), error=hostile, metrics={hostile: Measured(0.5)}), SAMPLES)
+    store.put(replace(record(run), status="failed", error=hostile, metrics={hostile: Measured(0.5)}), SAMPLES)
     store.put_draw(run, SAMPLES, DRAW)
     found = store.get(run.key)
     assert found is not None

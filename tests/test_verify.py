@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from ampbench.errors import UsageError
 from ampbench.golden import Golden, Law
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Observation, ShipsReference, Task
+from ampbench.schema import CERTIFICATION
 from ampbench.verify import CHECKS, LEVEL, QUICK, Row, Subject, certify
 from ampbench.verify.finding import Finding, judge, smallest
 from ampbench.verify.likelihood import difference
@@ -445,7 +447,7 @@ def registered(monkeypatch: pytest.MonkeyPatch, **tasks: type[Task]) -> None:
     monkeypatch.setattr(registry, "load", load)
 
 
-def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], follows: Any) -> None:
     registered(monkeypatch, good=Plane, nan=SometimesNaN)
     monkeypatch.setenv("COLUMNS", "80")
     checks = ["shapes", "prior moments"]
@@ -456,6 +458,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert max(map(len, text.splitlines())) <= 80
     assert run_verify(["nan"], checks, quick=True, as_json=True) == 1
     rows = json.loads(capsys.readouterr().out)
+    follows(rows, CERTIFICATION)
     assert [(row["task"], row["check"], row["verdict"]) for row in rows] == [
         ("nan", "shapes", "failed"),
         ("nan", "prior moments", "ok"),

@@ -1,0 +1,100 @@
+"""From parsed JSON to a record: every field is there, and holds what :mod:`ampbench.schema` allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from ampbench.columns import Column
+from ampbench.run import Draw, Measured, Record, Run
+from ampbench.schema import RESULTS
+
+TRACEBACK = Column("traceback", str, "", blank=True)
+TEXT = Column("", str, "", blank=True)
+VALUE = Column("value", float, "", optional=True)
+
+
+def record(content: Mapping[str, Any]) -> Record:
+    """Make a record of its fields; raises ValueError with the field, its value and what is allowed."""
+    _complete(Record, content, "")
+    _complete(Run, content["run"], "run.")
+    what = dict(content["run"])
+    for name in ("metrics", "packages", "metric_packages"):
+        what[name] = tuple(_texts(what.get(name, ()), f"run.{name}"))
+    _allowed(what, "run.")
+    _allowed(content, "")
+    _check(TRACEBACK, content["traceback"], "traceback")
+    if complaint := RESULTS.consistent({"kind": "", **content}):
+        raise ValueError(complaint)
+    metrics = {
+        name: _measured(value, f"metrics.{name}") for name, value in _object(content["metrics"], "metrics").items()
+    }
+    bare = next((name for name, measured in metrics.items() if measured.value is None), None)
+    if content["status"] == "ok" and bare is not None:
+        raise ValueError(f"metrics.{bare}.value is missing, but status is 'ok'")
+    _versions(content)
+    return Record(**{**content, "run": Run(**what), "metrics": metrics})
+
+
+def draw(content: Mapping[str, Any]) -> Draw:
+    """Make what is known of stored samples; raises ValueError as :func:`record` does."""
+    _complete(Draw, content, "")
+    _allowed(content, "")
+    _versions(content)
+    return Draw(**content)
+
+
+def _complete(kind: type, content: object, where: str) -> None:
+    """Refuse fields that are lacking or that nobody knows."""
+    given = _object(content, where.rstrip(".") or "it")
+    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
+    for name, needed in known.items():
+        if needed and name not in given:
+            raise ValueError(f"it has no field {where}{name}")
+    for name in given:
+        if name not in known:
+            raise ValueError(f"it has a field {where}{name}, which this ampbench does not know")
+
+
+def _allowed(content: Mapping[str, Any], where: str) -> None:
+    """Refuse values that the schema does not allow in the columns of their names."""
+    for name, column in RESULTS.by_name.items():
+        if name in content and not isinstance(content[name], tuple):  # those of packages were checked one by one
+            _check(column, content[name], where + name)
+
+
+def _measured(content: object, where: str) -> Measured:
+    _complete(Measured, content, f"{where}.")
+    assert isinstance(content, dict)
+    _check(VALUE, content["value"], f"{where}.value")
+    error = content.get("error", "")
+    _check(TEXT, error, f"{where}.error")
+    if content["value"] is None and not error:
+        raise ValueError(f"{where}.value is missing, and {where}.error does not say why")
+    for name, value in _object(content.get("provenance", {}), f"{where}.provenance").items():
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"{where}.provenance.{name} is {value!r}, where a number or text should be")
+    return Measured(**content)
+
+
+def _versions(content: Mapping[str, Any]) -> None:
+    for name, version in _object(content["versions"], "versions").items():
+        _check(TEXT, version, f"versions.{name}")
+
+
+def _texts(value: object, where: str) -> list[str]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{where} is {value!r}, where a list of texts should be")
+    return list(value)
+
+
+def _object(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}, where an object should be")
+    return value
+
+
+def _check(column: Column, value: object, where: str) -> None:
+    if fault := column.fault(value, where):
+        raise ValueError(fault)
