@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
@@ -66,16 +67,21 @@ def _allowed(content: Mapping[str, Any], where: str) -> None:
 
 def _measured(content: object, where: str) -> Measured:
     _complete(Measured, content, f"{where}.")
-    assert isinstance(content, dict)
+    assert isinstance(content, Mapping)
     _check(VALUE, content["value"], f"{where}.value")
     error = content.get("error", "")
     _check(TEXT, error, f"{where}.error")
     if content["value"] is None and not error:
         raise ValueError(f"{where}.value is missing, and {where}.error does not say why")
-    for name, value in _object(content.get("provenance", {}), f"{where}.provenance").items():
-        if not isinstance(value, str | int | float):
-            raise ValueError(f"{where}.provenance.{name} is {value!r}, where a number or text should be")
+    check_provenance(content.get("provenance", {}), f"{where}.provenance")
     return Measured(**content)
+
+
+def check_provenance(content: object, where: str) -> None:
+    """Refuse what is no object of texts and finite numbers; raises ValueError with the field and its value."""
+    for name, value in _object(content, where).items():
+        if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{where}.{name} is {value!r}, where text or a finite number should be")
 
 
 def _versions(content: Mapping[str, Any]) -> None:
@@ -90,7 +96,7 @@ def _texts(value: object, where: str) -> list[str]:
 
 
 def _object(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise ValueError(f"{where} is {value!r}, where an object should be")
     return value
 

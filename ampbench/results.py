@@ -50,7 +50,9 @@ def load(path: str | Path) -> pd.DataFrame:
     if source.is_file():
         return _sorted(validate(_read(source), str(source)))
     if not source.is_dir():
-        raise ResultsError(f"there is no results directory or file {str(source)!r}; run 'ampbench run --results {source}'")
+        raise ResultsError(
+            f"there is no results directory or file {str(source)!r}; run 'ampbench run --results {source}'"
+        )
     found = list(Store(source).scan())
     _warn(source, [each for each in found if isinstance(each, Damage)])
     rows = [_row(each.record) for each in found if not isinstance(each, Damage)]

@@ -10,7 +10,6 @@ hang, or end the process, is dealt with by :mod:`ampbench.worker`.
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import subprocess
@@ -46,6 +45,7 @@ from ampbench.interfaces import (
     Task,
 )
 from ampbench.preload import preload
+from ampbench.records import check_provenance
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
 from ampbench.run import Draw, Measured, Record, Run
@@ -256,7 +256,7 @@ def _fit_to(posterior: Sequential, x: Tensor, run: Run, listener: Listener) -> _
     start = time.perf_counter()
     with seeded(derive(run.seed, "fit", run.observation)):
         fitted = posterior.fit_to(x, lambda done, total: listener(Fitting(run, done, total)))
-    return _Fitted(fitted.posterior, time.perf_counter() - start, fitted.simulations)
+    return _Fitted(fitted.posterior, time.perf_counter() - start, int(fitted.simulations))
 
 
 def _measure_all(task: Task, run: Run, drawn: _Drawn, registry: Registry, listener: Listener) -> _Measurements:
@@ -315,7 +315,7 @@ def _measure(
             measurement = metric.measure(samples, reference)
         if not math.isfinite(measurement.value):
             raise MetricError(f"the value is {measurement.value}")
-        json.dumps(dict(measurement.provenance), allow_nan=False)  # a record holds numbers and strings only
+        check_provenance(measurement.provenance, "provenance")
     except (Exception, SystemExit) as error:
         return _failure(error)
     return Measured(float(measurement.value), "", dict(measurement.provenance))
@@ -345,7 +345,7 @@ def _kind(error: BaseException) -> str:
 
 def _describe(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, AmpbenchError) else f"{type(error).__name__}: {text}"
+    return text if text and isinstance(error, AmpbenchError) else f"{type(error).__name__}: {text}"
 
 
 def _record(run: Run, failure: Failure | None, draw: Draw | None, measured: _Measurements, device: str) -> Record:

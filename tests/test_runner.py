@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
-from ampbench.errors import FitWarning, TrainingError, UsageError
+from ampbench.errors import FitWarning, MetricError, TrainingError, UsageError
 from ampbench.events import Event, Note
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
@@ -94,6 +94,8 @@ class Mean(Metric):
             return Measurement(float("nan"))
         if self.fault == "provenance":
             return Measurement(0.5, {"error": float("nan")})
+        if self.fault == "speechless":
+            raise MetricError
         return Measurement(float((samples.mean() - reference.mean()).abs()), {"n": len(samples)})
 
 
@@ -180,7 +182,12 @@ def test_too_many_simulations_are_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"), [("nan", "the value is nan"), ("provenance", "ValueError: Out of range float values")]
+    ("fault", "reason"),
+    [
+        ("nan", "the value is nan"),
+        ("provenance", "ValueError: provenance.error is nan, where text or"),
+        ("speechless", "MetricError: "),
+    ],
 )
 def test_a_metric_without_a_number_gives_its_reason(tmp_path: Path, fault: str, reason: str) -> None:
     execute(tmp_path, ["exact"], metrics=[f"mean:fault={fault}"])

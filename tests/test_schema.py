@@ -277,9 +277,7 @@ def test_old_records_without_checksums_are_validated(tmp_path: Path) -> None:
     path.write_text(json.dumps({"schema": 1, **content}))
     assert len(load(tmp_path)) == 1
     path.write_text(json.dumps({"schema": 1, **content}).replace("0.123456789012345", "NaN"))
-    with pytest.warns(
-        ResultsWarning, match="metrics.c2st.value is nan, where a finite number "
-    ):
+    with pytest.warns(ResultsWarning, match="metrics.c2st.value is nan, where a finite number "):
         assert load(tmp_path).empty
 
 
