@@ -309,6 +309,28 @@ def results(
 
 
 @app.command()
+def export(
+    output: Annotated[Path, typer.Argument(metavar="OUT.nc", help="The NetCDF file to write.")],
+    results: ResultsOption = Path("results"),
+    task: Annotated[str | None, typer.Option(metavar="SPEC", help="Task, or its name.")] = None,
+    method: Annotated[str | None, typer.Option(metavar="SPEC", help="Method, or its name.")] = None,
+    budget: Annotated[int | None, typer.Option(metavar="N", help="Number of simulations.")] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="Number of posterior samples.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed.")] = None,
+    observation: Annotated[int | None, typer.Option(metavar="N", help="Number of the observation.")] = None,
+) -> None:
+    """Write the posterior samples of a stored run for ArviZ, with reference and observation.
+
+    Say no more than it takes to mean one run: what is left to choose from is named. Needs ampbench[arviz].
+    """
+    from ampbench.cli_export import export as write
+
+    wanted = {"task": task, "method": method, "budget": budget, "samples": samples}
+    wanted |= {"seed": seed, "observation": observation}
+    write(results, output, {name: value for name, value in wanted.items() if value is not None})
+
+
+@app.command()
 def compare(
     results: ReadOption = Path("results"),
     noise: Annotated[bool, typer.Option("--noise", help="Where the noise of single scores comes from.")] = False,

@@ -23,7 +23,7 @@ COLUMNS = schema.RESULTS.dtypes
 ``<metric>_provenance`` (JSON) and ``version_<package>``. :mod:`ampbench.schema` defines and describes them.
 
 A new column is one line there, if it is a field of :class:`~ampbench.run.Run` or :class:`~ampbench.run.Record`; if not,
-:func:`_row` has to make it as well."""
+:func:`row` has to make it as well."""
 
 
 def load(path: str | Path) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def load(path: str | Path) -> pd.DataFrame:
         )
     found = list(Store(source).scan())
     _warn(source, [each for each in found if isinstance(each, Damage)])
-    rows = [_row(each.record) for each in found if not isinstance(each, Damage)]
+    rows = [row(each.record) for each in found if not isinstance(each, Damage)]
     frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     types = {name: column.dtype for name, column in schema.RESULTS.described(frame.columns).items()}
     return _sorted(frame.astype(types))
@@ -123,7 +123,8 @@ def metric_columns(frame: pd.DataFrame) -> list[str]:
     return [name.removesuffix("_provenance") for name in frame.columns if name.endswith("_provenance")]
 
 
-def _row(record: Record) -> dict[str, Any]:
+def row(record: Record) -> dict[str, Any]:
+    """Return a record as a row of the frame: texts and numbers, NaN where a metric has no value."""
     flat: dict[str, Any] = {name: getattr(record, name, None) for name in COLUMNS}
     flat |= {name: value for name, value in asdict(record.run).items() if name != "metrics"}
     flat |= {name: " ".join(flat[name]) for name in ("packages", "metric_packages")}

@@ -19,6 +19,7 @@ import hashlib
 import io
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -121,7 +122,10 @@ class Store:
         old = self.runs / key / "samples.npz"  # where schema 1 kept them
         loaded = _load_array(self.array(found.samples)) if found.samples else _load_old(old)
         if loaded is None:
-            raise ResultsError(f"the samples of the run {key} are not in {self.directory}; only its numbers were kept")
+            raise ResultsError(
+                f"the samples of the run {key} are not in {self.directory}; only its numbers were kept. To make them "
+                f"again, in another directory: {_command(found.record.run)}"
+            )
         if isinstance(loaded, Damage):
             raise ResultsError(f"{loaded}; run it again")
         return loaded
@@ -202,6 +206,16 @@ def _decode(content: dict[str, Any], folder: str) -> Record:
     if not key == record.run.key == folder:
         raise ValueError(f"it does not belong to its folder: it says {key}, and its content makes {record.run.key}")
     return record
+
+
+def _command(run: Run) -> str:
+    """What to type to repeat a run."""
+    specs = {"task": [run.task], "method": [run.method], "metric": run.metrics}
+    numbers = {"budget": run.budget, "seed": run.seed, "observation": run.observation, "samples": run.samples}
+    words = [f"--{name} {shlex.quote(text)}" for name, texts in specs.items() for text in texts]
+    return " ".join(
+        ["ampbench run", *words, *(f"--{name} {number}" for name, number in numbers.items()), "--results DIR"]
+    )
 
 
 def is_good(found: Stored | Damage | None) -> TypeGuard[Stored]:

@@ -32,6 +32,7 @@ COMMANDS = [
     "list",
     "plugins",
     "results",
+    "export",
     "compare",
     "ledger",
     "reproduce",

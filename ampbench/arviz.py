@@ -1,0 +1,119 @@
+r"""Posterior samples as ArviZ knows them: one group per kind of sample, one variable per variable of the graph.
+
+=================  ====================================================================================================
+``posterior``      the samples; each latent has dimensions ``chain`` (one), ``draw`` and, if it has several components,
+                   ``<name>_dim_0``
+``reference``      as many reference samples, likewise; not there if the task is forward-only
+``observed_data``  the observed variables
+attributes         of the root and of ``posterior``: the columns of :data:`ampbench.schema.RESULTS`: key, specs,
+                   versions, scores, times
+=================  ====================================================================================================
+
+Samples are independent draws, not a chain: R-hat has no meaning here, and effective sample sizes are their number but
+for noise. Written as NetCDF, ``xarray.open_datatree`` reads it (ArviZ 1.0), and so does ``arviz.from_netcdf`` of 0.2x.
+
+References:
+    Kumar, Carroll, Hartikainen, Martin 2019, *ArviZ: a unified library for exploratory analysis of Bayesian models in
+    Python*, Journal of Open Source Software 4(33), doi:10.21105/joss.01143.
+    InferenceData schema specification, https://python.arviz.org/en/stable/schema/schema.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ampbench import registry
+from ampbench.errors import ResultsError, UsageError
+from ampbench.graph import Graph
+from ampbench.interfaces import HasReference, Task
+from ampbench.references import reference_samples
+from ampbench.results import row
+from ampbench.store import Store, Stored
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+
+def inference_data(results: str | Path, key: str) -> DataTree:
+    """Return the posterior samples of a stored run, with its observation, its reference, and where it comes from.
+
+    Arguments:
+        results: the results directory.
+        key: of the run: the column ``key`` of :func:`ampbench.results.load`.
+
+    Returns:
+        A tree with the groups ``posterior``, ``observed_data`` and, if the task has one, ``reference``.
+
+    Raises:
+        UsageError: ArviZ is not installed.
+        ResultsError: there is no such run, it failed, its samples were not kept, or the task has another version now.
+    """
+    store = Store(Path(results))
+    found = store.find(key)
+    if isinstance(found, Stored) and not found.record.ok and not found.samples:
+        raise ResultsError(f"the run {key} failed before there were samples: {found.record.error}")
+    samples = store.samples(key)
+    assert isinstance(found, Stored)  # there are no samples of anything else
+    run = found.record.run
+    task: Task = registry.load().build("tasks", run.task)
+    if task.version != run.task_version:
+        raise ResultsError(
+            f"the run {key} is of version {run.task_version} of task {run.task!r}, and installed is {task.version}: "
+            "observation and reference may be others; run it again, or install the ampbench that made it"
+        )
+    observation = task.numbered(run.observation)
+    reference = reference_samples(task, run.observation, run.samples) if isinstance(task, HasReference) else None
+    return tree(task.graph, task.observed, torch.as_tensor(samples), observation.x, reference, row(found.record))
+
+
+def tree(
+    graph: Graph,
+    observed: Iterable[str],
+    samples: Tensor,
+    x: Tensor,
+    reference: Tensor | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> DataTree:
+    """Return samples of a posterior of any graph; for those of a stored run see :func:`inference_data`.
+
+    Arguments:
+        graph: the model.
+        observed: names of its observed variables.
+        samples: posterior samples of all other variables, joined, shape (n, D).
+        x: the observation, shape (L,).
+        reference: shape (m, D), if there is one.
+        attributes: numbers and texts to keep beside the samples.
+
+    Raises:
+        UsageError: ArviZ is not installed.
+        GraphError: sizes do not agree with the graph.
+    """
+    try:
+        from arviz_base import from_dict
+    except ImportError as error:
+        raise UsageError("the export of samples needs ArviZ: pip install 'ampbench[arviz]'") from error
+    seen = graph.check(observed)
+    latents = tuple(name for name in graph.names if name not in seen)
+    groups = {"posterior": _draws(graph, samples, latents)}
+    if reference is not None:
+        groups["reference"] = _draws(graph, reference, latents)
+    groups["observed_data"] = _cut(graph, x, seen)
+    kept = {name: value for name, value in (attributes or {}).items() if value is not None}
+    return from_dict(groups, attrs={"/": kept, "posterior": kept})
+
+
+def _draws(graph: Graph, joined: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {name: values[None] for name, values in _cut(graph, joined, names).items()}  # (chain, draw, …)
+
+
+def _cut(graph: Graph, joined: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Cut (*, D) into the named variables; one with a single component is (*), without a dimension for it."""
+    parts = {names[0]: joined} if len(names) == 1 else graph.split(joined, names)
+    arrays = {name: values.detach().cpu().numpy() for name, values in parts.items()}
+    return {name: values[..., 0] if values.shape[-1] == 1 else values for name, values in arrays.items()}
