@@ -5,7 +5,6 @@ Exit codes: 0 all fine, 1 some runs failed (each is named), 2 bad usage.
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -569,12 +568,17 @@ def _print_groups(frame: Any, by: list[str], columns: list[str], nothing: str = 
         for name in columns:
             text = part[name].dtype.kind not in "if"
             table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
-        for row in part[columns].itertuples(index=False):
-            table.add_row(*map(_cell, row))
+        cells = [_cells(part[name]) for name in columns]
+        for row in zip(*cells, strict=True):
+            table.add_row(*row)
         _print(table)
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.3f}"
-    return escape(line(str(value)))
+def _cells(column: Any) -> list[str]:
+    """Write the cells of a column of a frame."""
+    from ampbench.tables import decimals, number
+
+    if column.dtype.kind == "f":
+        digits = decimals(column)
+        return [number(value, digits) for value in column]
+    return [escape(line(str(value))) for value in column]

@@ -14,7 +14,7 @@ from ampbench.compare import GROUP, SEEDS, Summary, latest, summarise
 from ampbench.errors import UsageError
 from ampbench.ledger import Beside, beside
 from ampbench.results import load
-from ampbench.tables import decimals, interval, latex, markdown, p_value
+from ampbench.tables import decimals, interval, latex, markdown, number, p_value
 from ampbench.terminal import line, print_folded, print_table
 
 LEGEND = (
@@ -84,7 +84,7 @@ def _print(summary: Summary, noise: bool, theirs: Beside | None) -> None:
     if noise:
         _print_noise(summary.table)
     for label, part in _labelled(summary.ranks, ["budget", "samples", "metric"]):
-        print_folded(f"mean rank over {part['tasks'].iloc[0]} tasks; {label}")
+        print_folded(f"mean rank over {part['tasks'].iloc[0]} tasks, with intervals for tasks like these; {label}")
         rows = [(row.method, row.rank, interval(row.low, row.high, 2)) for row in part.itertuples(index=False)]
         print_table(["method", "rank", "95% interval"], rows, fold=0)
         print()
@@ -117,8 +117,10 @@ def _print_noise(table: pd.DataFrame) -> None:
     columns = ["sd_seed", "sd_observation", "sd_rest", "sd_metric"]
     for label, part in _labelled(table, [*GROUP, "metric"]):
         print_folded(f"standard deviations of single scores; {label}")
-        rows = part[["method", *columns]].itertuples(index=False)
-        print_table(["method", "seed", "observation", "rest", "metric"], rows, fold=0)
+        shown = [[number(sd, decimals(part[column])) for sd in part[column]] for column in columns]
+        print_table(
+            ["method", "seed", "observation", "rest", "metric"], zip(part["method"], *shown, strict=True), fold=0
+        )
         print()
     print_folded("-: cannot be told apart; with one seed, observation holds the rest too")
     print()

@@ -22,8 +22,15 @@ effect with the fewest levels; with three seeds they are 2, and only large diffe
 Why not the percentiles of a hierarchical bootstrap, as is common? Two or three seeds, drawn with replacement, are
 often the same one twice: the percentiles cover too rarely (``tests/test_statistics.py`` measures it), and no number of
 resamples mends that. A residual bootstrap with effects shrunk and reflated to the estimated components (Carpenter et
-al. 2003) has this same variance as its limit, so there is nothing to draw. For ranks, which are no means, we do draw:
-tasks, then seeds, then observations.
+al. 2003) has this same variance as its limit, so there is nothing to draw.
+
+For ranks, which are no means, we do draw. Seeds and observations are drawn with replacement; tasks get random weights,
+uniform on the simplex, and with them one task that was not seen, on which the rank is the best there is, for the lower
+end, and the worst, for the upper (Gaffke 2005). Drawing tasks with replacement instead never draws what was not seen: a
+method that is last on eight of eight tasks would be last for sure, and its interval had no width. With the unseen task
+it has that of Clopper and Pearson: 8 of 8 leave an exception on 37 % of tasks possible. Of a method that is last on
+95 % of tasks, intervals by replacement covered the mean rank in 36 % of cases with eight tasks, these in over 99 %
+(``tests/test_statistics.py``); for methods that change places they are too wide by a third.
 
 What one seed cannot tell: with S = 1 there is no M_S. The interval then is that of this one fit on further
 observations, and a difference is one of two fits, not of two methods.
@@ -35,6 +42,12 @@ References:
     Carpenter, Goldstein & Rasbash 2003, *A novel bootstrap procedure for assessing the relationship between class size
     and achievement*, Applied Statistics 52(4).
     Holm 1979, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6(2).
+    Gaffke 2005, *Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable*,
+    Mathematical Methods of Statistics 14(4).
+    Learned-Miller & Thomas 2019, *A new confidence interval for the mean of a bounded random variable*,
+    arXiv:1905.06208.
+    Clopper & Pearson 1934, *The use of confidence or fiducial limits illustrated in the case of the binomial*,
+    Biometrika 26(4).
     Demšar 2006, *Statistical comparisons of classifiers over multiple data sets*, JMLR 7.
 """
 
@@ -189,22 +202,22 @@ def mean_ranks(
     Arguments:
         tasks: for each task the scores, shape (seeds, observations, methods), complete.
         level: of the intervals.
-        resamples: of the hierarchical bootstrap: tasks are drawn, and on each seeds and observations, the same for all
-            methods, which keeps them paired.
-        seed: of the bootstrap.
+        resamples: of tasks' weights and, on each task, of seeds and observations, the same for all methods, which keeps
+            them paired.
+        seed: of the resamples.
 
     Returns:
         The mean ranks and the lower and upper ends of their intervals, each of shape (methods,). Ties share a rank.
-        With eight tasks, 95 % intervals were measured to cover about 0.92; one without width says that these tasks
-        show no exception, not that there is none.
+        Intervals are those of the mean over tasks like these, and allow for a task unlike all that were seen.
     """
     draw = np.random.default_rng(seed)
     ranks = np.mean([rankdata(scores.mean((0, 1))) for scores in tasks], axis=0)
     drawn = np.stack([_resampled_ranks(scores, resamples, draw) for scores in tasks], axis=1)  # (B, T, K)
-    chosen = draw.integers(len(tasks), size=(resamples, len(tasks)))
-    means = np.take_along_axis(drawn, chosen[:, :, None], axis=1).mean(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return ranks, np.minimum(low, ranks), np.maximum(high, ranks)
+    weights = draw.dirichlet(np.ones(len(tasks) + 1), size=resamples)  # (B, T + 1): the last is of the unseen task
+    seen, unseen = np.einsum("bt,btk->bk", weights[:, :-1], drawn), weights[:, -1:]
+    low = np.quantile(seen + unseen, (1 - level) / 2, axis=0)
+    high = np.quantile(seen + unseen * len(ranks), (1 + level) / 2, axis=0)
+    return ranks, np.clip(low, 1, ranks), np.clip(high, ranks, len(ranks))
 
 
 def _resampled_ranks(scores: Array, resamples: int, draw: np.random.Generator) -> Array:

@@ -68,6 +68,11 @@ def decimals(values: pd.Series) -> int:
     return min(max(2 - math.floor(math.log10(largest)), 3), 6)
 
 
+def number(value: float, digits: int) -> str:
+    """Write a number; "-" if it is unknown."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
 def interval(low: float, high: float, digits: int) -> str:
     """Write an interval; "-" if it is unknown."""
     return "-" if math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
