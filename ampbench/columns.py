@@ -164,6 +164,9 @@ class Table:
     def validated(self, frame: pd.DataFrame, what: str) -> pd.DataFrame:
         """Return a frame with the types of this table; columns that it does not describe stay as they are.
 
+        A column of which every value may be missing or empty may itself be missing: there were none when the frame was
+        made by an older version.
+
         Arguments:
             frame: with any types, such as those of CSV.
             what: what the frame is called in messages.
@@ -173,11 +176,13 @@ class Table:
         """
         if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
             raise ResultsError(f"{what} has several columns {twice[0]!r}; keep one of them")
-        if lacking := [name for name in self.names if name not in frame.columns]:
+        absent = [column for column in self.columns if column.name not in frame.columns]
+        if lacking := [column.name for column in absent if not (column.optional or column.blank)]:
             raise ResultsError(
                 f"{what} has no column {', '.join(map(repr, lacking))}; docs/schema.md lists what {self.title} need, "
                 f"and this has: {', '.join(map(str, frame.columns))}"
             )
+        frame = frame.assign(**dict.fromkeys((column.name for column in absent), None))
         checked = {name: _checked(frame[name], column) for name, column in self.described(frame.columns).items()}
         faults = [_first(found) for _, found in checked.values() if found]
         if not faults:

@@ -51,7 +51,7 @@ def load(path: str | Path) -> pd.DataFrame:
         return _sorted(validate(_read(source), str(source)))
     if not source.is_dir():
         raise ResultsError(
-            f"there is no results directory or file {str(source)!r}; run 'ampbench run --results {source}'"
+            f"there is no results directory {str(source)!r}, nor such a file; run 'ampbench run --results {source}'"
         )
     found = list(Store(source).scan())
     _warn(source, [each for each in found if isinstance(each, Damage)])

@@ -78,7 +78,7 @@ it, and the same `ampbench run` repeats it.
 and so does `ampbench compare --results theirs.csv`. `ampbench.validate(frame)` checks a frame that you made, or
 changed, and gives its columns their types; `ampbench.compare.summarise(frame)` does so by itself. Read CSV with
 `ampbench.load`: elsewhere a version `1.10` becomes the number 1.1, and a key of digits loses its zeros. Columns of
-your own may stand beside ours.
+your own may stand beside ours, and columns of which all values may be missing or empty may be left out.
 """
 
 
@@ -201,6 +201,8 @@ def test_a_frame_with_bad_columns_or_rows_is_refused(tmp_path: Path) -> None:
         validate(frame.drop(columns="c2st"))
     with pytest.raises(ResultsError, match=r"budget is 0, where .* \(8 more rows like it\)"):
         validate(frame.assign(budget=0))
+    old = frame.drop(columns=["commit", "metric_packages"])
+    assert validate(old).equals(frame[[*old.columns, "commit", "metric_packages"]]), "made before there were such"
     assert validate(frame.assign(lab="ours", note=[[]] * 9))["note"].tolist() == [[]] * 9, (
         "columns of one's own may stay"
     )
