@@ -157,7 +157,7 @@ class Table:
 
     def described(self, columns: Iterable[str]) -> dict[str, Column]:
         """Return what describes each of a frame's columns; those that nothing describes are left out."""
-        every = list(columns)
+        every = [name for name in columns if isinstance(name, str)]
         open_names = {name: column for column in reversed(self.more) for name in column.names(every)}
         return {name: column for name in every if (column := self.by_name.get(name) or open_names.get(name))}
 
@@ -174,7 +174,7 @@ class Table:
         Raises:
             ResultsError: a column is missing or there twice, or a value is not allowed: which, where, and what is.
         """
-        if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
+        if twice := list(frame.columns[frame.columns.duplicated()]):
             raise ResultsError(f"{what} has several columns {twice[0]!r}; keep one of them")
         absent = [column for column in self.columns if column.name not in frame.columns]
         if lacking := [column.name for column in absent if not (column.optional or column.blank)]:
@@ -233,10 +233,11 @@ def _cast(value: Any, column: Column) -> Any:
 
 
 def _number(text: str) -> int | float | str | None:
-    """Return the number that a text means, None for an empty one, and what is no number as it is."""
+    """Return the number that a text means, None for an empty one or NaN, and what is no number as it is."""
     for kind in (int, float):
         with suppress(ValueError):
-            return kind(text)
+            number = kind(text)
+            return None if math.isnan(number) else number
     return text or None
 
 

@@ -120,7 +120,7 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
 
 def metric_columns(frame: pd.DataFrame) -> list[str]:
     """Return the names of a frame's metric columns."""
-    return [name.removesuffix("_provenance") for name in frame.columns if name.endswith("_provenance")]
+    return [name.removesuffix("_provenance") for name in map(str, frame.columns) if name.endswith("_provenance")]
 
 
 def row(record: Record) -> dict[str, Any]:

@@ -203,6 +203,8 @@ def test_a_frame_with_bad_columns_or_rows_is_refused(tmp_path: Path) -> None:
         validate(frame.assign(budget=0))
     old = frame.drop(columns=["commit", "metric_packages"])
     assert validate(old).equals(frame[[*old.columns, "commit", "metric_packages"]]), "made before there were such"
+    written = frame.assign(c2st=frame["c2st"].astype(str), mine=1).rename(columns={"mine": 0})
+    assert validate(written)["c2st"].equals(frame["c2st"]), "NaN may be written as text, and columns have numbers"
     assert validate(frame.assign(lab="ours", note=[[]] * 9))["note"].tolist() == [[]] * 9, (
         "columns of one's own may stay"
     )
