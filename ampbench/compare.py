@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ampbench.findings import tally
 from ampbench.results import metric_columns
 from ampbench.statistics import complete, estimate, holm, mean_ranks, noise
 
@@ -59,12 +60,15 @@ class Summary:
         ranks: one row per budget, sample size, metric and method, with :data:`RANKS`: mean rank over tasks.
         remarks: what is missing, left out or not comparable.
         limits: what so few seeds and observations cannot tell.
+        findings: what the failure atlas found, by task, budget, sample size and method; see
+            :func:`ampbench.findings.tally`.
     """
 
     table: pd.DataFrame
     ranks: pd.DataFrame
     remarks: list[str]
     limits: list[str]
+    findings: pd.DataFrame
 
 
 def summarise(frame: pd.DataFrame) -> Summary:
@@ -107,7 +111,9 @@ def summarise(frame: pd.DataFrame) -> Summary:
             parts[(*group, metric)] = scores
     ranks, about_ranks = _ranks(parts)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return Summary(table, pd.DataFrame(ranks, columns=RANKS), remarks + about_ranks, _limits(table))
+    found = tally(frame, [*GROUP, "method"])
+    remarks += about_ranks + _unchecked(frame)
+    return Summary(table, pd.DataFrame(ranks, columns=RANKS), remarks, _limits(table), found)
 
 
 def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -123,6 +129,11 @@ def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         for what, count in older.items()
     ]
     return frame[current], remarks
+
+
+def _unchecked(frame: pd.DataFrame) -> list[str]:
+    count = int((frame["findings_detail"].isna() & (frame["status"] == "ok")).sum())
+    return [f"{count} results were never checked for failures; 'ampbench atlas' does it"] if count else []
 
 
 def _mixed(part: pd.DataFrame) -> list[str]:

@@ -19,9 +19,9 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -29,7 +29,7 @@ import numpy as np
 
 from ampbench import atomic, sealed
 from ampbench.errors import ResultsError
-from ampbench.run import Draw, Measured, Record, Run
+from ampbench.run import Check, Draw, Measured, Record, Run
 from ampbench.sealed import Damage, examine, writing
 
 GOOD, FAILED = "record.json", "failure.json"
@@ -109,7 +109,13 @@ class Store:
         if self.done(record.run):
             return
         path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
-        sealed.write(path, {"key": record.run.key, "samples": digest, **asdict(record)})
+        sealed.write(path, {"key": record.run.key, "samples": digest, **_encode(record)})
+
+    def put_checks(self, found: Stored, checks: Iterable[Check]) -> None:
+        """Add checks to a stored record, whose content stays what it is otherwise; raises as :meth:`put` does."""
+        record = replace(found.record, checks=tuple(checks))
+        path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
+        sealed.write(path, {"key": record.run.key, "samples": found.samples, **_encode(record)})
 
     def samples(self, key: str) -> np.ndarray:
         """Return the posterior samples (n, D) of a run; raises :class:`ResultsError` if they are absent or damaged."""
@@ -195,18 +201,28 @@ class Store:
         return digest
 
 
+def _encode(record: Record) -> dict[str, Any]:
+    """Make an object for JSON; what nobody looked at is left out, as it is in older records."""
+    content = asdict(record)
+    return content if record.checks is not None else {name: content[name] for name in content if name != "checks"}
+
+
 def _decode(content: dict[str, Any], folder: str) -> Record:
     """Make a record of parsed JSON; raises one of the errors of broken input."""
     key, what = content.pop("key"), content.pop("run")
     lists = {name: tuple(what.get(name, ())) for name in ("metrics", "packages", "metric_packages")}
     run = Run(**{**what, **lists})
     metrics = {str(name): Measured(**measured) for name, measured in content.pop("metrics").items()}
-    record = Record(run=run, metrics=metrics, **content)
+    checks = content.pop("checks", None)
+    looked = None if checks is None else tuple(Check(**check) for check in checks)
+    record = Record(run=run, metrics=metrics, checks=looked, **content)
     if not key == run.key == folder:
         raise ValueError(f"it does not belong to its folder: it says {key}, and its content makes {run.key}")
     numbers = [record.fit_seconds, record.sample_seconds, record.metric_seconds, record.simulations]
     numbers += [measured.value for measured in metrics.values() if measured.value is not None]
+    numbers += [number for check in looked or () for number in (check.value, check.threshold)]
     texts = [record.status, record.error, record.traceback, record.kind, record.device, record.finished, record.commit]
+    texts += [text for check in looked or () for text in (check.name, check.text, check.how)]
     for value, kind in [*((number, int | float) for number in numbers), *((text, str) for text in texts)]:
         if not isinstance(value, kind):
             raise ValueError(f"{value!r} stands where {'text' if kind is str else 'a number'} should be")
