@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from ampbench import registry
 from ampbench.atlas import CHECKS
@@ -16,9 +17,11 @@ from ampbench.compare import latest
 from ampbench.errors import AmpbenchError, ResultsError
 from ampbench.findings import tally
 from ampbench.interfaces import Task
+from ampbench.references import reference_samples
 from ampbench.registry import Registry
 from ampbench.results import load
-from ampbench.runner import look
+from ampbench.run import Run
+from ampbench.runner import compares, look
 from ampbench.store import Store, Stored
 from ampbench.terminal import line, print_folded, print_table
 
@@ -56,8 +59,9 @@ def catch_up(store: Store, loaded: Registry, tasks: Sequence[str], methods: Sequ
     """
     waiting = [found for found in store.scan() if isinstance(found, Stored) and _waits(found, tasks, methods)]
     built: dict[str, Task | None] = {}
+    references: dict[tuple[str, int, int], Tensor | None] = {}
     done = 0
-    for number, found in enumerate(sorted(waiting, key=lambda each: each.record.run.fit_key), start=1):
+    for number, found in enumerate(sorted(waiting, key=_order), start=1):
         run = found.record.run
         if run.task not in built:
             built[run.task] = _task(loaded, run.task)
@@ -70,12 +74,15 @@ def catch_up(store: Store, loaded: Registry, tasks: Sequence[str], methods: Sequ
             continue
         if sys.stderr.isatty():
             print(f"\rchecking {number} of {len(waiting)} ", end="", file=sys.stderr, flush=True)
-        store.put_checks(found, look(task, run, samples))
+        where = (run.task, run.observation, run.samples)
+        if where not in references:
+            references = {where: _reference(task, run, loaded)}  # one at a time: they are large
+        store.put_checks(found, look(task, run, samples, references[where]))
         done += 1
     if sys.stderr.isatty() and done:
         print("\r\x1b[K", end="", file=sys.stderr)
-    if waiting:
-        print(f"{done} results of older versions were checked now, {len(waiting) - done} cannot be", file=sys.stderr)
+    if done:
+        print(f"{done} results that nobody had looked at were checked now", file=sys.stderr)
     return done
 
 
@@ -83,6 +90,21 @@ def _waits(found: Stored, tasks: Sequence[str], methods: Sequence[str]) -> bool:
     record = found.record
     asked = (not tasks or record.run.task in tasks) and (not methods or record.run.method in methods)
     return asked and record.ok and record.checks is None
+
+
+def _order(found: Stored) -> tuple[str, int, int]:
+    run = found.record.run
+    return run.task, run.observation, run.samples
+
+
+def _reference(task: Task, run: Run, loaded: Registry) -> Tensor | None:
+    """The reference samples that the run was scored with; None if it was scored without."""
+    if not any(compares(text, loaded) for text in run.metrics):
+        return None
+    try:
+        return reference_samples(task, run.observation, run.samples)
+    except AmpbenchError:
+        return None
 
 
 def _task(loaded: Registry, spec: str) -> Task | None:
@@ -109,7 +131,7 @@ def _print(table: pd.DataFrame, unchecked: int) -> None:
     for name in seen:
         print_folded(f"{name}: {CHECKS[name]}")
     if unchecked:
-        print(f"{unchecked} results are not checked: their samples, task or version are not here")
+        print_folded(f"{unchecked} results are not checked: their samples, or the version of their task, are not here")
 
 
 def _cells(row: pd.Series) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ def _json(summary: Summary, theirs: Beside | None) -> dict[str, object]:
         "remarks": summary.remarks,
         "limits": summary.limits,
         "findings": records(summary.findings),
+        "unchecked": summary.unchecked,
     }
     return found | ({"published": records(theirs.table), "published_remarks": theirs.remarks} if theirs else {})
 
@@ -87,6 +88,11 @@ def _print(summary: Summary, noise: bool, theirs: Beside | None) -> None:
             _print_scores(part)
             print()
         _print_findings(summary.findings[(summary.findings[GROUP] == list(group)).all(axis=1)])
+    if summary.unchecked:
+        print_folded(
+            f"{summary.unchecked} results were never checked for failures; ampbench atlas does if it finds their samples"
+        )
+        print()
     if noise:
         _print_noise(summary.table)
     for label, part in _labelled(summary.ranks, ["budget", "samples", "metric"]):

@@ -62,6 +62,7 @@ class Summary:
         limits: what so few seeds and observations cannot tell.
         findings: what the failure atlas found, by task, budget, sample size and method; see
             :func:`ampbench.findings.tally`.
+        unchecked: how many results it never looked at.
     """
 
     table: pd.DataFrame
@@ -69,6 +70,7 @@ class Summary:
     remarks: list[str]
     limits: list[str]
     findings: pd.DataFrame
+    unchecked: int
 
 
 def summarise(frame: pd.DataFrame) -> Summary:
@@ -112,8 +114,9 @@ def summarise(frame: pd.DataFrame) -> Summary:
     ranks, about_ranks = _ranks(parts)
     table = pd.DataFrame(rows, columns=COLUMNS)
     found = tally(frame, [*GROUP, "method"])
-    remarks += about_ranks + _unchecked(frame)
-    return Summary(table, pd.DataFrame(ranks, columns=RANKS), remarks, _limits(table), found)
+    unchecked = int((frame["findings_detail"].isna() & (frame["status"] == "ok")).sum())
+    ranked = pd.DataFrame(ranks, columns=RANKS)
+    return Summary(table, ranked, remarks + about_ranks, _limits(table), found, unchecked)
 
 
 def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -129,11 +132,6 @@ def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         for what, count in older.items()
     ]
     return frame[current], remarks
-
-
-def _unchecked(frame: pd.DataFrame) -> list[str]:
-    count = int((frame["findings_detail"].isna() & (frame["status"] == "ok")).sum())
-    return [f"{count} results were never checked for failures; 'ampbench atlas' does it"] if count else []
 
 
 def _mixed(part: pd.DataFrame) -> list[str]:

@@ -22,8 +22,11 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         largest value (``worst``) with the threshold, observation, seed and explanation of that run. A group in which
         nothing was found has one row with an empty ``finding``, and the number of its runs that were checked.
     """
+    checked = frame[frame["findings_detail"].notna()]
+    # metrics that were asked for one after the other make several rows of the same samples
+    checked = checked.drop_duplicates([*by, "observation", "seed"], keep="last")
     rows = []
-    for values, part in frame[frame["findings_detail"].notna()].groupby(list(by), sort=True):
+    for values, part in checked.groupby(list(by), sort=True):
         group = dict(zip(by, values, strict=True))
         each = [
             {**check, "run": row.Index, "observation": int(row.observation), "seed": int(row.seed)}

@@ -269,7 +269,7 @@ def _measure_all(task: Task, run: Run, drawn: _Drawn, registry: Registry, listen
     samples, reference = torch.from_numpy(drawn.samples), None
     setting = Setting(task, task.numbered(run.observation), drawn.posterior)
     try:
-        if any(_compares(text, registry) for text in run.metrics):
+        if any(compares(text, registry) for text in run.metrics):
             listener(Measuring(run, "reference samples"))
             reference = reference_samples(task, run.observation, run.samples)
     except (Exception, SystemExit) as error:
@@ -310,7 +310,7 @@ def _joined(failures: list[Failure]) -> Failure | None:
     return Failure(kind, "; ".join(each.message for each in failures), "\n".join(each.traceback for each in failures))
 
 
-def _compares(text: str, registry: Registry) -> bool:
+def compares(text: str, registry: Registry) -> bool:
     """Whether a metric needs reference samples; one that cannot be built will say so when its turn comes."""
     try:
         return not isinstance(registry.build("metrics", text), NeedsSetting)

@@ -33,6 +33,7 @@ COMMANDS = [
     "plugins",
     "results",
     "compare",
+    "atlas",
     "ledger",
     "reproduce",
     "verify",
