@@ -303,8 +303,24 @@ def results(
         _print_groups(
             frame,
             ["task", "method", "budget", "seed"],
-            ["observation", "status", *metric_columns(frame), "fit_seconds"],
+            ["observation", "status", *metric_columns(frame), "fit_seconds", "findings"],
         )
+
+
+@app.command()
+def atlas(
+    results: ResultsOption = Path("results"),
+    task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Such tasks only; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Such methods only; repeatable.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per finding.")] = False,
+) -> None:
+    """Show what is wrong with posterior samples: dropped modes, mass outside the prior, widths, tails.
+
+    Results of older versions are checked now, and the checks stored, where their samples still are.
+    """
+    from ampbench.cli_atlas import show_atlas
+
+    show_atlas(results, task or (), method or (), json)
 
 
 @app.command()

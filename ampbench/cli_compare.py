@@ -12,6 +12,7 @@ import pandas as pd
 from ampbench.columns import records
 from ampbench.compare import GROUP, SEEDS, Summary, latest, summarise
 from ampbench.errors import UsageError
+from ampbench.findings import said
 from ampbench.ledger import Beside, beside
 from ampbench.results import load
 from ampbench.tables import decimals, interval, latex, markdown, number, p_value
@@ -70,6 +71,8 @@ def _json(summary: Summary, theirs: Beside | None) -> dict[str, object]:
         "ranks": records(summary.ranks),
         "remarks": summary.remarks,
         "limits": summary.limits,
+        "findings": records(summary.findings),
+        "unchecked": summary.unchecked,
     }
     return found | ({"published": records(theirs.table), "published_remarks": theirs.remarks} if theirs else {})
 
@@ -77,9 +80,16 @@ def _json(summary: Summary, theirs: Beside | None) -> dict[str, object]:
 def _print(summary: Summary, noise: bool, theirs: Beside | None) -> None:
     if summary.table.empty:
         print("no results yet")
-    for label, part in _labelled(summary.table, [*GROUP, "metric"]):
-        print_folded(label)
-        _print_scores(part)
+    for group, tables in summary.table.groupby(GROUP, sort=False):
+        for label, part in _labelled(tables, [*GROUP, "metric"]):
+            print_folded(label)
+            _print_scores(part)
+            print()
+        _print_findings(summary.findings[(summary.findings[GROUP] == list(group)).all(axis=1)])
+    if summary.unchecked:
+        print_folded(
+            f"{summary.unchecked} results were never checked for failures; ampbench atlas does if it finds their samples"
+        )
         print()
     if noise:
         _print_noise(summary.table)
@@ -111,6 +121,15 @@ def _print_scores(part: pd.DataFrame) -> None:
         for row in part.itertuples()
     ]
     print_table(["method", "n", "mean", "95% interval", "diff", "p", "verdict"], rows, fold=0)
+
+
+def _print_findings(part: pd.DataFrame) -> None:
+    if part.empty:
+        return
+    print_folded("found in the samples of how many runs (more by: ampbench atlas):")
+    for method, found in part.groupby("method", sort=False):
+        print_folded(f"{method}: {said(found)}")
+    print()
 
 
 def _print_noise(table: pd.DataFrame) -> None:

@@ -26,6 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ampbench import schema
+from ampbench.findings import tally
 from ampbench.results import metric_columns, validate
 from ampbench.statistics import complete, estimate, holm, mean_ranks, noise
 
@@ -58,12 +59,17 @@ class Summary:
         ranks: one row per budget, sample size, metric and method, with those of :data:`ampbench.schema.RANKS`.
         remarks: what is missing, left out or not comparable.
         limits: what so few seeds and observations cannot tell.
+        findings: what the failure atlas found, by task, budget, sample size and method; see
+            :func:`ampbench.findings.tally`.
+        unchecked: how many results it never looked at.
     """
 
     table: pd.DataFrame
     ranks: pd.DataFrame
     remarks: list[str]
     limits: list[str]
+    findings: pd.DataFrame
+    unchecked: int
 
 
 def summarise(frame: pd.DataFrame) -> Summary:
@@ -110,7 +116,9 @@ def summarise(frame: pd.DataFrame) -> Summary:
     ranks, about_ranks = _ranks(parts)
     table = pd.DataFrame(rows, columns=COLUMNS).astype(schema.COMPARISON.dtypes)
     ranked = pd.DataFrame(ranks, columns=RANKS).astype(schema.RANKS.dtypes)
-    return Summary(table, ranked, remarks + about_ranks, _limits(table))
+    found = tally(frame, [*GROUP, "method"])
+    unchecked = int((frame["findings_detail"].isna() & (frame["status"] == "ok")).sum())
+    return Summary(table, ranked, remarks + about_ranks, _limits(table), found, unchecked)
 
 
 def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

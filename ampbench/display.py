@@ -49,6 +49,7 @@ class Display:
             case Finished(record):
                 run = record.run
                 values = "  ".join(f"{name} {m.value:.3f}" for name, m in record.metrics.items() if m.value is not None)
+                values += "".join(f"  {'! ' if not i else ''}{check}" for i, check in enumerate(record.findings))
                 outcome = values if record.ok else f"FAILED {values + ': ' if values else ''}{record.error}"
                 self._say(
                     f"[{self._tally.done}/{self._tally.total}] {run.task}  {run.method}  budget {run.budget}  "

@@ -58,7 +58,7 @@ class LatentPrior(Distribution):
     @property
     def support(self) -> constraints.Constraint:
         """Where theta lives, with event dimension 1."""
-        parts = [_elementwise(self.graph[name].support) for name in self.latents]
+        parts = [elementwise(self.graph[name].support) for name in self.latents]
         if all(part is constraints.real for part in parts):
             return constraints.real_vector
         if len(parts) == 1:
@@ -102,7 +102,7 @@ class LatentPrior(Distribution):
         return dict(zip(self.latents, theta.split(list(self.sizes.values()), dim=-1), strict=True))
 
 
-def _elementwise(support: constraints.Constraint) -> constraints.Constraint:
+def elementwise(support: constraints.Constraint) -> constraints.Constraint:
     """The constraint of single components, where there is one: constraints can only be joined if they are of a kind."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint

@@ -8,12 +8,13 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from ampbench.columns import Column
-from ampbench.run import Draw, Measured, Record, Run
+from ampbench.run import Check, Draw, Measured, Record, Run
 from ampbench.schema import RESULTS
 
 TRACEBACK = Column("traceback", str, "", blank=True)
 TEXT = Column("", str, "", blank=True)
 VALUE = Column("value", float, "", optional=True)
+NUMBER = Column("", float, "")
 
 
 def record(content: Mapping[str, Any]) -> Record:
@@ -35,7 +36,9 @@ def record(content: Mapping[str, Any]) -> Record:
     if content["status"] == "ok" and bare is not None:
         raise ValueError(f"metrics.{bare}.value is missing, but status is 'ok'")
     _versions(content)
-    return Record(**{**content, "run": Run(**what), "metrics": metrics})
+    looked = content.get("checks")
+    checks = None if looked is None else tuple(_looked(each, f"checks.{i}") for i, each in enumerate(_list(looked)))
+    return Record(**{**content, "run": Run(**what), "metrics": metrics, "checks": checks})
 
 
 def draw(content: Mapping[str, Any]) -> Draw:
@@ -75,6 +78,22 @@ def _measured(content: object, where: str) -> Measured:
         raise ValueError(f"{where}.value is missing, and {where}.error does not say why")
     check_provenance(content.get("provenance", {}), f"{where}.provenance")
     return Measured(**content)
+
+
+def _looked(content: object, where: str) -> Check:
+    _complete(Check, content, f"{where}.")
+    assert isinstance(content, Mapping)
+    for name in ("value", "threshold"):
+        _check(NUMBER, content[name], f"{where}.{name}")
+    for name in ("name", "text", "how"):
+        _check(TEXT, content.get(name, ""), f"{where}.{name}")
+    return Check(**content)
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise ValueError(f"checks is {value!r}, where a list should be")
+    return value
 
 
 def check_provenance(content: object, where: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ampbench import schema
 from ampbench.errors import ResultsError, ResultsWarning
-from ampbench.run import Record
+from ampbench.run import Check, Record
 from ampbench.sealed import Damage
 from ampbench.store import Store
 
@@ -129,10 +130,16 @@ def row(record: Record) -> dict[str, Any]:
     flat |= {name: value for name, value in asdict(record.run).items() if name != "metrics"}
     flat |= {name: " ".join(flat[name]) for name in ("packages", "metric_packages")}
     flat["key"] = record.run.key
+    flat["findings"] = None if record.checks is None else "; ".join(map(str, record.findings)) or "none"
+    flat["findings_detail"] = None if record.checks is None else _detail(record.checks)
     for name, measured in record.metrics.items():
         flat[name] = math.nan if measured.value is None else measured.value
         flat[f"{name}_provenance"] = json.dumps(measured.provenance, sort_keys=True)
     return flat | {f"version_{package}": version for package, version in record.versions.items()}
+
+
+def _detail(checks: Iterable[Check]) -> str:
+    return json.dumps([{**asdict(check), "found": check.found} for check in checks], sort_keys=True)
 
 
 def _warn(directory: Path, damages: list[Damage]) -> None:

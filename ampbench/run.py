@@ -102,6 +102,33 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Check:
+    """What one check of :mod:`ampbench.atlas` says about the samples of a run.
+
+    Attributes:
+        name: one of :data:`ampbench.atlas.CHECKS`.
+        value: how large the failure is; 0, or 1 for a factor, if there is none.
+        threshold: what the value has to exceed to be a finding.
+        text: where it is worst, or what else should be known.
+        how: how the value was computed.
+    """
+
+    name: str
+    value: float
+    threshold: float
+    text: str = ""
+    how: str = ""
+
+    @property
+    def found(self) -> bool:
+        """Whether this is a finding."""
+        return self.value > self.threshold
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.2g}" if self.value < 0.1 else f"{self.name} {self.value:.2f}"
+
+
+@dataclass(frozen=True)
 class Draw:
     """How the posterior samples of a run came about; the samples themselves are stored beside it.
 
@@ -134,6 +161,7 @@ class Record:
         commit: of ampbench's source checkout, "" if installed from a wheel.
         kind: of failure, one of :data:`FAILURES`; empty if all went well, or if an old record does not say.
         metric_seconds: wall-clock seconds of reference samples and metrics.
+        checks: of the failure atlas; None if nobody looked, as in older records and where there are no samples.
     """
 
     run: Run
@@ -150,6 +178,12 @@ class Record:
     commit: str
     kind: str = ""
     metric_seconds: float = 0.0
+    checks: tuple[Check, ...] | None = None
+
+    @property
+    def findings(self) -> tuple[Check, ...]:
+        """The checks that found something."""
+        return tuple(check for check in self.checks or () if check.found)
 
     @property
     def ok(self) -> bool:

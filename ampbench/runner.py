@@ -32,6 +32,7 @@ from torch import Tensor
 
 import ampbench
 from ampbench.api import fit
+from ampbench.atlas import examine, failed, not_finite, parameter_names
 from ampbench.errors import AmpbenchError, FitWarning, MetricError, SamplesError, TrainingError, UsageError
 from ampbench.events import Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.interfaces import (
@@ -42,13 +43,15 @@ from ampbench.interfaces import (
     Posterior,
     Sequential,
     Setting,
+    ShipsReference,
     Task,
 )
 from ampbench.preload import preload
+from ampbench.prior import LatentPrior
 from ampbench.records import check_provenance
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
-from ampbench.run import Draw, Measured, Record, Run
+from ampbench.run import Check, Draw, Measured, Record, Run
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 from ampbench.spec import Spec
@@ -83,11 +86,12 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Measurements:
-    """What the metrics say, how long they took with the reference, and what went wrong with some."""
+    """What the metrics say, how long they took with the reference, what went wrong with some, and what checks say."""
 
     metrics: Mapping[str, Measured] = field(default_factory=dict)
     seconds: float = 0.0
     failure: Failure | None = None
+    checks: tuple[Check, ...] | None = None
 
 
 def execute(runs: Iterable[Run], registry: Registry, store: Store, device: str, listener: Listener) -> list[Record]:
@@ -241,7 +245,7 @@ def _draw(task: Task, run: Run, fitted: _Fitted, store: Store, device: str, list
         listener(Sampling(run))
         start = time.perf_counter()
         with seeded(derive(run.seed, "posterior", run.observation)):
-            samples = _checked(fitted.posterior.sample(x, run.samples), run)
+            samples = _checked(fitted.posterior.sample(x, run.samples), run, task)
         seconds = time.perf_counter() - start
     except (Exception, SystemExit) as error:
         return _failure(error)
@@ -265,11 +269,11 @@ def _measure_all(task: Task, run: Run, drawn: _Drawn, registry: Registry, listen
     samples, reference = torch.from_numpy(drawn.samples), None
     setting = Setting(task, task.numbered(run.observation), drawn.posterior)
     try:
-        if any(_compares(text, registry) for text in run.metrics):
+        if any(compares(text, registry) for text in run.metrics):
             listener(Measuring(run, "reference samples"))
             reference = reference_samples(task, run.observation, run.samples)
     except (Exception, SystemExit) as error:
-        return _Measurements(failure=_failure(error))
+        return _Measurements(failure=_failure(error), checks=look(task, run, samples))
     metrics, failures = {}, []
     for text in run.metrics:
         name = Spec.parse(text).name
@@ -278,7 +282,25 @@ def _measure_all(task: Task, run: Run, drawn: _Drawn, registry: Registry, listen
             failures.append(Failure(measured.kind, f"metric {name}: {measured.message}", measured.traceback))
             measured = Measured(None, measured.message)
         metrics[name] = measured
-    return _Measurements(metrics, time.perf_counter() - start, _joined(failures))
+    seconds = time.perf_counter() - start
+    listener(Measuring(run, "failure atlas"))
+    return _Measurements(metrics, seconds, _joined(failures), look(task, run, samples, reference))
+
+
+def look(task: Task, run: Run, samples: Tensor, reference: Tensor | None = None) -> tuple[Check, ...]:
+    """Check samples (n, D) of a run for failures; never raises.
+
+    Arguments:
+        task, run: what they belong to.
+        samples: shape (n, D).
+        reference: shape (m, D); without it stored reference samples are taken, where the task ships them.
+    """
+    try:
+        if reference is None and isinstance(task, ShipsReference):
+            reference = task.shipped_reference(run.observation)[: run.samples]
+        return examine(task, samples, reference)
+    except (Exception, SystemExit) as error:
+        return (failed("all checks", _describe(error)),)
 
 
 def _joined(failures: list[Failure]) -> Failure | None:
@@ -288,7 +310,7 @@ def _joined(failures: list[Failure]) -> Failure | None:
     return Failure(kind, "; ".join(each.message for each in failures), "\n".join(each.traceback for each in failures))
 
 
-def _compares(text: str, registry: Registry) -> bool:
+def compares(text: str, registry: Registry) -> bool:
     """Whether a metric needs reference samples; one that cannot be built will say so when its turn comes."""
     try:
         return not isinstance(registry.build("metrics", text), NeedsSetting)
@@ -321,13 +343,13 @@ def _measure(
     return Measured(float(measurement.value), "", dict(measurement.provenance))
 
 
-def _checked(samples: Tensor, run: Run) -> Tensor:
+def _checked(samples: Tensor, run: Run, task: Task) -> Tensor:
     """Return posterior samples as float32 on the CPU, or say what is wrong with them."""
     if not isinstance(samples, Tensor) or samples.ndim != 2 or len(samples) != run.samples:
         shape = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
         raise SamplesError(f"the posterior returned {shape} for {run.samples} samples, expected ({run.samples}, D)")
-    if bad := int((~torch.isfinite(samples)).any(1).sum()):
-        raise SamplesError(f"{bad} of {len(samples)} posterior samples are NaN or infinite")
+    if not bool(samples.isfinite().all()):
+        raise SamplesError(not_finite(samples, parameter_names(LatentPrior(task.graph, task.latents))))
     return samples.detach().cpu().float()
 
 
@@ -365,6 +387,7 @@ def _record(run: Run, failure: Failure | None, draw: Draw | None, measured: _Mea
         commit=draw.commit if draw else commit(),
         kind=failure.kind if failure else "",
         metric_seconds=measured.seconds,
+        checks=measured.checks,
     )
 
 

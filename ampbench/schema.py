@@ -23,9 +23,9 @@ def _is_time(text: str) -> bool:
         return False
 
 
-def _is_object(text: str) -> bool:
+def _holds(text: str, kind: type) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(text), kind)
     except ValueError:
         return False
 
@@ -39,7 +39,8 @@ def _same_story(row: Mapping[str, Any]) -> str:
 
 KEY = Form("20 hexadecimal digits", lambda text: bool(re.fullmatch("[0-9a-f]{20}", text)))
 TIME = Form("a time as ISO 8601, such as '2026-11-24T12:00:00+00:00'", _is_time)
-OBJECT = Form("a JSON object", _is_object)
+OBJECT = Form("a JSON object", lambda text: _holds(text, dict))
+ARRAY = Form("a JSON array", lambda text: _holds(text, list))
 
 TASK = Column("task", str, "the task's spec, with every option written out")
 METHOD = Column("method", str, "the method's spec as it was asked for")
@@ -63,6 +64,8 @@ RESULTS = Table(
         Column("status", str, "whether the run and all its metrics went well", values=("ok", "failed")),
         Column("kind", str, "the kind of failure", blank=True, values=tuple(FAILURES)),
         Column("error", str, "why it failed", blank=True),
+        Column("findings", str, "what the failure atlas found, or `none`; missing if nobody looked", optional=True),
+        Column("findings_detail", str, "all its checks", optional=True, form=ARRAY),
         Column("fit_seconds", float, "wall-clock seconds of the fit, which all observations share", least=0),
         Column("sample_seconds", float, "wall-clock seconds of drawing the samples", least=0),
         Column("metric_seconds", float, "wall-clock seconds of reference samples and metrics", least=0),

@@ -20,9 +20,9 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -30,7 +30,7 @@ import numpy as np
 
 from ampbench import atomic, records, sealed
 from ampbench.errors import ResultsError
-from ampbench.run import Draw, Record, Run
+from ampbench.run import Check, Draw, Record, Run
 from ampbench.sealed import Damage, examine, writing
 
 GOOD, FAILED = "record.json", "failure.json"
@@ -110,7 +110,13 @@ class Store:
         if self.done(record.run):
             return
         path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
-        sealed.write(path, {"key": record.run.key, "samples": digest, **asdict(record)})
+        sealed.write(path, {"key": record.run.key, "samples": digest, **_encode(record)})
+
+    def put_checks(self, found: Stored, checks: Iterable[Check]) -> None:
+        """Add checks to a stored record, whose content stays what it is otherwise; raises as :meth:`put` does."""
+        record = replace(found.record, checks=tuple(checks))
+        path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
+        sealed.write(path, {"key": record.run.key, "samples": found.samples, **_encode(record)})
 
     def samples(self, key: str) -> np.ndarray:
         """Return the posterior samples (n, D) of a run; raises :class:`ResultsError` if they are absent or damaged."""
@@ -197,6 +203,12 @@ class Store:
             with writing(path):
                 atomic.write(path, content)
         return digest
+
+
+def _encode(record: Record) -> dict[str, Any]:
+    """Make an object for JSON; what nobody looked at is left out, as it is in older records."""
+    content = asdict(record)
+    return content if record.checks is not None else {name: content[name] for name in content if name != "checks"}
 
 
 def _decode(content: dict[str, Any], folder: str) -> Record:

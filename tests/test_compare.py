@@ -119,7 +119,10 @@ def test_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.err.startswith("one seed:"), "what to know is said even where the table cannot hold it"
     show(tmp_path, ["json"], noise=False, published=True, mix=True)
     found = json.loads(capsys.readouterr().out)
-    assert {*found} == {"table", "ranks", "remarks", "limits", "published", "published_remarks"}
+    assert {*found} == {"table", "ranks", "remarks", "limits", "findings", "unchecked"} | {
+        "published",
+        "published_remarks",
+    }
     assert found["published_remarks"][0].startswith("not comparable with ours, but shown")
     assert found["table"][0]["p"] is None
 

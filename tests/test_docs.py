@@ -34,6 +34,7 @@ COMMANDS = [
     "results",
     "export",
     "compare",
+    "atlas",
     "ledger",
     "reproduce",
     "verify",

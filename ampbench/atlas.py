@@ -1,0 +1,331 @@
+r"""The failure atlas: what is wrong with posterior samples, beside how much.
+
+A score says that samples are not the posterior; the atlas says in which way. Each check gives one number, and is a
+finding if the number exceeds a threshold with two parts:
+
+- what matters: a total variation of :data:`MATERIAL`, which moves the best classifier's C2ST by half of that. For a
+  Gaussian it is a shift by 0.125 standard deviations, or a width that is off by a factor of 1.109;
+- what chance does: two sets of reference samples exceed it in a share :data:`SHARE` of cases, for each check.
+
+Order matters where one failure would show up as others. Modes come first; if some were dropped, everything else is
+compared with the modes that are left. Widths, correlations, tails and shapes are those within modes: each mode is moved
+to its mean first, in both sets. Shapes are compared after location, width and correlation have been matched, and
+tails after location and width; so a posterior that is too narrow is that, and has no missing mass.
+
+Checks do not depend on the order of samples, nor (up to rounding) on the units and the origin of each parameter. Those
+that compare points with points take :data:`POINTS` of each set, always the same ones.
+
+See :mod:`ampbench.modes` and :mod:`ampbench.moments` for the definitions and their references.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm, poisson
+from torch import Tensor
+
+from ampbench.errors import SamplesError
+from ampbench.interfaces import Task
+from ampbench.modes import NEIGHBOURS, dropped, empty_balls, empty_by_chance, labels, local_scale, nearest_mode
+from ampbench.moments import Moments, by_chance, combination, form, location, moments, shifts, widths
+from ampbench.prior import LatentPrior, elementwise
+from ampbench.run import Check
+
+MATERIAL = 0.05
+"""The least total variation that is worth a finding."""
+
+SHIFT = 2 * float(norm.ppf((1 + MATERIAL) / 2))
+"""The shift of a Gaussian, in standard deviations, that makes this total variation."""
+
+WIDTH = math.log(1.109)
+"""The logarithm of the factor on a Gaussian's width that makes it."""
+
+SHARE = 0.001
+"""How often a check may take two sets of reference samples for different."""
+
+POINTS = 2_500
+"""The most points of a set that are compared with others one by one."""
+
+FEWEST = 50
+"""Samples below which only those checks are made that need no reference."""
+
+CHECKS: Mapping[str, str] = {
+    "outside prior": "share of samples that the prior excludes",
+    "repeated samples": "share of samples that equal an earlier one",
+    "dropped modes": "share of the reference in modes that get less than half of their share, less what they get",
+    "shifted": "largest difference of the means of a parameter, in standard deviations of the reference",
+    "too wide": "largest ratio of standard deviations of a parameter, samples to reference",
+    "too narrow": "largest ratio of standard deviations of a parameter, reference to samples",
+    "correlations": "largest ratio of widths, either way, in a combination of parameters, once single ones are right",
+    "heavy tails": "share of samples beyond twice the range of the reference, once location and width are right",
+    "left-out mass": "share of reference points without a sample near them, once location, width and correlation are "
+    "right, beyond what chance does",
+    "invented mass": "share of samples without a reference point near them, likewise",
+    "check failed": "1: a check could not be made",
+}
+"""The names of the checks, and what their numbers are."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Samples (n, D) and reference (m, D) in one canonical order, and the names of the D parameters."""
+
+    samples: Array
+    reference: Array
+    names: tuple[str, ...]
+
+    def some(self) -> tuple[Array, Array]:
+        """The points that are compared one by one."""
+        return self.samples[:POINTS], self.reference[:POINTS]
+
+    @property
+    def how(self) -> str:
+        """How many there are of each set."""
+        return f"{len(self.samples)} samples, {len(self.reference)} of the reference"
+
+    @property
+    def how_some(self) -> str:
+        """The same for points that are compared one by one."""
+        ours, theirs = self.some()
+        return f"{len(ours)} of {len(self.samples)} samples, {len(theirs)} of {len(self.reference)} of the reference"
+
+
+def examine(task: Task, samples: Tensor, reference: Tensor | None) -> tuple[Check, ...]:
+    """Check posterior samples.
+
+    Arguments:
+        task: its prior says which samples are impossible, and what the parameters are called.
+        samples: shape (n, D).
+        reference: shape (m, D), or None: then only such checks are made as need none.
+
+    Returns:
+        All checks that were made, whether they found something or not. One that cannot be made is ``check failed``.
+
+    Raises:
+        SamplesError: samples and reference do not fit together, or hold NaN; see :func:`ampbench.atlas.not_finite`.
+    """
+    prior = LatentPrior(task.graph, task.latents)
+    names = parameter_names(prior)
+    for values in (samples, *([] if reference is None else [reference])):
+        if values.ndim != 2 or values.shape[1] != len(names):
+            raise SamplesError(f"samples have shape {tuple(values.shape)}, expected (n, {len(names)})")
+        if fault := not_finite(values, names):
+            raise SamplesError(fault)
+    checks: list[Check] = []
+    with _guarded("outside prior", checks):
+        checks.append(_outside(prior, samples.cpu().float(), names))
+    with _guarded("repeated samples", checks):
+        checks.append(_repeated(samples, reference))
+    if reference is None or min(len(samples), len(reference)) < FEWEST:
+        return tuple(checks)
+    pair = _Pair(_canonical(samples), _canonical(reference), names)
+    if constant := [name for name, spread in zip(names, np.ptp(pair.reference, axis=0), strict=True) if spread == 0]:
+        return (*checks, failed("comparison", f"{constant[0]} is constant in the reference"))
+    within = pair
+    with _guarded("dropped modes", checks):
+        check, pair, within = _modes(pair)
+        checks.append(check)
+    with _guarded("shifted", checks):
+        checks.append(_compare_location(pair))
+    ours, theirs = moments(within.samples), moments(within.reference)
+    for name, make in _COMPARISONS.items():
+        with _guarded(name, checks):
+            checks += make(within, ours, theirs)
+    return tuple(checks)
+
+
+def parameter_names(prior: LatentPrior) -> tuple[str, ...]:
+    """Name the components of theta: ``mu`` for a variable with one, ``theta[0]``, ``theta[1]``, … for several."""
+    return tuple(name if size == 1 else f"{name}[{i}]" for name, size in prior.sizes.items() for i in range(size))
+
+
+def not_finite(samples: Tensor, names: tuple[str, ...]) -> str:
+    """Say how many samples (n, D) are not finite, and in which parameters; "" if all are.
+
+    Example:
+        >>> not_finite(torch.tensor([[0.0, torch.nan], [1.0, 2.0]]), ("a", "b"))
+        '1 of 2 posterior samples are NaN or infinite: b (1 NaN)'
+    """
+    finite = samples.isfinite()
+    bad = int((~finite).any(1).sum())
+    if not bad:
+        return ""
+    parts = []
+    for i in (~finite).any(0).nonzero().flatten().tolist():
+        nan, infinite = int(samples[:, i].isnan().sum()), int(samples[:, i].isinf().sum())
+        said = [f"{count} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count]
+        parts.append(f"{names[i] if i < len(names) else f'component {i}'} ({', '.join(said)})")
+    more = f" and {len(parts) - 5} more" if len(parts) > 5 else ""
+    return f"{bad} of {len(samples)} posterior samples are NaN or infinite: {', '.join(parts[:5])}{more}"
+
+
+@contextmanager
+def _guarded(name: str, checks: list[Check]) -> Iterator[None]:
+    """Turn what a check raises into a finding."""
+    try:
+        yield
+    except Exception as error:  # a plugin's prior may raise anything
+        text = str(error) if isinstance(error, np.linalg.LinAlgError) else f"{type(error).__name__}: {error}"
+        checks.append(failed(name, text))
+
+
+def failed(name: str, why: str) -> Check:
+    """Return the finding that a check could not be made, and why."""
+    return Check("check failed", 1.0, 0.0, f"{name}: {' '.join(why.split())[:200]}")
+
+
+def _outside(prior: LatentPrior, samples: Tensor, names: tuple[str, ...]) -> Check:
+    """Samples outside a support, or where the density is zero; one on the boundary is inside, whoever rounded it."""
+    outside = torch.zeros(len(samples), dtype=torch.bool)
+    worst: dict[str, int] = {}
+    for name, values in prior.split(samples).items():
+        wrong = ~elementwise(prior.graph[name].support).check(values)
+        wrong = wrong if wrong.ndim > 1 else wrong[:, None]  # a simplex has one answer for all its components
+        own = [each for each in names if each == name or each.startswith(f"{name}[")]
+        for i in range(wrong.shape[1]):
+            worst[own[i] if wrong.shape[1] == len(own) else name] = int(wrong[:, i].sum())
+        outside |= wrong.any(1)
+    how = "support of each variable"
+    if not prior.fault:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            middle = prior.sample([1000]).median(0).values
+        possible = (prior.log_prob(samples) > -math.inf) | (prior.log_prob(samples.nextafter(middle)) > -math.inf)
+        outside |= ~possible
+        how += ", and density of the prior"
+    name = max(worst, key=lambda each: worst[each])
+    text = f"most in {name}: {worst[name]} of {len(samples)}" if worst[name] else ""
+    return Check("outside prior", float(outside.float().mean()), 0.0, text, how)
+
+
+def _repeated(samples: Tensor, reference: Tensor | None) -> Check:
+    """Particles that were resampled, or a chain that stood still; what a discrete parameter repeats is no finding."""
+    share = _repeats(samples)
+    usual = 0.0 if reference is None else _repeats(reference)
+    text = f"{len(samples) - round(share * len(samples))} of {len(samples)} are distinct"
+    return Check("repeated samples", share, usual + MATERIAL, text, "reference too" if reference is not None else "")
+
+
+def _repeats(values: Tensor) -> float:
+    rows = np.ascontiguousarray(values.cpu().numpy())
+    return 1 - len(np.unique(rows.view([("", rows.dtype)] * rows.shape[1]))) / len(rows)
+
+
+def _canonical(values: Tensor) -> Array:
+    """Bring samples (n, D) into an order that depends on the set alone, and is random otherwise."""
+    points = values.cpu().double().numpy()
+    ordered = points[np.lexsort(points.T[::-1])]
+    return ordered[np.random.default_rng(0).permutation(len(ordered))]
+
+
+def _modes(pair: _Pair) -> tuple[Check, _Pair, _Pair]:
+    """Find dropped modes, and return what is left to be compared: as it is, and each mode moved to its own mean."""
+    ours, theirs = pair.some()
+    whiten = local_scale(theirs).T
+    found = labels(theirs @ whiten)
+    count = int(found.max()) + 1
+    missing, share, got = dropped(ours @ whiten, found, theirs @ whiten)
+    weight = float(share[missing].sum())
+    value = float((share - got)[missing].sum())
+    chance = _normal() * math.sqrt(weight * (1 - weight) * (1 / len(ours) + 1 / len(theirs)))
+    how = f"{count} mode{'s' if count > 1 else ''} by HDBSCAN; {pair.how_some}"
+    check = Check("dropped modes", value, chance, _missing(pair, found, missing, share, got), how)
+    if count == 1:
+        return check, pair, pair
+    member = [nearest_mode(part @ whiten, theirs @ whiten, found) for part in (pair.samples, pair.reference)]
+    if check.found and min(np.sum(~missing[each]) for each in member) >= FEWEST:
+        pair = _Pair(pair.samples[~missing[member[0]]], pair.reference[~missing[member[1]]], pair.names)
+        member = [each[~missing[each]] for each in member]
+    return check, pair, _Pair(_residuals(pair.samples, member[0]), _residuals(pair.reference, member[1]), pair.names)
+
+
+def _residuals(points: Array, member: NDArray[np.int64]) -> Array:
+    """Move each mode of points (n, D) to its mean: what is wide, or bent, within modes is not seen from outside."""
+    moved = points.copy()
+    for mode in np.unique(member):
+        moved[member == mode] -= points[member == mode].mean(0)
+    return moved
+
+
+def _missing(pair: _Pair, found: NDArray[np.int64], missing: NDArray[np.bool_], share: Array, got: Array) -> str:
+    """Where the largest dropped mode is."""
+    if not missing.any():
+        return ""
+    worst = int(np.where(missing, share - got, -1).argmax())
+    centre = pair.some()[1][found == worst].mean(0)
+    where = ", ".join(f"{name} {value:.3g}" for name, value in zip(pair.names[:4], centre[:4], strict=True))
+    more = ", …" if len(pair.names) > 4 else ""
+    return f"{int(missing.sum())} of {len(missing)}; {got[worst]:.3f} instead of {share[worst]:.3f} at {where}{more}"
+
+
+def _compare_location(pair: _Pair) -> Check:
+    """Check the means."""
+    chance = by_chance(pair.reference, len(pair.samples), SHARE, np.random.default_rng(0), location)
+    moved = shifts(moments(pair.samples), moments(pair.reference))
+    worst = int(np.abs(moved).argmax())
+    text = f"{pair.names[worst]} by {moved[worst]:+.3f}"
+    return Check("shifted", float(abs(moved[worst])), SHIFT + chance[0], text, f"winsorised; {pair.how}")
+
+
+def _compare_moments(pair: _Pair, ours: Moments, theirs: Moments) -> Iterator[Check]:
+    """Check widths and correlations, within modes."""
+    width, joint = by_chance(pair.reference, len(pair.samples), SHARE, np.random.default_rng(0), form)
+    wide, how = widths(ours, theirs), f"winsorised, within modes; {pair.how}"
+    least = math.exp(WIDTH + width)
+    for name, logs in (("too wide", wide), ("too narrow", -wide)):
+        worst = int(logs.argmax())
+        yield Check(name, math.exp(max(0.0, logs[worst])), least, pair.names[worst] if logs[worst] > 0 else "", how)
+    if len(pair.names) > 1:
+        log, direction = combination(ours, theirs)
+        main = np.argsort(-np.abs(direction))[:2]
+        text = f"{'wide' if log > 0 else 'narrow'} mostly in {' and '.join(pair.names[i] for i in sorted(main))}"
+        yield Check("correlations", math.exp(abs(log)), math.exp(WIDTH + joint), text, how)
+
+
+def _compare_tails(pair: _Pair, ours: Moments, theirs: Moments) -> Iterator[Check]:
+    """Check tails.
+
+    The largest of m values lies where a share 1 / m is left. Of a Cauchy distribution, the heaviest tail to be expected
+    of a posterior, half of this share is beyond twice that value; so n / m samples for each parameter and both sides.
+    """
+    z, reference = (pair.samples - ours.mean) / ours.sd, (pair.reference - theirs.mean) / theirs.sd
+    low, high = reference.min(0), reference.max(0)
+    margin = (high - low) / 2
+    far = (z < low - margin) | (z > high + margin)
+    n, m = len(z), len(reference)
+    most = float(poisson.isf(SHARE, len(pair.names) * n / m)) / n
+    worst = int(far.sum(0).argmax())
+    text = f"most in {pair.names[worst]}: {int(far[:, worst].sum())} of {n}" if far.any() else ""
+    yield Check("heavy tails", float(far.any(1).mean()), most, text, f"winsorised, within modes; {pair.how}")
+
+
+def _compare_shapes(pair: _Pair, ours: Moments, theirs: Moments) -> Iterator[Check]:
+    """Check for points that have no neighbour in the other set."""
+    samples, reference = pair.some()
+    samples, reference = (samples - ours.mean) @ ours.whiten.T, (reference - theirs.mean) @ theirs.whiten.T
+    for name, own, other in (("left-out mass", reference, samples), ("invented mass", samples, reference)):
+        usual = empty_by_chance(len(own), len(other))
+        # balls of neighbours share their points: as if there were 2 k times fewer
+        noise = _normal() * math.sqrt(2 * NEIGHBOURS * usual * (1 - usual) / len(own))
+        value = max(0.0, empty_balls(own, other) - usual)
+        yield Check(name, value, MATERIAL + noise, "", f"{NEIGHBOURS} neighbours, within modes; {pair.how_some}")
+
+
+_COMPARISONS: Mapping[str, Callable[[_Pair, Moments, Moments], Iterator[Check]]] = {
+    "moments": _compare_moments,
+    "heavy tails": _compare_tails,
+    "shapes": _compare_shapes,
+}
+
+
+def _normal() -> float:
+    return float(norm.isf(SHARE))
