@@ -221,8 +221,8 @@ def _checked(series: pd.Series, column: Column) -> tuple[pd.Series, list[str]]:
 def _cast(value: Any, column: Column) -> Any:
     """Return a cell as the value of Python that it means: numbers from text of CSV, None or "" where nothing is."""
     value = getattr(value, "item", lambda: value)()  # numpy's scalars
-    if value is None and column.blank:
-        return ""
+    if value in (None, "") and column.kind is str:
+        return "" if column.blank else None
     if column.kind is str:
         return value
     if isinstance(value, str):

@@ -43,7 +43,7 @@ def record(run: Run = RUN, value: float | None = 0.123456789012345, error: str =
 
 
 def put_several(folder: Path) -> None:
-    """Two tasks, two methods, two observations; one run failed."""
+    """Two tasks, two methods, two observations; one run failed, and one has another metric."""
     values = {"x": (0.5, 0.6), "y": (0.7, 0.8 + 1e-13)}
     for task in ("a", "b"):
         for method, scores in values.items():
@@ -54,6 +54,8 @@ def put_several(folder: Path) -> None:
     Store(folder).put(
         record(replace(RUN, method="y", resolved="y", observation=7), None, "NaN, or worse\nthan that"), None
     )
+    other = replace(RUN, method="z", resolved="z", metrics=("mmd",))
+    Store(folder).put(replace(record(other), metrics={"mmd": Measured(1e-9)}, versions={}), None)
 
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +111,7 @@ def test_results_comparisons_and_ranks(tmp_path: Path, follows: Follows) -> None
     summary = summarise(frame)
     pd.testing.assert_frame_equal(follows(summary.table, COMPARISON), summary.table)
     pd.testing.assert_frame_equal(follows(summary.ranks, RANKS), summary.ranks)
-    assert (len(frame), len(summary.table), len(summary.ranks)) == (9, 4, 2)
+    assert (len(frame), len(summary.table), len(summary.ranks)) == (10, 5, 2)
 
 
 def test_empty_frames_have_columns_and_types(tmp_path: Path, follows: Follows) -> None:
@@ -152,7 +154,7 @@ def test_what_was_exported_reads_back_as_it_was(tmp_path: Path, ending: str) -> 
     path = tmp_path / f"sent.{ending}"
     path.write_text(frame.to_csv(index=False) if ending == "csv" else json.dumps(records(frame)), encoding="utf-8")
     pd.testing.assert_frame_equal(load(path), frame)
-    assert load(path)["task_version"].tolist() == ["1.10"] * 9
+    assert load(path)["task_version"].tolist() == ["1.10"] * 10
 
 
 @pytest.mark.parametrize(
@@ -195,17 +197,17 @@ def test_a_frame_with_bad_columns_or_rows_is_refused(tmp_path: Path) -> None:
         validate(frame.rename(columns={"budget": "Budget"}))
     with pytest.raises(ResultsError, match="several columns 'seed'"):
         validate(pd.concat([frame, frame["seed"]], axis=1))
-    with pytest.raises(ResultsError, match=r"mine: rows 0, 9 are of one run, with the key .*drop_duplicates"):
+    with pytest.raises(ResultsError, match=r"mine: rows 0, 10 are of one run, with the key .*drop_duplicates"):
         validate(pd.concat([frame, frame[:1]], ignore_index=True), "mine")
     with pytest.raises(ResultsError, match="but none 'c2st'"):
         validate(frame.drop(columns="c2st"))
-    with pytest.raises(ResultsError, match=r"budget is 0, where .* \(8 more rows like it\)"):
+    with pytest.raises(ResultsError, match=r"budget is 0, where .* \(9 more rows like it\)"):
         validate(frame.assign(budget=0))
     old = frame.drop(columns=["commit", "metric_packages"])
     assert validate(old).equals(frame[[*old.columns, "commit", "metric_packages"]]), "made before there were such"
     written = frame.assign(c2st=frame["c2st"].astype(str), mine=1).rename(columns={"mine": 0})
     assert validate(written)["c2st"].equals(frame["c2st"]), "NaN may be written as text, and columns have numbers"
-    assert validate(frame.assign(lab="ours", note=[[]] * 9))["note"].tolist() == [[]] * 9, (
+    assert validate(frame.assign(lab="ours", note=[[]] * 10))["note"].tolist() == [[]] * 10, (
         "columns of one's own may stay"
     )
 
@@ -270,7 +272,7 @@ def test_a_bad_record_costs_itself_only(
     change(content)
     sealed.write(path, content)  # with a checksum that fits
     with pytest.warns(ResultsWarning, match=f"left out: .*{RUN.key}/record.json is damaged: {complaint}"):
-        assert len(load(tmp_path)) == 9
+        assert len(load(tmp_path)) == 10
     assert not Store(tmp_path).done(RUN), "the same sweep repeats it"
 
 
