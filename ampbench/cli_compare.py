@@ -88,7 +88,7 @@ def _print(summary: Summary, noise: bool, theirs: Beside | None) -> None:
         _print_findings(summary.findings[(summary.findings[GROUP] == list(group)).all(axis=1)])
     if summary.unchecked:
         print_folded(
-            f"{summary.unchecked} results were never checked for failures; ampbench atlas does if it finds their samples"
+            f"{summary.unchecked} results were never checked for failures; ampbench atlas does where samples are stored"
         )
         print()
     if noise:

@@ -126,6 +126,26 @@ COMPARISON = Table(
     ),
 )
 
+FINDINGS = Table(
+    "findings",
+    "`ampbench.compare.summarise(frame).findings`, `findings` of `ampbench compare --json`, `ampbench atlas --json`",
+    "a failure that was found in samples of a method on a task; with an empty finding: that nothing was found",
+    (
+        TASK,
+        BUDGET,
+        SAMPLES,
+        METHOD,
+        Column("finding", str, "its name", blank=True),
+        Column("count", int, "in how many runs", least=0),
+        Column("of", int, "of how many that were checked for it", least=1),
+        Column("worst", float, "the largest value", optional=True),
+        Column("threshold", float, "what that has to exceed", optional=True),
+        Column("observation", int, "of the worst case", optional=True),
+        Column("seed", int, "of the worst case", optional=True, least=0),
+        Column("text", str, "what else is known of the worst case", optional=True, blank=True),
+    ),
+)
+
 RANKS = Table(
     "ranks",
     "`ampbench.compare.summarise(frame).ranks`, and `ranks` of `ampbench compare --json`",
@@ -350,6 +370,7 @@ CERTIFICATION = Table(
 TABLES = (
     RESULTS,
     COMPARISON,
+    FINDINGS,
     RANKS,
     LEDGER,
     BESIDE,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from torch.distributions import Distribution, Independent, Normal, Uniform
 
 from ampbench import atlas, cli_atlas, cli_compare, hookimpl, runner, sweep
 from ampbench.atlas import CHECKS, MATERIAL, SHIFT, WIDTH, examine
+from ampbench.compare import summarise
 from ampbench.display import Display
 from ampbench.errors import SamplesError
 from ampbench.events import both
@@ -40,6 +42,7 @@ from ampbench.references import reference_samples
 from ampbench.registry import Plugin, Registry
 from ampbench.results import load
 from ampbench.run import Check, Record
+from ampbench.schema import FINDINGS
 from ampbench.simulator import Simulator
 from ampbench.store import Store
 from ampbench.tally import Tally
@@ -347,7 +350,7 @@ def swept(mine: Registry, folder: Path) -> list[Record]:
 
 
 def test_a_plugin_that_drops_a_mode_is_seen_everywhere(
-    mine: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mine: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], follows: Any
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     records = swept(mine, tmp_path)
@@ -366,6 +369,9 @@ def test_a_plugin_that_drops_a_mode_is_seen_everywhere(
     out = capsys.readouterr().out
     assert "careless:drop=true: dropped modes 3/3" in out
     assert "careless: none in 3" in out
+    follows(summarise(frame).findings, FINDINGS)
+    cli_atlas.show_atlas(tmp_path, [], [], as_json=True)
+    follows(json.loads(capsys.readouterr().out), FINDINGS)
     cli_atlas.show_atlas(tmp_path, [], [], as_json=False)
     out = capsys.readouterr().out
     (row,) = (line.split() for line in out.splitlines() if line.startswith("careless:drop=true  "))

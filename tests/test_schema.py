@@ -27,7 +27,7 @@ from ampbench.ledger import STUDIES, beside, ledger, reproduced
 from ampbench.plan import plan
 from ampbench.results import load, validate
 from ampbench.run import Measured, Record, Run
-from ampbench.schema import BESIDE, COMPARISON, HISTORY, LEDGER, PLAN, RANKS, REPRODUCED, RESULTS, TABLES
+from ampbench.schema import BESIDE, COMPARISON, FINDINGS, HISTORY, LEDGER, PLAN, RANKS, REPRODUCED, RESULTS, TABLES
 from ampbench.spec import Spec
 from ampbench.store import Store
 
@@ -120,6 +120,7 @@ def test_empty_frames_have_columns_and_types(tmp_path: Path, follows: Follows) -
     summary = summarise(frame)
     follows(summary.table, COMPARISON)
     follows(summary.ranks, RANKS)
+    follows(summary.findings, FINDINGS)
 
 
 def test_published_scores(tmp_path: Path, follows: Follows) -> None:
