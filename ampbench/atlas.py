@@ -9,8 +9,9 @@ finding if the number exceeds a threshold with two parts:
 
 Order matters where one failure would show up as others. Modes come first; if some were dropped, everything else is
 compared with the modes that are left. Widths, correlations, tails and shapes are those within modes: each mode is moved
-to its mean first, in both sets. Shapes are compared after location, width and correlation have been matched, and
-tails after location and width; so a posterior that is too narrow is that, and has no missing mass.
+to its mean first, in both sets. Shapes are compared after location, width and correlation have been matched (or
+as they are, if that finds less), tails after location and width; so a posterior that is too narrow is that, and has no
+missing mass.
 
 Checks do not depend on the order of samples, nor (up to rounding) on the units and the origin of each parameter. Those
 that compare points with points take :data:`POINTS` of each set, always the same ones.
