@@ -87,9 +87,7 @@ def _print(summary: Summary, noise: bool, theirs: Beside | None) -> None:
             print()
         _print_findings(summary.findings[(summary.findings[GROUP] == list(group)).all(axis=1)])
     if summary.unchecked:
-        print_folded(
-            f"{summary.unchecked} results were never checked for failures; ampbench atlas does where samples are stored"
-        )
+        print_folded(f"{summary.unchecked} results were never checked for failures; see ampbench atlas")
         print()
     if noise:
         _print_noise(summary.table)

@@ -76,18 +76,19 @@ def local_scale(points: Array, k: int = 5, steps: int = 5) -> Array:
 
 def _merged(points: Array, found: NDArray[np.int64]) -> NDArray[np.int64]:
     """Merge clusters that no valley separates, until there are none; a pair apart may later be joined by a third."""
-    while pair := next(
-        (pair for pair in combinations(np.unique(found[found >= 0]), 2) if _one(points, found, *pair)), ()
-    ):
+    while True:
+        member = nearest_mode(points, points, found)
+        pairs = combinations(np.unique(member), 2)
+        pair = next((pair for pair in pairs if _one(*(points[member == each] for each in pair))), None)
+        if pair is None:
+            break
         found = np.where(found == pair[1], pair[0], found)
     numbers = np.unique(found[found >= 0])
     return np.where(found >= 0, np.searchsorted(numbers, found), -1)
 
 
-def _one(points: Array, found: NDArray[np.int64], one: int, other: int) -> bool:
+def _one(a: Array, b: Array) -> bool:
     """Whether no valley lies between two clusters, on the line between their means."""
-    member = nearest_mode(points, points, found)
-    a, b = points[member == one], points[member == other]
     line = b.mean(0) - a.mean(0)
     place = (np.concatenate([a, b]) - a.mean(0)) @ line / (line @ line)  # 0 and 1 at the means
     windows = np.histogram(place, bins=np.arange(-1.0, 2.01, 0.1))[0]
