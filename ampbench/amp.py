@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, final
 import torch
 from torch import Tensor
 
-from ampbench.chains import BottomUp, Meeting, SiteLaws
+from ampbench.chains import BottomUp, Meeting, SiteLaws, by_likelihood
 from ampbench.coordinates import Coordinates
 from ampbench.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
 from ampbench.engine import Settings, Trained, train
@@ -128,7 +128,7 @@ class AMP(Method):
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
         chains = {frozenset(simulator.observed): graph.inverse(simulator.observed)}
         bottom_up, meetings = self.assemble(graph, coordinates, chains, device)
-        source = Simulations(encoded, simulator.observed, self.settings.held_out)
+        source = Simulations(encoded, simulator.observed, self.settings.held_out, by_likelihood(meetings))
         observed = {name: values[name].shape[1] for name in simulator.observed}
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 

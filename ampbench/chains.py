@@ -118,6 +118,11 @@ class Meeting:
         return self.name
 
 
+def by_likelihood(meetings: Iterable[Meeting]) -> bool:
+    """Whether all families are fitted by their density alone, so that nothing need be drawn from them."""
+    return all(meeting.divergence.likelihood for meeting in meetings)
+
+
 Shown = Mapping[Meeting, Tuples]
 """What a chain shows where it meets the other one."""
 

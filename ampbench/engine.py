@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ampbench.adversary import gradient_penalty
-from ampbench.chains import BottomUp, Meeting, bottom_up_view, forced_view, top_down_view
+from ampbench.chains import BottomUp, Meeting, bottom_up_view, by_likelihood, forced_view, top_down_view
 from ampbench.errors import TrainingError, UsageError
 from ampbench.interfaces import Progress
 from ampbench.optimisation import Checkpoint, Descent, move_average
@@ -121,14 +121,17 @@ def train(
     learned = Learned(bottom_up, source.model)
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
     phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps)
-    averaged = copy.deepcopy(learned).requires_grad_(False)
+    averaged = copy.deepcopy(learned).requires_grad_(False).eval()
+    drawn = not by_likelihood(meetings)
     checkpoint = Checkpoint(averaged, settings.patience)
 
     try:
         for step in range(1, settings.steps + 1):
             X = source.top_down(settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
             p = top_down_view(X, meetings)
-            if settings.teacher_forcing:
+            if not drawn:
+                q = p  # maximum likelihood looks at p alone
+            elif settings.teacher_forcing:
                 q = forced_view(bottom_up, X, meetings, settings.particles)
             else:  # lines 7 and 9: infer, with fresh ε
                 evidence = source.evidence(X, settings.batch_size)

@@ -55,9 +55,12 @@ class Divergence(ABC):
     Attributes:
         paired: whether row i of both tuples must share the evidence, as in a scoring rule; there are no such pairs when
             a model is learned from data.
+        likelihood: whether the families are fitted by their density, at p's tuples alone. Where all divergences are so,
+            nothing is drawn from q in training, and the checkpoint is chosen by the held-out density.
     """
 
     paired: bool = False
+    likelihood: bool = False
 
     @abstractmethod
     def adversary(self, features: int) -> nn.Module:

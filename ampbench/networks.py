@@ -16,9 +16,11 @@ class ResidualMLP(nn.Module):
         outputs: number of output components.
         width: units of each hidden layer.
         depth: number of residual blocks, each of two layers.
+        dropout: share of a block's output that is left out at random in training.
 
     References:
         He et al. 2016, *Identity mappings in deep residual networks*.
+        Srivastava et al. 2014, *Dropout: a simple way to prevent neural networks from overfitting*.
 
     Example:
         >>> import torch
@@ -26,12 +28,12 @@ class ResidualMLP(nn.Module):
         torch.Size([5, 2])
     """
 
-    def __init__(self, inputs: int, outputs: int, width: int, depth: int) -> None:
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int, dropout: float = 0.0) -> None:
         super().__init__()
         with warnings.catch_warnings():  # torch warns that there is nothing to initialise when inputs is 0
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.first = nn.Linear(inputs, width)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(_Block(width, dropout) for _ in range(depth))
         self.last = nn.Linear(width, outputs)
 
     def forward(self, value: Tensor) -> Tensor:
@@ -43,11 +45,12 @@ class ResidualMLP(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.inner = nn.Linear(width, width)
         self.outer = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.outer.weight, std=0.2 / width**0.5)  # near the identity at the start
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.outer(silu(self.inner(silu(hidden))))
+        return self.dropout(self.outer(silu(self.inner(silu(hidden)))))

@@ -38,6 +38,12 @@ def held_out_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor], obser
     return float(log_score(drawn, join(simulations, latents)).mean())
 
 
+@torch.no_grad()
+def likelihood_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor]) -> float:
+    """Return the mean of −log q over held-out simulations, for families that are fitted by it; lower is better."""
+    return -float(bottom_up.log_prob(simulations, bottom_up.factors).mean())
+
+
 def log_score(samples: Tensor, truth: Tensor) -> Tensor:
     """Return the score of each of B forecasts.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.chains import BottomUp
-from ampbench.scores import held_out_score
+from ampbench.scores import held_out_score, likelihood_score
 
 
 class Source(ABC):
@@ -41,15 +41,19 @@ class Simulations(Source):
         simulations: in network coordinates, one tensor (n, D_i) per variable.
         observed: names of the evidence.
         held_out: fraction of the simulations kept for the score.
+        likelihood: score the families by their density, rather than by samples.
 
     Attributes:
         held_out: those simulations.
     """
 
-    def __init__(self, simulations: Mapping[str, Tensor], observed: Sequence[str], held_out: float) -> None:
+    def __init__(
+        self, simulations: Mapping[str, Tensor], observed: Sequence[str], held_out: float, likelihood: bool
+    ) -> None:
         self.model = nn.Module()
         self.held_out, self._kept = split(simulations, held_out)
         self._observed = observed
+        self._likelihood = likelihood
 
     def top_down(self, size: int) -> dict[str, Tensor]:
         """Return rows chosen at random."""
@@ -61,6 +65,8 @@ class Simulations(Source):
 
     def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
         """Score the families on the held-out simulations."""
+        if self._likelihood:
+            return likelihood_score(bottom_up, self.held_out)
         return held_out_score(bottom_up, self.held_out, self._observed)
 
 

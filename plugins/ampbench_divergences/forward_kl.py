@@ -26,6 +26,8 @@ from ampbench_divergences.without_adversary import WithoutAdversary
 class ForwardKL(WithoutAdversary):
     """Forward Kullback-Leibler divergence for families that have a density."""
 
+    likelihood = True
+
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return −E_p[log q(variable | context)].
 

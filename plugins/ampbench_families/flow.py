@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from typing import final
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
@@ -28,6 +29,9 @@ from ampbench.errors import UsageError
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
 from ampbench_families.gaussian import SMALLEST
+
+BLOCKS = 3
+"""Residual blocks of the network that learns features of the context."""
 
 UNIT = math.log(math.e - 1)
 """softplus(UNIT) = 1: the scale at the start."""
@@ -40,8 +44,10 @@ class Flow(Family):
     Arguments:
         transforms: number of autoregressive transforms, in alternating order of the components.
         bins: number of pieces of each spline.
-        width: units of each hidden layer.
+        width: units of each hidden layer of a transform.
         depth: hidden layers of each transform.
+        features: how many features of the context a residual network of twice that width learns.
+        dropout: share of that network's blocks left out at random in training.
         coupling: let each transform change half of the components given the other half. Sampling then takes two passes
             through each transform, rather than one per component of x.
     """
@@ -49,52 +55,70 @@ class Flow(Family):
     packages = ("zuko",)
 
     def __init__(
-        self, transforms: int = 3, bins: int = 8, width: int = 64, depth: int = 2, coupling: bool = False
+        self,
+        transforms: int = 3,
+        bins: int = 8,
+        width: int = 64,
+        depth: int = 2,
+        features: int = 64,
+        dropout: float = 0.2,
+        coupling: bool = False,
     ) -> None:
-        for name, value, least in (("transforms", transforms, 1), ("bins", bins, 2)):
+        for name, value, least in (("transforms", transforms, 1), ("bins", bins, 2), ("features", features, 1)):
             if value < least:
                 raise UsageError(f"family 'flow' needs {name} of at least {least}, got {name}={value}")
         self.transforms = transforms
         self.bins = bins
         self.width = width
         self.depth = depth
+        self.features = features
+        self.dropout = dropout
         self.coupling = coupling
 
     def __call__(self, features: int, context: int) -> Conditional:
         """Build q(x | context)."""
-        hidden = (self.width,) * self.depth
+        learned = self.features if context else 0
         splines = NSF(
             features,
-            context,
+            context + learned,
             bins=self.bins,
             passes=2 if self.coupling else None,
             transforms=self.transforms,
-            hidden_features=hidden,
+            hidden_features=(self.width,) * self.depth,
         )
-        return _Flow(ResidualMLP(context, 2 * features, self.width, self.depth), splines)
+        affine = ResidualMLP(context + learned, 2 * features, self.width, depth=0)
+        embedding = ResidualMLP(context, learned, 2 * self.width, BLOCKS, self.dropout) if learned else None
+        return _Flow(embedding, affine, splines)
 
 
 class _Flow(Conditional, HasDensity):
-    def __init__(self, affine: ResidualMLP, splines: NSF) -> None:
+    def __init__(self, embedding: ResidualMLP | None, affine: ResidualMLP, splines: NSF) -> None:
         super().__init__()
+        self.embedding = embedding
         self.affine = affine
         self.splines = splines
 
     def forward(self, context: Tensor) -> Tensor:
-        location, scale = self.frame(context)
-        return location + scale * self.law(context).rsample()
+        seen = self.embed(context)
+        location, scale = self.frame(seen)
+        return location + scale * self.law(seen).rsample()
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
-        location, scale = self.frame(context)
-        return self.law(context).log_prob((value - location) / scale) - scale.log().sum(-1)
+        seen = self.embed(context)
+        location, scale = self.frame(seen)
+        return self.law(seen).log_prob((value - location) / scale) - scale.log().sum(-1)
 
-    def frame(self, context: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(self, context: Tensor) -> Tensor:
+        """The context (*, C) and what is learned of it, (*, C + F)."""
+        return context if self.embedding is None else torch.cat([context, self.embedding(context)], dim=-1)
+
+    def frame(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Location and scale, each (*, D), in which the splines work."""
-        location, free = self.affine(context).chunk(2, dim=-1)
+        location, free = self.affine(seen).chunk(2, dim=-1)
         return location, softplus(free + UNIT) + SMALLEST
 
-    def law(self, context: Tensor) -> Distribution:
+    def law(self, seen: Tensor) -> Distribution:
         """The law of z, with batch shape (*,)."""
-        if context.shape[-1]:
-            return self.splines(context)
-        return self.splines(None).expand(context.shape[:-1])
+        if seen.shape[-1]:
+            return self.splines(seen)
+        return self.splines(None).expand(seen.shape[:-1])

@@ -153,7 +153,7 @@ def trained(
         (-conditional.log_prob(values[rows], contexts[rows]).mean()).backward()
         adam.step()
         schedule.step()
-    return conditional
+    return conditional.eval()
 
 
 @torch.no_grad()
