@@ -40,10 +40,11 @@ def run_sweep(
         select, shard: which of its runs; see :func:`ampbench.sweep.chosen`.
         executor: an executor's spec.
         device: any torch device.
-        limits: the fields of :class:`ampbench.worker.Limits`.
+        limits: the fields of :class:`ampbench.process.Limits`.
     """
     from ampbench import runner, sweep
-    from ampbench.worker import Job, Limits
+    from ampbench.process import Limits
+    from ampbench.worker import Job
 
     _check_device(device)
     loaded = registry.load()

@@ -45,7 +45,7 @@ from ampbench.interfaces import (
     Setting,
     Task,
 )
-from ampbench.preload import preload
+from ampbench.preload import ALWAYS, preload
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
 from ampbench.run import Draw, Measured, Record, Run
@@ -56,9 +56,6 @@ from ampbench.store import Store
 
 PACKAGES = ("ampbench", "torch", "numpy", "pandas", "scikit-learn", "sbi")
 """The packages whose versions a record notes, where they are installed."""
-
-ALWAYS = ("torch._dynamo",)
-"""What torch imports with the first optimiser, for three seconds."""
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 """How torch says on the CPU that memory is short: as a plain RuntimeError."""
 

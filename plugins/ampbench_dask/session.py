@@ -36,10 +36,11 @@ from ampbench import registry, runner
 from ampbench.errors import AmpbenchError, UsageError
 from ampbench.events import Event, Finished, Listener, Note, both
 from ampbench.executors import methods_import
+from ampbench.process import start_server
 from ampbench.run import Record, Run
 from ampbench.runner import Failure
 from ampbench.store import Store
-from ampbench.worker import Job, isolated, start_server
+from ampbench.worker import Job, isolated
 from ampbench_dask.scheduler import DAEMON
 
 POLL = 0.2
