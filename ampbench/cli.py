@@ -1,6 +1,6 @@
 """The command line. Heavy imports happen inside the commands, so that ``--help`` and ``list`` answer at once.
 
-Exit codes: 0 all fine, 1 some runs failed (each is named), 2 bad usage.
+Exit codes: 0 all fine, 1 some runs failed (each is named), 2 bad usage, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def confined(
         receiver.close()
         _kill(child)
     if ending and ending.kind == "killed":
-        time.sleep(POLL)  # who ends a worker, such as a cluster at a time limit, may be ending its parent too
+        time.sleep(POLL)  # who ends a worker, such as a cluster at a time limit, may be ending this process too
         if stop.is_set():
             raise Stopped
     return ending
