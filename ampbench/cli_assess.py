@@ -82,7 +82,7 @@ def run_assess(
     loaded = registry.load()
     graph, observed = read_model(subject, prior)
     here = None if observation is None else read_observation(observation)
-    names, sizes = _methods(methods), _budgets(budgets)
+    names, sizes = list(dict.fromkeys(_methods(methods))), _budgets(budgets)
     start_server(["ampbench.assess", *imports(names)], confines.threads)
     worker = Isolated(partial(read_model, subject, prior), confines, device)
     try:
@@ -93,7 +93,7 @@ def run_assess(
         ) from error
     yardstick = prior_outcome(judges)
     found: list[Outcome] = []
-    interrupted = False
+    interrupted, permutations = False, trials(len(names) * len(sizes))
     with Console(stderr=True).status("") as status:
 
         def started(method: str, budget: int) -> Progress:
@@ -109,9 +109,9 @@ def run_assess(
             print(f"ampbench: interrupted; this is of the first {len(found)} fits", file=sys.stderr)
     advice = recommend(found, yardstick, judges.rule)
     if as_json:
-        print(json.dumps(_as_json(found, yardstick, advice, judges), indent=1))
+        print(json.dumps(_as_json(found, yardstick, advice, judges, permutations), indent=1))
     else:
-        _print(found, yardstick, advice, judges)
+        _print(found, yardstick, advice, judges, permutations)
     if interrupted:
         return 130
     return 0 if found and all(each.ok for each in found) else 1
@@ -227,7 +227,9 @@ def _budgets(texts: Sequence[str]) -> list[int]:
         raise UsageError(f"cannot read the budgets {', '.join(texts)!r}; write such as 1000,10000") from error
 
 
-def _print(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, judges: HeldOut) -> None:
+def _print(
+    found: Sequence[Outcome], prior: Outcome, advice: Recommendation, judges: HeldOut, permutations: int
+) -> None:
     rule = judges.rule
     best = min((mean_score(each, rule) for each in found if each.ok), default=math.nan)
     gain = mean_score(prior, rule) - best
@@ -254,7 +256,7 @@ def _print(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, jud
     )
     if judges.here is not None:
         print_folded(
-            f"p(x_o): of L-C2ST at your observation, by {trials(len(found))} permutations and a network with one layer "
+            f"p(x_o): of L-C2ST at your observation, by {permutations} permutations and a network with one layer "
             "of 16 units; it finds coarse faults there only"
         )
         if outside := beyond(judges.here, judges.x):
@@ -298,13 +300,15 @@ def _printed(output: str, indent: str = "") -> str:
     return "\n".join(indent + plain(each) for each in lines)
 
 
-def _as_json(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, judges: HeldOut) -> dict[str, Any]:
+def _as_json(
+    found: Sequence[Outcome], prior: Outcome, advice: Recommendation, judges: HeldOut, permutations: int
+) -> dict[str, Any]:
     rows = [_json_row(each, fault) for each, fault in zip(found, faults(found), strict=True)]
     chosen = advice.outcome
     return {
         "rule": judges.rule,
         "observation": None if judges.here is None else judges.here.tolist(),
-        "permutations": None if judges.here is None else trials(len(found)),
+        "permutations": None if judges.here is None else permutations,
         "prior": _json_row(prior, ""),
         "fits": rows,
         "recommendation": {
