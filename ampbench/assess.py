@@ -9,10 +9,13 @@ Fresh simulations :math:`(\theta^*, x)`, drawn beside the budget, judge every fi
 - *Does it say what is true?* Ranks of the truth (:mod:`ampbench.calibration`). The smallest of a fit's p-values is
   corrected for their number (Bonferroni), and the fits for theirs (Holm), so that among exact posteriors a fault is
   found in one assessment of twenty.
+- *And at your own observation?* That is an average over the prior. Given an observation, a classifier looks for a
+  fault there (:mod:`ampbench.lc2st`); its p-value takes part in Holm's correction as a second one of the fit.
 
-Both are needed: the prior is calibrated and says nothing, and an overconfident fit may have a good score. All fits see
-the same held-out simulations, so that scores are compared in pairs. The recommendation is the cheapest fit in which no
-fault of calibration was found, and which is not surely worse than the best of these.
+Scores and calibration are both needed: the prior is calibrated and says nothing, and an overconfident fit may have a
+good score. All fits see the same held-out simulations, so that scores are compared in pairs. The recommendation is the
+cheapest fit in which no fault of calibration was found, on average or at the observation, and which is not surely worse
+than the best of these.
 
 References:
     Gneiting, Balabdaoui, Raftery 2007, *Probabilistic forecasts, calibration and sharpness*,
@@ -23,28 +26,28 @@ References:
 
 from __future__ import annotations
 
-import time
-import warnings
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
 
 from ampbench.calibration import coverage, places, quantities, random_points, tarp_places, uniform
-from ampbench.errors import FitWarning, PluginError, SamplesError, UsageError
-from ampbench.graph import Graph, join
-from ampbench.interfaces import Method, Posterior, Progress, Sequential, silent
+from ampbench.errors import PluginError, UsageError
+from ampbench.fits import DRAWS, Drawn, Fit, Question, describe, fit_here, simulations
+from ampbench.graph import Graph
+from ampbench.interfaces import Progress, check_observation, silent
+from ampbench.lc2st import check_installed, lc2st
 from ampbench.prior import LatentPrior
 from ampbench.registry import Registry
 from ampbench.scores import energy_score, log_score
 from ampbench.seeding import derive, seeded
-from ampbench.simulator import Simulator
 
-DRAWS = 99
-"""Posterior draws for each held-out simulation."""
 LEAST = 50
 """Fewer held-out simulations show next to nothing."""
 LEVEL = 0.05
@@ -53,9 +56,12 @@ CHUNK = 20
 """Held-out simulations scored at a time: the pairs of draws take memory."""
 SURE = 3.0
 """Standard errors from which coverage surely leans to one side."""
+TRIALS = 60
+"""Permutations of L-C2ST for each fit of an assessment, so that its smallest p-value survives the correction."""
 
 Fault = str
-"""``none found``, ``overconfident`` (too narrow), ``underconfident`` (too wide) or ``biased`` (neither)."""
+"""``none found``, ``overconfident`` (too narrow), ``underconfident`` (too wide), ``biased`` (neither), or
+``wrong at x_o``: no fault on average, but one at the user's observation."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class HeldOut:
         spread: mean deviations from them, shape (D,): the unit of length of each component.
         rule: the score to compare by: ``log`` or ``energy``.
         seed: every number of the assessment follows from it.
+        here: the user's own observation, shape (L,), or None.
     """
 
     graph: Graph
@@ -81,6 +88,13 @@ class HeldOut:
     spread: Tensor
     rule: str
     seed: int
+    here: Tensor | None = None
+
+    @property
+    def question(self) -> Question:
+        """What every fit is asked."""
+        here = None if self.here is None else self.here.numpy()
+        return Question(self.x.numpy(), here, self.theta.shape[1], self.seed)
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,8 @@ class Outcome:
         scores: by rule, the scores at all held-out simulations, shape (B,) each.
         coverage: by level, how often central intervals hold the truth: the mean over components.
         p: that of the hypothesis that it is calibrated, corrected for the statistics looked at.
+        here: the p-value of L-C2ST at the user's own observation; NaN without one.
+        output: the end of what the process of a failed fit printed, or where it crashed.
         lean: standard errors by which the truth lies too far out in the posterior; negative: too far in.
     """
 
@@ -112,6 +128,8 @@ class Outcome:
     coverage: Mapping[float, float] = field(default_factory=dict)
     p: float = float("nan")
     lean: float = 0.0
+    here: float = float("nan")
+    output: str = ""
 
     @property
     def ok(self) -> bool:
@@ -132,24 +150,48 @@ class Recommendation:
     reasons: tuple[str, ...]
 
 
-def hold_out(graph: Graph, observed: Sequence[str], n: int, seed: int) -> HeldOut:
-    """Draw n simulations to judge by; raises :class:`UsageError` for fewer than ``LEAST``."""
+def hold_out(
+    graph: Graph,
+    observed: Sequence[str],
+    n: int,
+    seed: int,
+    here: Tensor | None = None,
+    simulate: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None,
+) -> HeldOut:
+    """Draw n simulations to judge by.
+
+    Arguments:
+        graph: the model.
+        observed: names of its observed variables.
+        n: how many.
+        seed: every number follows from it.
+        here: the user's own observation, shape (L,), to judge fits at.
+        simulate: from n and a seed to theta (n, D) and x (n, L); None to simulate in this process.
+
+    Raises:
+        UsageError: fewer than ``LEAST``; or an observation of another shape, or sbi is not installed to judge there.
+    """
     if n < LEAST:
         raise UsageError(f"{n} held-out simulations show next to nothing; take at least {LEAST}, better 200 or more")
-    source = Simulator(graph, observed, n, derive(seed, "assess", "held out"))
-    values = source.sample(n)
+    if here is not None:
+        check_installed()
+    observed = graph.check(observed)
+    latents = [name for name in graph.names if name not in observed]
+    simulate = simulate or partial(simulations, (graph, observed))
+    theta, x = map(torch.from_numpy, simulate(n, derive(seed, "assess", "held out")))
     with seeded(derive(seed, "assess", "prior")):
-        prior = LatentPrior(graph, source.latents).sample([2000])
+        prior = LatentPrior(graph, latents).sample([2000])
     centre = prior.median(0).values
     return HeldOut(
         graph,
-        source.observed,
-        join(values, source.latents),
-        join(values, source.observed),
+        observed,
+        theta,
+        x,
         centre,
         (prior - centre).abs().mean(0).clamp(min=1e-12),
-        "energy" if any(graph[name].support.is_discrete for name in source.latents) else "log",
+        "energy" if any(graph[name].support.is_discrete for name in latents) else "log",
         seed,
+        None if here is None else check_observation(here.to(x), x.shape[1]),
     )
 
 
@@ -158,7 +200,7 @@ def outcomes(
     methods: Sequence[str],
     budgets: Sequence[int],
     registry: Registry,
-    device: torch.device,
+    fit: Fit | None = None,
     started: Callable[[str, int], Progress] = lambda method, budget: silent,
 ) -> Iterator[Outcome]:
     """Fit each method with each budget, small ones first, and judge it; what one raises costs its own outcome.
@@ -168,7 +210,7 @@ def outcomes(
         methods: specs.
         budgets: numbers of simulations.
         registry: where methods come from.
-        device: any torch device.
+        fit: fits and draws; None to do so in this process, on the CPU.
         started: told of each fit; returns what is told of its progress.
 
     Raises:
@@ -179,12 +221,20 @@ def outcomes(
             registry.resolve("methods", text)
     if bad := [budget for budget in budgets if budget < 1]:
         raise UsageError(f"a budget of {bad[0]} simulations; take at least 1")
-    for budget in sorted(set(budgets)):
-        for text in dict.fromkeys(methods):
-            try:
-                yield _fit_and_judge(held_out, text, budget, registry, device, started(text, budget))
-            except (Exception, SystemExit) as error:
-                yield Outcome(text, budget, error=f"{type(error).__name__}: {error}")
+    fit = fit or partial(fit_here, (held_out.graph, held_out.observed), registry, "cpu")
+    wanted = [(text, budget) for budget in sorted(set(budgets)) for text in dict.fromkeys(methods)]
+    for text, budget in wanted:
+        try:
+            drawn = fit(held_out.question, text, budget, started(text, budget))
+            outcome = _judged(held_out, text, budget, drawn, trials(len(wanted)))
+        except (Exception, SystemExit) as error:
+            outcome = Outcome(text, budget, error=describe(error), output=getattr(error, "output", ""))
+        yield outcome
+
+
+def trials(fits: int) -> int:
+    """How many permutations L-C2ST takes for each of so many fits: at the least 99."""
+    return max(99, TRIALS * fits - 1)
 
 
 def prior_outcome(held_out: HeldOut) -> Outcome:
@@ -195,47 +245,23 @@ def prior_outcome(held_out: HeldOut) -> Outcome:
     return judge(held_out, draws, Outcome("prior", 0))
 
 
-def _fit_and_judge(
-    held_out: HeldOut, text: str, budget: int, registry: Registry, device: torch.device, progress: Progress
-) -> Outcome:
-    method: Method = registry.build("methods", text)
-    source = Simulator(held_out.graph, held_out.observed, budget, derive(held_out.seed, "assess", "budget", budget))
-    start = time.perf_counter()
-    with seeded(derive(source.seed, "fit")), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", FitWarning)
-        posterior = method.fit(source, device, progress)
-    fitted = time.perf_counter()
-    if isinstance(posterior, Sequential):
-        raise UsageError(
-            f"a sequential method spends its whole budget on each observation, here {len(held_out.x)} times over; "
-            "take its amortised form"
-        )
-    draws = _draws(held_out, posterior)
+def _judged(held_out: HeldOut, text: str, budget: int, drawn: Drawn, permutations: int) -> Outcome:
+    draws = torch.from_numpy(drawn.draws)
+    here = float("nan")
+    if held_out.here is not None and drawn.here is not None:
+        seed = derive(held_out.seed, "assess", "lc2st")
+        at = torch.from_numpy(drawn.here)
+        here = lc2st(held_out.theta, held_out.x, draws[0], held_out.here, at, permutations, seed)
     known = Outcome(
         text,
         budget,
-        warning="; ".join(str(each.message) for each in caught),
-        spent=source.spent,
-        fit_seconds=fitted - start,
-        sample_seconds=(time.perf_counter() - fitted) / len(held_out.x),
+        warning=drawn.warning,
+        spent=drawn.spent,
+        fit_seconds=drawn.fit_seconds,
+        sample_seconds=drawn.sample_seconds,
+        here=here,
     )
     return judge(held_out, draws, known)
-
-
-def _draws(held_out: HeldOut, posterior: Posterior) -> Tensor:
-    """Draw for each held-out observation, (L, B, D); raises :class:`SamplesError` for what cannot be judged."""
-    drawn = []
-    for i, x in enumerate(held_out.x):
-        with seeded(derive(held_out.seed, "assess", "draws", i)):
-            samples = posterior.sample(x, DRAWS)
-        expected = (DRAWS, held_out.theta.shape[1])
-        if tuple(samples.shape) != expected:
-            raise SamplesError(f"the posterior returned shape {tuple(samples.shape)}, expected {expected}")
-        if bad := int((~torch.isfinite(samples)).any(1).sum()):
-            raise SamplesError(f"{bad} of {DRAWS} posterior samples are NaN or infinite, at held-out simulation {i}")
-        drawn.append(samples.detach().to(held_out.theta))
-    return torch.stack(drawn, dim=1)
 
 
 def judge(held_out: HeldOut, draws: Tensor, known: Outcome) -> Outcome:
@@ -250,14 +276,8 @@ def judge(held_out: HeldOut, draws: Tensor, known: Outcome) -> Outcome:
     p_values = [p for column in torch.cat([u, near[:, None]], dim=1).T.numpy() for p in uniform(column)]
     components = u[:, : truth.shape[1]]
     out = (2 * components - 1).abs().mean(1)  # (B,): 1/2 on average if calibrated, more if too narrow
-    return Outcome(
-        known.method,
-        known.budget,
-        "",
-        known.warning,
-        known.spent,
-        known.fit_seconds,
-        known.sample_seconds,
+    return replace(
+        known,
         scores={name: _scores(rule, draws / spread, truth / spread) for name, rule in RULES.items()},
         coverage={level: float(coverage(components, level).mean()) for level in (0.5, 0.9)},
         p=min(1.0, min(p_values) * len(p_values)),
@@ -275,13 +295,17 @@ def _scores(rule: Callable[[Tensor, Tensor], Tensor], draws: Tensor, truth: Tens
 
 def faults(found: Sequence[Outcome]) -> list[Fault]:
     """Say what is wrong with the calibration of each outcome that is ok; "" of one that is not."""
-    rejected = holm([each.p if each.ok else 1.0 for each in found], sum(each.ok for each in found))
-    return [_fault(each, bad) if each.ok else "" for each, bad in zip(found, rejected, strict=True)]
+    everywhere = [each.p if each.ok else 1.0 for each in found]
+    here = [1.0 if math.isnan(each.here) else each.here for each in found]
+    number = sum(each.ok + (not math.isnan(each.here)) for each in found)
+    rejected = holm([*everywhere, *here], number)
+    pairs = zip(found, rejected[: len(found)], rejected[len(found) :], strict=True)
+    return [_fault(each, on_average, locally) if each.ok else "" for each, on_average, locally in pairs]
 
 
-def _fault(outcome: Outcome, rejected: bool) -> Fault:
-    if not rejected:
-        return "none found"
+def _fault(outcome: Outcome, on_average: bool, locally: bool) -> Fault:
+    if not on_average:
+        return "wrong at x_o" if locally else "none found"
     if abs(outcome.lean) < SURE:
         return "biased"
     return "overconfident" if outcome.lean > 0 else "underconfident"
@@ -353,6 +377,11 @@ def recommend(found: Sequence[Outcome], prior: Outcome, rule: str) -> Recommenda
 
 
 def _unsound(sharpest: Outcome, fault: Fault) -> str:
+    if fault == "wrong at x_o":
+        return (
+            f"Every fit that learned anything is miscalibrated. The best score is that of {sharpest.label}, which is "
+            f"wrong at your observation (L-C2ST, p = {sharpest.here:.2g}), though not on average."
+        )
     return (
         f"Every fit that learned anything is miscalibrated. The best score is that of {sharpest.label}, which is "
         f"{fault}: its 90 % intervals hold the truth in {sharpest.coverage[0.9]:.0%} of cases. Do not trust its widths."
@@ -365,6 +394,8 @@ def _reasons(found: Sequence[Outcome], chosen: Outcome, best: Outcome, sharpest:
         f"No fault of calibration was found at {n} held-out simulations (p = {chosen.p:.2g}); its 90 % intervals hold "
         f"the truth in {chosen.coverage[0.9]:.0%} of cases."
     )
+    if not math.isnan(chosen.here):
+        yield f"Nor was one found at your observation (L-C2ST, p = {chosen.here:.2g})."
     if chosen is best:
         yield "It has the best score of all fits without such a fault."
     else:

@@ -1,6 +1,6 @@
 """The command line. Heavy imports happen inside the commands, so that ``--help`` and ``list`` answer at once.
 
-Exit codes: 0 all fine, 1 some runs failed (each is named), 2 bad usage.
+Exit codes: 0 all fine, 1 some runs failed (each is named), 2 bad usage, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -52,6 +52,16 @@ SelectOption = Annotated[
     typer.Option("--select", metavar="COND", help="Only such runs: task=two_moons,method~jsd,…; repeatable."),
 ]
 ShardOption = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")]
+ExecutorOption = Annotated[str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")]
+DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")]
+ThreadsOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks.")
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="SECONDS", help="Longest time of a fit, and of judging an observation."),
+]
+MemoryOption = Annotated[float | None, typer.Option(min=0.5, metavar="GIB", help="Largest memory of a worker (Linux).")]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
 ReadOption = Annotated[
     Path,
@@ -109,23 +119,14 @@ def run(
     select: SelectOption = None,
     shard: ShardOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done: ampbench plan.")] = False,
-    executor: Annotated[
-        str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")
-    ] = "local",
+    executor: ExecutorOption = "local",
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Fits at a time.  [default: one for each core or GPU]")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
-    threads: Annotated[
-        int, typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks.")
-    ] = 1,
-    timeout: Annotated[
-        float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="Longest time of a fit, and of judging an observation."),
-    ] = None,
-    memory: Annotated[
-        float | None, typer.Option(min=0.5, metavar="GIB", help="Largest memory of a worker (Linux).")
-    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    timeout: TimeoutOption = None,
+    memory: MemoryOption = None,
     retries: Annotated[
         int, typer.Option(min=0, metavar="N", help="How often a fit is tried again if its worker is killed.")
     ] = 2,
@@ -409,11 +410,9 @@ def reproduce(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Such as lueckmann2021.")],
     subset: Annotated[str, typer.Option(metavar="NAME", help="fast, amortised or all.")] = "fast",
     results: ResultsOption = Path("results"),
-    executor: Annotated[
-        str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")
-    ] = "local",
-    device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads of each worker.")] = 1,
+    executor: ExecutorOption = "local",
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
 ) -> None:
     """Run cells of a published study again, and print ours, theirs, and the difference.
 
@@ -498,16 +497,21 @@ def assess(
     methods: Annotated[
         list[str] | None, typer.Option(metavar="SPEC,SPEC,…", help="Amortised methods.  [default: amp,npe]")
     ] = None,
+    observation: Annotated[
+        str | None, typer.Option(metavar="FILE|N,N,…", help="Your own data: judge the fits there too; needs sbi.")
+    ] = None,
     held_out: Annotated[int, typer.Option(metavar="N", help="More simulations, to judge the fits by.")] = 200,
     seed: Annotated[int, typer.Option(metavar="N", help="Everything drawn follows from it.")] = 0,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads.")] = 1,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    timeout: TimeoutOption = None,
+    memory: MemoryOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Say which method to use on your simulator, and with how many simulations.
 
-    Needs no reference: held-out simulations show how much each fit says, and whether it is calibrated. Exit code 1 if
-    a fit failed.
+    Needs no reference: held-out simulations show how much each fit says, and whether it is calibrated. Each fit has
+    a process of its own. Exit code 1 if a fit failed.
     """
     from ampbench.cli_assess import run_assess
 
@@ -520,7 +524,8 @@ def assess(
             held_out,
             seed,
             device,
-            threads,
+            observation,
+            {"threads": threads, "seconds": timeout, "memory": memory},
             json,
         )
     )

@@ -9,15 +9,20 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
+from torch import Tensor
 from torch.distributions import Distribution, Gamma, Independent, LogNormal, Normal, Uniform
 
 from ampbench import registry
 from ampbench.assess import (
+    HeldOut,
     Outcome,
     Recommendation,
     difference,
@@ -27,16 +32,23 @@ from ampbench.assess import (
     outcomes,
     prior_outcome,
     recommend,
+    trials,
 )
 from ampbench.errors import UsageError
+from ampbench.executors import imports
+from ampbench.fits import FitError, Isolated
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import Progress, Task
+from ampbench.lc2st import beyond
+from ampbench.process import Limits, start_server
 from ampbench.spec import split
 from ampbench.terminal import duration, plain, print_folded, print_table
 
 LAWS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
 BAR = 12
 """Characters of the bar of the best fit."""
+LINES = 8
+"""Lines that are shown of what the process of a failed fit printed."""
 
 
 def run_assess(
@@ -47,10 +59,11 @@ def run_assess(
     held_out: int,
     seed: int,
     device: str,
-    threads: int,
+    observation: str | None,
+    limits: dict[str, Any],
     as_json: bool,
 ) -> int:
-    """Assess methods on a simulator, print what was found, and return the exit code: 1 if a fit failed.
+    """Assess methods on a simulator, print what was found, and return the exit code: 1 if a fit failed, or 130.
 
     Arguments:
         subject: ``module:simulator`` if there is a prior, else a task's spec.
@@ -60,16 +73,27 @@ def run_assess(
         held_out: simulations to judge by.
         seed: everything follows from it.
         device: any torch device.
-        threads: CPU threads.
+        observation: the user's own, to judge fits at: numbers with commas between them, or a file of them.
+        limits: what the process of each fit may use: fields of :class:`ampbench.process.Limits`.
         as_json: print one JSON object.
     """
-    torch.set_num_threads(threads)
+    confines = Limits(**limits, retries=0)
+    torch.set_num_threads(confines.threads)
     loaded = registry.load()
-    graph, observed = _graph(subject, prior, loaded)
-    names, sizes = _methods(methods), _budgets(budgets)
-    judges = hold_out(graph, observed, held_out, seed)
+    graph, observed = read_model(subject, prior)
+    here = None if observation is None else read_observation(observation)
+    names, sizes = list(dict.fromkeys(_methods(methods))), _budgets(budgets)
+    start_server(["ampbench.assess", *imports(names)], confines.threads)
+    worker = Isolated(partial(read_model, subject, prior), confines, device)
+    try:
+        judges = hold_out(graph, observed, held_out, seed, here, worker.simulations)
+    except FitError as error:
+        raise UsageError(
+            f"no held-out simulations, and so nothing to judge by: {error}{_printed(error.output)}"
+        ) from error
     yardstick = prior_outcome(judges)
     found: list[Outcome] = []
+    interrupted, permutations = False, trials(len(names) * len(sizes))
     with Console(stderr=True).status("") as status:
 
         def started(method: str, budget: int) -> Progress:
@@ -78,24 +102,31 @@ def run_assess(
             return lambda done, total: status.update(escape(f"{label}: step {done} of {total}"))
 
         try:
-            for outcome in outcomes(judges, names, sizes, loaded, torch.device(device), started):
+            for outcome in outcomes(judges, names, sizes, loaded, worker.fit, started):
                 found.append(outcome)
         except KeyboardInterrupt:
+            interrupted = True
             print(f"ampbench: interrupted; this is of the first {len(found)} fits", file=sys.stderr)
     advice = recommend(found, yardstick, judges.rule)
     if as_json:
-        print(json.dumps(_as_json(found, yardstick, advice, judges.rule), indent=1))
+        print(json.dumps(_as_json(found, yardstick, advice, judges, permutations), indent=1))
     else:
-        _print(found, yardstick, advice, judges.rule, held_out)
+        _print(found, yardstick, advice, judges, permutations)
+    if interrupted:
+        return 130
     return 0 if found and all(each.ok for each in found) else 1
 
 
-def _graph(subject: str, prior: str | None, loaded: registry.Registry) -> tuple[Graph, tuple[str, ...]]:
-    """The model that is meant: a simulator and its prior, or a task."""
+def read_model(subject: str, prior: str | None) -> tuple[Graph, tuple[str, ...]]:
+    """Return the graph that is meant, and its observed variables: a simulator and its prior, or a task.
+
+    Raises:
+        UsageError: it cannot be understood.
+    """
     if prior is None:
         if re.fullmatch(r"[\w.]+:\w+", subject):
             raise UsageError(f"the simulator {subject!r} needs a prior: --prior module:name, or 'uniform(0,10)^2'")
-        task: Task = loaded.build("tasks", subject)
+        task: Task = registry.load().build("tasks", subject)
         return task.graph, task.observed
     simulate = _imported(subject, "simulator")
     if not callable(simulate):
@@ -129,6 +160,30 @@ def read_prior(text: str) -> Distribution:
     if not isinstance(found, Distribution):
         raise UsageError(f"{text} is a {type(found).__name__}, not a torch Distribution; let the name be one")
     return found
+
+
+def read_observation(text: str) -> Tensor:
+    """Read an observation, shape (L,): numbers, or a file of them (.npy, or text), of whatever shape.
+
+    Raises:
+        UsageError: it cannot be understood.
+
+    Example:
+        >>> read_observation("0.5, -1e-2")
+        tensor([ 0.5000, -0.0100])
+    """
+    path = Path(text)
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False).ravel()
+        else:
+            values = np.array(re.split(r"[\s,;]+", (path.read_text() if path.is_file() else text).strip(" \n\t,;")))
+        return torch.from_numpy(values.astype(float)).to(torch.get_default_dtype())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot read the observation {text!r}: {error}; write numbers such as 0.5,1.2, or the path of a file of "
+            "them (.npy, or text)"
+        ) from error
 
 
 def _imported(text: str, what: str) -> Any:
@@ -172,27 +227,46 @@ def _budgets(texts: Sequence[str]) -> list[int]:
         raise UsageError(f"cannot read the budgets {', '.join(texts)!r}; write such as 1000,10000") from error
 
 
-def _print(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, rule: str, held_out: int) -> None:
+def _print(
+    found: Sequence[Outcome], prior: Outcome, advice: Recommendation, judges: HeldOut, permutations: int
+) -> None:
+    rule = judges.rule
     best = min((mean_score(each, rule) for each in found if each.ok), default=math.nan)
     gain = mean_score(prior, rule) - best
     wrong = dict(zip(map(id, found), faults(found), strict=True))
     for method in dict.fromkeys(each.method for each in found):
         print_folded(method)
         curve = [each for each in found if each.method == method]
-        columns = ["budget", "score", "se", "50 %", "90 %", "p", "fault", "fit", "gain"]
-        print_table(columns, (_row(each, prior, rule, gain, wrong[id(each)]) for each in curve))
+        columns = ["budget", "score", "se", "50 %", "90 %", "p", "p(x_o)", "fault", "fit", "gain"]
+        rows = [dict(zip(columns, _row(each, prior, rule, gain, wrong[id(each)]), strict=True)) for each in curve]
+        shown = [name for name in columns if name != ("p(x_o)" if judges.here is None else "se")]  # of 80 characters
+        print_table(shown, ([row[name] for name in shown] for row in rows))
         for each in curve:
             if remark := each.error or each.warning:
                 print_folded(f"  {each.budget:,}: {remark}")
+            if each.output:
+                print(_printed(each.output, "    "))
         print()
     print_folded(
-        f"score: the held-out {rule} score, lower is better, {mean_score(prior, rule):.3f} for the prior; se: its "
-        "standard error, much larger than that of differences between fits; 50 %, 90 %: how often such intervals hold "
+        f"score: the held-out {rule} score, lower is better, {mean_score(prior, rule):.3f} for the prior; "
+        + ("se: its standard error, much larger than that of differences between fits; " if judges.here is None else "")
+        + "50 %, 90 %: how often such intervals hold "
         "the truth; p: of calibration, corrected within a fit; fault: at a level of 0.05 over all fits; gain: over the "
         "prior's score"
     )
+    if judges.here is not None:
+        print_folded(
+            f"p(x_o): of L-C2ST at your observation, by {permutations} permutations and a network with one layer "
+            "of 16 units; it finds coarse faults there only"
+        )
+        if outside := beyond(judges.here, judges.x):
+            print_folded(
+                f"Your observation lies outside what the simulator gives: {outside}. What p(x_o) says is worth little."
+            )
     spent = sum(each.spent for each in found)
-    print_folded(f"{held_out:,} held-out simulations were drawn beside the budgets; the fits took {spent:,} together")
+    print_folded(
+        f"{len(judges.x):,} held-out simulations were drawn beside the budgets; the fits took {spent:,} together"
+    )
     print()
     print_folded(f"Recommended: {advice.outcome.label if advice.outcome else 'none of these'}.")
     for reason in advice.reasons:
@@ -201,7 +275,7 @@ def _print(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, rul
 
 def _row(outcome: Outcome, prior: Outcome, rule: str, most: float, fault: str) -> list[object]:
     if not outcome.ok:
-        return [f"{outcome.budget:,}", math.nan, math.nan, "-", "-", "-", "failed", "-", ""]
+        return [f"{outcome.budget:,}", math.nan, math.nan, "-", "-", "-", "-", "failed", "-", ""]
     gap, _ = difference(prior, outcome, rule)
     bar = "#" * max(0, round(BAR * gap / most)) if most > 0 else ""
     scores = outcome.scores[rule]
@@ -212,17 +286,29 @@ def _row(outcome: Outcome, prior: Outcome, rule: str, most: float, fault: str) -
         f"{outcome.coverage[0.5]:.0%}",
         f"{outcome.coverage[0.9]:.0%}",
         f"{outcome.p:.2g}",
+        f"{outcome.here:.2g}",
         fault,
         duration(outcome.fit_seconds),
         bar,
     ]
 
 
-def _as_json(found: Sequence[Outcome], prior: Outcome, advice: Recommendation, rule: str) -> dict[str, Any]:
+def _printed(output: str, indent: str = "") -> str:
+    """A few lines of what the process of a fit printed: the last, or those about a crash."""
+    before, crash, after = output.rstrip().partition("Fatal Python error")
+    lines = (crash + after).splitlines()[:LINES] if crash else before.splitlines()[-LINES:]
+    return "\n".join(indent + plain(each) for each in lines)
+
+
+def _as_json(
+    found: Sequence[Outcome], prior: Outcome, advice: Recommendation, judges: HeldOut, permutations: int
+) -> dict[str, Any]:
     rows = [_json_row(each, fault) for each, fault in zip(found, faults(found), strict=True)]
     chosen = advice.outcome
     return {
-        "rule": rule,
+        "rule": judges.rule,
+        "observation": None if judges.here is None else judges.here.tolist(),
+        "permutations": None if judges.here is None else permutations,
         "prior": _json_row(prior, ""),
         "fits": rows,
         "recommendation": {
@@ -238,6 +324,7 @@ def _json_row(outcome: Outcome, fault: str) -> dict[str, str | int | float | Non
     row: dict[str, Any] = {"method": outcome.method, "budget": outcome.budget, "fault": fault}
     row |= {"error": plain(outcome.error), "warning": plain(outcome.warning), "spent": outcome.spent}
     row |= {"fit_seconds": outcome.fit_seconds, "sample_seconds": outcome.sample_seconds, "p": outcome.p}
+    row |= {"p_at_observation": outcome.here, "output": plain(outcome.output)}
     for name, values in outcome.scores.items():
         row |= {f"{name}_score": float(values.mean()), f"{name}_score_se": float(values.std()) / len(values) ** 0.5}
     row |= {f"coverage_{round(100 * level)}": value for level, value in outcome.coverage.items()}

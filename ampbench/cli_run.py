@@ -19,6 +19,7 @@ from ampbench.spec import Spec
 from ampbench.store import Store, is_good
 from ampbench.tally import Tally, lines
 from ampbench.terminal import duration, line
+from ampbench.termination import Terminated, interruptible
 
 
 def run_sweep(
@@ -31,7 +32,7 @@ def run_sweep(
     device: str,
     limits: dict[str, Any],
 ) -> int:
-    """Run a sweep and return the exit code.
+    """Run a sweep and return the exit code: 1 if runs failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Arguments:
         path: a TOML file, or None to take ``given``.
@@ -40,10 +41,11 @@ def run_sweep(
         select, shard: which of its runs; see :func:`ampbench.sweep.chosen`.
         executor: an executor's spec.
         device: any torch device.
-        limits: the fields of :class:`ampbench.worker.Limits`.
+        limits: the fields of :class:`ampbench.process.Limits`.
     """
     from ampbench import runner, sweep
-    from ampbench.worker import Job, Limits
+    from ampbench.process import Limits
+    from ampbench.worker import Job
 
     _check_device(device)
     loaded = registry.load()
@@ -61,12 +63,14 @@ def run_sweep(
     jobs = [Job(group, results.resolve(), device, Limits(**limits)) for group in runner.fits(todo)]
     tally = Tally(todo)
     try:
-        with Heartbeat(results, tally.snapshot), Display(tally) as display:
+        with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display:
             built.execute(jobs, both(tally, display))
-    except KeyboardInterrupt:
-        print(f"\ninterrupted after {tally.done} of {tally.total} runs; what is finished is stored in {results}.")
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, Terminated)
+        how = "terminated" if terminated else "interrupted"
+        print(f"\n{how} after {tally.done} of {tally.total} runs; what is finished is stored in {results}.")
         print("The same command again continues.")
-        return 130
+        return 143 if terminated else 130
     return _report(tally.failed, tally.done, results)
 
 

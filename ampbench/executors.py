@@ -12,7 +12,7 @@ import contextlib
 import queue
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import final
@@ -23,9 +23,10 @@ import torch
 from ampbench import registry, runner
 from ampbench.errors import UsageError
 from ampbench.events import Event, Listener, both
+from ampbench.process import start_server
 from ampbench.runlog import RunLog, place
 from ampbench.store import Store
-from ampbench.worker import Job, isolated, start_server
+from ampbench.worker import Job, isolated
 
 PATIENCE = 0.2
 """Seconds between two looks at what is done, if nothing is heard."""
@@ -157,9 +158,14 @@ def places(device: str) -> list[str]:
 
 def methods_import(jobs: Sequence[Job]) -> list[str]:
     """Return the modules that the jobs' methods import when they fit."""
+    return imports(job.runs[0].resolved for job in jobs)
+
+
+def imports(methods: Iterable[str]) -> list[str]:
+    """Return the modules that methods import when they fit, given their specs."""
     plugins = registry.load()
     modules: dict[str, None] = {}
-    for text in dict.fromkeys(job.runs[0].resolved for job in jobs):
+    for text in dict.fromkeys(methods):
         with contextlib.suppress(Exception):  # a method that cannot be built fails in its own run
             modules |= dict.fromkeys(plugins.build("methods", text).imports)
     return list(modules)

@@ -1,6 +1,6 @@
 """Modules that take seconds to import, loaded once for all workers: importing this module imports them.
 
-The workers of :mod:`ampbench.worker` are forked from a server process that has imported this. What it should load is
+The workers of :mod:`ampbench.process` are forked from a server process that has imported this. What it should load is
 told by an environment variable, because that is what reaches the server. A module that does not import is left to who
 needs it: the error belongs to the run, not to the server.
 
@@ -18,6 +18,8 @@ from contextlib import redirect_stdout, suppress
 
 PRELOAD = "AMPBENCH_PRELOAD"
 """Names of modules, with commas between them."""
+ALWAYS = ("torch._dynamo",)
+"""What torch imports with the first optimiser, for three seconds."""
 
 
 def preload(modules: Iterable[str]) -> None:

@@ -46,7 +46,7 @@ from ampbench.interfaces import (
     ShipsReference,
     Task,
 )
-from ampbench.preload import preload
+from ampbench.preload import ALWAYS, preload
 from ampbench.prior import LatentPrior
 from ampbench.records import check_provenance
 from ampbench.references import reference_samples
@@ -59,9 +59,6 @@ from ampbench.store import Store
 
 PACKAGES = ("ampbench", "torch", "numpy", "pandas", "scikit-learn", "sbi")
 """The packages whose versions a record notes, where they are installed."""
-
-ALWAYS = ("torch._dynamo",)
-"""What torch imports with the first optimiser, for three seconds."""
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 """How torch says on the CPU that memory is short: as a plain RuntimeError."""
 

@@ -297,6 +297,15 @@ ASSESSMENT = Table(
             "sample_seconds", float, "mean wall-clock seconds of drawing for one observation", optional=True, least=0
         ),
         Column("p", float, "p-value of being calibrated, corrected within the fit", optional=True, least=0, most=1),
+        Column(
+            "p_at_observation",
+            float,
+            "p-value of being right at the observation that was given, by L-C2ST",
+            optional=True,
+            least=0,
+            most=1,
+        ),
+        Column("output", str, "the last that a fit said which ended its process", blank=True),
     ),
     (
         Column("<rule>_score_se", float, "its standard error", optional=True, least=0),

@@ -18,6 +18,7 @@ import pytest
 
 from ampbench.heartbeat import signs
 from ampbench.results import load
+from ampbench.store import Store
 
 FAULTY = Path(__file__).parent / "faulty_plugin"
 QUICK = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
@@ -160,7 +161,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results"
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_killed_half_way_and_run_again(tmp_path: Path, unbroken: Path, kill: signal.Signals) -> None:
     """What was finished stays and is not repeated; the frame equals that of an unbroken run."""
     process = begin(*SLOWLY, "--results", "broken", cwd=tmp_path)
@@ -168,14 +169,14 @@ def test_killed_half_way_and_run_again(tmp_path: Path, unbroken: Path, kill: sig
     (sign,) = signs(tmp_path / "broken")
     process.send_signal(kill)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGKILL)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(kill, -signal.SIGKILL)
     time.sleep(0.5)
     assert workers(tmp_path / "broken")
     assert not any(map(alive, workers(tmp_path / "broken"))), "no process is left"
     assert (sign.pid, sign.alive, sign.certain) == (process.pid, True, True)
     assert (sign.state.total, sign.state.failed) == (12, 0)
     status = ampbench("status", "--results", "broken", cwd=tmp_path, COLUMNS="200").stdout
-    if kill == signal.SIGINT:
+    if kill != signal.SIGKILL:
         assert "The same command again continues." in output
         assert "Traceback" not in output
         assert "no sweep is running" in status
@@ -192,6 +193,23 @@ def test_killed_half_way_and_run_again(tmp_path: Path, unbroken: Path, kill: sig
     assert "no sweep is running" in ampbench("status", "--results", "broken", cwd=tmp_path).stdout
     columns = ["seed", "observation", "mean", "key"]
     assert load(tmp_path / "broken")[columns].equals(load(unbroken)[columns])
+
+
+def test_every_process_is_terminated(tmp_path: Path) -> None:
+    """As Slurm and systemd do: workers end first, and that is no failure of their runs."""
+    wait = ["--workers", "3", "--retries", "0", "--results", "broken"]
+    process = begin(*SLOWLY[:-4], "--method", "faulty:seconds=3", "--metric", "mean", *wait, cwd=tmp_path)
+    until = time.monotonic() + 60
+    while len(workers(tmp_path / "broken")) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    for pid in workers(tmp_path / "broken"):
+        os.kill(pid, signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "terminated after 0 of 12 runs" in output
+    assert "failed" not in output
+    assert not list(Store(tmp_path / "broken").records())
 
 
 def test_faults_and_markup_on_the_command_line(tmp_path: Path) -> None:

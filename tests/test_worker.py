@@ -19,11 +19,12 @@ from ampbench.cli_run import with_workers
 from ampbench.errors import ResultsError, UsageError
 from ampbench.events import Event, Finished, Note, Sampling
 from ampbench.executors import Executor, InProcess, Local
+from ampbench.process import Limits, Stopped
 from ampbench.results import load
 from ampbench.run import Run
 from ampbench.runlog import place
 from ampbench.store import Store
-from ampbench.worker import Job, Limits, Stopped, isolated
+from ampbench.worker import Job, isolated
 
 FAULTY = Path(__file__).parent / "faulty_plugin"
 

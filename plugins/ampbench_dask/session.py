@@ -19,7 +19,6 @@ References:
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import queue
 import socket
 import time
@@ -36,10 +35,12 @@ from ampbench import registry, runner
 from ampbench.errors import AmpbenchError, UsageError
 from ampbench.events import Event, Finished, Listener, Note, both
 from ampbench.executors import methods_import
+from ampbench.process import start_server
 from ampbench.run import Record, Run
 from ampbench.runner import Failure
 from ampbench.store import Store
-from ampbench.worker import Job, isolated, start_server
+from ampbench.worker import Job, isolated
+from ampbench_dask.notices import decode, encode
 from ampbench_dask.scheduler import DAEMON
 
 POLL = 0.2
@@ -101,7 +102,12 @@ def _session(client: Client, jobs: Sequence[Job], listener: Listener) -> None:
     """Submit jobs and listen, until all are done or the scheduler is lost."""
     topic = f"ampbench-{uuid.uuid4().hex}"
     notices: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    client.subscribe_topic(topic, lambda notice: notices.put(pickle.loads(notice[1])))
+
+    def hear(notice: tuple[float, str]) -> None:
+        with suppress(ValueError):  # a notice that cannot be read costs nothing
+            notices.put(decode(notice[1]))
+
+    client.subscribe_topic(topic, hear)
     imports = methods_import(jobs)
     waiting: dict[Future[Any], Job] = {
         client.submit(work, job, topic, imports, key=f"{topic}-{job.runs[0].fit_digest}", pure=False): job
@@ -177,7 +183,7 @@ def work(job: Job, topic: str, imports: Sequence[str]) -> list[Record]:
 
     def tell(event: Event) -> None:
         with suppress(Exception):  # a notice that does not arrive costs nothing
-            worker.log_event(topic, pickle.dumps(event))
+            worker.log_event(topic, encode(event))
 
     def collect(event: Event) -> None:
         if isinstance(event, Finished):

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from ampbench import registry, sweep
+from ampbench.events import Event, Finished, Fitting, Measuring, Sampling
 from ampbench.executors import Executor
 from ampbench.results import load
 from ampbench.testing import ExecutorConformance
+from ampbench.worker import Job
 from ampbench_dask.scheduler import Dask
 
 pytest.importorskip("distributed")
@@ -135,6 +138,19 @@ def test_a_sweep_and_a_worker_killed_in_it(cluster: Cluster, tmp_path: Path) -> 
     here.communicate(timeout=100)
     columns = ["seed", "observation", "mean", "key"]
     assert load(tmp_path / "results")[columns].equals(load(tmp_path / "here")[columns])
+
+
+def test_progress_comes_through(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only what is over."""
+    monkeypatch.syspath_prepend(FAULTY)
+    cluster.worker()
+    asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty:seconds=1"]}
+    runs = sweep.runs(sweep.check(asked, "test"), registry.load())
+    heard: list[Event] = []
+    Dask(cluster.address).execute([Job(tuple(runs), tmp_path)], heard.append)
+    assert {type(event) for event in heard} >= {Fitting, Sampling, Measuring, Finished}
+    assert any(isinstance(event, Fitting) and 0 < event.done < 10 for event in heard)
+    assert all(event.run in runs for event in heard if isinstance(event, Fitting))
 
 
 def test_workers_that_may_not_have_children(cluster: Cluster, tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""A request to end is an interruption: SIGTERM, which clusters and containers send, stops a sweep as Ctrl-C does.
+
+References:
+    *signal(7)*, Linux manual pages, https://man7.org/linux/man-pages/man7/signal.7.html
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come; whoever cleans up after Ctrl-C does so now."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise :class:`Terminated` in the main thread when SIGTERM comes; in another thread do nothing.
+
+    A second SIGTERM is passed over, since it would cut the cleaning up short; SIGKILL comes after a while anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(
+            signal.SIGTERM, lambda number, frame: None
+        )  # not SIG_IGN, which programs started now would inherit
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

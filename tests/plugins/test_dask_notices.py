@@ -1,0 +1,41 @@
+"""Events become JSON and come back as they were."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
+from ampbench.run import Measured, Record, Run
+from ampbench_dask.notices import decode, encode
+
+RUN = Run("two_moons", "1", "amp", "amp:steps=9", 100, 3, 0, 50, ("mmd", "c2st:folds=2"), ("torch==2.13.*",))
+METRICS = {"mmd": Measured(0.25, "", {"n": 50, "standard_error": 0.125, "version": "1"}), "c2st": Measured(None, "NaN")}
+RECORD = Record(RUN, "failed", "über [bold]", "Traceback\n", METRICS, 1.5, 0.5, 100, "cpu", "2026", {"torch": "2"}, "")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [Fitting(RUN), Fitting(RUN, 3, 9), Sampling(RUN), Measuring(RUN, "mmd"), Finished(RECORD), Note('a "note"')],
+)
+def test_round_trip(event: Event) -> None:
+    back = decode(encode(event))
+    assert back == event
+    assert type(back) is type(event)
+    if isinstance(back, Finished):
+        assert back.record.run.key == RUN.key
+        assert {type(value) for value in back.record.metrics["mmd"].provenance.values()} == {int, float, str}
+
+
+@pytest.mark.parametrize(
+    "content", [[], {}, {"event": []}, {"event": "Exit"}, {"event": "Note"}, {"event": "Fitting", "run": {"task": "t"}}]
+)
+def test_what_is_no_event(content: object) -> None:
+    with pytest.raises(ValueError, match=r"no event|validation error|Missing|required"):
+        decode(json.dumps(content))
+
+
+def test_what_is_no_json() -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        decode("cos\nsystem\n(S'echo'\ntR.")
