@@ -1,0 +1,113 @@
+"""The ten classic tasks: from stored runs to the tables of README.md, here and in the project's own.
+
+A cell is the mean C2ST over the ten published observations and its standard error over them, of one fit; the noise of
+another training is not in it. It is left empty unless all ten are there. Beside ours stands the lowest published score
+of a method that is not sequential, by the same classifier and sample size (``ampbench ledger``).
+
+    ampbench run results/classic/sweep.toml --results results/classic     what is missing; resumes
+    python results/classic/make.py                                         the tables
+
+References:
+    Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+import ampbench
+from ampbench import registry
+from ampbench.ledger import CLASSIFIERS, ledger
+from ampbench.spec import Spec
+from ampbench.sweep import read, runs
+
+HERE = Path(__file__).parent
+SEQUENTIAL = ("SNPE", "SNLE", "SNRE", "SMC-ABC")
+"""Published methods that spend the budget on one observation in rounds."""
+
+BEGIN, END = "<!-- begin table: results/classic/make.py -->\n", "<!-- end table -->\n"
+
+
+def short(method: str) -> str:
+    """A method's name for the head of a table.
+
+    >>> short("amp:divergence=jsd,family=implicit"), short("npe")
+    ('amp jsd implicit', 'npe')
+    """
+    spec = Spec.parse(method)
+    options = dict(spec.options)
+    return " ".join([spec.name, *(options[name] for name in ("divergence", "family") if name in options)])
+
+
+def asked() -> pd.DataFrame:
+    """Task, method, budget and observation of every run of the sweep."""
+    found = runs(read(HERE / "sweep.toml"), registry.load())
+    return pd.DataFrame(
+        [(run.task, run.method, run.budget, run.observation, run.seed) for run in found],
+        columns=["task", "method", "budget", "observation", "seed"],
+    )
+
+
+def cells() -> pd.DataFrame:
+    """One row per task, method and budget of the sweep, in its order: runs wanted, runs there, mean and its error."""
+    wanted = asked()
+    have = ampbench.load(HERE)
+    have = have[have["status"] == "ok"]
+    both = wanted.merge(have, on=list(wanted.columns), how="left", validate="one_to_one")
+    groups = both.groupby(["task", "method", "budget"], sort=False)["c2st"]
+    return groups.agg(wanted="size", there="count", mean="mean", se="sem").reset_index()
+
+
+def best_published() -> pd.DataFrame:
+    """The lowest published score of each task and budget, of those that may be set beside ours."""
+    scores = ledger()
+    comparable = (scores["classifier"] == CLASSIFIERS["c2st"]) & (scores["samples"] == 10_000)
+    scores = scores[comparable & ~scores["method"].isin(SEQUENTIAL)]
+    return scores.loc[scores.groupby(["task", "budget"])["c2st"].idxmin()]
+
+
+def table(budget: int) -> str:
+    """The scores of one budget in Markdown, with the methods that have any."""
+    found = cells().query("budget == @budget")
+    published = best_published().query("budget == @budget").set_index("task")
+    complete = found[found["there"] == found["wanted"]]
+    methods = [method for method in found["method"].unique() if method in set(complete["method"])]
+    lines = [["task", *map(short, methods), "best published, not sequential"], ["---"] * (len(methods) + 2)]
+    for task in found["task"].unique():
+        ours = complete[complete["task"] == task].set_index("method")
+        shown = [f"{ours['mean'][m]:.3f} ± {ours['se'][m]:.3f}" if m in ours.index else "" for m in methods]
+        lines.append([task, *shown, f"{published['c2st'][task]:.3f} ({published['method'][task]})"])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def missing() -> Iterator[str]:
+    """What of the sweep is not there yet, a line of Markdown per method and budget."""
+    found = cells()
+    lacking = found[found["there"] < found["wanted"]]
+    for (method, budget), part in lacking.groupby(["method", "budget"], sort=False):
+        everything = len(part) == found["task"].nunique()
+        yield f"- `{method}`, {budget}: {'all tasks' if everything else ', '.join(part['task'])}\n"
+
+
+def replaced(page: Path, content: str) -> str:
+    """The text of a page with other content between the markers."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    return before + BEGIN + content + END + rest.split(END)[1]
+
+
+def pages() -> dict[Path, str]:
+    """The pages that hold a table, as they should be."""
+    everything = "".join(f"### {budget} simulations\n\n{table(budget)}\n" for budget in (1000, 10_000))
+    everything += "### Missing\n\n" + "".join(missing())
+    return {
+        page: replaced(page, content)
+        for page, content in ((HERE / "README.md", everything), (HERE.parents[1] / "README.md", table(10_000)))
+    }
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")
