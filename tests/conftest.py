@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -29,6 +32,24 @@ def follows() -> Callable[[pd.DataFrame | Sequence[Mapping[str, Any]], Table], p
         return table.validated(frame, "it")
 
     return check
+
+
+@pytest.fixture(scope="session")
+def committed() -> Callable[[str], ModuleType]:
+    """Load ``results/<name>/make.py``, the script of committed results."""
+
+    def load_script(name: str) -> ModuleType:
+        script = Path(__file__).parents[1] / "results" / name / "make.py"
+        if not script.exists():
+            pytest.skip("a source distribution leaves results/ out")
+        spec = importlib.util.spec_from_file_location(name, script)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load_script
 
 
 @pytest.fixture

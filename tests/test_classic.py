@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "results" / "classic" / "make.py"
-
 
 @pytest.fixture(scope="module")
-def make() -> ModuleType:
-    if not SCRIPT.exists():
-        pytest.skip("a source distribution leaves results/ out")
-    spec = importlib.util.spec_from_file_location("classic", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def make(committed: Callable[[str], ModuleType]) -> ModuleType:
+    return committed("classic")
 
 
 def test_pages_show_what_is_stored(make: ModuleType) -> None:
     for page, text in make.pages().items():
-        assert page.read_text(encoding="utf-8") == text, f"{page}: run python {SCRIPT}"
+        assert page.read_text(encoding="utf-8") == text, f"{page}: run results/classic/make.py"
 
 
 def test_every_stored_run_is_one_that_the_sweep_asks_for(make: ModuleType) -> None:

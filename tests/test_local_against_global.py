@@ -1,24 +1,16 @@
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[1] / "results" / "local_against_global" / "make.py"
-
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    if not SCRIPT.exists():
-        pytest.skip("a source distribution leaves results/ out")
-    spec = importlib.util.spec_from_file_location("local_against_global", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def make(committed: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = committed("local_against_global")
     monkeypatch.setattr(module, "TABLE", tmp_path / "table.csv")
     return module
 
