@@ -145,9 +145,9 @@ class FamilyConformance(ABC):
         """Make the family under test."""
 
     def conditional(self, features: int, context: int) -> Conditional:
-        """Build a conditional with parameters that follow from the seed 0."""
+        """Build a conditional as it is after training, with parameters that follow from the seed 0."""
         with seeded(0):
-            return self.make()(features, context)
+            return self.make()(features, context).eval()
 
     def test_shapes(self) -> None:
         """(*, C) becomes (*, features), also without context; a density has shape (*,)."""

@@ -250,8 +250,8 @@ def test_flow_reaches_beyond_its_splines() -> None:
 def test_flow_inverts_itself_in_the_tails() -> None:
     """Samples of z outside [-5, 5], where the splines are the identity, have a Gaussian's density and gradient."""
     with seeded(0):
-        conditional = Flow(width=32)(2, 1)
-        location, scale = conditional.frame(torch.zeros(1, 1))
+        conditional = Flow(width=32)(2, 1).eval()
+        location, scale = conditional.frame(conditional.embed(torch.zeros(1, 1)))
         z = torch.tensor([[7.0, -8.0], [-6.0, 20.0]], requires_grad=True)
         log_prob = conditional.log_prob(location + scale * z, torch.zeros(2, 1)) + scale.log().sum()
     (slope,) = torch.autograd.grad(log_prob.sum(), z)
