@@ -2,10 +2,9 @@
 
 A cell is the mean over observations and seeds, with an interval that knows which scores share a fit
 (:mod:`ampbench.statistics`). Differences are paired: both methods are judged on the same observations and seeds, so
-that
-what is hard about an observation cancels. p-values are Holm's over all pairs of methods of a table, because the lowest
-mean is chosen after seeing the scores. A method is called the best only if every other one is worse beyond the noise,
-over at least three seeds.
+that what is hard about an observation cancels. p-values are Holm's over all pairs of methods of a table, because the
+lowest mean is chosen after seeing the scores. A method is called the best only if every other one is worse beyond the
+noise, over at least three seeds.
 
 A store may hold several answers to one question, made with different versions of the task or of packages. The latest
 counts, and it is said that there are others; answers for one table that were made with different versions are named.

@@ -122,15 +122,15 @@ def train(
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
     phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps)
     averaged = copy.deepcopy(learned).requires_grad_(False).eval()
-    drawn = not by_likelihood(meetings)
+    likelihood = by_likelihood(meetings)
     checkpoint = Checkpoint(averaged, settings.patience)
 
     try:
         for step in range(1, settings.steps + 1):
             X = source.top_down(settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
             p = top_down_view(X, meetings)
-            if not drawn:
-                q = p  # maximum likelihood looks at p alone
+            if likelihood:
+                q = p  # nobody looks at q
             elif settings.teacher_forcing:
                 q = forced_view(bottom_up, X, meetings, settings.particles)
             else:  # lines 7 and 9: infer, with fresh ε

@@ -323,17 +323,15 @@ ASSESSMENT = Table(
     ),
 )
 
+RUN = (Column("key", str, "the run's key", form=KEY), TASK, METHOD, BUDGET, SEED, OBSERVATION)
+"""What says which run a row is about."""
+
 PLAN = Table(
     "plans",
     "`ampbench plan --json`",
     "a run of a sweep, and how it stands",
     (
-        Column("key", str, "the run's key", form=KEY),
-        TASK,
-        METHOD,
-        BUDGET,
-        SEED,
-        OBSERVATION,
+        *RUN,
         Column("fit", str, "runs that share a fit share this"),
         Column(
             "state",
@@ -350,12 +348,7 @@ FAILED = Table(
     "`ampbench failures --json`",
     "a run that failed",
     (
-        Column("key", str, "the run's key", form=KEY),
-        TASK,
-        METHOD,
-        BUDGET,
-        SEED,
-        OBSERVATION,
+        *RUN,
         Column("kind", str, "the kind of failure", values=tuple(FAILURES)),
         Column("error", str, "what was said"),
         Column("traceback", str, "where it happened", blank=True),

@@ -28,9 +28,8 @@ def interruptible() -> Iterator[None]:
         return
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        signal.signal(
-            signal.SIGTERM, lambda number, frame: None
-        )  # not SIG_IGN, which programs started now would inherit
+        # not SIG_IGN, which programs started now would inherit
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, terminate)
