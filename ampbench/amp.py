@@ -35,7 +35,7 @@ from ampbench.interfaces import (
     Progress,
     check_observation,
 )
-from ampbench.likelihood import known_likelihood
+from ampbench.likelihood import known_likelihood, learned_prior
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
@@ -182,7 +182,8 @@ class AMP(Method):
         site: Site,
     ) -> Meeting:
         factors = tuple(factor for factor in bottom_up.chains[evidence] if factor.variable in site.variables)
-        laws = SiteLaws(bottom_up, factors, site, known_likelihood(graph, coordinates, site))
+        known = known_likelihood(graph, coordinates, site), learned_prior(graph, coordinates, site)
+        laws = SiteLaws(bottom_up, factors, site, *known)
         name = str(site) if len(bottom_up.chains) == 1 else f"{site} from {', '.join(graph.check(evidence))}"
         return Meeting(name, site, evidence, factors, self._divergence(site), laws)
 

@@ -165,6 +165,7 @@ class SiteLaws(Laws):
         site: whose tuples are looked at.
         log_likelihood: from values of the site's variables to log p(context | variables), or to the error that says why
             there is none.
+        log_prior: from the same values to the log-density of the learned ones among the variables.
     """
 
     def __init__(
@@ -173,11 +174,13 @@ class SiteLaws(Laws):
         factors: Sequence[Factor],
         site: Site,
         log_likelihood: Callable[[Mapping[str, Tensor]], Tensor],
+        log_prior: Callable[[Mapping[str, Tensor]], Tensor],
     ) -> None:
         self.bottom_up = bottom_up
         self.factors = factors
         self.site = site
         self.log_likelihood = log_likelihood
+        self.log_prior = log_prior
 
     def family(self, tuples: Tuples) -> Tensor:
         """Return log q(variable | context), shape (*,)."""
@@ -186,6 +189,10 @@ class SiteLaws(Laws):
     def likelihood(self, tuples: Tuples) -> Tensor:
         """Return log p(context | variable), shape (*,)."""
         return self.log_likelihood(self._values(tuples))
+
+    def prior(self, tuples: Tuples) -> Tensor:
+        """Return the log-density of the learned variables, shape (*,)."""
+        return self.log_prior(self._values(tuples))
 
     def _values(self, tuples: Tuples) -> dict[str, Tensor]:
         names = (*self.site.variables, *self.site.context)

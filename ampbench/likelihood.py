@@ -7,15 +7,19 @@ At a tuple {z} ∪ c the model says
 if every variable of the context has a density whose parents all lie in the tuple, and no root of the context has a
 descendant in z (one beside z, such as a known cause of a common effect, is as likely whatever z is). It is evaluated at
 network coordinates, decoded; the Jacobian of the context's own coordinates is a constant and left out.
+
+A learned conditional among the inferred variables, p_θ(z_j | pa(z_j)), is no part of this likelihood; θ learns it from
+its own log-density at what was inferred, up to the same constant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import networkx as nx
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from ampbench.coordinates import Coordinates
 from ampbench.errors import UsageError
@@ -31,7 +35,7 @@ def known_likelihood(
     Where the likelihood is unknown, that function raises a :class:`UsageError` that names the factor to blame.
     """
     fault = _fault(graph, site)
-    home = _home(graph, site)
+    home = _home(graph, site.context)
 
     def log_likelihood(values: Mapping[str, Tensor]) -> Tensor:
         if fault:
@@ -43,9 +47,35 @@ def known_likelihood(
     return log_likelihood
 
 
-def _home(graph: Graph, site: Site) -> torch.device:
+def learned_prior(
+    graph: Graph, coordinates: Mapping[str, Coordinates], site: Site
+) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """Return the function from coordinates (*, D_i) to the log-density of a site's learned variables, shape (*,).
+
+    It sums those that have a density and whose parents lie in the tuple.
+    """
+    inside = {*site.variables, *site.context}
+    nodes = [graph[name] for name in site.variables]
+    nodes = [node for node in nodes if node.kind == "learned" and inside.issuperset(node.parents)]
+
+    def log_prior(values: Mapping[str, Tensor]) -> Tensor:
+        first = next(iter(values.values()))
+        total = first.new_zeros(first.shape[:-1])
+        for node in nodes:
+            home, names = _home(graph, [node.name]), (node.name, *node.parents)
+            value, *parents = (coordinates[name].decode(values[name].to(home)).flatten(0, -2) for name in names)
+            assert isinstance(node.conditional, torch.nn.Module)
+            law = node.conditional(*parents) if parents else node.conditional(len(value))
+            if isinstance(law, Distribution):
+                total = total + law.log_prob(value).to(first).reshape(total.shape)
+        return total
+
+    return log_prior
+
+
+def _home(graph: Graph, names: Iterable[str]) -> torch.device:
     """Where the densities are evaluated: with the parameters of a learned conditional, or else on the CPU."""
-    modules = [graph[name].conditional for name in site.context]
+    modules = [graph[name].conditional for name in names]
     parameters = [each for module in modules if isinstance(module, torch.nn.Module) for each in module.parameters()]
     return parameters[0].device if parameters else torch.device("cpu")
 

@@ -43,6 +43,13 @@ class Laws:
         """
         raise UsageError("no model is known here, so that its likelihood cannot be evaluated")
 
+    def prior(self, tuples: Tuples) -> Tensor:
+        """Return the sum of log p(x_j | pa(x_j)) over the learned x_j of the variable that have a density, shape (*,).
+
+        Those whose parents lie outside the tuple do not count; without any left it is 0. Differentiable in θ.
+        """
+        return tuples.joint.new_zeros(tuples.joint.shape[:-1])
+
 
 UNKNOWN = Laws()
 

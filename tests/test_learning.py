@@ -71,6 +71,20 @@ def test_known_likelihood_teaches_bits() -> None:
         assert torch.allclose(model.sample(3000)["x"].mean(0), bits.mean(0), atol=0.12)
 
 
+def test_known_likelihood_teaches_a_transition_between_latents() -> None:
+    """z → y → x with y learned and inferred together with z: x has mean 2 and variance 1 + 4 · 0.3², y the rest."""
+    emission = density("x", lambda y: Independent(Normal(y, 0.3), 1), ["y"], size=1)
+    graph = Graph(standard("z", 1), learned("y", NormalConditional(1, 1, width=16, depth=1), ["z"], size=1), emission)
+    with seeded(0):
+        x = 2 + 1.17 * torch.randn(2000, 1)
+        spec = "divergence=kl-likelihood(width=32,depth=1),family=gaussian(width=16,depth=1),scope=global"
+    model = api.learn(graph, {"x": x}, method=f"amp:{spec},steps=400,checks=1,learning_rate=0.005")
+    with seeded(0):
+        drawn = model.sample(5000)["x"]
+    assert float(drawn.mean()) == pytest.approx(2, abs=0.15)
+    assert float(drawn.std()) == pytest.approx(1.17, abs=0.15)
+
+
 def test_the_given_graph_is_left_alone(factor: tuple[Tensor, Tensor]) -> None:
     graph = factor_model(NormalConditional)
     before = [parameter.clone() for parameter in graph["x"].conditional.parameters()]
@@ -205,6 +219,7 @@ def test_unknown_variable() -> None:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
+        ("amp:divergence=forward-kl,family=gaussian", "no loss depends on the learned conditional of 'x'"),
         ("amp:divergence=energy,particles=2", "divergence Energy compares inferred variables with the ones that made"),
         ("amp:teacher_forcing=true", "teacher forcing needs simulations of all variables"),
         ("amp:families.x=gaussian", "unknown inferred variable 'x'; known: z"),

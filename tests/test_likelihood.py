@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.distributions import Gamma, Independent, LogNormal, Normal
 
+from ampbench.conditionals import ImplicitConditional, NormalConditional
 from ampbench.coordinates import Coordinates
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, density, simulator
-from ampbench.likelihood import known_likelihood
+from ampbench.graph import Graph, density, learned, simulator
+from ampbench.likelihood import known_likelihood, learned_prior
 from ampbench.seeding import seeded
 from ampbench.tuples import Site
 
@@ -87,3 +88,40 @@ def test_a_known_cause_beside_the_inferred_one_does_not_matter() -> None:
     found = known_likelihood(graph, coordinates, Site(("s",), ("y", "x")))(encoded)
     y, s, x = (values[name].squeeze(1) for name in "ysx")
     assert torch.allclose(found, Normal(0.0, 1.0).log_prob(y) + Normal(y + 2 * s, 0.5).log_prob(x), atol=1e-3)
+
+
+def test_learned_variables_have_a_prior_of_their_own() -> None:
+    """Of z1 → z2 → z3 → x, all learned but z1, z2 counts with z1 in the tuple; implicit z3 never does."""
+    transition, implicit = (each(1, 1, width=4, depth=1) for each in (NormalConditional, ImplicitConditional))
+    graph = Graph(
+        density("z1", Independent(Normal(torch.zeros(1), torch.ones(1)), 1)),
+        learned("z2", transition, ["z1"], size=1),
+        learned("z3", implicit, ["z2"], size=1),
+        learned("x", NormalConditional(1, 1, width=4, depth=1), ["z3"], size=1),
+    )
+    with seeded(0), torch.no_grad():
+        values = graph.sample(50)
+    coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
+    encoded = {name: coordinates[name].encode(value)[None] for name, value in values.items()}
+    found = learned_prior(graph, coordinates, Site(("z3", "z2", "z1"), ("x",)))(encoded)
+    assert torch.allclose(found[0], transition(values["z1"]).log_prob(values["z2"]), atol=1e-4)
+    assert all(slope is not None for slope in torch.autograd.grad(found.sum(), list(transition.parameters())))
+    assert not learned_prior(graph, coordinates, Site(("z3", "z2"), ("x",)))(encoded).any()
+
+
+def test_a_learned_root_has_a_prior() -> None:
+    class Root(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mean = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, n: int) -> Independent:
+            return Independent(Normal(self.mean.expand(n, 1), 1.0), 1)
+
+    graph = Graph(learned("z", root := Root(), size=1), density("x", lambda z: Independent(Normal(z, 1.0), 1), ["z"]))
+    with seeded(0), torch.no_grad():
+        values = graph.sample(50)
+    coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
+    encoded = {name: coordinates[name].encode(value) for name, value in values.items()}
+    found = learned_prior(graph, coordinates, Site(("z",), ("x",)))(encoded)
+    assert torch.allclose(found, root(50).log_prob(values["z"]), atol=1e-4)

@@ -6,7 +6,11 @@ r"""Forward Kullback-Leibler divergence by the density of the family: neural pos
 The families are fitted by maximum likelihood to simulated tuples. Nothing is adversarial, so nothing can oscillate, but
 the family must have a density; ``f-kl`` is the same divergence from samples alone.
 
+They alone descend it: a learned conditional of the model that made the tuples easy to infer would not fit the data
+better. As in the sleep phase of wake-sleep, its samples are taken as they are.
+
 References:
+    Hinton, Dayan, Frey, Neal 1995, *The wake-sleep algorithm for unsupervised neural networks*, Science 268.
     Papamakarios & Murray 2016, *Fast ε-free inference of simulation models with Bayesian conditional density
     estimation*, arXiv:1605.06376.
     Greenberg, Nonnenmacher, Macke 2019, *Automatic posterior transformation*, arXiv:1905.07488.
@@ -34,4 +38,4 @@ class ForwardKL(WithoutAdversary):
         Raises:
             UsageError: the family has no density.
         """
-        return -p.laws.family(p).mean()
+        return -p.laws.family(p.detach()).mean()
