@@ -29,6 +29,7 @@ from ampbench.seeding import seeded
 from ampbench_tasks.digits import load
 
 MEASURE = "accuracy of y given x"
+REFERENCE = "logistic regression"
 METHOD = (
     "amp:divergence=blend(first=kl-likelihood(width=64,depth=1),second=forward-kl,weight=0.1),"
     "family=gaussian(width=64,depth=1),families.y=categorical(width=64,depth=1),steps=500,batch_size=128,checks=4,"

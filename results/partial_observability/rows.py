@@ -19,6 +19,12 @@ def masked(rows: Rows, missing: Mapping[str, slice]) -> dict[str, Tensor]:
     return result
 
 
+def dropped(rows: Rows) -> dict[str, Tensor]:
+    """Return the complete rows alone."""
+    complete = ~torch.stack([value.isnan().any(1) for value in rows.values()]).any(0)
+    return {name: value[complete] for name, value in rows.items()}
+
+
 def complete_only(rows: Rows) -> dict[str, Tensor]:
     """Drop the incomplete rows, and put masked copies of the complete ones in their place.
 
@@ -27,7 +33,7 @@ def complete_only(rows: Rows) -> dict[str, Tensor]:
     """
     names = list(rows)
     held = torch.stack([~rows[name].isnan().any(1) for name in names], dim=1)
-    complete = {name: rows[name][held.all(1)] for name in names}
+    complete = dropped(rows)
     parts = []
     for pattern in held.unique(dim=0).tolist():
         absent = {name: slice(None) for name, there in zip(names, pattern, strict=True) if not there}
