@@ -36,6 +36,7 @@ from ampbench.interfaces import (
     check_observation,
 )
 from ampbench.likelihood import known_likelihood, learned_prior
+from ampbench.refinement import Refinement, Thinned, refine, refinement_steps
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
@@ -132,18 +133,40 @@ class AMP(Method):
         observed = {name: values[name].shape[1] for name in simulator.observed}
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 
-        def posterior(trained: Trained) -> AMPPosterior:
-            return AMPPosterior(trained, meetings, held_out, coordinates, observed, simulator.latents)
+        def posterior(trained: Trained, refinement: Refinement | None = None) -> AMPPosterior:
+            return AMPPosterior(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
 
         try:
-            trained = train(bottom_up, meetings, source, self.settings, progress)
+            trained, refinement = self._trained(bottom_up, meetings, source, progress)
         except TrainingError as error:
             if error.trained:
                 error.posterior = posterior(error.trained)
             raise
-        found = posterior(trained)
+        found = posterior(trained, refinement)
         warn_if_told_apart(found.sides, held_out, self.settings.teacher_forcing)
         return found
+
+    def _trained(
+        self, bottom_up: BottomUp, meetings: Sequence[Meeting], source: Simulations, progress: Progress
+    ) -> tuple[Trained, Refinement | None]:
+        """Train both players, and let the adversary go on alone where there is one that can say something."""
+        steps, alone = self.settings.steps, refinement_steps(meetings, self.settings.steps)
+        trained = train(bottom_up, meetings, source, self.settings, lambda done, _: progress(done, steps + alone))
+        if not alone:
+            return trained, None
+        try:
+            return trained, refine(
+                trained.learned.bottom_up,
+                meetings[0],
+                trained.adversaries[0],
+                source,
+                self.settings.batch_size,
+                alone,
+                lambda done, _: progress(steps + done, steps + alone),
+            )
+        except TrainingError as error:
+            error.trained = trained
+            raise
 
     def check_named(self, inferred: Iterable[str]) -> None:
         """Raise :class:`UsageError` if an option names a variable that is not inferred."""
@@ -218,12 +241,15 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
 
     Attributes:
         trained: families, adversaries and the training history.
+        refinement: what came of the adversary's going on alone, if it did.
+        sides: the two chains, and the adversaries between them.
         held_out: simulations that trained nothing, at most :data:`ampbench.diagnostics.ROWS`, in network coordinates.
     """
 
     def __init__(
         self,
         trained: Trained,
+        refinement: Refinement | None,
         meetings: Sequence[Meeting],
         held_out: Mapping[str, Tensor],
         coordinates: Mapping[str, Coordinates],
@@ -231,8 +257,9 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
         latents: tuple[str, ...],
     ) -> None:
         self.trained = trained
+        self.refinement = refinement
+        self.sides = _sides(trained, refinement, tuple(meetings))
         self.held_out = held_out
-        self._meetings = tuple(meetings)
         self._coordinates = coordinates
         self._observed = observed
         self._latents = latents
@@ -240,12 +267,11 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
     @property
     def history(self) -> DataFrame:
         """Losses, gradient norms, learning rates and held-out scores: one row per check."""
-        return history_frame(self.trained.history)
-
-    @property
-    def sides(self) -> Sides:
-        """The two chains, and the adversaries between them."""
-        return Sides(self.trained.learned.bottom_up, self._meetings, self.trained.adversaries)
+        rows = list(self.trained.history)
+        if self.refinement:
+            last = rows[-1]["step"]
+            rows += [{**row, "step": last + row["step"]} for row in self.refinement.history]
+        return history_frame(rows)
 
     def diagnose(
         self,
@@ -288,5 +314,13 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
             name: self._coordinates[name].encode(part[None]).to(self.trained.learned.bottom_up.device)
             for name, part in parts.items()
         }
-        drawn = self.trained.learned.bottom_up(evidence, n)
+        drawn = self.sides.bottom_up(evidence, n)
         return {name: self._coordinates[name].decode(drawn[name][:, 0].cpu()) for name in self._latents}
+
+
+def _sides(trained: Trained, refinement: Refinement | None, meetings: tuple[Meeting, ...]) -> Sides:
+    """Return the chains, and the adversaries between them, as they are in the end."""
+    families = trained.learned.bottom_up
+    if refinement is None or refinement.adversary is None:
+        return Sides(families, meetings, trained.adversaries)
+    return Sides(Thinned(families, meetings[0], refinement.adversary), meetings, [refinement.adversary])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,16 @@ from ampbench.factorization import Factor
 from ampbench.graph import join
 from ampbench.interfaces import Divergence, Family, HasDensity
 from ampbench.tuples import UNKNOWN, Laws, Site, Tuples
+
+
+class Chain(Protocol):
+    """What infers latents: :class:`BottomUp`, or a part of its draws."""
+
+    def __call__(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
+        """Infer all latents from evidence, (B, D_i) per variable: (particles, B, D_i) per variable."""
+
+    def through(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
+        """Draw the variables of some factors in turn, from given values."""
 
 
 class BottomUp(nn.Module):
@@ -133,16 +144,14 @@ def top_down_view(values: Mapping[str, Tensor], meetings: Iterable[Meeting]) -> 
 
 
 def bottom_up_view(
-    bottom_up: BottomUp, evidence: Iterable[Mapping[str, Tensor]], meetings: Iterable[Meeting], particles: int
+    bottom_up: Chain, evidence: Iterable[Mapping[str, Tensor]], meetings: Iterable[Meeting], particles: int
 ) -> Shown:
     """What the bottom-up chains show: each meeting sees contexts that were themselves inferred from the evidence."""
     drawn = {frozenset(given): bottom_up(given, particles) for given in evidence}
     return {meeting: view(drawn[meeting.evidence], meeting.site, meeting.laws) for meeting in meetings}
 
 
-def forced_view(
-    bottom_up: BottomUp, values: Mapping[str, Tensor], meetings: Iterable[Meeting], particles: int
-) -> Shown:
+def forced_view(bottom_up: Chain, values: Mapping[str, Tensor], meetings: Iterable[Meeting], particles: int) -> Shown:
     """What the families show with teacher forcing: each meeting's context is the top-down chain's own, (B, D_i).
 
     References:

@@ -49,7 +49,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ampbench.chains import BottomUp, Meeting, Shown, bottom_up_view, forced_view, top_down_view
+from ampbench.chains import Chain, Meeting, Shown, bottom_up_view, forced_view, top_down_view
 from ampbench.classifier import train_classifier
 from ampbench.errors import FitWarning, UsageError
 from ampbench.interfaces import HasLogRatio
@@ -72,12 +72,12 @@ class Sides:
     """Two chains and what has learned to tell them apart.
 
     Attributes:
-        bottom_up: the families.
+        bottom_up: what infers: the families, or a part of their draws.
         meetings: where they meet the model.
         adversaries: one per meeting, at the end of training.
     """
 
-    bottom_up: BottomUp
+    bottom_up: Chain
     meetings: Sequence[Meeting]
     adversaries: Sequence[nn.Module]
 

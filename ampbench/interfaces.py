@@ -80,7 +80,13 @@ class HasLogRatio:
 
     Diagnostics rely on it: where it is positive the adversary takes the tuple for the model's, and 0 is as good as can
     be. A potential, a feature map, or a ratio up to a function of the context (eq. 10) is none.
+
+    Attributes:
+        refine: for how long, as a share of the training, the adversary goes on alone when the families are trained, so
+            that its ratio can thin their draws (:mod:`ampbench.refinement`); 0: not at all.
     """
+
+    refine: float = 0.0
 
     def log_ratio(self, adversary: nn.Module, tuples: Tuples) -> Tensor:
         """Return the estimate of log p(tuple) − log q(tuple), shape ``(*,)``: most adversaries put out just that."""

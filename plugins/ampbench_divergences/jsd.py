@@ -25,7 +25,7 @@ from torch.nn.functional import softplus
 
 from ampbench.interfaces import HasLogRatio
 from ampbench.tuples import Tuples
-from ampbench_divergences.ratio import RatioDivergence
+from ampbench_divergences.ratio import RatioDivergence, at_least_zero
 
 
 @final
@@ -36,11 +36,13 @@ class JSD(RatioDivergence, HasLogRatio):
         saturating: descend eq. 6 as the paper writes it, rather than the non-saturating form.
         width: units of each hidden layer of the adversary.
         depth: its number of residual blocks.
+        refine: for how long it goes on alone in the end, as a share of the training; 0: not at all.
     """
 
-    def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3) -> None:
+    def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3, refine: float = 0.5) -> None:
         super().__init__(width, depth)
         self.saturating = saturating
+        self.refine = at_least_zero("jsd", refine)
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return ½ E_p[log D] + ½ E_q[log(1 − D)] (eq. 6), or −½ E_p[log(1 − D)] − ½ E_q[log D].

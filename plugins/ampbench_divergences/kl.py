@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ampbench.interfaces import HasLogRatio
 from ampbench.tuples import Tuples
-from ampbench_divergences.ratio import RatioDivergence
+from ampbench_divergences.ratio import RatioDivergence, at_least_zero
 
 
 @final
@@ -26,7 +26,12 @@ class KL(RatioDivergence, HasLogRatio):
     Arguments:
         width: units of each hidden layer of the adversary.
         depth: its number of residual blocks.
+        refine: for how long it goes on alone in the end, as a share of the training; 0: not at all.
     """
+
+    def __init__(self, width: int = 128, depth: int = 3, refine: float = 0.5) -> None:
+        super().__init__(width, depth)
+        self.refine = at_least_zero("kl", refine)
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 9, E_q[−d]."""

@@ -11,6 +11,7 @@ from abc import ABC
 from torch import Tensor, nn
 
 from ampbench.adversary import Adversary, classification_loss
+from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence
 from ampbench.tuples import Tuples
 
@@ -34,6 +35,13 @@ class RatioDivergence(Divergence, ABC):
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 7."""
         return classification_loss(adversary, p, q)
+
+
+def at_least_zero(divergence: str, refine: float) -> float:
+    """Return the option ``refine`` of a divergence; raises :class:`UsageError` if it is negative."""
+    if refine < 0:
+        raise UsageError(f"divergence {divergence!r} needs refine of at least 0, got refine={refine}; 0.5 is usual")
+    return refine
 
 
 def beside_another_context(p: Tuples, q: Tuples) -> Tuples:
