@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 LEAST = 10
 """Smallest budget: some simulations are held out, and a divergence between two samples needs several of them."""
 
+ADVICE = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
+"""Where an adversary still tells the chains apart."""
+
 
 @final
 class AMP(Method):
@@ -143,7 +146,8 @@ class AMP(Method):
                 error.posterior = posterior(error.trained)
             raise
         found = posterior(trained, refinement)
-        warn_if_told_apart(found.sides, held_out, self.settings.teacher_forcing)
+        p, q = found.sides.on_simulations(held_out, self.settings.teacher_forcing)
+        warn_if_told_apart(found.sides, p, q, ADVICE)
         return found
 
     def _trained(
@@ -286,7 +290,8 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
         Arguments:
             simulations: fresh ones, as :meth:`ampbench.simulator.Simulator.sample` returns them; without any, the
                 held-out ones.
-            teacher_forcing, folds, level: see :func:`ampbench.diagnostics.diagnose`, also for the columns returned.
+            teacher_forcing: see :meth:`ampbench.diagnostics.Sides.on_simulations`.
+            folds, level: see :func:`ampbench.diagnostics.diagnose`, also for the columns returned.
             seed: of the chain and of the classifiers.
 
         Raises:
@@ -298,7 +303,7 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
         else:
             rows = {name: each.encode(simulations[name]).to(device) for name, each in self._coordinates.items()}
         with seeded(derive(seed, "diagnose")):
-            return diagnose(self.sides, rows, teacher_forcing, folds, level)
+            return diagnose(self.sides, *self.sides.on_simulations(rows, teacher_forcing), folds, level)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""

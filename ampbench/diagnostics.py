@@ -19,9 +19,14 @@ from, the sample means are unbiased estimates of the right-hand sides. There are
 * **a fresh classifier**, which looks at nothing but these tuples, with cross-fitting: each fold of the simulations is
   judged by a classifier that was trained on the others.
 
-**The p-value.** Given the evidence, t and s are exchangeable if the chain is exact: then "d takes t for p and s for q"
-is as likely as "s for p and t for q", whatever d is. Pairs of which d thinks the same say nothing. So the number of
-pairs that d gets right, among those that it gets right or wrong, is binomial with probability ½, exactly, for every n.
+A model that was learned from data has simulations of its own, but no evidence beside them. There t is a sample of the
+model, s a held-out row with inferred latents, and d = 0 everywhere says that model and inverse are both right: that the
+model's tuples are those of the data.
+
+**The p-value.** If the chain is exact, t and s are exchangeable, whether they share the evidence or are independent:
+then "d takes t for p and s for q" is as likely as "s for p and t for q", whatever d is. Pairs of which d thinks the
+same say nothing. So the number of pairs that d gets right, among those that it gets right or wrong, is binomial with
+probability ½, exactly, for every n.
 Counts of different folds are *not* independent: classifiers that chase the same chance difference agree. So the folds'
 p-values are joined by Bonferroni's rule, K · min p, which holds under any dependence.
 
@@ -41,7 +46,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,10 +54,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ampbench.chains import Chain, Meeting, Shown, bottom_up_view, forced_view, top_down_view
+from ampbench.chains import Chain, Meeting, Shown, bottom_up_view, forced_view, top_down_view, view
 from ampbench.classifier import train_classifier
 from ampbench.errors import FitWarning, UsageError
 from ampbench.interfaces import HasLogRatio
+from ampbench.rows import Rows
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -64,7 +70,7 @@ SURELY = 3.0
 """Standard errors between an accuracy and what it is surely above."""
 
 ROWS = 5000
-"""At most so many held-out simulations are kept beside a posterior."""
+"""At most so many held-out simulations are kept beside a posterior, and rows of each group beside a learned model."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,13 @@ class Sides:
     adversaries: Sequence[nn.Module]
 
     @torch.no_grad()
-    def shown(self, simulations: Mapping[str, Tensor], teacher_forcing: bool) -> tuple[Shown, Shown]:
+    def on_simulations(self, simulations: Rows, teacher_forcing: bool) -> tuple[Shown, Shown]:
         """Return what p and q show at every meeting, one tuple of q, (1, n, ·), for each of p, (n, ·).
 
         Arguments:
-            simulations: one tensor (n, D_i) per variable, in network coordinates.
-            teacher_forcing: whether q starts from the simulated context, rather than from the evidence.
+            simulations: one tensor (n, D_i) per variable, in network coordinates, that trained nothing.
+            teacher_forcing: whether q starts from the simulated context, rather than from the evidence: each family is
+                tested on its own, without what the factors before it got wrong.
         """
         p = top_down_view(simulations, self.meetings)
         if teacher_forcing:
@@ -97,12 +104,27 @@ class Sides:
         return p, bottom_up_view(self.bottom_up, evidence, self.meetings, 1)
 
     @torch.no_grad()
+    def on_data(self, model: Callable[[int], Rows], data: Iterable[Rows]) -> tuple[Shown, Shown]:
+        """Return the same for samples of a model, and rows of data with inferred latents.
+
+        Arguments:
+            model: draws so many samples of every variable, in network coordinates.
+            data: for each group, one tensor (n, D_i) per variable that it holds, in network coordinates, that trained
+                nothing. Meetings whose evidence no group holds are left out.
+        """
+        groups = {frozenset(rows): rows for rows in data}
+        meetings = [meeting for meeting in self.meetings if meeting.evidence in groups]
+        drawn = {held: model(len(next(iter(rows.values())))) for held, rows in groups.items()}
+        p = {meeting: view(drawn[meeting.evidence], meeting.site, meeting.laws) for meeting in meetings}
+        return p, bottom_up_view(self.bottom_up, groups.values(), meetings, 1)
+
+    @torch.no_grad()
     def log_ratios(self, p: Shown, q: Shown) -> dict[Meeting, tuple[Tensor, Tensor]]:
         """Return the logits (n,) of p and of q that the trained adversaries give, where they are log-ratios."""
         found = {}
         for meeting, adversary in zip(self.meetings, self.adversaries, strict=True):
             divergence = meeting.divergence
-            if isinstance(divergence, HasLogRatio):
+            if meeting in p and isinstance(divergence, HasLogRatio):
                 found[meeting] = (
                     divergence.log_ratio(adversary, p[meeting]),
                     divergence.log_ratio(adversary, q[meeting])[0],
@@ -154,16 +176,12 @@ def kl(d_p: Tensor, d_q: Tensor) -> Estimate:
     return Estimate.of(1 - d_q - torch.exp(-d_p))
 
 
-def diagnose(
-    sides: Sides, simulations: Mapping[str, Tensor], teacher_forcing: bool, folds: int, level: float
-) -> DataFrame:
+def diagnose(sides: Sides, p: Shown, q: Shown, folds: int, level: float) -> DataFrame:
     """Test at every tuple whether the chains can be told apart.
 
     Arguments:
         sides: the chains.
-        simulations: one tensor (n, D_i) per variable, in network coordinates, that trained nothing.
-        teacher_forcing: whether each family is tested on simulated contexts: on its own, without what the factors
-            before it got wrong.
+        p, q: what they show, as :meth:`Sides.on_simulations` or :meth:`Sides.on_data` returns it.
         folds: K of the cross-fitting.
         level: how often a fit that is exact at every tuple may be called different at any.
 
@@ -178,35 +196,42 @@ def diagnose(
     """
     import pandas as pd
 
-    n = len(next(iter(simulations.values())))
-    if folds < 2 or n < 10 * folds:
-        raise UsageError(f"a diagnosis needs at least 2 folds of 10 simulations, got {n} simulations and {folds} folds")
+    for meeting, tuples in p.items():
+        if folds < 2 or len(tuples.joint) < 10 * folds:
+            raise UsageError(
+                f"a diagnosis needs at least 2 folds of 10 simulations or rows, got {len(tuples.joint)} and {folds} "
+                f"folds at {meeting}; hold out a larger fraction, or give fresh ones to diagnose()"
+            )
     if not 0 < level < 1:
         raise UsageError(f"the level of a test lies between 0 and 1, got {level}")
-    p, q = sides.shown(simulations, teacher_forcing)
     trained = sides.log_ratios(p, q)
     rows = []
-    for meeting in sides.meetings:
+    for meeting in p:
         parts = _cross_fit(p[meeting].joint, q[meeting].joint[0], folds)
         seen = _fresh(parts)
         seen |= _of_adversary(*trained[meeting]) if meeting in trained else dict.fromkeys(ADVERSARY, math.nan)
-        verdict = _verdict(seen, level / (2 * len(sides.meetings)))
-        rows.append({"tuple": str(meeting), "simulations": n, **seen, "verdict": verdict})
+        verdict = _verdict(seen, level / (2 * len(p)))
+        rows.append({"tuple": str(meeting), "simulations": len(p[meeting].joint), **seen, "verdict": verdict})
     return pd.DataFrame(rows)
 
 
-def warn_if_told_apart(sides: Sides, simulations: Mapping[str, Tensor], teacher_forcing: bool) -> None:
-    """Warn with :class:`FitWarning` if an adversary surely tells the chains apart after its training."""
-    found = {
-        meeting: accuracy(*d) for meeting, d in sides.log_ratios(*sides.shown(simulations, teacher_forcing)).items()
-    }
+def warn_if_told_apart(sides: Sides, p: Shown, q: Shown, advice: str) -> None:
+    """Warn with :class:`FitWarning` if an adversary surely tells the chains apart after its training.
+
+    Arguments:
+        sides: the chains.
+        p, q: what they show; see :func:`diagnose`.
+        advice: what to do about it.
+    """
+    found = {meeting: accuracy(*d) for meeting, d in sides.log_ratios(p, q).items()}
     apart = {meeting: each for meeting, each in found.items() if each.surely_above > TOLERATED}
     if apart:
-        n = len(next(iter(simulations.values())))
-        places = ", ".join(f"{meeting} with accuracy {e.value:.2f} ± {e.error:.2f}" for meeting, e in apart.items())
+        places = ", ".join(
+            f"{meeting} with accuracy {each.value:.2f} ± {each.error:.2f} on {len(p[meeting].joint)} held-out tuples"
+            for meeting, each in apart.items()
+        )
         warnings.warn(
-            f"adversaries still tell the chains apart at the end of training: at {places}, on {n} held-out simulations "
-            "(0.5 is perfect); raise steps or the budget, or take a richer family; posterior.diagnose() says more",
+            f"adversaries still tell the chains apart at the end of training: at {places} (0.5 is perfect); {advice}",
             FitWarning,
             stacklevel=3,
         )

@@ -141,7 +141,9 @@ def train(
             for at, adversary in pairs:  # line 10
                 p_k, q_k = p[at].detach(), q[at].detach()
                 loss = at.divergence.adversary_loss(adversary, p_k, q_k)  # eq. 7
-                adversary_losses[at] = loss + settings.penalty * gradient_penalty(adversary, p_k, q_k)
+                if settings.penalty:
+                    loss = loss + settings.penalty * gradient_penalty(adversary, p_k, q_k)
+                adversary_losses[at] = loss
             xi.descend(adversary_losses, step)  # line 11
 
             family_losses = {}

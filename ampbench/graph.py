@@ -280,12 +280,16 @@ class Graph:
         """
         given = given or {}
         self.check(given)
+        return self.complete(n, {name: _checked(self[name], n, value) for name, value in given.items()})
+
+    def complete(self, n: int, given: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
+        """Draw as :meth:`sample` does, but take given values as they are, and move what is drawn to a device."""
         values: dict[str, Tensor] = {}
         for node in self.nodes:
             if node.name in given:
-                values[node.name] = _checked(node, n, given[node.name])
+                values[node.name] = given[node.name]
             else:
-                values[node.name] = node.sample(n, tuple(values[parent] for parent in node.parents))
+                values[node.name] = node.sample(n, tuple(values[parent] for parent in node.parents)).to(device)
         return values
 
 

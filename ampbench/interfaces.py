@@ -146,11 +146,11 @@ class HasHistory(ABC):
 
 
 class CanDiagnose(ABC):
-    """The ability of a posterior to say where it does not fit the model."""
+    """The ability of a posterior, or of a learned model, to say where it does not fit."""
 
     @abstractmethod
     def diagnose(self) -> DataFrame:
-        """Test the fit on held-out simulations: one row per local tuple; see :func:`ampbench.diagnostics.diagnose`."""
+        """Test the fit on what was held out: one row per local tuple; see :func:`ampbench.diagnostics.diagnose`."""
 
 
 class Method(ABC):

@@ -29,17 +29,19 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp import AMP
-from ampbench.chains import BottomUp
+from ampbench.chains import BottomUp, Meeting
 from ampbench.coordinates import Coordinates
+from ampbench.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
 from ampbench.engine import Trained, train
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, join
 from ampbench.history import history_frame
-from ampbench.interfaces import HasHistory, Progress
+from ampbench.interfaces import CanDiagnose, HasHistory, Progress
 from ampbench.rows import Rows, groups
 from ampbench.scores import held_out_score, two_sample_score
+from ampbench.seeding import derive, seeded
 from ampbench.sources import Source, minibatch, split
-from ampbench.top_down import TopDown, top_down, with_conditionals
+from ampbench.top_down import TopDown, with_conditionals
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,6 +50,8 @@ PILOT = 2000
 """Samples of the untrained model, from which the coordinates of variables without data are taken."""
 JUDGED = 500
 """Samples of the model, and rows of each group, that a score compares."""
+ADVICE = "raise steps, or take a richer family or conditional; diagnose() of the learned model says more"
+"""Where an adversary still tells the model from the data."""
 
 
 class Data(Source):
@@ -57,12 +61,15 @@ class Data(Source):
         model: the top-down chain.
         rows: by the variables held, rows in network coordinates.
         held_out: fraction of each group kept for the score.
+
+    Attributes:
+        held_out: those rows, by the variables held.
     """
 
     def __init__(self, model: TopDown, rows: Mapping[frozenset[str], Rows], held_out: float) -> None:
         self.model: TopDown = model
         halves = {held: split(each, held_out) for held, each in rows.items()}
-        self._held_out = {held: first for held, (first, _) in halves.items()}
+        self.held_out = {held: first for held, (first, _) in halves.items()}
         self._kept = [rest for _, rest in halves.values()]
 
     def top_down(self, size: int) -> dict[str, Tensor]:
@@ -78,25 +85,29 @@ class Data(Source):
     def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
         """Judge the model by held-out rows, and the families by samples of the model."""
         total = 0.0
-        for evidence, rows in self._held_out.items():
+        for evidence, rows in self.held_out.items():
             drawn = model(JUDGED)
             names = sorted(evidence)
             total += float(two_sample_score(join(drawn, names), join(rows, names)[:JUDGED]))
             if bottom_up.chains[evidence]:
                 total += held_out_score(bottom_up, drawn, names)
-        return total / len(self._held_out)
+        return total / len(self.held_out)
 
 
-class LearnedModel(HasHistory):
+class LearnedModel(HasHistory, CanDiagnose):
     """A model and its inverse after training.
 
     Attributes:
         graph: the model, with trained conditionals.
         trained: parameters, adversaries and the training history.
+        held_out: for each group, rows that trained nothing, at most :data:`ampbench.diagnostics.ROWS`, in network
+            coordinates.
     """
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: Trained, meetings: Sequence[Meeting], held_out: Sequence[Rows]) -> None:
         self.trained = trained
+        self.held_out = tuple(held_out)
+        self._meetings = tuple(meetings)
         assert isinstance(trained.learned.model, TopDown)
         self._model = trained.learned.model
         self.graph = self._model.graph
@@ -105,6 +116,28 @@ class LearnedModel(HasHistory):
     def history(self) -> DataFrame:
         """Losses, gradient norms, learning rates and held-out scores: one row per check."""
         return history_frame(self.trained.history)
+
+    @property
+    def sides(self) -> Sides:
+        """The two chains, and the adversaries between them."""
+        return Sides(self.trained.learned.bottom_up, self._meetings, self.trained.adversaries)
+
+    def diagnose(self, data: Rows | None = None, folds: int = 2, level: float = 0.01, seed: int = 0) -> DataFrame:
+        """Test at every tuple whether samples of the model can be told from rows of data with inferred latents.
+
+        Arguments:
+            data: fresh rows, one tensor (n, D_i) per variable, where a row of NaN is missing; without any, the
+                held-out ones. Tuples of sets of variables that no row holds are left out.
+            folds, level: see :func:`ampbench.diagnostics.diagnose`, also for the columns returned.
+            seed: of the model, of the chain and of the classifiers.
+
+        Raises:
+            UsageError: the rows do not fit the graph, some hold a set of variables of which nothing was learned, or
+                there are too few for a set.
+        """
+        rows = self.held_out if data is None else [self._encoded(each) for each in groups(self.graph, data).values()]
+        with seeded(derive(seed, "diagnose")):
+            return diagnose(self.sides, *self.sides.on_data(self._model, rows), folds, level)
 
     @torch.no_grad()
     def sample(self, n: int) -> dict[str, Tensor]:
@@ -126,14 +159,16 @@ class LearnedModel(HasHistory):
         Raises:
             UsageError: no rows of the data held just these variables.
         """
+        drawn = self.trained.learned.bottom_up(self._encoded(evidence), n)
+        values = self._model.below({name: value.flatten(0, 1) for name, value in drawn.items()})
+        return {name: value.unflatten(0, (n, -1)) for name, value in self._decoded(values).items()}
+
+    def _encoded(self, evidence: Rows) -> Rows:
         known = self.trained.learned.bottom_up.chains
         if frozenset(evidence) not in known:
             sets = "; ".join(", ".join(sorted(each)) for each in known)
             raise UsageError(f"nothing was learned about evidence on {', '.join(sorted(evidence))}; known: {sets}")
-        encoded = encode(self._model.coordinates, evidence, self._model.device)
-        drawn = self.trained.learned.bottom_up(encoded, n)
-        values = self._model.below({name: value.flatten(0, 1) for name, value in drawn.items()})
-        return {name: value.unflatten(0, (n, -1)) for name, value in self._decoded(values).items()}
+        return encode(self._model.coordinates, evidence, self._model.device)
 
     def _decoded(self, values: Rows) -> dict[str, Tensor]:
         return {name: self._model.coordinates[name].decode(value).cpu() for name, value in values.items()}
@@ -152,6 +187,9 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
     Raises:
         UsageError: the data do not fit the graph, or the divergence cannot teach its learned conditionals.
         TrainingError: a loss, a gradient or the score became NaN or infinite.
+
+    Warns:
+        FitWarning: an adversary still tells the model from the data.
     """
     rows = groups(graph, data)
     method.check_named(sorted({*graph.names} - frozenset.intersection(*rows)))
@@ -159,6 +197,7 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
     theta = nn.ModuleDict(
         {node.name: copy.deepcopy(node.conditional) for node in graph.nodes if isinstance(node.conditional, nn.Module)}
     ).to(device)
+    theta.requires_grad_()  # those of a learned model are frozen
     graph = with_conditionals(graph, theta)
     coordinates = _coordinates(graph, data, device)
     model = TopDown(graph, coordinates, theta, device)
@@ -172,7 +211,11 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
             _check_taught(theta)
         progress(done, total)
 
-    return LearnedModel(train(bottom_up, meetings, source, method.settings, watched))
+    trained = train(bottom_up, meetings, source, method.settings, watched)
+    held_out = [{name: value[:ROWS].clone() for name, value in each.items()} for each in source.held_out.values()]
+    found = LearnedModel(trained, meetings, held_out)
+    warn_if_told_apart(found.sides, *found.sides.on_data(trained.learned.model, held_out), ADVICE)
+    return found
 
 
 def encode(coordinates: Mapping[str, Coordinates], rows: Rows, device: torch.device) -> dict[str, Tensor]:
@@ -184,7 +227,7 @@ def encode(coordinates: Mapping[str, Coordinates], rows: Rows, device: torch.dev
 def _coordinates(graph: Graph, data: Rows, device: torch.device) -> dict[str, Coordinates]:
     """Coordinates from the data, and from the untrained model where there are none."""
     values = {name: rows[~rows.isnan().any(1)].to(torch.get_default_dtype()) for name, rows in data.items()}
-    drawn = top_down(graph, PILOT, {}, device)
+    drawn = graph.complete(PILOT, {}, device)
     return {node.name: Coordinates(values.get(node.name, drawn[node.name].cpu()), node.support) for node in graph.nodes}
 
 

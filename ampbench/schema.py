@@ -244,11 +244,12 @@ HISTORY = Table(
 
 DIAGNOSIS = Table(
     "diagnoses",
-    "`posterior.diagnose()` of adversarial message passing, and the files of `AMPBENCH_DIAGNOSTICS`",
-    "a local tuple, at which model and fit are compared on held-out simulations",
+    "`diagnose()` of a posterior of adversarial message passing or of a learned model, and the files of "
+    "`AMPBENCH_DIAGNOSTICS`",
+    "a local tuple, at which model and fit are compared on held-out simulations, or model and data on held-out rows",
     (
         Column("tuple", str, "its variables and context"),
-        Column("simulations", int, "that were held out", least=1),
+        Column("simulations", int, "or rows that were held out", least=1),
         Column("accuracy", float, "of fresh classifiers; 0.5 is perfect", least=0, most=1),
         Column("accuracy_error", float, "its standard error", least=0),
         Column("p_value", float, "of the hypothesis that there is nothing to tell apart", least=0, most=1),

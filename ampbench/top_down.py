@@ -38,27 +38,16 @@ class TopDown(nn.Module):
 
     def forward(self, n: int) -> dict[str, Tensor]:
         """Draw n samples of all variables, (n, D_i) each."""
-        values = top_down(self.graph, n, {}, self.device)
+        values = self.graph.complete(n, {}, self.device)
         return {name: self.coordinates[name].encode(value) for name, value in values.items()}
 
     def below(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Complete given variables, (n, D_i) each, with draws of all others from the model."""
         known = {name: self.coordinates[name].decode(value) for name, value in given.items()}
-        values = top_down(self.graph, len(next(iter(known.values()))), known, self.device)
+        values = self.graph.complete(len(next(iter(known.values()))), known, self.device)
         return {**{name: self.coordinates[name].encode(value) for name, value in values.items()}, **given}
 
 
 def with_conditionals(graph: Graph, theta: nn.ModuleDict) -> Graph:
     """Return the graph with other modules in the place of its learned conditionals."""
     return Graph(*(replace(node, conditional=theta[node.name]) if node.name in theta else node for node in graph.nodes))
-
-
-def top_down(graph: Graph, n: int, given: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Draw n ancestral samples like :meth:`Graph.sample`, with parents on a device; ``given`` ones are not drawn."""
-    values: dict[str, Tensor] = {}
-    for node in graph.nodes:
-        if node.name in given:
-            values[node.name] = given[node.name]
-        else:
-            values[node.name] = node.sample(n, tuple(values[parent] for parent in node.parents)).to(device)
-    return values

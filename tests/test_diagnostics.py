@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ampbench import diagnostics
 from ampbench.amp import AMP
 from ampbench.api import fit
-from ampbench.chains import BottomUp, Meeting
+from ampbench.chains import BottomUp, Meeting, Shown
 from ampbench.diagnostics import Sides, accuracy, diagnose, jsd, kl, p_value, warn_if_told_apart
 from ampbench.errors import FitWarning, UsageError
 from ampbench.factorization import Factor
@@ -79,9 +79,13 @@ def simulations(n: int) -> dict[str, Tensor]:
     return {"z2": z2, "z1": z1, "x": z1 + torch.randn(n, 1)}
 
 
+def seen(sides: Sides, rows: dict[str, Tensor], teacher_forcing: bool = True) -> tuple[Sides, Shown, Shown]:
+    return sides, *sides.on_simulations(rows, teacher_forcing)
+
+
 def test_an_exact_fit_passes() -> None:
     with seeded(0):
-        frame = diagnose(sides(0.0, 0.0), simulations(1500), teacher_forcing=False, folds=2, level=0.01)
+        frame = diagnose(*seen(sides(0.0, 0.0), simulations(1500), teacher_forcing=False), folds=2, level=0.01)
     assert frame["tuple"].tolist() == ["(z1 | x)", "(z2 | z1)"]
     assert frame["verdict"].tolist() == ["no difference found"] * 2
     assert (frame["accuracy"].sub(0.5).abs() < 4 * frame["accuracy_error"] + 1e-9).all()
@@ -96,7 +100,7 @@ def test_accuracy_and_divergences_have_their_closed_forms() -> None:
     middle = (p + q) / 2
     exact_jsd = float(torch.trapezoid((p * (p / middle).log() + q * (q / middle).log()) / 2, grid))
     with seeded(1):
-        frame = diagnose(sides(shift, 0.0), simulations(4000), teacher_forcing=True, folds=2, level=0.01)
+        frame = diagnose(*seen(sides(shift, 0.0), simulations(4000)), folds=2, level=0.01)
     exact = {"accuracy": norm.cdf(shift / 2), "jsd": exact_jsd, "kl": shift**2 / 2}
     row = frame.iloc[0]
     for name, value in exact.items():
@@ -122,8 +126,8 @@ def test_teacher_forcing_places_the_fault() -> None:
     """Through the chain a wrong z1 spoils the tuple of z2 as well; on simulated contexts it does not."""
     with seeded(3):
         rows, wrong = simulations(1500), sides(1.0, 0.0)
-        chained = diagnose(wrong, rows, teacher_forcing=False, folds=2, level=0.01)
-        forced = diagnose(wrong, rows, teacher_forcing=True, folds=2, level=0.01)
+        chained = diagnose(*seen(wrong, rows, teacher_forcing=False), folds=2, level=0.01)
+        forced = diagnose(*seen(wrong, rows), folds=2, level=0.01)
     assert chained["verdict"].tolist()[0] == "told apart"
     assert chained["p_value"].max() < 0.001
     assert forced["verdict"].tolist() == ["told apart", "no difference found"]
@@ -132,7 +136,7 @@ def test_teacher_forcing_places_the_fault() -> None:
 def test_a_small_difference_is_called_small() -> None:
     """The adversary is right, and knows at 20,000 simulations: accuracy Φ(0.05) = 0.52."""
     with seeded(4):
-        frame = diagnose(sides(0.1, 0.0), simulations(20_000), teacher_forcing=True, folds=2, level=0.01)
+        frame = diagnose(*seen(sides(0.1, 0.0), simulations(20_000)), folds=2, level=0.01)
     assert frame["verdict"].tolist() == ["small difference", "no difference found"]
 
 
@@ -177,7 +181,7 @@ def test_p_values_of_cross_fitting_are_honest_and_pooling_would_not_be(monkeypat
 
 def test_adversaries_without_a_log_ratio_are_left_alone() -> None:
     with seeded(7):
-        frame = diagnose(sides(1.0, 0.0, MMD()), simulations(400), teacher_forcing=True, folds=2, level=0.01)
+        frame = diagnose(*seen(sides(1.0, 0.0, MMD()), simulations(400)), folds=2, level=0.01)
     assert frame[list(diagnostics.ADVERSARY)].isna().all(axis=None)
     assert frame["verdict"][0] != "no difference found"
 
@@ -192,13 +196,13 @@ def test_who_has_a_log_ratio(registry: Registry) -> None:
 def test_a_warning_where_an_adversary_surely_tells_the_sides_apart() -> None:
     with seeded(8):
         rows = simulations(500)
-        with pytest.warns(FitWarning, match=r"at \(z1 \| x\) with accuracy 0\.[67]\d ± 0\.0\d, on 500 .* raise steps"):
-            warn_if_told_apart(sides(1.0, 0.0), rows, teacher_forcing=True)
+        with pytest.warns(FitWarning, match=r"at \(z1 \| x\) with accuracy 0\.[67]\d ± 0\.0\d on 500 .*; raise steps"):
+            warn_if_told_apart(*seen(sides(1.0, 0.0), rows), "raise steps")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            warn_if_told_apart(sides(0.0, 0.0), rows, teacher_forcing=True)
-            warn_if_told_apart(sides(0.2, 0.0), rows, teacher_forcing=True)  # found, but small: accuracy 0.54
-            warn_if_told_apart(sides(1.0, 0.0, MMD()), rows, teacher_forcing=True)
+            warn_if_told_apart(*seen(sides(0.0, 0.0), rows), "raise steps")
+            warn_if_told_apart(*seen(sides(0.2, 0.0), rows), "raise steps")  # found, but small: accuracy 0.54
+            warn_if_told_apart(*seen(sides(1.0, 0.0, MMD()), rows), "raise steps")
 
 
 def test_a_fit_that_cannot_succeed_warns(gaussian_graph: Graph) -> None:
@@ -232,7 +236,7 @@ def test_a_posterior_diagnoses_itself(registry: Registry, chain: Graph, follows:
     assert frame["adversary_accuracy"].isna().tolist() == [True, False]
     fresh = posterior.diagnose(Simulator(chain, ["x"], 100, seed=9).sample(100), teacher_forcing=True, folds=3)
     assert fresh["simulations"].tolist() == [100, 100]
-    with pytest.raises(UsageError, match="2 folds of 10 simulations, got 40 simulations and 5 folds"):
+    with pytest.raises(UsageError, match=r"2 folds of 10 simulations or rows, got 40 and 5 folds at \(z1 \| x\)"):
         posterior.diagnose(folds=5)
     with pytest.raises(UsageError, match="level of a test lies between 0 and 1, got 1"):
         posterior.diagnose(level=1)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Uniform, constraints
 
+from ampbench import engine
 from ampbench.adversary import Adversary, gradient_penalty
 from ampbench.amp import AMP, AMPPosterior
 from ampbench.api import fit
@@ -210,6 +211,18 @@ def test_split_and_minibatch() -> None:
     batch = minibatch(rest, 100)
     assert torch.equal(batch["a"], batch["b"])
     assert set(batch["a"].flatten().tolist()) <= set(range(2, 10))
+
+
+def test_slopes_that_cost_nothing_are_not_computed(
+    registry: Registry, chain: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("slopes")
+
+    monkeypatch.setattr(engine, "gradient_penalty", refused)
+    fit(amp(registry, f"{QUICK},steps=3,penalty=0"), Simulator(chain, ["x"], 100, seed=0))
+    with pytest.raises(AssertionError, match="slopes"):
+        fit(amp(registry, f"{QUICK},steps=3"), Simulator(chain, ["x"], 100, seed=0))
 
 
 def test_gradient_penalty_of_a_linear_logit() -> None:

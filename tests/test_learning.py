@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, OneHotCategorical, constraints
 
-from ampbench import api
+from ampbench import api, diagnostics
+from ampbench.amp import AMP
 from ampbench.conditionals import BernoulliConditional, ImplicitConditional, NormalConditional
-from ampbench.errors import GraphError, UsageError
+from ampbench.errors import FitWarning, GraphError, UsageError
 from ampbench.graph import Graph, density, join, learned
+from ampbench.interfaces import Conditional, silent
+from ampbench.learning import LearnedModel, learn
 from ampbench.rows import groups
+from ampbench.schema import DIAGNOSIS
 from ampbench.seeding import seeded
+from ampbench_divergences import jsd
 
 JSD = "divergence=jsd(width=32,depth=1),family=implicit(width=32,depth=1)"
 SLOPE = torch.tensor([[1.5, -1.0]])
@@ -229,3 +237,97 @@ def test_unknown_variable() -> None:
 def test_methods_that_cannot_learn(method: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         api.learn(factor_model(NormalConditional), {"x": torch.randn(50, 2)}, method=method)
+
+
+class Steps(nn.Module):
+    """A Gaussian step from the parent, with a slope to learn and a standard deviation that stays."""
+
+    def __init__(self, spread: float = 1.0) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.ones(1))
+        self.spread = spread
+
+    def forward(self, parent: Tensor) -> Independent:
+        return Independent(Normal(self.slope * parent, self.spread), 1)
+
+
+class Correlated(Conditional):
+    """The conditional of a standard normal variable given one that it is correlated with."""
+
+    def __init__(self, correlation: float) -> None:
+        super().__init__()
+        self.correlation = correlation
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.correlation * context + (1 - self.correlation**2) ** 0.5 * torch.randn_like(context)
+
+
+def walk(n: int, seed: int) -> dict[str, Tensor]:
+    """Rows of y and x from the unit Gaussian chain z → y → x."""
+    with seeded(seed):
+        y = 2**0.5 * torch.randn(n, 1)
+        return {"y": y, "x": y + torch.randn(n, 1)}
+
+
+def settled(spread: float = 1.0, correlation: float = 0.5**0.5, adversary_steps: int = 1) -> LearnedModel:
+    """That chain and q(z | y), right but for what is given, where nothing moves any more but the adversaries."""
+    steps = (learned(name, Steps(s), [parent], size=1) for name, parent, s in (("y", "z", 1.0), ("x", "y", spread)))
+    method = AMP(
+        jsd.JSD(width=16, depth=1),
+        lambda size, context: Correlated(correlation),
+        steps=adversary_steps,
+        learning_rate=1e-12,
+        adversary_learning_rate=1e-2,
+        checks=1,
+    )
+    with seeded(0):
+        return learn(method, Graph(standard("z", 1), *steps), walk(4000, 0), torch.device("cpu"), silent)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdicts"),
+    [
+        ({}, ["no difference found", "no difference found"]),
+        ({"spread": 0.5}, ["no difference found", "told apart"]),
+        ({"correlation": 0.0}, ["told apart", "no difference found"]),
+    ],
+    ids=["exact", "model", "inverse"],
+)
+def test_the_diagnosis_names_what_is_wrong(wrong: dict[str, float], verdicts: list[str], follows: Any) -> None:
+    """A conditional of the model that is too narrow, or an inverse that does not listen, at its own tuple alone."""
+    frame = settled(**wrong).diagnose(walk(1000, 1))
+    follows(frame, DIAGNOSIS)
+    assert frame["tuple"].tolist() == ["(z | y)", "( | y, x)"]
+    assert frame["verdict"].tolist() == verdicts
+
+
+def test_a_warning_where_an_adversary_still_tells_model_and_data_apart() -> None:
+    with pytest.warns(
+        FitWarning, match=r"at \( \| y, x\) with accuracy 0\.[67]\d ± 0\.0\d on 400 .*; raise steps, or take"
+    ):
+        settled(spread=0.5, adversary_steps=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        settled(adversary_steps=20)
+
+
+def test_each_group_of_rows_has_its_own_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On what was held out or on fresh rows; the same numbers each time, and no trace in the random state."""
+    monkeypatch.setattr(diagnostics, "train_classifier", partial(diagnostics.train_classifier, steps=20))
+    data = walk(400, 2)
+    data["y"][:200] = torch.nan
+    model = api.learn(settled().graph, data, method=f"amp:{JSD},steps=5,checks=1")
+    names = ["(y | x) from x", "(z | y) from x", "(z | y) from y, x", "( | y, x) from y, x"]
+    with pytest.raises(UsageError, match=r"of 10 simulations or rows, got 20 and 3 folds at .*; hold out a larger"):
+        model.diagnose(folds=3)
+    state = torch.get_rng_state()
+    frame = model.diagnose()
+    assert torch.equal(state, torch.get_rng_state())
+    assert frame["tuple"].tolist() == names
+    assert frame["simulations"].tolist() == [20] * 4
+    with seeded(77):
+        assert frame.equals(model.diagnose())
+    fresh = model.diagnose({"x": walk(40, 3)["x"]})
+    assert fresh[["tuple", "simulations"]].to_numpy().tolist() == [[name, 40] for name in names[:2]]
+    with pytest.raises(UsageError, match="nothing was learned about evidence on y; known: x; x, y"):
+        model.diagnose({"y": walk(40, 3)["y"]})

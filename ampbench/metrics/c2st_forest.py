@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import final
 
-import numpy as np
 from torch import Tensor
 
 from ampbench.interfaces import Measurement, Metric
-from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.checks import check
+from ampbench.metrics.cross_validation import cross_validated
 
 
 @final
@@ -37,25 +37,8 @@ class ForestC2ST(Metric):
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the accuracy, with its standard error over folds."""
         from sklearn.ensemble import RandomForestClassifier
-        from sklearn.model_selection import KFold, cross_val_score
 
         check("c2st-rf", samples, reference, least=self.folds)
-        q, p = z_score("c2st-rf", samples.cpu(), reference.cpu())
-        data = np.concatenate([p.numpy(), q.numpy()])
-        labels = np.concatenate([np.zeros(len(p)), np.ones(len(q))])
         forest = RandomForestClassifier(random_state=self.seed)
-        folds = KFold(n_splits=self.folds, shuffle=True, random_state=self.seed)
-        accuracy = cross_val_score(forest, data, labels, cv=folds, scoring="accuracy", error_score="raise")
-        return Measurement(
-            float(accuracy.mean()),
-            {
-                "version": "1",
-                "classifier": f"sklearn RandomForestClassifier, {forest.n_estimators} trees",
-                "z_score": "reference",
-                "folds": self.folds,
-                "seed": self.seed,
-                "n_samples": len(samples),
-                "n_reference": len(reference),
-                "standard_error": float(accuracy.std(ddof=1) / self.folds**0.5),
-            },
-        )
+        name = f"sklearn RandomForestClassifier, {forest.n_estimators} trees"
+        return cross_validated("c2st-rf", forest, name, samples, reference, self.folds, self.seed)

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
-import numpy as np
 from torch import Tensor
 
 from ampbench.interfaces import Measurement, Metric
-from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.checks import check
+from ampbench.metrics.cross_validation import cross_validated
 
 
 @final
@@ -38,33 +38,16 @@ class SklearnC2ST(Metric):
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the accuracy, with its standard error over folds."""
-        from sklearn.model_selection import KFold, cross_val_score
         from sklearn.neural_network import MLPClassifier
 
         check("c2st-sklearn", samples, reference, least=self.folds)
-        q, p = z_score("c2st-sklearn", samples.cpu(), reference.cpu())
-        data = np.concatenate([p.numpy(), q.numpy()])
-        labels = np.concatenate([np.zeros(len(reference)), np.ones(len(samples))])
         units = 10 * samples.shape[1]
         classifier = MLPClassifier(
             hidden_layer_sizes=(units, units), activation="relu", solver="adam", max_iter=10000, random_state=self.seed
         )
-        folds = KFold(n_splits=self.folds, shuffle=True, random_state=self.seed)
+        name = f"sklearn MLPClassifier ({units}, {units}) relu adam, no early stopping"
         with _interruptible():
-            accuracy = cross_val_score(classifier, data, labels, cv=folds, scoring="accuracy", error_score="raise")
-        return Measurement(
-            float(accuracy.mean()),
-            {
-                "version": "1",
-                "classifier": f"sklearn MLPClassifier ({units}, {units}) relu adam, no early stopping",
-                "z_score": "reference",
-                "folds": self.folds,
-                "seed": self.seed,
-                "n_samples": len(samples),
-                "n_reference": len(reference),
-                "standard_error": float(accuracy.std(ddof=1) / self.folds**0.5),
-            },
-        )
+            return cross_validated("c2st-sklearn", classifier, name, samples, reference, self.folds, self.seed)
 
 
 @contextmanager

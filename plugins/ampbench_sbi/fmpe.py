@@ -13,13 +13,13 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 
 from ampbench.interfaces import Progress
 from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once
+from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once, trainer
 
 
 @final
@@ -45,8 +45,5 @@ class FMPE(ToolboxMethod):
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
         """Spend the whole budget and train; sbi reports no progress of its own."""
-
-        def make(sbi: Any, common: dict[str, Any]) -> Any:
-            return sbi.FMPE(vf_estimator=self.network, **common)
-
+        make = trainer("FMPE", vf_estimator=self.network)
         return fit_once("fmpe", simulator, device, make, self.training)

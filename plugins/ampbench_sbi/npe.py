@@ -9,13 +9,13 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 
 from ampbench.interfaces import Progress
 from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once
+from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once, trainer
 
 
 @final
@@ -42,8 +42,5 @@ class NPE(ToolboxMethod):
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
         """Spend the whole budget and train; sbi reports no progress of its own."""
-
-        def make(sbi: Any, common: dict[str, Any]) -> Any:
-            return sbi.NPE(density_estimator=self.density_estimator, **common)
-
+        make = trainer("NPE", density_estimator=self.density_estimator)
         return fit_once("npe", simulator, device, make, self.training)

@@ -14,13 +14,13 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 
 from ampbench.interfaces import Progress
 from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once
+from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once, trainer
 
 
 @final
@@ -52,8 +52,5 @@ class NPSE(ToolboxMethod):
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
         """Spend the whole budget and train; sbi reports no progress of its own."""
-
-        def make(sbi: Any, common: dict[str, Any]) -> Any:
-            return sbi.NPSE(vf_estimator=self.network, sde_type=self.sde, **common)
-
+        make = trainer("NPSE", vf_estimator=self.network, sde_type=self.sde)
         return fit_once("npse", simulator, device, make, self.training, {"sample_with": self.sample_with})

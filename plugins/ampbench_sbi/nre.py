@@ -14,13 +14,13 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 
 from ampbench.interfaces import Progress
 from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import MCMC, SBIPosterior, ToolboxMethod, Training, fit_once
+from ampbench_sbi.toolbox import MCMC, SBIPosterior, ToolboxMethod, Training, fit_once, trainer
 
 
 @final
@@ -53,8 +53,5 @@ class NRE(ToolboxMethod):
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
         """Spend the whole budget and train; sbi reports no progress of its own."""
-
-        def make(sbi: Any, common: dict[str, Any]) -> Any:
-            return sbi.NRE(classifier=self.classifier, **common)
-
+        make = trainer("NRE", classifier=self.classifier)
         return fit_once("nre", simulator, device, make, self.training, self.mcmc.options(), needs_density=True)

@@ -17,7 +17,19 @@ from ampbench.errors import UsageError
 from ampbench.interfaces import Fitted, Posterior, Progress, Sequential, check_observation, silent
 from ampbench.seeding import derive
 from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import Curves, SBIPosterior, check_budget, common, density_prior, quiet, simulate, toolbox
+from ampbench_sbi.toolbox import (
+    MCMC,
+    Curves,
+    Make,
+    SBIPosterior,
+    Training,
+    check_budget,
+    common,
+    density_prior,
+    quiet,
+    simulate,
+    toolbox,
+)
 
 FitTo = Callable[[Simulator, Tensor, Progress], Posterior]
 """Fits to one observation with a simulator of its own."""
@@ -62,7 +74,7 @@ def fit_in_rounds(
     rounds: int,
     simulator: Simulator,
     device: torch.device,
-    make: Callable[[Any, dict[str, Any]], Any],
+    make: Make,
     learn: Callable[[Tensor], Learn],
 ) -> PerObservation:
     """Return the posterior of a sequential method, after all checks that need no simulation.
@@ -72,7 +84,7 @@ def fit_in_rounds(
         rounds: R.
         simulator: gives graph, budget and seed.
         device: to train on.
-        make: from ``sbi.inference`` and the arguments that all trainers take to the trainer.
+        make: see :func:`ampbench_sbi.toolbox.trainer`.
         learn: from an observation, shape (1, L), to what is done in a round.
     """
     toolbox(f"method {method!r}")
@@ -83,11 +95,30 @@ def fit_in_rounds(
     return PerObservation(simulator, partial(_rounds, method, rounds, device, make, learn))
 
 
+def by_mcmc(training: Training, mcmc: MCMC) -> Callable[[Tensor], Learn]:
+    """Return what is done in a round where simulations need no correction: train on all, draw from the last posterior.
+
+    Arguments:
+        training: how to train.
+        mcmc: how a posterior is sampled.
+    """
+
+    def learn(observation: Tensor) -> Learn:
+        def step(inference: Any, theta: Tensor, x: Tensor, proposal: Any) -> tuple[Any, Any]:
+            estimator = inference.append_simulations(theta, x).train(**training.options())
+            posterior = inference.build_posterior(estimator, **mcmc.options()).set_default_x(observation)
+            return posterior, posterior
+
+        return step
+
+    return learn
+
+
 def _rounds(
     method: str,
     rounds: int,
     device: torch.device,
-    make: Callable[[Any, dict[str, Any]], Any],
+    make: Make,
     learn: Callable[[Tensor], Learn],
     simulator: Simulator,
     observation: Tensor,

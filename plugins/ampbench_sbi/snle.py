@@ -9,15 +9,14 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
-from torch import Tensor
 
 from ampbench.interfaces import Posterior, Progress
 from ampbench.simulator import Simulator
-from ampbench_sbi.sequential import Learn, fit_in_rounds
-from ampbench_sbi.toolbox import MCMC, ToolboxMethod, Training
+from ampbench_sbi.sequential import by_mcmc, fit_in_rounds
+from ampbench_sbi.toolbox import MCMC, ToolboxMethod, Training, trainer
 
 
 @final
@@ -53,16 +52,5 @@ class SNLE(ToolboxMethod):
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
         """Return a posterior that spends the budget when it is told the observation."""
-
-        def make(sbi: Any, common: dict[str, Any]) -> Any:
-            return sbi.NLE(density_estimator=self.density_estimator, **common)
-
-        return fit_in_rounds("snle", self.rounds, simulator, device, make, self._learn)
-
-    def _learn(self, observation: Tensor) -> Learn:
-        def step(inference: Any, theta: Tensor, x: Tensor, proposal: Any) -> tuple[Any, Any]:
-            estimator = inference.append_simulations(theta, x).train(**self.training.options())
-            posterior = inference.build_posterior(estimator, **self.mcmc.options()).set_default_x(observation)
-            return posterior, posterior
-
-        return step
+        make = trainer("NLE", density_estimator=self.density_estimator)
+        return fit_in_rounds("snle", self.rounds, simulator, device, make, by_mcmc(self.training, self.mcmc))

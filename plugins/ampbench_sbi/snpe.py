@@ -24,7 +24,7 @@ from torch import Tensor
 from ampbench.interfaces import Posterior, Progress
 from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import Learn, fit_in_rounds
-from ampbench_sbi.toolbox import ToolboxMethod, Training
+from ampbench_sbi.toolbox import ToolboxMethod, Training, trainer
 
 
 @final
@@ -56,10 +56,7 @@ class SNPE(ToolboxMethod):
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
         """Return a posterior that spends the budget when it is told the observation."""
-
-        def make(sbi: Any, common: dict[str, Any]) -> Any:
-            return sbi.NPE(density_estimator=self.density_estimator, **common)
-
+        make = trainer("NPE", density_estimator=self.density_estimator)
         return fit_in_rounds("snpe", self.rounds, simulator, device, make, self._learn)
 
     def _learn(self, observation: Tensor) -> Learn:

@@ -115,6 +115,15 @@ class Curves:
         ]
 
 
+Make = Callable[[Any, dict[str, Any]], Any]
+"""From ``sbi.inference`` and the arguments that all trainers take to a trainer."""
+
+
+def trainer(name: str, **arguments: Any) -> Make:
+    """Return what makes one of sbi's trainers, by its name there, with arguments of its own."""
+    return lambda sbi, common: getattr(sbi, name)(**arguments, **common)
+
+
 class ToolboxMethod(Method):
     """A method whose numbers come from sbi."""
 
@@ -154,7 +163,7 @@ def fit_once(
     method: str,
     simulator: Simulator,
     device: torch.device,
-    make: Callable[[Any, dict[str, Any]], Any],
+    make: Make,
     training: Training,
     build: Mapping[str, Any] = MappingProxyType({}),
     needs_density: bool = False,
@@ -165,7 +174,7 @@ def fit_once(
         method: its name, for messages.
         simulator: the source of simulations.
         device: to train on.
-        make: from ``sbi.inference`` and the arguments that all trainers take to the trainer.
+        make: see :func:`trainer`.
         training: how to train.
         build: arguments of sbi's ``build_posterior``.
         needs_density: whether the posterior evaluates the prior; otherwise sbi can do with its simulations alone.

@@ -22,11 +22,16 @@ DIAGNOSTICS = "AMPBENCH_DIAGNOSTICS"
 @hookimpl
 def fit_finished(run: Run, posterior: Posterior) -> None:
     """Write the training curves of the fit, and its diagnosis, if someone asked for them."""
-    if folder := os.environ.get(TENSORBOARD):
+    curves, diagnoses = os.environ.get(TENSORBOARD), os.environ.get(DIAGNOSTICS)
+    if curves:
         from ampbench_trackers.curves import write
 
-        write(Path(folder), run, posterior)
-    if folder := os.environ.get(DIAGNOSTICS):
+        write(Path(curves), run, posterior)
+    if diagnoses:
         from ampbench_trackers.diagnoses import write_diagnosis
 
-        write_diagnosis(Path(folder), run, posterior)
+        found = write_diagnosis(Path(diagnoses), run, posterior)
+        if curves and found is not None:
+            from ampbench_trackers.curves import write_table
+
+            write_table(Path(curves), run, "diagnosis", found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -48,11 +49,14 @@ class Unseen(Posterior):
         return torch.zeros(n, 1)
 
 
-def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def accumulated(folder: Path) -> Any:
     """What TensorBoard itself reads in a folder."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    events = accumulator.EventAccumulator(str(folder))
-    events.Reload()
+    return accumulator.EventAccumulator(str(folder)).Reload()
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = accumulated(folder)
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
@@ -61,6 +65,10 @@ class Diagnosed(Unseen, CanDiagnose):
 
     def diagnose(self) -> pd.DataFrame:
         return pd.DataFrame({"tuple": ["(a | x)"], "accuracy": [0.75], "verdict": ["told apart"]})
+
+
+class Known(Seen, Diagnosed):
+    """A posterior with both."""
 
 
 def finish(posterior: Posterior, run: Run = RUN) -> None:
@@ -82,6 +90,46 @@ def test_tensorboard_reads_the_curves(tmp_path: Path, monkeypatch: pytest.Monkey
     finish(Seen(2.0))
     assert list((tmp_path / "tensorboard").iterdir()) == [folder]
     assert curves(folder)["held_out_score"] == [(10, 1.0), (20, 0.5)], "the curves of the first fit are hidden"
+
+
+def test_tensorboard_tells_fits_apart(tmp_path: Path) -> None:
+    """Its table has a column for each option of each method, those first that differ; the budget is a number."""
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    from tensorboard.plugins.hparams import metadata
+
+    write(tmp_path, RUN, Seen())
+    write(tmp_path, replace(RUN, resolved="npe:depth=3", seed=1), Seen())
+    found = []
+    for folder in (tmp_path / "tensorboard").iterdir():
+        summaries = accumulated(folder).summary_metadata
+        assert metadata.EXPERIMENT_TAG not in summaries, "one experiment would fix the columns for all"
+        start = metadata.parse_session_start_info_plugin_data(
+            summaries[metadata.SESSION_START_INFO_TAG].plugin_data.content
+        )
+        values = {name: value.string_value or value.number_value for name, value in start.hparams.items()}
+        found.append(values | {"plugin": summaries[metadata.SESSION_START_INFO_TAG].plugin_data.plugin_name})
+    common = {"task": "two_moons", "budget": 1000, "plugin": "hparams"}
+    assert sorted(found, key=lambda values: values["seed"]) == [
+        common | {"method": "amp", "seed": "0", "divergence": "jsd(width=8)", "steps": "4"},
+        common | {"method": "npe", "seed": "1", "depth": "3"},
+    ]
+
+
+def test_tensorboard_shows_the_diagnosis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the curves, if both are asked for; the bar of a tuple does not end a cell."""
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    for name in (ampbench_trackers.TENSORBOARD, ampbench_trackers.DIAGNOSTICS):
+        monkeypatch.setenv(name, str(tmp_path))
+    finish(Known())
+    (folder,) = (tmp_path / "tensorboard").iterdir()
+    events = accumulated(folder)
+    (shown,) = events.Tensors("diagnosis/text_summary")
+    assert shown.tensor_proto.string_val[0].decode().splitlines() == [
+        "| tuple | accuracy | verdict |",
+        "| --- | --- | --- |",
+        "| (a \\| x) | 0.75 | told apart |",
+    ]
+    assert "held_out_score" in events.Tags()["scalars"]
 
 
 def test_a_diagnosis_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
