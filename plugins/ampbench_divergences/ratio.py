@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ampbench.adversary import Adversary, classification_loss
 from ampbench.interfaces import Divergence
+from ampbench.options import at_least
 from ampbench.tuples import Tuples
 
 
@@ -24,6 +25,7 @@ class RatioDivergence(Divergence, ABC):
     """
 
     def __init__(self, width: int = 128, depth: int = 3) -> None:
+        at_least(self, width=(width, 1), depth=(depth, 0))
         self.width = width
         self.depth = depth
 
