@@ -87,7 +87,8 @@ def run_assess(
     graph, observed = read_model(subject, prior)
     here = None if observation is None else read_observation(observation)
     names, sizes = list(dict.fromkeys(_methods(methods))), _budgets(budgets)
-    start_server(["ampbench.assess", *imports(names)], confines.threads)
+    tested = [] if here is None else ["sbi.diagnostics.lc2st"]
+    start_server(["ampbench.assess", *tested, *imports(names)], confines.threads)
     worker = Isolated(partial(read_model, subject, prior), confines, device)
     try:
         with interruptible():
@@ -121,7 +122,7 @@ def _fits(
                 status.update(escape(label))
                 return lambda done, total: status.update(escape(f"{label}: step {done} of {total}"))
 
-            for outcome in outcomes(judges, names, sizes, loaded, worker.fit, started):
+            for outcome in outcomes(judges, names, sizes, loaded, worker.fit, worker.lc2st, started):
                 found.append(outcome)
     except KeyboardInterrupt as error:
         return found, _stopped(error, f"this is of the first {len(found)} fits")
