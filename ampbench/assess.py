@@ -201,6 +201,7 @@ def outcomes(
     budgets: Sequence[int],
     registry: Registry,
     fit: Fit | None = None,
+    test: Callable[..., float] = lc2st,
     started: Callable[[str, int], Progress] = lambda method, budget: silent,
 ) -> Iterator[Outcome]:
     """Fit each method with each budget, small ones first, and judge it; what one raises costs its own outcome.
@@ -211,6 +212,7 @@ def outcomes(
         budgets: numbers of simulations.
         registry: where methods come from.
         fit: fits and draws; None to do so in this process, on the CPU.
+        test: what tests a fit at the user's own observation, with the arguments of :func:`ampbench.lc2st.lc2st`.
         started: told of each fit; returns what is told of its progress.
 
     Raises:
@@ -226,7 +228,7 @@ def outcomes(
     for text, budget in wanted:
         try:
             drawn = fit(held_out.question, text, budget, started(text, budget))
-            outcome = _judged(held_out, text, budget, drawn, trials(len(wanted)))
+            outcome = _judged(held_out, text, budget, drawn, partial(test, trials=trials(len(wanted))))
         except (Exception, SystemExit) as error:
             outcome = Outcome(text, budget, error=describe(error), output=getattr(error, "output", ""))
         yield outcome
@@ -245,13 +247,13 @@ def prior_outcome(held_out: HeldOut) -> Outcome:
     return judge(held_out, draws, Outcome("prior", 0))
 
 
-def _judged(held_out: HeldOut, text: str, budget: int, drawn: Drawn, permutations: int) -> Outcome:
+def _judged(held_out: HeldOut, text: str, budget: int, drawn: Drawn, test: Callable[..., float]) -> Outcome:
     draws = torch.from_numpy(drawn.draws)
     here = float("nan")
     if held_out.here is not None and drawn.here is not None:
         seed = derive(held_out.seed, "assess", "lc2st")
         at = torch.from_numpy(drawn.here)
-        here = lc2st(held_out.theta, held_out.x, draws[0], held_out.here, at, permutations, seed)
+        here = test(held_out.theta, held_out.x, draws[0], held_out.here, at, seed=seed)
     known = Outcome(
         text,
         budget,

@@ -293,7 +293,9 @@ def results(
     from json import dumps as as_json
 
     from ampbench.columns import records
+    from ampbench.labels import labels, legend
     from ampbench.results import load, metric_columns
+    from ampbench.terminal import print_folded
 
     frame = load(results)
     if json:
@@ -301,11 +303,14 @@ def results(
     elif csv:
         print(frame.to_csv(index=False), end="")
     else:
+        named = labels(frame["method"])
         _print_groups(
-            frame,
+            frame.assign(method=frame["method"].map(named)),
             ["task", "method", "budget", "seed"],
             ["observation", "status", *metric_columns(frame), "fit_seconds", "findings"],
         )
+        for text in legend(named):
+            print_folded(text)
 
 
 @app.command()

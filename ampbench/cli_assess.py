@@ -41,8 +41,10 @@ from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import Progress, Task
 from ampbench.lc2st import beyond
 from ampbench.process import Limits, start_server
+from ampbench.registry import Registry
 from ampbench.spec import split
 from ampbench.terminal import duration, plain, print_folded, print_table
+from ampbench.termination import how, interruptible
 
 LAWS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
 BAR = 12
@@ -63,7 +65,9 @@ def run_assess(
     limits: dict[str, Any],
     as_json: bool,
 ) -> int:
-    """Assess methods on a simulator, print what was found, and return the exit code: 1 if a fit failed, or 130.
+    """Assess methods on a simulator, print what was found, and return the exit code.
+
+    It is 1 if a fit failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Arguments:
         subject: ``module:simulator`` if there is a prior, else a task's spec.
@@ -83,38 +87,53 @@ def run_assess(
     graph, observed = read_model(subject, prior)
     here = None if observation is None else read_observation(observation)
     names, sizes = list(dict.fromkeys(_methods(methods))), _budgets(budgets)
-    start_server(["ampbench.assess", *imports(names)], confines.threads)
+    tested = [] if here is None else ["sbi.diagnostics.lc2st"]
+    start_server(["ampbench.assess", *tested, *imports(names)], confines.threads)
     worker = Isolated(partial(read_model, subject, prior), confines, device)
     try:
-        judges = hold_out(graph, observed, held_out, seed, here, worker.simulations)
+        with interruptible():
+            judges = hold_out(graph, observed, held_out, seed, here, worker.simulations)
     except FitError as error:
         raise UsageError(
             f"no held-out simulations, and so nothing to judge by: {error}{_printed(error.output)}"
         ) from error
+    except KeyboardInterrupt as error:
+        return _stopped(error, "nothing was fitted")
     yardstick = prior_outcome(judges)
-    found: list[Outcome] = []
-    interrupted, permutations = False, trials(len(names) * len(sizes))
-    with Console(stderr=True).status("") as status:
-
-        def started(method: str, budget: int) -> Progress:
-            label = f"{method}, {budget:,} simulations (fit {len(found) + 1} of {len(names) * len(sizes)})"
-            status.update(escape(label))
-            return lambda done, total: status.update(escape(f"{label}: step {done} of {total}"))
-
-        try:
-            for outcome in outcomes(judges, names, sizes, loaded, worker.fit, started):
-                found.append(outcome)
-        except KeyboardInterrupt:
-            interrupted = True
-            print(f"ampbench: interrupted; this is of the first {len(found)} fits", file=sys.stderr)
-    advice = recommend(found, yardstick, judges.rule)
+    found, code = _fits(judges, names, sizes, loaded, worker)
+    advice, permutations = recommend(found, yardstick, judges.rule), trials(len(names) * len(sizes))
     if as_json:
         print(json.dumps(_as_json(found, yardstick, advice, judges, permutations), indent=1))
     else:
         _print(found, yardstick, advice, judges, permutations)
-    if interrupted:
-        return 130
-    return 0 if found and all(each.ok for each in found) else 1
+    return code or (0 if found and all(each.ok for each in found) else 1)
+
+
+def _fits(
+    judges: HeldOut, names: Sequence[str], sizes: Sequence[int], loaded: Registry, worker: Isolated
+) -> tuple[list[Outcome], int]:
+    """Fit each method with each budget, until the end or an interruption; the number is its exit code, or 0."""
+    found: list[Outcome] = []
+    try:
+        with interruptible(), Console(stderr=True).status("") as status:
+
+            def started(method: str, budget: int) -> Progress:
+                label = f"{method}, {budget:,} simulations (fit {len(found) + 1} of {len(names) * len(sizes)})"
+                status.update(escape(label))
+                return lambda done, total: status.update(escape(f"{label}: step {done} of {total}"))
+
+            for outcome in outcomes(judges, names, sizes, loaded, worker.fit, worker.lc2st, started):
+                found.append(outcome)
+    except KeyboardInterrupt as error:
+        return found, _stopped(error, f"this is of the first {len(found)} fits")
+    return found, 0
+
+
+def _stopped(interruption: KeyboardInterrupt, remark: str) -> int:
+    """Say that the command was interrupted, and return its exit code."""
+    word, code = how(interruption)
+    print(f"ampbench: {word}; {remark}", file=sys.stderr)
+    return code
 
 
 def read_model(subject: str, prior: str | None) -> tuple[Graph, tuple[str, ...]]:

@@ -18,6 +18,7 @@ from ampbench.compare import latest
 from ampbench.errors import AmpbenchError, ResultsError
 from ampbench.findings import tally
 from ampbench.interfaces import Task
+from ampbench.labels import labels, legend
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
 from ampbench.results import load
@@ -120,14 +121,17 @@ def _task(loaded: Registry, spec: str) -> Task | None:
 def _print(table: pd.DataFrame, unchecked: int) -> None:
     if table.empty:
         print("nothing was checked yet")
+    named = labels(table["method"])
     for values, part in table.groupby(["task", "budget", "samples"], sort=False):
         print_folded("task {}, budget {}, samples {}".format(*values))
-        rows = [(row["method"], *_cells(row)) for _, row in part.iterrows()]
+        rows = [(named[row["method"]], *_cells(row)) for _, row in part.iterrows()]
         print_table(["method", "finding", "runs", "worst", "limit", "obs"], rows, fold=0)
         worst = part[part["count"] > 0]
         for _, row in worst[worst["text"].fillna("") != ""].iterrows():
-            print_folded(f"{row['method']}: {row['finding']}: {row['text']}")
+            print_folded(f"{named[row['method']]}: {row['finding']}: {row['text']}")
         print()
+    for text in legend(named):
+        print_folded(text)
     seen = [name for name in CHECKS if name in set(table["finding"])]
     for name in seen:
         print_folded(f"{name}: {CHECKS[name]}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from ampbench.columns import records
 from ampbench.compare import GROUP, SEEDS, Summary, latest, summarise
 from ampbench.errors import UsageError
 from ampbench.findings import said
+from ampbench.labels import labels, legend
 from ampbench.ledger import Beside, beside
 from ampbench.results import load
 from ampbench.tables import decimals, interval, latex, markdown, number, p_value
@@ -77,7 +79,9 @@ def _json(summary: Summary, theirs: Beside | None) -> dict[str, object]:
     return found | ({"published": records(theirs.table), "published_remarks": theirs.remarks} if theirs else {})
 
 
-def _print(summary: Summary, noise: bool, theirs: Beside | None) -> None:
+def _print(full: Summary, noise: bool, theirs: Beside | None) -> None:
+    named = labels([*full.table["method"], *full.findings["method"]])
+    summary = _with_labels(full, named)
     if summary.table.empty:
         print("no results yet")
     for group, tables in summary.table.groupby(GROUP, sort=False):
@@ -97,11 +101,23 @@ def _print(summary: Summary, noise: bool, theirs: Beside | None) -> None:
         print_table(["method", "rank", "95% interval"], rows, fold=0)
         print()
     if theirs:
-        _print_published(theirs)
+        _print_published(theirs, named)
+    for text in legend(named):
+        print_folded(text)
     if not summary.table.empty:
         print_folded(LEGEND)
     for remark in [*summary.remarks, *summary.limits]:
         print_folded(remark)
+
+
+def _with_labels(summary: Summary, named: Mapping[str, str]) -> Summary:
+    """The same with a label in place of each method's spec."""
+    tables = {name: _renamed(getattr(summary, name), named) for name in ("table", "ranks", "findings")}
+    return replace(summary, **tables)
+
+
+def _renamed(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
+    return table.assign(method=table["method"].map(lambda method: named.get(method, method)))
 
 
 def _print_scores(part: pd.DataFrame) -> None:
@@ -143,8 +159,8 @@ def _print_noise(table: pd.DataFrame) -> None:
     print()
 
 
-def _print_published(theirs: Beside) -> None:
-    shown = theirs.table.assign(samples=theirs.table["samples"].astype("string").fillna("unknown"))
+def _print_published(theirs: Beside, named: Mapping[str, str]) -> None:
+    shown = _renamed(theirs.table, named).assign(samples=theirs.table["samples"].astype("string").fillna("unknown"))
     for label, part in _labelled(shown, ["task", "budget", "classifier", "samples"]):
         print_folded(f"ours and published c2st; {label}")
         columns = part[["method", "mean", "se", "origin"]].astype({"mean": float, "se": float})

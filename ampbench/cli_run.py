@@ -19,7 +19,7 @@ from ampbench.spec import Spec
 from ampbench.store import Store, is_good
 from ampbench.tally import Tally, lines
 from ampbench.terminal import duration, line
-from ampbench.termination import Terminated, interruptible
+from ampbench.termination import how, interruptible
 
 
 def run_sweep(
@@ -66,11 +66,10 @@ def run_sweep(
         with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display:
             built.execute(jobs, both(tally, display))
     except KeyboardInterrupt as error:
-        terminated = isinstance(error, Terminated)
-        how = "terminated" if terminated else "interrupted"
-        print(f"\n{how} after {tally.done} of {tally.total} runs; what is finished is stored in {results}.")
+        word, code = how(error)
+        print(f"\n{word} after {tally.done} of {tally.total} runs; what is finished is stored in {results}.")
         print("The same command again continues.")
-        return 143 if terminated else 130
+        return code
     return _report(tally.failed, tally.done, results)
 
 

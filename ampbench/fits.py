@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from ampbench import registry
 from ampbench.errors import AmpbenchError, FitWarning, SamplesError, UsageError
 from ampbench.graph import Graph, join
 from ampbench.interfaces import Method, Posterior, Progress, Sequential, silent
+from ampbench.lc2st import lc2st
 from ampbench.preload import ALWAYS, preload
 from ampbench.process import Clock, Limits, Send, confined, last_words
 from ampbench.registry import Registry
@@ -201,6 +202,14 @@ class Isolated:
         """See :func:`fit_here`; raises :class:`FitError`."""
         return self._answer(partial(_fit, self._model, self._device, question, text, budget), progress)
 
+    def lc2st(
+        self, theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, here: Tensor, trials: int, seed: int
+    ) -> float:
+        """See :func:`ampbench.lc2st.lc2st`; raises :class:`FitError`."""
+        arrays = [each.numpy() for each in (theta, x, draws, observation, here)]
+        p: float = self._answer(partial(_lc2st, arrays, trials, seed), silent)
+        return p
+
     def _answer(self, work: Callable[[Send], None], progress: Progress) -> Any:
         clock = Clock(self._limits.seconds)
         answers = []
@@ -262,6 +271,13 @@ def _fit(model: Model, device: str, question: Question, text: str, budget: int, 
         send(_Step("sampling the posterior"))
 
     _send(send, lambda: fit_here(model(), registry.load(), device, question, text, budget, progress, sampling))
+
+
+def _lc2st(arrays: Sequence[np.ndarray], trials: int, seed: int, send: Send) -> None:
+    """What a child does that tests a fit at the user's own observation."""
+    send(_Step("the test at your observation"))
+    theta, x, draws, observation, here = map(torch.from_numpy, arrays)
+    _send(send, lambda: lc2st(theta, x, draws, observation, here, trials, seed))
 
 
 def _send(send: Send, answer: Callable[[], object]) -> None:

@@ -227,7 +227,9 @@ class BatchedMetric(ABC):
 
     @abstractmethod
     def measure_many(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Measurement | MetricError]:
-        """Compare several (samples, reference); the values are those of :meth:`Metric.measure`.
+        """Compare several (samples, reference); the values are those of :meth:`Metric.measure`, up to rounding.
+
+        Long training may amplify rounding, up to the size of the value's standard error.
 
         Returns:
             One entry per pair: its measurement, or the error that :meth:`Metric.measure` would raise, so that one bad

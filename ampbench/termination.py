@@ -1,4 +1,4 @@
-"""A request to end is an interruption: SIGTERM, which clusters and containers send, stops a sweep as Ctrl-C does.
+"""A request to end is an interruption: SIGTERM, which clusters and containers send, stops a command as Ctrl-C does.
 
 References:
     *signal(7)*, Linux manual pages, https://man7.org/linux/man-pages/man7/signal.7.html
@@ -15,6 +15,11 @@ from types import FrameType
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come; whoever cleans up after Ctrl-C does so now."""
+
+
+def how(interruption: KeyboardInterrupt) -> tuple[str, int]:
+    """Return in a word how an interruption ends a command, and the exit code that a shell would give it."""
+    return ("terminated", 143) if isinstance(interruption, Terminated) else ("interrupted", 130)
 
 
 @contextmanager

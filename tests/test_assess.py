@@ -290,7 +290,12 @@ def test_without_held_out_simulations_there_is_nothing(model: str) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_no_process_and_judges_what_is_there(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "word", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
+)
+def test_an_interrupt_leaves_no_process_and_judges_what_is_there(
+    model: str, tmp_path: Path, number: int, word: str, code: int
+) -> None:
     arguments = [f"{model}:hangs", "--prior", "normal(0,1)", "--methods", "faulty", "--budgets", "100,300"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ampbench", "assess", *arguments],
@@ -305,10 +310,10 @@ def test_an_interrupt_leaves_no_process_and_judges_what_is_there(model: str, tmp
         time.sleep(0.1)
     time.sleep(0.5)
     pid = (tmp_path / "hanging").read_text()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(process.pid, number)  # as a terminal does
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "interrupted; this is of the first 1 fits" in output
+    assert process.returncode == code, output
+    assert f"{word}; this is of the first 1 fits" in output
     assert "Recommended: faulty with 100 simulations." in output
     assert not Path(f"/proc/{pid}").exists()
 

@@ -54,7 +54,7 @@ def test_every_combination_trains_on_a_chain(
 @pytest.mark.parametrize(("divergence", "family"), PAIRS)
 def test_conjugate_gaussian(registry: Registry, gaussian_graph: Graph, divergence: str, family: str) -> None:
     """theta | x is N(x / 2, 1 / 2)."""
-    method = amp(registry, f"divergence={divergence},family={family},steps=1500")
+    method = amp(registry, f"divergence={divergence},family={family},steps=1500,batch_size=128")
     posterior = fit(method, Simulator(gaussian_graph, ["x"], 5000, seed=0))
     with seeded(0):
         for x in (-1.0, 0.0, 1.5):

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from ampbench.fits import FitError, Isolated
+from ampbench.graph import Graph
 from ampbench.lc2st import lc2st
+from ampbench.process import Limits
 
 pytest.importorskip("sbi")
 
@@ -36,7 +39,19 @@ def test_a_fault_shows_most_where_it_is() -> None:
     assert p_value(narrow=True, at=1.0) == 1 / 60 < p_value(narrow=True, at=-1.0)
 
 
+AT = torch.tensor([0.3, -0.2])
+FEW = (THETA[:60], X[:60], draw(X[:60], 1, False)[0], AT, draw(AT, 50, False), 9)
+
+
 def test_the_seed_decides() -> None:
-    observation = torch.tensor([0.3, -0.2])
-    given = (THETA[:60], X[:60], draw(X[:60], 1, False)[0], observation, draw(observation, 50, False), 9)
-    assert lc2st(*given, seed=3) == lc2st(*given, seed=3)
+    assert lc2st(*FEW, seed=3) == lc2st(*FEW, seed=3)
+
+
+def no_model() -> tuple[Graph, tuple[str, ...]]:
+    raise AssertionError("the test needs no model")
+
+
+def test_in_a_process_of_its_own_it_says_the_same_and_has_a_time_limit() -> None:
+    assert Isolated(no_model, Limits(), "cpu").lc2st(*FEW, seed=3) == lc2st(*FEW, seed=3)
+    with pytest.raises(FitError, match="the test at your observation took longer than the 0 s allowed"):
+        Isolated(no_model, Limits(seconds=0), "cpu").lc2st(*FEW, seed=3)

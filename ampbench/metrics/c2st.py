@@ -34,6 +34,7 @@ from ampbench.errors import MetricError
 from ampbench.interfaces import BatchedMetric, Measurement, Metric
 from ampbench.metrics.checks import check, z_score
 from ampbench.metrics.mlp import PATIENCE, Fit, Split, Training, fit_all
+from ampbench.options import at_least
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class _Perceptron(Metric, BatchedMetric):
     recipe: Recipe
 
     def __init__(self, folds: int = 5, seed: int = 1) -> None:
+        at_least(self, folds=(folds, 2))
         self.folds = folds
         self.seed = seed
 

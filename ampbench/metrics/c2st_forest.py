@@ -17,6 +17,7 @@ from torch import Tensor
 from ampbench.interfaces import Measurement, Metric
 from ampbench.metrics.checks import check
 from ampbench.metrics.cross_validation import cross_validated
+from ampbench.options import at_least
 
 
 @final
@@ -31,6 +32,7 @@ class ForestC2ST(Metric):
     packages = ("scikit-learn",)
 
     def __init__(self, folds: int = 5, seed: int = 1) -> None:
+        at_least(self, folds=(folds, 2))
         self.folds = folds
         self.seed = seed
 

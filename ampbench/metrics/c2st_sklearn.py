@@ -19,6 +19,7 @@ from torch import Tensor
 from ampbench.interfaces import Measurement, Metric
 from ampbench.metrics.checks import check
 from ampbench.metrics.cross_validation import cross_validated
+from ampbench.options import at_least
 
 
 @final
@@ -33,6 +34,7 @@ class SklearnC2ST(Metric):
     packages = ("scikit-learn",)
 
     def __init__(self, folds: int = 5, seed: int = 1) -> None:
+        at_least(self, folds=(folds, 2))
         self.folds = folds
         self.seed = seed
 

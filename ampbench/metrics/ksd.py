@@ -28,6 +28,7 @@ from ampbench.interfaces import HasLikelihood, Measurement, NeedsSetting, Settin
 from ampbench.kernels import median_distance
 from ampbench.metrics.checks import check_set
 from ampbench.metrics.uncertainty import block_error
+from ampbench.options import at_least
 
 
 @final
@@ -39,6 +40,7 @@ class KSD(NeedsSetting):
     """
 
     def __init__(self, samples: int = 2000) -> None:
+        at_least(self, samples=(samples, 4))
         self.samples = samples
 
     def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:

@@ -20,6 +20,7 @@ from ampbench.graph import join
 from ampbench.interfaces import Measurement, NeedsSetting, Setting
 from ampbench.metrics.checks import check_set
 from ampbench.metrics.uncertainty import bootstrap_error
+from ampbench.options import at_least
 from ampbench.simulator import Simulator
 
 
@@ -33,6 +34,7 @@ class MedianPredictiveDistance(NeedsSetting):
     """
 
     def __init__(self, simulations: int = 1000, seed: int = 1) -> None:
+        at_least(self, simulations=(simulations, 2))
         self.simulations = simulations
         self.seed = seed
 

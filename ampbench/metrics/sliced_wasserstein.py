@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ampbench.interfaces import Measurement, Metric
 from ampbench.metrics.checks import check, z_score
+from ampbench.options import at_least
 
 
 @final
@@ -33,6 +34,7 @@ class SlicedWasserstein(Metric):
     packages = ("scipy",)
 
     def __init__(self, directions: int = 200, seed: int = 1) -> None:
+        at_least(self, directions=(directions, 2))
         self.directions = directions
         self.seed = seed
 

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from ampbench.adversary import Adversary
 from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence
+from ampbench.options import at_least
 from ampbench.tuples import Tuples
 
 
@@ -45,7 +46,8 @@ class FDivergence(Divergence, ABC):
     """
 
     def __init__(self, width: int = 128, depth: int = 3, limit: float = 10.0) -> None:
-        if limit <= 0:
+        at_least(self, width=(width, 1), depth=(depth, 0))
+        if not limit > 0:
             raise UsageError(f"the limit of the log-ratio must be positive, got {limit}; the default is 10")
         self.width = width
         self.depth = depth

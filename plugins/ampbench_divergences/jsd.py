@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ampbench.interfaces import HasLogRatio
+from ampbench.options import at_least
 from ampbench.tuples import Tuples
-from ampbench_divergences.ratio import RatioDivergence, at_least_zero
+from ampbench_divergences.ratio import RatioDivergence
 
 
 @final
@@ -42,7 +43,8 @@ class JSD(RatioDivergence, HasLogRatio):
     def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3, refine: float = 0.5) -> None:
         super().__init__(width, depth)
         self.saturating = saturating
-        self.refine = at_least_zero("jsd", refine)
+        at_least(self, refine=(refine, 0))
+        self.refine = refine
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return ½ E_p[log D] + ½ E_q[log(1 − D)] (eq. 6), or −½ E_p[log(1 − D)] − ½ E_q[log D].

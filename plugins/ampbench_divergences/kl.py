@@ -15,8 +15,9 @@ from typing import final
 from torch import Tensor, nn
 
 from ampbench.interfaces import HasLogRatio
+from ampbench.options import at_least
 from ampbench.tuples import Tuples
-from ampbench_divergences.ratio import RatioDivergence, at_least_zero
+from ampbench_divergences.ratio import RatioDivergence
 
 
 @final
@@ -31,7 +32,8 @@ class KL(RatioDivergence, HasLogRatio):
 
     def __init__(self, width: int = 128, depth: int = 3, refine: float = 0.5) -> None:
         super().__init__(width, depth)
-        self.refine = at_least_zero("kl", refine)
+        at_least(self, refine=(refine, 0))
+        self.refine = refine
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 9, E_q[−d]."""

@@ -31,6 +31,7 @@ from torch.nn.functional import logsigmoid
 
 from ampbench.adversary import Adversary, classification_loss
 from ampbench.interfaces import Divergence, HasLogRatio
+from ampbench.options import at_least
 from ampbench.tuples import Tuples
 from ampbench_divergences.ratio import beside_another_context
 
@@ -59,6 +60,7 @@ class KLRatio(Divergence, HasLogRatio):
     """
 
     def __init__(self, form: Literal["exact", "paper"] = "exact", width: int = 128, depth: int = 3) -> None:
+        at_least(self, width=(width, 1), depth=(depth, 0))
         self.form = form
         self.width = width
         self.depth = depth

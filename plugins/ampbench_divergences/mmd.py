@@ -23,10 +23,10 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence
 from ampbench.kernels import median_distance, unbiased_mmd2
 from ampbench.networks import ResidualMLP
+from ampbench.options import at_least
 from ampbench.tuples import Tuples
 
 
@@ -57,10 +57,7 @@ class MMD(Divergence):
     """
 
     def __init__(self, bandwidths: int = 5, features: int = 0, width: int = 128, depth: int = 3) -> None:
-        if bandwidths < 1:
-            raise UsageError(f"mmd needs at least one bandwidth, got {bandwidths}")
-        if features < 0:
-            raise UsageError(f"mmd needs a number of features of at least 0, got {features}; 0 learns none")
+        at_least(self, bandwidths=(bandwidths, 1), features=(features, 0), width=(width, 1), depth=(depth, 0))
         self.bandwidths = bandwidths
         self.features = features
         self.width = width

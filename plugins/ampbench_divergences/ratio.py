@@ -11,8 +11,8 @@ from abc import ABC
 from torch import Tensor, nn
 
 from ampbench.adversary import Adversary, classification_loss
-from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence
+from ampbench.options import at_least
 from ampbench.tuples import Tuples
 
 
@@ -25,6 +25,7 @@ class RatioDivergence(Divergence, ABC):
     """
 
     def __init__(self, width: int = 128, depth: int = 3) -> None:
+        at_least(self, width=(width, 1), depth=(depth, 0))
         self.width = width
         self.depth = depth
 
@@ -35,13 +36,6 @@ class RatioDivergence(Divergence, ABC):
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 7."""
         return classification_loss(adversary, p, q)
-
-
-def at_least_zero(divergence: str, refine: float) -> float:
-    """Return the option ``refine`` of a divergence; raises :class:`UsageError` if it is negative."""
-    if refine < 0:
-        raise UsageError(f"divergence {divergence!r} needs refine of at least 0, got refine={refine}; 0.5 is usual")
-    return refine
 
 
 def beside_another_context(p: Tuples, q: Tuples) -> Tuples:

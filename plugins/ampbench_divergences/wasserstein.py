@@ -28,6 +28,7 @@ from torch.nn.functional import relu
 from ampbench.adversary import Adversary
 from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence
+from ampbench.options import at_least
 from ampbench.tuples import Tuples
 
 
@@ -45,7 +46,8 @@ class Wasserstein(Divergence):
     """
 
     def __init__(self, lipschitz: float = 10.0, width: int = 128, depth: int = 3) -> None:
-        if lipschitz <= 0:
+        at_least(self, width=(width, 1), depth=(depth, 0))
+        if not lipschitz > 0:
             raise UsageError(f"wasserstein needs a positive penalty lipschitz, got {lipschitz}; the default is 10")
         self.lipschitz = lipschitz
         self.width = width

@@ -20,6 +20,7 @@ from torch.nn.functional import one_hot
 
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
+from ampbench.options import at_least
 from ampbench_families.relaxation import checked_temperature, straight_through
 
 
@@ -34,6 +35,7 @@ class Categorical(Family):
     """
 
     def __init__(self, temperature: float = 0.5, width: int = 128, depth: int = 3) -> None:
+        at_least(self, width=(width, 1), depth=(depth, 0))
         self.temperature = checked_temperature("categorical", temperature)
         self.width = width
         self.depth = depth

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ampbench.embeddings import Embedding, Kind
 from ampbench.interfaces import Conditional, Default, Family, HasDensity
+from ampbench.options import at_least
 
 
 @final
@@ -43,6 +44,7 @@ class Embedded(Family):
         channels: int = 1,
         width: int = 32,
     ) -> None:
+        at_least(self, features=(features, 1), channels=(channels, 1), width=(width, 1))
         self.family = family
         self.kind: Kind = kind
         self.features = features

@@ -28,6 +28,7 @@ from zuko.flows import NSF
 from ampbench.errors import UsageError
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
+from ampbench.options import at_least
 from ampbench_families.gaussian import SMALLEST
 
 BLOCKS = 3
@@ -64,9 +65,10 @@ class Flow(Family):
         dropout: float = 0.2,
         coupling: bool = False,
     ) -> None:
-        for name, value, least in (("transforms", transforms, 1), ("bins", bins, 2), ("features", features, 1)):
-            if value < least:
-                raise UsageError(f"family 'flow' needs {name} of at least {least}, got {name}={value}")
+        at_least(self, transforms=(transforms, 1), bins=(bins, 2), width=(width, 1))
+        at_least(self, depth=(depth, 0), features=(features, 1))
+        if not 0 <= dropout < 1:
+            raise UsageError(f"Flow needs a dropout of at least 0 and below 1, got dropout={dropout}")
         self.transforms = transforms
         self.bins = bins
         self.width = width

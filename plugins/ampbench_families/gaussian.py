@@ -22,6 +22,7 @@ from torch.nn.functional import softplus
 
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
+from ampbench.options import at_least
 
 SMALLEST = 1e-4
 """Least standard deviation along the diagonal of L, in standardised coordinates."""
@@ -38,6 +39,7 @@ class Gaussian(Family):
     """
 
     def __init__(self, covariance: Literal["full", "diagonal"] = "full", width: int = 128, depth: int = 3) -> None:
+        at_least(self, width=(width, 1), depth=(depth, 0))
         self.covariance = covariance
         self.width = width
         self.depth = depth

@@ -23,6 +23,7 @@ from torch.nn.functional import silu
 
 from ampbench.interfaces import Conditional, Family
 from ampbench.networks import ResidualMLP
+from ampbench.options import at_least
 
 
 @final
@@ -37,6 +38,7 @@ class Implicit(Family):
     """
 
     def __init__(self, noise: int = 0, width: int = 128, depth: int = 3, injected: bool = False) -> None:
+        at_least(self, noise=(noise, 0), width=(width, 1), depth=(depth, 0))
         self.noise = noise
         self.width = width
         self.depth = depth

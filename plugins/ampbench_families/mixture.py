@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Normal
 from torch.nn.functional import softplus
 
-from ampbench.errors import UsageError
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
+from ampbench.options import at_least
 from ampbench_families.gaussian import SMALLEST
 from ampbench_families.pathwise import pathwise
 
@@ -37,8 +37,7 @@ class Mixture(Family):
     """
 
     def __init__(self, components: int = 8, width: int = 128, depth: int = 3) -> None:
-        if components < 1:
-            raise UsageError(f"family 'mixture' needs at least one component, got components={components}")
+        at_least(self, components=(components, 1), width=(width, 1), depth=(depth, 0))
         self.components = components
         self.width = width
         self.depth = depth

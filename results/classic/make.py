@@ -20,8 +20,8 @@ import pandas as pd
 
 import ampbench
 from ampbench import registry
+from ampbench.labels import labels
 from ampbench.ledger import CLASSIFIERS, ledger
-from ampbench.spec import Spec
 from ampbench.sweep import read, runs
 
 HERE = Path(__file__).parent
@@ -29,17 +29,6 @@ SEQUENTIAL = ("SNPE", "SNLE", "SNRE", "SMC-ABC")
 """Published methods that spend the budget on one observation in rounds."""
 
 BEGIN, END = "<!-- begin table: results/classic/make.py -->\n", "<!-- end table -->\n"
-
-
-def short(method: str) -> str:
-    """A method's name for the head of a table.
-
-    >>> short("amp:divergence=jsd,family=implicit"), short("npe")
-    ('amp jsd implicit', 'npe')
-    """
-    spec = Spec.parse(method)
-    options = dict(spec.options)
-    return " ".join([spec.name, *(options[name] for name in ("divergence", "family") if name in options)])
 
 
 def asked() -> pd.DataFrame:
@@ -75,7 +64,7 @@ def table(budget: int) -> str:
     published = best_published().query("budget == @budget").set_index("task")
     complete = found[found["there"] == found["wanted"]]
     methods = [method for method in found["method"].unique() if method in set(complete["method"])]
-    lines = [["task", *map(short, methods), "best published, not sequential"], ["---"] * (len(methods) + 2)]
+    lines = [["task", *labels(methods).values(), "best published, not sequential"], ["---"] * (len(methods) + 2)]
     for task in found["task"].unique():
         ours = complete[complete["task"] == task].set_index("method")
         shown = [f"{ours['mean'][m]:.3f} ± {ours['se'][m]:.3f}" if m in ours.index else "" for m in methods]

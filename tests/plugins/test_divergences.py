@@ -94,10 +94,11 @@ def test_specs(registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MMD(bandwidths=0), "at least one bandwidth, got 0"),
-        (lambda: MMD(features=-1), "features of at least 0, got -1"),
+        (lambda: MMD(bandwidths=0), "bandwidths of at least 1, got bandwidths=0"),
+        (lambda: MMD(features=-1), "features of at least 0, got features=-1"),
         (lambda: FKL(limit=0), "must be positive, got 0; the default is 10"),
         (lambda: Wasserstein(lipschitz=0), "positive penalty lipschitz, got 0"),
+        (lambda: KL(width=0), "KL needs width of at least 1, got width=0"),
         (lambda: Energy(beta=2), "0 < beta < 2, got beta=2"),
         (lambda: Blend(JSD(), KL(), weight=1.5), "between 0 and 1, got 1.5"),
     ],

@@ -336,6 +336,10 @@ def test_embedding_works_in_a_spec_with_any_family(registry: Registry) -> None:
     [
         ("mixture:components=0", "components=0"),
         ("flow:transforms=0", "transforms=0"),
+        ("flow:bins=1", "Flow needs bins of at least 2, got bins=1"),
+        ("flow:dropout=1.5", r"at least 0 and below 1, got dropout=1\.5"),
+        ("implicit:width=0", "Implicit needs width of at least 1, got width=0"),
+        ("embedded:channels=0", "channels=0"),
         ("bernoulli:temperature=0", "positive temperature"),
         ("categorical:temperature=-1", "positive temperature"),
         ("gaussian:covariance=banded", "covariance"),

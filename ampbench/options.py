@@ -1,0 +1,25 @@
+"""What the constructors of components refuse: options out of their range."""
+
+from __future__ import annotations
+
+from ampbench.errors import UsageError
+
+
+def at_least(owner: object, **options: tuple[float, float]) -> None:
+    """Refuse options that are too small.
+
+    Arguments:
+        owner: the component, whose class the message names.
+        options: by name, the value and the least that is allowed.
+
+    Raises:
+        UsageError: a value is smaller; the message names owner, option, value and range.
+
+    Example:
+        >>> at_least(object(), width=(0, 1))
+        Traceback (most recent call last):
+        ampbench.errors.UsageError: object needs width of at least 1, got width=0
+    """
+    for name, (value, least) in options.items():
+        if value < least:
+            raise UsageError(f"{type(owner).__name__} needs {name} of at least {least}, got {name}={value}")
