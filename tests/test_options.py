@@ -1,4 +1,4 @@
-"""Options that make no sense are refused when a spec is read, before anything is simulated."""
+"""Options that make no sense are refused when a component is built, before anything is simulated."""
 
 from __future__ import annotations
 
