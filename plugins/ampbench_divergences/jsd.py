@@ -40,7 +40,7 @@ class JSD(RatioDivergence, HasLogRatio):
         refine: for how long it goes on alone in the end, as a share of the training; 0: not at all.
     """
 
-    def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3, refine: float = 0.5) -> None:
+    def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3, refine: float = 1.0) -> None:
         super().__init__(width, depth)
         self.saturating = saturating
         at_least(self, refine=(refine, 0))

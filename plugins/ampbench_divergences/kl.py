@@ -30,7 +30,7 @@ class KL(RatioDivergence, HasLogRatio):
         refine: for how long it goes on alone in the end, as a share of the training; 0: not at all.
     """
 
-    def __init__(self, width: int = 128, depth: int = 3, refine: float = 0.5) -> None:
+    def __init__(self, width: int = 128, depth: int = 3, refine: float = 1.0) -> None:
         super().__init__(width, depth)
         at_least(self, refine=(refine, 0))
         self.refine = refine
