@@ -16,7 +16,8 @@ Legend, with the paper's symbols::
 
 What the paper leaves open is taken from the literature: gradient penalties on both chains
 (:func:`ampbench.adversary.gradient_penalty`), the optimiser and the moving average of φ (:mod:`ampbench.optimisation`),
-and the checkpoint with the best held-out score (:mod:`ampbench.scores`).
+the checkpoint with the best held-out score (:mod:`ampbench.scores`), and what the adversary does with it in the end
+(:mod:`ampbench.refinement`).
 """
 
 from __future__ import annotations
