@@ -21,5 +21,5 @@ def at_least(owner: object, **options: tuple[float, float]) -> None:
         ampbench.errors.UsageError: object needs width of at least 1, got width=0
     """
     for name, (value, least) in options.items():
-        if value < least:
+        if not value >= least:  # NaN is refused as well
             raise UsageError(f"{type(owner).__name__} needs {name} of at least {least}, got {name}={value}")
