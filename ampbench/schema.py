@@ -222,7 +222,7 @@ HISTORY = Table(
     "`posterior.history` of adversarial message passing, and of a model that was learned",
     "a check of the held-out score in training",
     (
-        Column("step", int, "how many updates both players have had", least=0),
+        Column("step", int, "how many updates the adversaries have had", least=0),
         Column("held_out_score", float, "of the averaged families after this step; lower is better", optional=True),
     ),
     (
@@ -238,6 +238,13 @@ HISTORY = Table(
             float,
             "the player's loss at a tuple, on the minibatch of this step, before the player moved",
             optional=True,
+        ),
+        Column(
+            "held-out adversary loss",
+            float,
+            "eq. 7 on held-out simulations, in the rows at the end where the adversary goes on alone; 1.386 says nothing",
+            optional=True,
+            least=0,
         ),
     ),
 )
