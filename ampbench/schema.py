@@ -242,7 +242,7 @@ HISTORY = Table(
         Column(
             "held-out adversary loss",
             float,
-            "eq. 7 on held-out simulations, in the rows at the end where the adversary goes on alone; 1.386 says nothing",
+            "eq. 7 on held-out simulations, in the rows at the end, where the adversary is alone; 1.386 says nothing",
             optional=True,
             least=0,
         ),
