@@ -216,11 +216,12 @@ def outcomes(
         started: told of each fit; returns what is told of its progress.
 
     Raises:
-        UsageError: a method's spec cannot be understood, or a budget is not positive; before anything is simulated.
+        UsageError: a method's spec cannot be understood, or it refuses a value, or a budget is not positive; before
+            anything is simulated.
     """
     for text in methods:
         with suppress(PluginError):  # a method that is broken, or not installed, costs its own outcomes only
-            registry.resolve("methods", text)
+            registry.checked("methods", text)
     if bad := [budget for budget in budgets if budget < 1]:
         raise UsageError(f"a budget of {bad[0]} simulations; take at least 1")
     fit = fit or partial(fit_here, (held_out.graph, held_out.observed), registry, "cpu")

@@ -72,10 +72,10 @@ class Settings:
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch_size": 2, "particles": 1, "penalty": 0, "ema": 0, "checks": 1, "patience": 1}
         for name, value in least.items():
-            if getattr(self, name) < value:
+            if not getattr(self, name) >= value:  # NaN is refused as well
                 raise UsageError(f"{name} must be at least {value}, got {getattr(self, name)}")
         for name in ("learning_rate", "adversary_learning_rate", "held_out"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("ema", "held_out"):
             if getattr(self, name) >= 1:

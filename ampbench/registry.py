@@ -202,6 +202,25 @@ class Registry:
             )
         return resolved
 
+    def checked(self, kind: str, text: str) -> Spec:
+        """Return :meth:`resolve`'s spec, once a component was made from it, so that bad values are refused early.
+
+        If making it fails otherwise, that is left to whoever uses it: the machine that does may have what is missing
+        here.
+
+        Raises:
+            UsageError: an unknown name or option, or a value that the constructor refuses; the message names the spec.
+            PluginError: a default cannot be written in a spec, or the component cannot be imported.
+        """
+        resolved = self.resolve(kind, text)
+        try:
+            with suppress(PluginError, SystemExit):
+                self.build(kind, text)
+        except UsageError as error:
+            if not isinstance(error.__cause__, ImportError):
+                raise UsageError(f"{KINDS[kind]} {text!r}: {error}") from error
+        return resolved
+
     def packages(self, kind: str, text: str) -> frozenset[str]:
         """Return what a component is computed with, as requirements: ``ampbench==0.1.0``, ``torch==2.13.*``.
 

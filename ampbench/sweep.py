@@ -155,7 +155,8 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     """Return the sweep's runs, every spec checked and written out.
 
     Raises:
-        UsageError: a wrong spec; the message names ``where`` and the key, if ``where`` is given.
+        UsageError: a wrong spec, or a value that a component refuses; the message names ``where`` and the key, if
+            ``where`` is given.
         PluginError: a task cannot be built, or does not say what its observations are.
     """
     metrics = _specs(sweep.metrics, "metrics", registry, where)
@@ -243,7 +244,7 @@ def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) 
     specs: dict[str, str] = {}
     for number, choice in enumerate(choices):
         try:
-            specs |= {str(spec): str(registry.resolve(key, str(spec))) for spec in choice.specs()}
+            specs |= {str(spec): str(registry.checked(key, str(spec))) for spec in choice.specs()}
         except UsageError as error:
             raise UsageError(f"{where}: {key}.{number}: {error}" if where else str(error)) from error
     return specs

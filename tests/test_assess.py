@@ -22,6 +22,7 @@ from ampbench import assess, cli_assess, hookimpl
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.interfaces import Method, Posterior, Progress
+from ampbench.options import at_least
 from ampbench.registry import Plugin, Registry
 from ampbench.schema import ASSESSMENT
 from ampbench.simulator import Simulator
@@ -41,6 +42,7 @@ class Scaled(Method):
     """Spends its budget; the posterior's width is an option."""
 
     def __init__(self, scale: float = 1.0) -> None:
+        at_least(self, scale=(scale, 0))
         self.scale = scale
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
@@ -145,6 +147,8 @@ def test_a_miscalibrated_fit_is_not_recommended(judges: assess.HeldOut, methods:
 def test_misspelt_methods_and_bad_sizes_are_refused(judges: assess.HeldOut, methods: Registry) -> None:
     with pytest.raises(UsageError, match="unknown method 'scalde'"):
         run(judges, methods, "scaled", "scalde")
+    with pytest.raises(UsageError, match="method 'scaled:scale=-1': Scaled needs scale of at least 0, got scale=-1"):
+        run(judges, methods, "scaled", "scaled:scale=-1")
     with pytest.raises(UsageError, match="a budget of 0 simulations"):
         run(judges, methods, "scaled", budgets=(0,))
     with pytest.raises(UsageError, match="10 held-out simulations show next to nothing"):

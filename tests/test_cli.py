@@ -89,6 +89,10 @@ def test_compare(finished: Path) -> None:
         (["run", "--task", "two_mons", "--method", "amp", "--budget", "10"], "did you mean 'two_moons'"),
         (["run", "--task", "two_moons", "--method", "amp:divergnce=kl", "--budget", "10"], "did you mean 'divergence'"),
         (["run", "--task", "two_moons", "--method", "amp"], "budgets: Field required"),
+        (
+            ["run", "--task", "two_moons", "--method", "prior", "--method", "npe:max_epochs=0", "--budget", "10"],
+            "method 'npe:max_epochs=0': Training needs max_epochs of at least 1, got max_epochs=0",
+        ),
         (["run", "--task", "two_moons", "--method", "amp", "--budget", "10", "--device", "tpu9"], "device 'tpu9'"),
         (["results", "--results", "nowhere"], "no results directory 'nowhere'"),
         (["list", "tsks"], "did you mean 'tasks'"),
@@ -109,6 +113,7 @@ def test_bad_usage_exits_with_2(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
+    assert not list(tmp_path.iterdir())
     assert message in capsys.readouterr().err
 
 

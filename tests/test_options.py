@@ -23,7 +23,7 @@ def nonsense(kind: str) -> Iterator[str]:
                 yield from (f"{name}:{option}={value}" for value in NONSENSE.get(str(parameter.annotation), []))
 
 
-SPECS = [(kind, spec) for kind in ("families", "divergences", "metrics") for spec in nonsense(kind)]
+SPECS = [(kind, spec) for kind in ("families", "divergences", "methods", "metrics") for spec in nonsense(kind)]
 
 
 @pytest.mark.parametrize(("kind", "spec"), SPECS, ids=[spec for _, spec in SPECS])
@@ -33,5 +33,35 @@ def test_nonsense_is_refused_with_its_option_and_value(registry: Registry, kind:
         registry.build(kind, spec)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "amp:held_out=1",
+        "npe:learning_rate=inf",
+        "fmpe:batch_size=0",
+        "nle:thin=0",
+        "nre:chains=0",
+        "snle:rounds=0",
+        "snpe:atoms=1",
+        "tsnpe:epsilon=1",
+        "smc-abc:population=1",
+        "smc-abc:decay=1",
+        "mc-abc:accept=0",
+        "rejection-abc:accept=2",
+    ],
+)
+def test_bounds_of_methods(registry: Registry, spec: str) -> None:
+    option, value = spec.partition(":")[2].split("=")
+    with pytest.raises(UsageError, match=rf"{option}.*{value}"):
+        registry.build("methods", spec)
+
+
+@pytest.mark.parametrize(
+    "spec", ["nle:warmup=0,thin=1", "smc-abc:population=0", "rejection-abc:accept=1,smooth=false", "snpe:atoms=2"]
+)
+def test_bounds_are_allowed(registry: Registry, spec: str) -> None:
+    registry.build("methods", spec)
+
+
 def test_specs_were_found() -> None:
-    assert {"flow:dropout=nan", "jsd:width=-1", "c2st:folds=-1"} <= {spec for _, spec in SPECS}
+    assert {"flow:dropout=nan", "jsd:width=-1", "npe:learning_rate=nan", "c2st:folds=-1"} <= {spec for _, spec in SPECS}

@@ -189,7 +189,7 @@ def test_an_empty_mapping_leaves_the_keys_of_stored_results_alone(mixing: Regist
         ("alone:divergence.z1=plain", "unknown option of method 'alone': 'divergence.z1'; known: divergence; did you"),
     ],
 )
-@pytest.mark.parametrize("act", ["build", "resolve"])
+@pytest.mark.parametrize("act", ["build", "resolve", "checked"])
 def test_misspelt_entries(mixing: Registry, act: str, spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         getattr(mixing, act)("methods", spec)

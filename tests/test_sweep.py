@@ -147,6 +147,27 @@ def test_a_wrong_name_in_a_file_is_found_by_file_and_key(registry: Registry, tmp
         sweep.asked(path, {"budgets": [10]}, registry)
 
 
+@pytest.mark.parametrize(
+    ("key", "choice", "message"),
+    [
+        (
+            "methods",
+            "amp:family=flow(dropout=1.5)",
+            r"flow\(dropout=1.5\)': .* at least 0 and below 1, got dropout=1.5",
+        ),
+        ("methods", {"spec": "npe", "grid": {"max_epochs": [9, 0]}}, "method 'npe:max_epochs=0': .* at least 1, got"),
+        ("metrics", "c2st:folds=1", "metric 'c2st:folds=1': C2ST needs folds of at least 2, got folds=1"),
+        ("tasks", "ricker:steps=0", "task 'ricker:steps=0': .* at least one step, got steps=0"),
+    ],
+)
+def test_values_that_a_component_refuses_are_found_by_file_and_key(
+    registry: Registry, key: str, choice: object, message: str
+) -> None:
+    good = {"tasks": "two_moons", "methods": "prior", "metrics": "mmd"}[key]
+    with pytest.raises(UsageError, match=rf"^sweep.toml: {key}.1: .*{message}"):
+        sweep.runs(sweep.check(GOOD | {key: [good, choice]}, "sweep.toml"), registry, "sweep.toml")
+
+
 def test_runs_belong_to_the_packages_they_are_computed_with(registry: Registry) -> None:
     npe, amp = (sweep.runs(sweep.check(GOOD | {"methods": [name]}, ""), registry)[0] for name in ("npe", "amp"))
     names = {text.partition("==")[0] for text in npe.packages}

@@ -26,6 +26,7 @@ from ampbench.coordinates import Coordinates
 from ampbench.errors import UsageError
 from ampbench.graph import join
 from ampbench.interfaces import Method, Posterior, Progress, check_observation
+from ampbench.options import at_least
 from ampbench.simulator import Simulator
 
 WIDTHS = torch.logspace(-2.5, 0.5, 61)
@@ -42,16 +43,16 @@ class RejectionABC(Method):
     """
 
     def __init__(self, accept: int = 100, smooth: bool = True) -> None:
+        at_least(self, accept=(accept, 3 if smooth else 1))
         self.accept = accept
         self.smooth = smooth
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
         """Spend the whole budget on prior simulations, which serve every observation."""
-        least = 3 if self.smooth else 1
-        if not least <= self.accept <= simulator.remaining:
+        if self.accept > simulator.remaining:
             raise UsageError(
                 f"method 'rejection-abc' cannot accept {self.accept} of {simulator.remaining} simulations; "
-                f"'accept' must be from {least} to the budget"
+                "lower 'accept', or raise the budget"
             )
         values = simulator.sample(simulator.remaining)
         supports = {name: simulator.graph[name].support for name in simulator.latents}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.interfaces import Posterior, Progress, check_observation
+from ampbench.options import at_least
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
 from ampbench_sbi.population import Population
@@ -46,6 +47,7 @@ class MCABC(ToolboxMethod):
         summaries: bool = False,
         kde: bool = True,
     ) -> None:
+        at_least(self, accept=(accept, 1))
         self.accept = accept
         self.distance = distance
         self.adjust = adjust
@@ -57,7 +59,7 @@ class MCABC(ToolboxMethod):
         toolbox("method 'mc-abc'")
         prior = continuous_prior("mc-abc", simulator, torch.device("cpu"))
         usable = simulator.budget - (int(FRACTION * simulator.budget) if self.summaries else 0)
-        if not 1 <= self.accept <= usable:
+        if self.accept > usable:
             raise UsageError(f"method 'mc-abc' cannot accept {self.accept} of {usable} simulations; change 'accept'")
         theta, x = simulate(simulator, simulator.remaining)
         return _Simulated(self, theta, x, prior)

@@ -13,7 +13,6 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from ampbench.errors import UsageError
 from ampbench.interfaces import Fitted, Posterior, Progress, Sequential, check_observation, silent
 from ampbench.seeding import derive
 from ampbench.simulator import Simulator
@@ -88,8 +87,6 @@ def fit_in_rounds(
         learn: from an observation, shape (1, L), to what is done in a round.
     """
     toolbox(f"method {method!r}")
-    if rounds < 1:
-        raise UsageError(f"method {method!r} needs at least one round, got {rounds}")
     check_budget(method, simulator, rounds)
     density_prior(method, simulator, device)
     return PerObservation(simulator, partial(_rounds, method, rounds, device, make, learn))

@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Literal, final
 
@@ -20,6 +21,7 @@ from torch import Tensor
 from ampbench.errors import UsageError
 from ampbench.graph import join
 from ampbench.interfaces import Posterior, Progress, check_observation
+from ampbench.options import at_least, between
 from ampbench.simulator import Simulator
 from ampbench_sbi.population import Population
 from ampbench_sbi.sequential import PerObservation
@@ -51,6 +53,9 @@ class SMCABC(ToolboxMethod):
         adjust: bool = False,
         kde: bool = True,
     ) -> None:
+        if population:
+            at_least(self, population=(population, 2))
+        between(self, decay=(decay, 0, 1), kernel_scale=(kernel_scale, 0, math.inf))
         self.population = population
         self.decay = decay
         self.kernel_scale = kernel_scale
@@ -63,10 +68,10 @@ class SMCABC(ToolboxMethod):
         toolbox("method 'smc-abc'")
         density_prior("smc-abc", simulator, torch.device("cpu"))
         size = self.population or (1000 if simulator.budget > 10_000 else 100)
-        if not 2 <= size <= simulator.budget:
+        if size > simulator.budget:
             raise UsageError(
                 f"method 'smc-abc' needs a budget of at least one population: the budget is {simulator.budget}, "
-                f"the population {size}; change 'population', at least 2"
+                f"the population {size}; change 'population'"
             )
         return PerObservation(simulator, partial(self._fit_to, size))
 

@@ -14,6 +14,7 @@ from typing import Literal, final
 import torch
 
 from ampbench.interfaces import Posterior, Progress
+from ampbench.options import at_least
 from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import by_mcmc, fit_in_rounds
 from ampbench_sbi.toolbox import MCMC, ToolboxMethod, Training, trainer
@@ -45,6 +46,7 @@ class SNLE(ToolboxMethod):
         warmup: int = 25,
         thin: int = 2,
     ) -> None:
+        at_least(self, rounds=(rounds, 1))
         self.rounds = rounds
         self.density_estimator = density_estimator
         self.training = Training(batch_size, learning_rate, max_epochs)

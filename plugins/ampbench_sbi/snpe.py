@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ampbench.interfaces import Posterior, Progress
+from ampbench.options import at_least
 from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import Learn, fit_in_rounds
 from ampbench_sbi.toolbox import ToolboxMethod, Training, trainer
@@ -49,6 +50,7 @@ class SNPE(ToolboxMethod):
         learning_rate: float = 5e-4,
         max_epochs: int = 1000,
     ) -> None:
+        at_least(self, rounds=(rounds, 1), atoms=(atoms, 2))
         self.rounds = rounds
         self.density_estimator = density_estimator
         self.atoms = atoms

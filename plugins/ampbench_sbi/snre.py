@@ -15,6 +15,7 @@ from typing import Literal, final
 import torch
 
 from ampbench.interfaces import Posterior, Progress
+from ampbench.options import at_least
 from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import by_mcmc, fit_in_rounds
 from ampbench_sbi.toolbox import MCMC, ToolboxMethod, Training, trainer
@@ -46,6 +47,7 @@ class SNRE(ToolboxMethod):
         warmup: int = 25,
         thin: int = 2,
     ) -> None:
+        at_least(self, rounds=(rounds, 1))
         self.rounds = rounds
         self.classifier = classifier
         self.training = Training(batch_size, learning_rate, max_epochs)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -30,6 +31,7 @@ from ampbench.errors import UsageError
 from ampbench.graph import join
 from ampbench.history import history_frame
 from ampbench.interfaces import HasHistory, Method, Posterior, check_observation
+from ampbench.options import at_least, between
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
 
@@ -43,11 +45,19 @@ LEAST = 10
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained; sbi stops when the held-out loss has not improved for 20 epochs."""
+    """How a network is trained; sbi stops when the held-out loss has not improved for 20 epochs.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
 
     batch_size: int
     learning_rate: float
     max_epochs: int
+
+    def __post_init__(self) -> None:
+        at_least(self, batch_size=(self.batch_size, 1), max_epochs=(self.max_epochs, 1))
+        between(self, learning_rate=(self.learning_rate, 0, math.inf))
 
     def options(self) -> dict[str, Any]:
         """The arguments of sbi's ``train``."""
@@ -60,11 +70,18 @@ class Training:
 
 @dataclass(frozen=True)
 class MCMC:
-    """How a posterior without a sampler of its own is sampled: by slice sampling of several chains at once."""
+    """How a posterior without a sampler of its own is sampled: by slice sampling of several chains at once.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
 
     chains: int
     warmup: int
     thin: int
+
+    def __post_init__(self) -> None:
+        at_least(self, chains=(self.chains, 1), warmup=(self.warmup, 0), thin=(self.thin, 1))
 
     def options(self) -> dict[str, Any]:
         """The arguments of sbi's ``build_posterior``."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ampbench.interfaces import Posterior, Progress
+from ampbench.options import at_least, between
 from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import Learn, fit_in_rounds
 from ampbench_sbi.toolbox import ToolboxMethod, Training, toolbox, trainer
@@ -49,6 +50,8 @@ class TSNPE(ToolboxMethod):
         learning_rate: float = 5e-4,
         max_epochs: int = 1000,
     ) -> None:
+        at_least(self, rounds=(rounds, 1), support_samples=(support_samples, 1))
+        between(self, epsilon=(epsilon, 0, 1))
         self.rounds = rounds
         self.density_estimator = density_estimator
         self.epsilon = epsilon

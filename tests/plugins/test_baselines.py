@@ -99,8 +99,8 @@ def test_a_constant_component_is_no_distance(gaussian_graph: Graph) -> None:
 def test_bad_settings(gaussian_graph: Graph) -> None:
     with pytest.raises(UsageError, match="cannot accept 100 of 99 simulations"):
         fit(RejectionABC(), Simulator(gaussian_graph, ["x"], 99, seed=0))
-    with pytest.raises(UsageError, match="must be from 3"):
-        fit(RejectionABC(accept=2), Simulator(gaussian_graph, ["x"], 99, seed=0))
+    with pytest.raises(UsageError, match="needs accept of at least 3, got accept=2"):
+        RejectionABC(accept=2)
     posterior = fit(RejectionABC(accept=5), Simulator(gaussian_graph, ["x"], 99, seed=0))
     with pytest.raises(UsageError, match=r"shape \(2,\), expected \(1,\)"):
         posterior.sample(torch.zeros(2), 3)

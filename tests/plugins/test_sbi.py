@@ -244,8 +244,8 @@ def test_bad_settings(gaussian_graph: Graph) -> None:
         fit(NPE(), source(9))
     with pytest.raises(UsageError, match=r"'snpe' needs at least 10 simulations in each of 10 rounds.*fewer rounds"):
         fit(SNPE(), source(99))
-    with pytest.raises(UsageError, match=r"'snle' needs at least one round, got 0"):
-        fit(SNLE(rounds=0), source(99))
+    with pytest.raises(UsageError, match=r"SNLE needs rounds of at least 1, got rounds=0"):
+        SNLE(rounds=0)
     with pytest.raises(UsageError, match=r"'mc-abc' cannot accept 100 of 99"):
         fit(MCABC(), source(99))
     with pytest.raises(UsageError, match=r"the budget is 99, the population 100"):
