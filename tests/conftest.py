@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -50,6 +52,24 @@ def committed() -> Callable[[str], ModuleType]:
         return module
 
     return load_script
+
+
+@pytest.fixture(scope="session")
+def gone() -> Callable[[int], bool]:
+    """Check that a process ends within ten seconds; a zombie, which nobody has collected yet, has ended."""
+
+    def check(pid: int) -> bool:
+        for _ in range(100):
+            try:
+                os.kill(pid, 0)
+                if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+            except (ProcessLookupError, FileNotFoundError):
+                return True
+            time.sleep(0.1)
+        return False
+
+    return check
 
 
 @pytest.fixture

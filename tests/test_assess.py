@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -298,7 +299,7 @@ def test_without_held_out_simulations_there_is_nothing(model: str) -> None:
     ("number", "word", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
 )
 def test_an_interrupt_leaves_no_process_and_judges_what_is_there(
-    model: str, tmp_path: Path, number: int, word: str, code: int
+    model: str, tmp_path: Path, gone: Callable[[int], bool], number: int, word: str, code: int
 ) -> None:
     arguments = [f"{model}:hangs", "--prior", "normal(0,1)", "--methods", "faulty", "--budgets", "100,300"]
     process = subprocess.Popen(
@@ -313,13 +314,13 @@ def test_an_interrupt_leaves_no_process_and_judges_what_is_there(
     while not (tmp_path / "hanging").exists() and time.monotonic() < until:
         time.sleep(0.1)
     time.sleep(0.5)
-    pid = (tmp_path / "hanging").read_text()
+    pid = int((tmp_path / "hanging").read_text())
     os.killpg(process.pid, number)  # as a terminal does
     output, _ = process.communicate(timeout=60)
     assert process.returncode == code, output
     assert f"{word}; this is of the first 1 fits" in output
     assert "Recommended: faulty with 100 simulations." in output
-    assert not Path(f"/proc/{pid}").exists()
+    assert gone(pid)
 
 
 @pytest.mark.parametrize("text", ["0.5,-1e-2", " 0.5 -0.01", "x.txt", "x.npy"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -131,7 +130,9 @@ def test_noise_on_standard_error_does_no_harm(program: Make) -> None:
     assert program(text)(torch.zeros(2, 1)).shape == (2, 2)
 
 
-def test_a_hanging_program_is_killed_with_its_children(program: Make, tmp_path: Path) -> None:
+def test_a_hanging_program_is_killed_with_its_children(
+    program: Make, tmp_path: Path, gone: Callable[[int], bool]
+) -> None:
     """The child holds the pipes open: killing the program alone would leave the caller waiting for it."""
     note = tmp_path / "child"
     text = (
@@ -148,7 +149,7 @@ def test_a_hanging_program_is_killed_with_its_children(program: Make, tmp_path: 
     assert gone(int(note.read_text()))
 
 
-def test_children_left_behind_are_killed(program: Make, tmp_path: Path) -> None:
+def test_children_left_behind_are_killed(program: Make, tmp_path: Path, gone: Callable[[int], bool]) -> None:
     note = tmp_path / "child"
     text = (
         "import subprocess, sys\n"
@@ -158,19 +159,6 @@ def test_children_left_behind_are_killed(program: Make, tmp_path: Path) -> None:
     )
     assert program(text)(torch.zeros(2, 1)).shape == (2, 2)
     assert gone(int(note.read_text()))
-
-
-def gone(pid: int) -> bool:
-    """Whether a process ends within ten seconds; a zombie, which nobody has collected yet, has ended."""
-    for _ in range(100):
-        try:
-            os.kill(pid, 0)
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
