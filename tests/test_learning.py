@@ -82,10 +82,11 @@ def test_known_likelihood_teaches_bits() -> None:
 def test_known_likelihood_teaches_a_transition_between_latents() -> None:
     """z → y → x with y learned and inferred together with z: x has mean 2 and variance 1 + 4 · 0.3², y the rest."""
     emission = density("x", lambda y: Independent(Normal(y, 0.3), 1), ["y"], size=1)
-    graph = Graph(standard("z", 1), learned("y", NormalConditional(1, 1, width=16, depth=1), ["z"], size=1), emission)
     with seeded(0):
+        transition = learned("y", NormalConditional(1, 1, width=16, depth=1), ["z"], size=1)
         x = 2 + 1.17 * torch.randn(2000, 1)
-        spec = "divergence=kl-likelihood(width=32,depth=1),family=gaussian(width=16,depth=1),scope=global"
+    graph = Graph(standard("z", 1), transition, emission)
+    spec = "divergence=kl-likelihood(width=32,depth=1),family=gaussian(width=16,depth=1),scope=global"
     model = api.learn(graph, {"x": x}, method=f"amp:{spec},steps=400,checks=1,learning_rate=0.005")
     with seeded(0):
         drawn = model.sample(5000)["x"]
