@@ -19,6 +19,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -45,7 +47,7 @@ class Adversary(nn.Module):
         return self.network(tuples.joint).squeeze(-1)
 
 
-def classification_loss(adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
+def classification_loss(adversary: Callable[[Tuples], Tensor], p: Tuples, q: Tuples) -> Tensor:
     """Return eq. 7, with logits for numerical range: −log D = softplus(−d) and −log(1 − D) = softplus(d)."""
     return softplus(-adversary(p)).mean() + softplus(adversary(q)).mean()
 

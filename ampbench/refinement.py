@@ -29,11 +29,12 @@ import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
+from ampbench.adversary import classification_loss
 from ampbench.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
 from ampbench.factorization import Factor
 from ampbench.interfaces import HasLogRatio, Progress
@@ -129,8 +130,7 @@ def _sides(
 
 def _classification(meeting: Meeting, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
     """Eq. 7 of what the divergence takes for the log-ratio."""
-    ratio = _ratio(meeting)
-    return softplus(-ratio.log_ratio(adversary, p)).mean() + softplus(ratio.log_ratio(adversary, q)).mean()
+    return classification_loss(partial(_ratio(meeting).log_ratio, adversary), p, q)
 
 
 def _ratio(meeting: Meeting) -> HasLogRatio:
