@@ -38,7 +38,7 @@ class Adversary(nn.Module):
         depth: number of residual blocks.
     """
 
-    def __init__(self, features: int, width: int, depth: int) -> None:
+    def __init__(self, features: int, width: int = 128, depth: int = 3) -> None:
         super().__init__()
         self.network = ResidualMLP(features, 1, width, depth)
 

@@ -76,7 +76,12 @@ class BottomUp(nn.Module):
         """Draw the variables of some factors in turn, from given values (B, D_i); see :meth:`forward`."""
         values = {name: value.expand(particles, *value.shape) for name, value in given.items()}
         for factor in factors:
-            values[factor.variable] = self.conditional(factor)(join(values, factor.context))
+            if given.keys() >= set(factor.context):  # not copied for each particle, which a family may make use of
+                context = join(given, factor.context)
+                context = context.expand(particles, *context.shape)
+            else:
+                context = join(values, factor.context)
+            values[factor.variable] = self.conditional(factor)(context)
         return values
 
     def features(self, site: Site) -> int:

@@ -57,10 +57,13 @@ class Divergence(ABC):
             a model is learned from data.
         likelihood: whether the families are fitted by their density, at p's tuples alone. Where all divergences are so,
             nothing is drawn from q in training, and the checkpoint is chosen by the held-out density.
+        refine: for how long, as a share of the training, an adversary goes on alone when the families are trained, so
+            that its log-ratio can thin their draws (:mod:`ampbench.refinement`); 0: not at all.
     """
 
     paired: bool = False
     likelihood: bool = False
+    refine: float = 0.0
 
     @abstractmethod
     def adversary(self, features: int) -> nn.Module:
@@ -80,13 +83,7 @@ class HasLogRatio:
 
     Diagnostics rely on it: where it is positive the adversary takes the tuple for the model's, and 0 is as good as can
     be. A potential, a feature map, or a ratio up to a function of the context (eq. 10) is none.
-
-    Attributes:
-        refine: for how long, as a share of the training, the adversary goes on alone when the families are trained, so
-            that its ratio can thin their draws (:mod:`ampbench.refinement`); 0: not at all.
     """
-
-    refine: float = 0.0
 
     def log_ratio(self, adversary: nn.Module, tuples: Tuples) -> Tensor:
         """Return the estimate of log p(tuple) − log q(tuple), shape ``(*,)``: most adversaries put out just that."""

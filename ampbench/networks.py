@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
+
+BLOCKS = 3
+"""Residual blocks of a network that learns features of a context."""
 
 
 class ResidualMLP(nn.Module):
@@ -16,7 +20,8 @@ class ResidualMLP(nn.Module):
         outputs: number of output components.
         width: units of each hidden layer.
         depth: number of residual blocks, each of two layers.
-        dropout: share of a block's output that is left out at random in training.
+        dropout: share of a block's output that is left out at random in training; the particles of an item, which
+            stand along the first of three axes, leave out the same, so that it is no noise that tells them apart.
 
     References:
         He et al. 2016, *Identity mappings in deep residual networks*.
@@ -53,4 +58,33 @@ class _Block(nn.Module):
         nn.init.normal_(self.outer.weight, std=0.2 / width**0.5)  # near the identity at the start
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.dropout(self.outer(silu(self.inner(silu(hidden)))))
+        change: Tensor = self.outer(silu(self.inner(silu(hidden))))
+        return change * self.dropout(change.new_ones(change.shape[-2:])) if self.training else change
+
+
+class ContextFeatures(nn.Module):
+    """A context and features that a residual network learns of it.
+
+    Arguments:
+        context: C, number of its components.
+        features: F, number of features.
+        width: units of each hidden layer.
+        dropout: see :class:`ResidualMLP`.
+
+    Attributes:
+        outputs: C + F, or 0 where there is no context.
+    """
+
+    def __init__(self, context: int, features: int, width: int, dropout: float) -> None:
+        super().__init__()
+        learned = features if context else 0
+        self.network = ResidualMLP(context, learned, width, BLOCKS, dropout) if learned else None
+        self.outputs = context + learned
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Map (*, C) to (*, C + F)."""
+        if self.network is None:
+            return context
+        shared = context.ndim > 2 and context.stride(0) == 0  # expanded: all particles have the same
+        features = self.network(context[0] if shared else context)
+        return torch.cat([context, features.expand(*context.shape[:-1], -1)], dim=-1)

@@ -14,8 +14,9 @@ probability
 the second equation defines the ceiling c, so that ratios are cut off no sooner than the number of candidates demands.
 The n draws are distinct: they are chosen by systematic sampling, whose inclusion probabilities are just the π.
 
-It is done where a single adversary judges all inferred variables, and learns a log-ratio. Held-out simulations choose
-the adversary; if none is better at them than d = 0, nothing is thinned.
+It is done where all inferred variables are judged at a single tuple. The adversary of the training goes on, or, where
+that learned no log-ratio, a new one begins. Held-out simulations choose its checkpoint; if none is better at them than
+d = 0, nothing is thinned.
 
 References:
     Azadi, Olsson, Darrell, Goodfellow, Odena 2019, *Discriminator rejection sampling*, arXiv:1810.06758.
@@ -34,10 +35,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ampbench.adversary import classification_loss
+from ampbench.adversary import Adversary, classification_loss
 from ampbench.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
 from ampbench.factorization import Factor
-from ampbench.interfaces import HasLogRatio, Progress
+from ampbench.interfaces import Divergence, HasLogRatio, Progress
 from ampbench.optimisation import Descent
 from ampbench.sources import Simulations
 from ampbench.tuples import Tuples
@@ -70,13 +71,11 @@ class Refinement:
 
 
 def refinement_steps(meetings: Sequence[Meeting], steps: int) -> int:
-    """Return how many steps the adversary goes on alone after so many of training.
+    """Return how many steps an adversary goes on alone after so many of training.
 
-    It is 0 unless a single one judges all that is inferred, and learns a log-ratio.
+    It is 0 unless a single tuple holds all that is inferred.
     """
-    if len(meetings) > 1 or not isinstance(meetings[0].divergence, HasLogRatio):
-        return 0
-    return round(meetings[0].divergence.refine * steps)
+    return round(meetings[0].divergence.refine * steps) if len(meetings) == 1 else 0
 
 
 def refine(
@@ -93,7 +92,7 @@ def refine(
     Arguments:
         bottom_up: the families.
         meeting: where all that is inferred is judged.
-        adversary: to start from; it is left as it is.
+        adversary: the one in training, to start from if it learned a log-ratio; it is left as it is.
         source: simulations to learn from, and held-out ones to choose by.
         batch_size: simulations per step.
         steps: number of updates.
@@ -102,7 +101,11 @@ def refine(
     Raises:
         TrainingError: the loss or its gradient became NaN or infinite.
     """
-    adversary = copy.deepcopy(adversary)
+    if isinstance(meeting.divergence, HasLogRatio):
+        adversary = copy.deepcopy(adversary)
+    else:
+        with bottom_up.device:
+            adversary = Adversary(bottom_up.features(meeting.site))
     descent = Descent("adversary", adversary.parameters(), RATE, steps)
     p_held, q_held = _sides(bottom_up, meeting, source.held_out, source, PARTICLES)
     best, least, history = None, 2 * math.log(2), []
@@ -129,13 +132,16 @@ def _sides(
 
 
 def _classification(meeting: Meeting, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-    """Eq. 7 of what the divergence takes for the log-ratio."""
-    return classification_loss(partial(_ratio(meeting).log_ratio, adversary), p, q)
+    """Eq. 7 of the log-ratio."""
+    return classification_loss(partial(log_ratio, meeting.divergence, adversary), p, q)
 
 
-def _ratio(meeting: Meeting) -> HasLogRatio:
-    assert isinstance(meeting.divergence, HasLogRatio)
-    return meeting.divergence
+def log_ratio(divergence: Divergence, adversary: nn.Module, tuples: Tuples) -> Tensor:
+    """Return log p − log q by an adversary that has gone on alone; what a new one puts out is just that."""
+    if isinstance(divergence, HasLogRatio):
+        return divergence.log_ratio(adversary, tuples)
+    found: Tensor = adversary(tuples)
+    return found
 
 
 class Thinned:
@@ -167,8 +173,8 @@ class Thinned:
 
     def _draw(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         values = self.bottom_up.through(factors, given, max(LEAST, CANDIDATES * particles))
-        log_ratio = _ratio(self.meeting).log_ratio(self.adversary, view(values, self.meeting.site, self.meeting.laws))
-        kept = systematic(inclusion(log_ratio, particles))
+        tuples = view(values, self.meeting.site, self.meeting.laws)
+        kept = systematic(inclusion(log_ratio(self.meeting.divergence, self.adversary, tuples), particles))
         return {
             name: value.gather(0, kept[..., None].expand(-1, -1, value.shape[-1])) for name, value in values.items()
         }

@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from typing import final
 
-import torch
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
@@ -27,12 +26,9 @@ from zuko.flows import NSF
 
 from ampbench.errors import UsageError
 from ampbench.interfaces import Conditional, Family, HasDensity
-from ampbench.networks import ResidualMLP
+from ampbench.networks import ContextFeatures, ResidualMLP
 from ampbench.options import at_least
 from ampbench_families.gaussian import SMALLEST
-
-BLOCKS = 3
-"""Residual blocks of the network that learns features of the context."""
 
 UNIT = math.log(math.e - 1)
 """softplus(UNIT) = 1: the scale at the start."""
@@ -79,24 +75,22 @@ class Flow(Family):
 
     def __call__(self, features: int, context: int) -> Conditional:
         """Build q(x | context)."""
-        learned = self.features if context else 0
+        seen = ContextFeatures(context, self.features, 2 * self.width, self.dropout)
         splines = NSF(
             features,
-            context + learned,
+            seen.outputs,
             bins=self.bins,
             passes=2 if self.coupling else None,
             transforms=self.transforms,
             hidden_features=(self.width,) * self.depth,
         )
-        affine = ResidualMLP(context + learned, 2 * features, self.width, depth=0)
-        embedding = ResidualMLP(context, learned, 2 * self.width, BLOCKS, self.dropout) if learned else None
-        return _Flow(embedding, affine, splines)
+        return _Flow(seen, ResidualMLP(seen.outputs, 2 * features, self.width, depth=0), splines)
 
 
 class _Flow(Conditional, HasDensity):
-    def __init__(self, embedding: ResidualMLP | None, affine: ResidualMLP, splines: NSF) -> None:
+    def __init__(self, embed: ContextFeatures, affine: ResidualMLP, splines: NSF) -> None:
         super().__init__()
-        self.embedding = embedding
+        self.embed = embed
         self.affine = affine
         self.splines = splines
 
@@ -109,10 +103,6 @@ class _Flow(Conditional, HasDensity):
         seen = self.embed(context)
         location, scale = self.frame(seen)
         return self.law(seen).log_prob((value - location) / scale) - scale.log().sum(-1)
-
-    def embed(self, context: Tensor) -> Tensor:
-        """The context (*, C) and what is learned of it, (*, C + F)."""
-        return context if self.embedding is None else torch.cat([context, self.embedding(context)], dim=-1)
 
     def frame(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Location and scale, each (*, D), in which the splines work."""

@@ -50,6 +50,8 @@ MADE = {
     "wasserstein": lambda: Wasserstein(width=32, depth=1),
     "energy": lambda: Energy(),
     "energy rough": lambda: Energy(beta=0.5),
+    "energy log": lambda: Energy(beta=0),
+    "energy sharp": lambda: Energy(beta=-1),
     "forward-kl": lambda: ForwardKL(),
 }
 
@@ -99,7 +101,8 @@ def test_specs(registry: Registry) -> None:
         (lambda: FKL(limit=0), "must be positive, got 0; the default is 10"),
         (lambda: Wasserstein(lipschitz=0), "positive penalty lipschitz, got 0"),
         (lambda: KL(width=0), "KL needs width of at least 1, got width=0"),
-        (lambda: Energy(beta=2), "0 < beta < 2, got beta=2"),
+        (lambda: Energy(beta=2), "proper for beta < 2, got beta=2"),
+        (lambda: Energy(softening=0), "Energy needs softening above 0"),
         (lambda: Blend(JSD(), KL(), weight=1.5), "between 0 and 1, got 1.5"),
     ],
 )

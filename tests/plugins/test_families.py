@@ -35,6 +35,11 @@ class TestInjected(FamilyConformance):
         return Implicit(width=32, depth=2, injected=True)
 
 
+class TestLearnedFeatures(FamilyConformance):
+    def make(self) -> Implicit:
+        return Implicit(width=32, depth=1, features=8, dropout=0.2)
+
+
 class TestGaussian(FamilyConformance):
     def make(self) -> Gaussian:
         return Gaussian(width=32, depth=1)
@@ -103,6 +108,20 @@ def test_noise_enters_every_block(block: int) -> None:
             conditional.network.first.weight[:, 2:] = 0  # the noise at the entrance
             conditional.injections[1 - block].weight.zero_()
         assert float(conditional(torch.zeros(100, 2)).detach().std()) > 0
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_particles_leave_out_the_same(copied: bool) -> None:
+    """Dropout tells items of evidence apart in training, but not the particles of one; sampling knows none."""
+    with seeded(0):
+        embed = Implicit(width=16, features=8, dropout=0.5)(2, 3).embed
+        context = torch.ones(50, 3).expand(4, 50, 3)
+        seen = embed(context.clone() if copied else context)
+        calm = embed.eval()(context)
+    assert seen.shape == (4, 50, 11)
+    assert torch.allclose(seen, seen[:1].expand_as(seen))
+    assert float((seen[0] - seen[0, 0]).detach().abs().max()) > 0.01
+    assert torch.allclose(calm, calm[0, 0].expand_as(calm))
 
 
 def mixed(log_weight: Tensor, mean: Tensor, scale: Tensor) -> MixtureSameFamily:
