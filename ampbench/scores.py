@@ -54,15 +54,19 @@ def log_score(samples: Tensor, truth: Tensor) -> Tensor:
     Returns:
         Shape (B,).
     """
-    return _kernel_score(samples, truth, _log_distance)
+    return kernel_score(samples, truth, _log_distance)
 
 
 def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
     """Return the energy score (β = 1) of each of B forecasts, (M, B, D), given the truths (B, D): shape (B,)."""
-    return _kernel_score(samples, truth, lambda a, b: torch.linalg.vector_norm(a - b, dim=-1))
+    return kernel_score(samples, truth, lambda a, b: torch.linalg.vector_norm(a - b, dim=-1))
 
 
-def _kernel_score(samples: Tensor, truth: Tensor, kernel: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def kernel_score(samples: Tensor, truth: Tensor, kernel: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return E k(θ, θ*) − ½ E k(θ, θ′) of each of B forecasts, (M, B, D), given the truths (B, D): shape (B,).
+
+    The kernel maps two tensors (M, B, D), or one of them and the truths, to (M, B).
+    """
     accuracy = kernel(samples, truth).mean(0)
     first, second = torch.triu_indices(len(samples), len(samples), offset=1, device=samples.device)
     spread = kernel(samples[first], samples[second]).mean(0)

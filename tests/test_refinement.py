@@ -136,8 +136,9 @@ def test_an_adversary_that_is_worse_than_none_is_not_believed(bottom_up: BottomU
         ("divergence=jsd(refine=0)", 0),
         ("divergence=kl(refine=2)", 80),
         ("divergence=hellinger", 0),
-        ("divergence=energy(refine=0),particles=2", 0),
-        ("divergence=energy(refine=1),particles=2", 40),
+        ("divergence=energy,particles=2", 0),
+        ("divergence=riesz,particles=2", 40),
+        ("divergence=riesz(refine=0),particles=2", 0),
     ],
 )
 def test_how_long_it_goes_on(registry: Registry, gaussian_graph: Graph, options: str, steps: int) -> None:

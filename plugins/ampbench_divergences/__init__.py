@@ -26,6 +26,7 @@ def divergences() -> Mapping[str, Lazy]:
         "total-variation": _row("total_variation:TotalVariation", "total variation distance", f_gan),
         "wasserstein": _row("wasserstein:Wasserstein", "Wasserstein-1 distance", "Gulrajani et al. 2017"),
         "energy": _row("energy:Energy", "conditional energy score, no adversary", "Pacchiardi & Dutta 2022"),
+        "riesz": _row("riesz:Riesz", "Riesz kernel scores of random marginals, no adversary", "Hertrich et al. 2024"),
         "forward-kl": _row(
             "forward_kl:ForwardKL", "maximum likelihood of the family: NPE, no adversary", "Papamakarios & Murray 2016"
         ),

@@ -26,6 +26,7 @@ from ampbench_divergences.kl_likelihood import KLLikelihood
 from ampbench_divergences.kl_ratio import KLRatio
 from ampbench_divergences.mmd import MMD
 from ampbench_divergences.pearson import Pearson
+from ampbench_divergences.riesz import Riesz
 from ampbench_divergences.total_variation import TotalVariation
 from ampbench_divergences.wasserstein import Wasserstein
 
@@ -50,8 +51,7 @@ MADE = {
     "wasserstein": lambda: Wasserstein(width=32, depth=1),
     "energy": lambda: Energy(),
     "energy rough": lambda: Energy(beta=0.5),
-    "energy log": lambda: Energy(beta=0),
-    "energy sharp": lambda: Energy(beta=-1),
+    "riesz": lambda: Riesz(),
     "forward-kl": lambda: ForwardKL(),
 }
 
@@ -101,8 +101,8 @@ def test_specs(registry: Registry) -> None:
         (lambda: FKL(limit=0), "must be positive, got 0; the default is 10"),
         (lambda: Wasserstein(lipschitz=0), "positive penalty lipschitz, got 0"),
         (lambda: KL(width=0), "KL needs width of at least 1, got width=0"),
-        (lambda: Energy(beta=2), "proper for beta < 2, got beta=2"),
-        (lambda: Energy(softening=0), "Energy needs softening above 0"),
+        (lambda: Energy(beta=2), "0 < beta < 2, got beta=2"),
+        (lambda: Riesz(margin=0), "Riesz needs margin above 0 and below 1, got margin=0"),
         (lambda: Blend(JSD(), KL(), weight=1.5), "between 0 and 1, got 1.5"),
     ],
 )
@@ -111,11 +111,12 @@ def test_impossible_options(make: object, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize("divergence", [Energy(), Riesz()])
 @pytest.mark.parametrize("shape", [(8, 1), (1, 8, 1)])
-def test_energy_needs_two_particles(shape: tuple[int, ...]) -> None:
+def test_scores_need_two_particles(divergence: Divergence, shape: tuple[int, ...]) -> None:
     p, q = Tuples(torch.zeros(8, 1), torch.zeros(8, 2)), Tuples(torch.zeros(shape), torch.zeros(*shape[:-1], 2))
     with pytest.raises(UsageError, match=r"at least 2 particles per item of evidence, got 1; set particles=2"):
-        Energy().family_loss(nn.Identity(), p, q)
+        divergence.family_loss(nn.Identity(), p, q)
 
 
 @pytest.mark.parametrize("divergence", [ForwardKL(), KLLikelihood(width=8, depth=1)])

@@ -23,6 +23,7 @@ from ampbench_divergences.energy import Energy
 from ampbench_divergences.forward_kl import ForwardKL
 from ampbench_divergences.kl_likelihood import KLLikelihood, WithLikelihood
 from ampbench_divergences.kl_ratio import KLRatio, Ratios
+from ampbench_divergences.riesz import Riesz, subsets
 
 NOISE = 0.6
 OF_X = 1 + NOISE**2
@@ -105,13 +106,12 @@ def energy_score(parameters: Tensor) -> Tensor:
     return distance + b * torch.erf(b / (sigma * math.sqrt(2))) - s / math.sqrt(math.pi)
 
 
-def kernel_score(beta: float, softening: float) -> Callable[[Tensor], Tensor]:
-    """E k(z, z*) − ½ E k(z, z′), by the trapezoidal rule over the Gaussian distances."""
+def power_score(beta: float, softening: float) -> Callable[[Tensor], Tensor]:
+    """E k(z, z*) − ½ E k(z, z′) for k(d) = (d² + s²)^(β/2), by the trapezoidal rule over the Gaussian distances d."""
     grid = torch.linspace(-9, 9, 20001)
 
     def expected(mean: Tensor, variance: Tensor) -> Tensor:
-        softened = (mean + variance.sqrt() * grid).square() + softening**2
-        kernel = softened.log() / 2 if beta == 0 else softened ** (beta / 2) / beta
+        kernel = ((mean + variance.sqrt() * grid).square() + softening**2) ** (beta / 2)
         return torch.trapezoid(kernel * Normal(0, 1).log_prob(grid).exp(), grid)
 
     def score(parameters: Tensor) -> Tensor:
@@ -144,8 +144,9 @@ CASES = {
     ),
     "forward-kl": (ForwardKL(), cross_entropy),
     "energy": (Energy(), energy_score),
-    "energy log": (Energy(beta=0, softening=0.1), kernel_score(0, 0.1)),
-    "energy sharp": (Energy(beta=-1, softening=0.1), kernel_score(-1, 0.1)),
+    "energy rough": (Energy(beta=0.5), power_score(0.5, 1e-6)),
+    "riesz": (Riesz(), lambda at: power_score(0.6, 0.01)(at) / 0.6),
+    "riesz soft": (Riesz(margin=0.3, softening=0.5), lambda at: power_score(0.8, 0.5)(at) / 0.8),
 }
 
 
@@ -277,7 +278,20 @@ def test_energy_judges_inferred_contexts_together_with_the_variable() -> None:
     """Where particles differ in their context, distances are those of whole tuples."""
     p = Tuples(torch.zeros(1, 1), torch.zeros(1, 1))
     q = Tuples(torch.tensor([[[3.0]], [[0.0]]]), torch.tensor([[[4.0]], [[0.0]]]))
-    assert Energy(softening=1e-6).family_loss(nn.Identity(), p, q).item() == pytest.approx(5 / 2 - 5 / 2, abs=1e-5)
+    assert Energy().family_loss(nn.Identity(), p, q).item() == pytest.approx(5 / 2 - 5 / 2, abs=1e-5)
+
+
+def test_riesz_leaves_out_what_is_evidence_and_mixes_marginals() -> None:
+    """Only inferred components count: one of them, far off, beside a context of a hundred that all particles share."""
+    p = Tuples(torch.zeros(4, 1), torch.ones(4, 100))
+    q = Tuples(torch.full((2, 4, 1), 3.0), torch.ones(2, 4, 100))
+    assert Riesz(softening=1e-6).family_loss(nn.Identity(), p, q).item() == pytest.approx(3**0.6 / 0.6, rel=1e-3)
+    chosen = subsets(4000, 3, torch.device("cpu"))
+    assert bool((chosen[::2] == 1).all())
+    sizes, counts = chosen[1::2].sum(1).unique(return_counts=True)
+    assert sizes.tolist() == [1, 2, 3]
+    assert torch.allclose(counts / 2000, torch.full((3,), 1 / 3), atol=0.05)
+    assert torch.allclose(chosen[1::2].mean(0), torch.full((3,), 2 / 3), atol=0.05)
 
 
 def test_a_blend_passes_errors_on() -> None:
