@@ -70,6 +70,7 @@ class AMP(Method):
             from the factor before.
         learning_rate: peak rate of the families.
         adversary_learning_rate: peak rate of the adversaries.
+        weight_decay: of the families' parameters, which keeps few simulations from being learned by heart.
         penalty: γ of the gradient penalties.
         ema: decay of the moving average of the families' parameters.
         held_out: fraction of the budget kept for choosing the checkpoint.
@@ -90,6 +91,7 @@ class AMP(Method):
         teacher_forcing: bool = False,
         learning_rate: float = 1e-3,
         adversary_learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
         penalty: float = 1e-2,
         ema: float = 0.999,
         held_out: float = 0.1,
@@ -108,6 +110,7 @@ class AMP(Method):
             teacher_forcing=teacher_forcing,
             learning_rate=learning_rate,
             adversary_learning_rate=adversary_learning_rate,
+            weight_decay=weight_decay,
             penalty=penalty,
             ema=ema,
             held_out=held_out,

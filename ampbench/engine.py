@@ -49,6 +49,7 @@ class Settings:
         particles: L, bottom-up samples per item of evidence.
         learning_rate: of the families, at its peak.
         adversary_learning_rate: of the adversaries, at its peak.
+        weight_decay: of the families; see :class:`ampbench.optimisation.Descent`.
         penalty: γ, weight of the gradient penalties.
         ema: decay of the moving average of φ.
         teacher_forcing: whether contexts come from the top-down chain rather than through q.
@@ -63,6 +64,7 @@ class Settings:
     teacher_forcing: bool
     learning_rate: float
     adversary_learning_rate: float
+    weight_decay: float
     penalty: float
     ema: float
     held_out: float
@@ -70,7 +72,7 @@ class Settings:
     patience: int
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch_size": 2, "particles": 1, "penalty": 0, "ema": 0, "checks": 1, "patience": 1}
+        least = {"steps": 1, "batch_size": 2, "particles": 1, "weight_decay": 0, "penalty": 0, "ema": 0, "checks": 1, "patience": 1}
         for name, value in least.items():
             if not getattr(self, name) >= value:  # NaN is refused as well
                 raise UsageError(f"{name} must be at least {value}, got {getattr(self, name)}")
@@ -121,7 +123,7 @@ def train(
     weights = [weight for adversary in adversaries for weight in adversary.parameters()]
     learned = Learned(bottom_up, source.model)
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
-    phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps)
+    phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps, settings.weight_decay)
     averaged = copy.deepcopy(learned).requires_grad_(False).eval()
     likelihood = by_likelihood(meetings)
     checkpoint = Checkpoint(averaged, settings.patience)

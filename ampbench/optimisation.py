@@ -1,6 +1,7 @@
 r"""How parameters move: Adam with warm-up and decay, a moving average, and the checkpoint with the best score.
 
 References:
+    Loshchilov & Hutter 2019, *Decoupled weight decay regularization*, arXiv:1711.05101.
     Gulrajani et al. 2017, *Improved training of Wasserstein GANs*, arXiv:1704.00028 (Adam without momentum).
     Yazıcı et al. 2019, *The unusual effectiveness of averaging in GAN training*, arXiv:1806.04498.
 """
@@ -37,14 +38,22 @@ class Descent:
         parameters: what moves.
         learning_rate: at its peak.
         steps: length of the training.
+        weight_decay: share of every parameter that is taken from it at each step, for a learning rate of 1.
     """
 
-    def __init__(self, player: str, parameters: Iterable[nn.Parameter], learning_rate: float, steps: int) -> None:
+    def __init__(
+        self,
+        player: str,
+        parameters: Iterable[nn.Parameter],
+        learning_rate: float,
+        steps: int,
+        weight_decay: float = 0.0,
+    ) -> None:
         self.player = player
         self.parameters = list(parameters)
         self._seen: Mapping[str, Tensor | float] = {}
         if self.parameters:
-            self._adam = torch.optim.Adam(self.parameters, learning_rate, betas=(0.0, 0.99))
+            self._adam = torch.optim.AdamW(self.parameters, learning_rate, betas=(0.0, 0.99), weight_decay=weight_decay)
             self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: _rate(step, steps))
 
     def descend(self, losses: Mapping[Meeting, Tensor], step: int) -> None:
