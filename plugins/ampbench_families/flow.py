@@ -25,10 +25,9 @@ from torch.distributions import Distribution
 from torch.nn.functional import softplus
 from zuko.flows import NSF
 
-from ampbench.errors import UsageError
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
-from ampbench.options import at_least
+from ampbench.options import at_least, half_open
 from ampbench_families.gaussian import SMALLEST
 
 BLOCKS = 3
@@ -67,8 +66,7 @@ class Flow(Family):
     ) -> None:
         at_least(self, transforms=(transforms, 1), bins=(bins, 2), width=(width, 1))
         at_least(self, depth=(depth, 0), features=(features, 1))
-        if not 0 <= dropout < 1:
-            raise UsageError(f"Flow needs a dropout of at least 0 and below 1, got dropout={dropout}")
+        half_open(self, dropout=(dropout, 0, 1))
         self.transforms = transforms
         self.bins = bins
         self.width = width
