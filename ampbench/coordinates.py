@@ -8,7 +8,8 @@ with :math:`T` the bijection from the real line onto the variable's support (``t
 :math:`\mu, \sigma` the mean and standard deviation of :math:`T^{-1}(x)` over the training simulations. Samples
 therefore always lie in the support, and because f-divergences are invariant under bijections the objective is
 unchanged. Bits and one-hot vectors stay as they are, because discrete families produce them; other discrete values are
-only standardised.
+only standardised. Whole numbers are rounded on the way back, where 3 would be 2.9999998 and outside the support; the
+gradient passes straight through.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Coordinates:
     def __init__(self, values: Tensor, support: constraints.Constraint) -> None:
         self._bijection: Transform = identity_transform if support.is_discrete else biject_to(support)
         self._bounded = not _is_identity(self._bijection)
+        self._whole = support.is_discrete and torch.equal(values, values.round())
         free = self._bijection.inv(values)
         if _is_code(support):
             self.location, self.scale = torch.zeros_like(free[0]), torch.ones_like(free[0])
@@ -60,7 +62,8 @@ class Coordinates:
     def decode(self, coordinates: Tensor) -> Tensor:
         """Coordinates (*, D′) to values (*, D) inside the support."""
         u = self._limited(coordinates)
-        return self._bijection(u * self.scale.to(u) + self.location.to(u))
+        values = self._bijection(u * self.scale.to(u) + self.location.to(u))
+        return values.round() + (values - values.detach()) if self._whole else values  # adds an exact 0
 
     def _limited(self, coordinates: Tensor) -> Tensor:
         return coordinates.clamp(-LIMIT, LIMIT) if self._bounded else coordinates

@@ -23,6 +23,7 @@ the checkpoint with the best held-out score (:mod:`ampbench.scores`), and what t
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,10 +31,14 @@ from torch import nn
 
 from ampbench.adversary import gradient_penalty
 from ampbench.chains import BottomUp, Meeting, bottom_up_view, by_likelihood, forced_view, top_down_view
-from ampbench.errors import TrainingError, UsageError
+from ampbench.errors import TrainingError
 from ampbench.interfaces import Progress
 from ampbench.optimisation import Checkpoint, Descent, move_average
+from ampbench.options import at_least, between, half_open
 from ampbench.sources import Source
+
+MANY = 10**9
+"""More steps or rows than any training has: a slip of the pen."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +77,12 @@ class Settings:
     patience: int
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch_size": 2, "particles": 1, "weight_decay": 0, "penalty": 0, "ema": 0, "checks": 1, "patience": 1}
-        for name, value in least.items():
-            if not getattr(self, name) >= value:  # NaN is refused as well
-                raise UsageError(f"{name} must be at least {value}, got {getattr(self, name)}")
-        for name in ("learning_rate", "adversary_learning_rate", "held_out"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("ema", "held_out"):
-            if getattr(self, name) >= 1:
-                raise UsageError(f"{name} must be below 1, got {getattr(self, name)}")
+        half_open(self, steps=(self.steps, 1, MANY), batch_size=(self.batch_size, 2, MANY))
+        half_open(self, particles=(self.particles, 1, MANY), ema=(self.ema, 0, 1))
+        at_least(self, penalty=(self.penalty, 0), weight_decay=(self.weight_decay, 0))
+        at_least(self, checks=(self.checks, 1), patience=(self.patience, 1))
+        between(self, learning_rate=(self.learning_rate, 0, math.inf), held_out=(self.held_out, 0, 1))
+        between(self, adversary_learning_rate=(self.adversary_learning_rate, 0, math.inf))
 
 
 class Learned(nn.Module):

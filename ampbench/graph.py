@@ -227,7 +227,7 @@ class Graph:
         return None if None in sizes else sum(size for size in sizes if size)
 
     def split(self, joined: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Undo :func:`join`: cut (*, sum of D_i) into the named variables, (*, D_i) each.
+        """Undo :func:`join`: cut ``(*, sum of D_i)`` into the named variables, ``(*, D_i)`` each.
 
         Raises:
             GraphError: a node does not declare its size, or the sizes do not add up.
@@ -294,7 +294,7 @@ class Graph:
 
 
 def join(values: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:
-    """Concatenate the named variables' components: shape (*, sum of D_i), and (*, 0) for no names."""
+    """Concatenate the named variables' components: shape ``(*, sum of D_i)``, and ``(*, 0)`` for no names."""
     parts = [values[name] for name in names]
     return torch.cat(parts, dim=-1) if parts else next(iter(values.values()))[..., :0]
 

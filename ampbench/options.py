@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from ampbench.errors import UsageError
 
 
 def at_least(owner: object, **options: tuple[float, float]) -> None:
-    """Refuse options that are too small, or NaN.
+    """Refuse options that are too small, infinite or NaN.
 
     Arguments:
         owner: the component, whose class the message names.
@@ -21,8 +23,8 @@ def at_least(owner: object, **options: tuple[float, float]) -> None:
         ampbench.errors.UsageError: object needs width of at least 1, got width=0
     """
     for name, (value, least) in options.items():
-        if not value >= least:  # NaN is refused as well
-            raise UsageError(f"{type(owner).__name__} needs {name} of at least {least}, got {name}={value}")
+        finite = " and finite" if value == math.inf else ""
+        _refuse_unless(least <= value < math.inf, owner, name, value, f"of at least {least}{finite}")
 
 
 def between(owner: object, **options: tuple[float, float, float]) -> None:
@@ -30,7 +32,7 @@ def between(owner: object, **options: tuple[float, float, float]) -> None:
 
     Arguments:
         owner: the component, whose class the message names.
-        options: by name, the value and the bounds, which are excluded.
+        options: by name, the value and the bounds, which are excluded; the upper one may be infinite.
 
     Raises:
         UsageError: a value is not in range; the message names owner, option, value and range.
@@ -41,5 +43,29 @@ def between(owner: object, **options: tuple[float, float, float]) -> None:
         ampbench.errors.UsageError: object needs epsilon above 0 and below 1, got epsilon=1.5
     """
     for name, (value, low, high) in options.items():
-        if not low < value < high:
-            raise UsageError(f"{type(owner).__name__} needs {name} above {low} and below {high}, got {name}={value}")
+        top = "finite" if high == math.inf else f"below {high}"
+        _refuse_unless(low < value < high, owner, name, value, f"above {low} and {top}")
+
+
+def half_open(owner: object, **options: tuple[float, float, float]) -> None:
+    """Refuse options outside a half-open interval, or NaN.
+
+    Arguments:
+        owner: the component, whose class the message names.
+        options: by name, the value, the least that is allowed, and the bound, which is excluded.
+
+    Raises:
+        UsageError: a value is not in range; the message names owner, option, value and range.
+
+    Example:
+        >>> half_open(object(), dropout=(1.0, 0, 1))
+        Traceback (most recent call last):
+        ampbench.errors.UsageError: object needs dropout of at least 0 and below 1, got dropout=1.0
+    """
+    for name, (value, least, high) in options.items():
+        _refuse_unless(least <= value < high, owner, name, value, f"of at least {least} and below {high}")
+
+
+def _refuse_unless(inside: bool, owner: object, name: str, value: float, allowed: str) -> None:
+    if not inside:  # NaN never is
+        raise UsageError(f"{type(owner).__name__} needs {name} {allowed}, got {name}={value}")

@@ -168,7 +168,7 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     written = tuple(metrics.values())
     methods = _specs(sweep.methods, "methods", registry, where)
     tasks = _specs(sweep.tasks, "tasks", registry, where)
-    numbers = {text: _numbers(text, sweep.observations, registry) for text in tasks}
+    numbers = {text: _numbers(text, sweep.observations, registry, where) for text in tasks}
     _check_size(len(methods) * len(sweep.budgets) * len(sweep.seeds) * sum(len(some) for _, some in numbers.values()))
     judged = frozenset().union(*(registry.packages("metrics", text) for text in metrics))
     fitted = {text: registry.packages("methods", text) for text in methods}
@@ -250,22 +250,24 @@ def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) 
     return specs
 
 
-def _numbers(text: str, wanted: Sequence[int], registry: Registry) -> tuple[str, list[int]]:
+def _numbers(text: str, wanted: Sequence[int], registry: Registry, where: str) -> tuple[str, list[int]]:
     """Return the version of a task, and the numbers of the observations to run on."""
     task: Task = registry.build("tasks", text)
     try:
-        numbers = list(wanted) or sorted(task.observations())
-        for number in numbers:
-            task.numbered(number)
+        known = sorted(task.observations())
     except AmpbenchError:
         raise
     except Exception as error:
         raise PluginError(
             f"task {text!r} cannot say what its observations are: {type(error).__name__}: {error}"
         ) from error
-    if not numbers:
+    if not known:
         raise UsageError(f"task {text!r} has no numbered observations, so that there is nothing to run on")
-    return task.version, numbers
+    for place, number in enumerate(wanted):
+        if number not in known:
+            problem = f"unknown observation {number} of task {text!r}; known: {', '.join(map(str, known))}"
+            raise UsageError(f"{where}: observations.{place}: {problem}" if where else problem)
+    return task.version, list(wanted) or known
 
 
 def _check_size(count: int) -> None:

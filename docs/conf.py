@@ -4,6 +4,7 @@ from importlib.metadata import version as installed
 
 project = "ampbench"
 author = "The ampbench authors"
+project_copyright = author
 release = installed("ampbench")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath"]

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +15,14 @@ from torch.distributions import Independent, Normal
 from ampbench.columns import Table
 from ampbench.graph import Graph, density, simulator
 from ampbench.registry import Registry, load
+from ampbench.seeding import derive, seeded
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> Iterator[None]:
+    """Tests run in any order, dealt out over processes: each begins at the same random numbers, whatever ran before."""
+    with seeded(derive(0, "test")):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -55,16 +62,25 @@ def committed() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
-def gone() -> Callable[[int], bool]:
-    """Check that a process ends within ten seconds; a zombie, which nobody has collected yet, has ended."""
+def alive() -> Callable[[int], bool]:
+    """Check whether a process runs; a zombie, which nobody has collected yet, has ended."""
+
+    def check(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except (FileNotFoundError, ProcessLookupError):  # the latter where it ends while we read
+            return False
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def gone(alive: Callable[[int], bool]) -> Callable[[int], bool]:
+    """Check that a process ends within ten seconds."""
 
     def check(pid: int) -> bool:
         for _ in range(100):
-            try:
-                os.kill(pid, 0)
-                if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                    return True
-            except (ProcessLookupError, FileNotFoundError):
+            if not alive(pid):
                 return True
             time.sleep(0.1)
         return False

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -164,11 +165,6 @@ def workers(results: Path) -> set[int]:
     return {json.loads(line)["pid"] for line in logs.splitlines()}
 
 
-def alive(pid: int) -> bool:
-    path = Path(f"/proc/{pid}/stat")
-    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken")
@@ -179,7 +175,9 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_killed_half_way_and_run_again(tmp_path: Path, unbroken: Path, kill: signal.Signals) -> None:
+def test_killed_half_way_and_run_again(
+    tmp_path: Path, unbroken: Path, alive: Callable[[int], bool], kill: signal.Signals
+) -> None:
     """What was finished stays and is not repeated; the frame equals that of an unbroken run."""
     process = begin(*SLOWLY, "--results", "broken", cwd=tmp_path)
     wait_for(process, "[3/12]")
@@ -242,7 +240,7 @@ def test_faults_and_markup_on_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_many_times_at_random_moments(tmp_path: Path, unbroken: Path) -> None:
+def test_killed_many_times_at_random_moments(tmp_path: Path, unbroken: Path, alive: Callable[[int], bool]) -> None:
     """The sweep itself, or all its workers too, with kill -9: no record is lost, doubled or torn."""
     dice = random.Random(0)
     finished: dict[str, bytes] = {}
@@ -275,7 +273,7 @@ def test_killed_many_times_at_random_moments(tmp_path: Path, unbroken: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_the_sweep(tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_sweep(tmp_path: Path, alive: Callable[[int], bool]) -> None:
     """With its reason, and no process left; with room again, the same command goes on."""
     results = tmp_path / "results"
     results.mkdir()

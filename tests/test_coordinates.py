@@ -48,10 +48,21 @@ def test_boundaries_and_constants_stay_finite() -> None:
     assert bool(torch.isfinite(encoded).all())
 
 
-def test_discrete_values_are_only_standardised() -> None:
-    values = torch.tensor([[0.0], [2.0]])
-    coordinates = Coordinates(values, constraints.nonnegative_integer)
-    assert torch.allclose(coordinates.decode(coordinates.encode(values)), values, atol=1e-6)
+@pytest.mark.parametrize("support", [constraints.nonnegative_integer, constraints.integer_interval(0, 2000)])
+def test_counts_come_back_exactly(support: constraints.Constraint) -> None:
+    values = torch.arange(2001.0)[:, None]
+    coordinates = Coordinates(values[torch.randint(2001, (100,))], support)
+    encoded = coordinates.encode(values)
+    assert encoded.abs().max() < 4, "standardised"
+    assert torch.equal(coordinates.decode(encoded), values)
+
+
+def test_counts_pass_gradients_on() -> None:
+    """A sampler of counts may be differentiated straight through."""
+    coordinates = Coordinates(torch.tensor([[0.0], [1.0], [5.0]]), constraints.nonnegative_integer)
+    u = torch.zeros(1, 1, requires_grad=True)
+    coordinates.decode(u).sum().backward()
+    assert torch.equal(u.grad, coordinates.scale[None])
 
 
 @pytest.mark.parametrize(

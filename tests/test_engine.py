@@ -177,9 +177,10 @@ def test_the_best_checkpoint_is_kept_and_patience_stops(registry: Registry, gaus
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("steps=0", "steps must be at least 1, got 0"),
-        ("held_out=1.0", "held_out must be below 1, got 1.0"),
-        ("learning_rate=-1", "learning_rate must be positive, got -1.0"),
+        ("steps=0", "steps of at least 1 and below 1000000000, got steps=0"),
+        ("penalty=inf", "penalty of at least 0 and finite, got penalty=inf"),
+        ("held_out=1.0", "held_out above 0 and below 1, got held_out=1.0"),
+        ("learning_rate=-1", "learning_rate above 0 and finite, got learning_rate=-1.0"),
     ],
 )
 def test_settings_have_ranges(registry: Registry, option: str, message: str) -> None:

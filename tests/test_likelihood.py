@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch.distributions import Gamma, Independent, LogNormal, Normal
+from torch.distributions import (
+    Binomial,
+    Distribution,
+    Gamma,
+    Independent,
+    LogNormal,
+    Normal,
+    Poisson,
+    constraints,
+)
 
 from ampbench.conditionals import ImplicitConditional, NormalConditional
 from ampbench.coordinates import Coordinates
@@ -18,7 +29,7 @@ from ampbench.tuples import Site
 def rates() -> Graph:
     """z ~ Gamma(2, 1), x | z ~ LogN(log z, 0.5): both positive, so that coordinates are not the values."""
     prior = Independent(Gamma(torch.full((1,), 2.0), torch.ones(1)), 1)
-    positive = torch.distributions.constraints.independent(torch.distributions.constraints.positive, 1)
+    positive = constraints.independent(constraints.positive, 1)
     return Graph(
         density("z", prior),
         density("x", lambda z: Independent(LogNormal(z.log(), 0.5), 1), ["z"], positive, size=1),
@@ -36,6 +47,28 @@ def test_it_is_the_models_density_up_to_a_function_of_the_context() -> None:
     assert found.shape == (1, 200)
     exact = Normal(values["z"].log(), 0.5).log_prob(values["x"].log()).squeeze(1) - values["x"].log().squeeze(1)
     assert torch.allclose(found[0], exact, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("law", "support"),
+    [
+        (lambda z: Poisson(50 * z.exp()), constraints.nonnegative_integer),
+        (lambda z: Binomial(100, logits=z), constraints.integer_interval(0, 100)),
+    ],
+    ids=["Poisson", "Binomial"],
+)
+def test_counts_keep_their_likelihood(
+    law: Callable[[torch.Tensor], Distribution], support: constraints.Constraint
+) -> None:
+    """To network coordinates and back, a count is the same count: 2.9999998 would be impossible."""
+    prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    counts = constraints.independent(support, 1)
+    graph = Graph(density("z", prior), density("x", lambda z: Independent(law(z), 1), ["z"], counts, size=1))
+    values = graph.sample(500)
+    coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
+    encoded = {name: coordinates[name].encode(value) for name, value in values.items()}
+    found = known_likelihood(graph, coordinates, Site(("z",), ("x",)))(encoded)
+    assert torch.allclose(found, law(values["z"]).log_prob(values["x"]).squeeze(1), atol=1e-2)
 
 
 def test_gradients_reach_the_inferred_variable() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ampbench.errors import UsageError
 from ampbench.registry import Registry, load
 
-NONSENSE = {"int": ["-1"], "float": ["-1", "nan"]}
+NONSENSE = {"int": ["-1"], "float": ["-1", "nan", "inf"]}
 ANY = {"seed"}
 """Options that may have any value."""
 
@@ -37,6 +37,15 @@ def test_nonsense_is_refused_with_its_option_and_value(registry: Registry, kind:
     "spec",
     [
         "amp:held_out=1",
+        "amp:held_out=0",
+        "amp:ema=1",
+        "amp:learning_rate=0",
+        "amp:adversary_learning_rate=0",
+        "amp:steps=0",
+        "amp:steps=1000000000",
+        "amp:batch_size=1",
+        "amp:batch_size=1000000000",
+        "amp:particles=1000000000",
         "npe:learning_rate=inf",
         "fmpe:batch_size=0",
         "nle:thin=0",
@@ -57,11 +66,20 @@ def test_bounds_of_methods(registry: Registry, spec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["nle:warmup=0,thin=1", "smc-abc:population=0", "rejection-abc:accept=1,smooth=false", "snpe:atoms=2"]
+    "spec",
+    [
+        "nle:warmup=0,thin=1",
+        "smc-abc:population=0",
+        "rejection-abc:accept=1,smooth=false",
+        "snpe:atoms=2",
+        "amp:ema=0,penalty=0,batch_size=2",
+    ],
 )
 def test_bounds_are_allowed(registry: Registry, spec: str) -> None:
     registry.build("methods", spec)
 
 
 def test_specs_were_found() -> None:
-    assert {"flow:dropout=nan", "jsd:width=-1", "npe:learning_rate=nan", "c2st:folds=-1"} <= {spec for _, spec in SPECS}
+    assert {"flow:dropout=inf", "amp:penalty=inf", "jsd:width=-1", "npe:learning_rate=nan", "c2st:folds=-1"} <= {
+        spec for _, spec in SPECS
+    }

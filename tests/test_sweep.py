@@ -65,13 +65,21 @@ def test_what_is_wrong_is_named(change: dict[str, object], message: str) -> None
         ({"tasks": ["two_mons"]}, "unknown task 'two_mons'.*did you mean 'two_moons'"),
         ({"methods": ["amp:divergence=jds"]}, "unknown divergence 'jds'.*did you mean 'jsd'"),
         ({"methods": ["amp:scope=everywhere"]}, "option 'scope' of method 'amp' cannot be 'everywhere'"),
-        ({"observations": [11]}, "unknown observation 11 of task TwoMoons"),
         ({"metrics": ["c2st", "c2st:seed=2"]}, "metric 'c2st' is given 2 times"),
     ],
 )
 def test_names_are_checked_before_anything_runs(registry: Registry, change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         sweep.runs(sweep.check(GOOD | change, "here"), registry)
+
+
+def test_an_unknown_observation_is_named_with_file_key_and_what_is_known(registry: Registry) -> None:
+    content = sweep.check(GOOD | {"observations": [1, 11]}, "here")
+    known = "unknown observation 11 of task 'two_moons'; known: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10$"
+    with pytest.raises(UsageError, match=f"^{known}"):
+        sweep.runs(content, registry)
+    with pytest.raises(UsageError, match=rf"^here: observations\.1: {known}"):
+        sweep.runs(content, registry, "here")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

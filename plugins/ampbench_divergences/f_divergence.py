@@ -21,15 +21,15 @@ References:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from ampbench.adversary import Adversary
-from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence
-from ampbench.options import at_least
+from ampbench.options import at_least, between
 from ampbench.tuples import Tuples
 
 
@@ -42,13 +42,12 @@ class FDivergence(Divergence, ABC):
         limit: its log-ratios stay between −limit and limit, so that their exponentials stay finite.
 
     Raises:
-        UsageError: the limit is not positive.
+        UsageError: the limit is not positive and finite.
     """
 
     def __init__(self, width: int = 128, depth: int = 3, limit: float = 10.0) -> None:
         at_least(self, width=(width, 1), depth=(depth, 0))
-        if not limit > 0:
-            raise UsageError(f"the limit of the log-ratio must be positive, got {limit}; the default is 10")
+        between(self, limit=(limit, 0, math.inf))
         self.width = width
         self.depth = depth
         self.limit = limit

@@ -19,6 +19,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -26,9 +27,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from ampbench.adversary import Adversary
-from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence
-from ampbench.options import at_least
+from ampbench.options import at_least, between
 from ampbench.tuples import Tuples
 
 
@@ -42,13 +42,12 @@ class Wasserstein(Divergence):
         depth: its number of residual blocks.
 
     Raises:
-        UsageError: λ is not positive.
+        UsageError: λ is not positive and finite.
     """
 
     def __init__(self, lipschitz: float = 10.0, width: int = 128, depth: int = 3) -> None:
         at_least(self, width=(width, 1), depth=(depth, 0))
-        if not lipschitz > 0:
-            raise UsageError(f"wasserstein needs a positive penalty lipschitz, got {lipschitz}; the default is 10")
+        between(self, lipschitz=(lipschitz, 0, math.inf))
         self.lipschitz = lipschitz
         self.width = width
         self.depth = depth

@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -21,8 +22,8 @@ from torch.nn.functional import softplus
 
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
-from ampbench.options import at_least
-from ampbench_families.relaxation import checked_temperature, straight_through
+from ampbench.options import at_least, between
+from ampbench_families.relaxation import straight_through
 
 
 @final
@@ -37,7 +38,8 @@ class Bernoulli(Family):
 
     def __init__(self, temperature: float = 0.5, width: int = 128, depth: int = 3) -> None:
         at_least(self, width=(width, 1), depth=(depth, 0))
-        self.temperature = checked_temperature("bernoulli", temperature)
+        between(self, temperature=(temperature, 0, math.inf))
+        self.temperature = temperature
         self.width = width
         self.depth = depth
 

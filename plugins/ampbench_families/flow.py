@@ -24,10 +24,9 @@ from torch.distributions import Distribution
 from torch.nn.functional import softplus
 from zuko.flows import NSF
 
-from ampbench.errors import UsageError
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ContextFeatures, ResidualMLP
-from ampbench.options import at_least
+from ampbench.options import at_least, half_open
 from ampbench_families.gaussian import SMALLEST
 
 UNIT = math.log(math.e - 1)
@@ -63,8 +62,7 @@ class Flow(Family):
     ) -> None:
         at_least(self, transforms=(transforms, 1), bins=(bins, 2), width=(width, 1))
         at_least(self, depth=(depth, 0), features=(features, 1))
-        if not 0 <= dropout < 1:
-            raise UsageError(f"Flow needs a dropout of at least 0 and below 1, got dropout={dropout}")
+        half_open(self, dropout=(dropout, 0, 1))
         self.transforms = transforms
         self.bins = bins
         self.width = width

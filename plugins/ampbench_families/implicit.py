@@ -27,7 +27,7 @@ from torch.nn.functional import silu
 
 from ampbench.interfaces import Conditional, Family
 from ampbench.networks import ContextFeatures, ResidualMLP
-from ampbench.options import at_least
+from ampbench.options import at_least, half_open
 
 
 @final
@@ -53,6 +53,7 @@ class Implicit(Family):
         dropout: float = 0.0,
     ) -> None:
         at_least(self, noise=(noise, 0), width=(width, 1), depth=(depth, 0), features=(features, 0))
+        half_open(self, dropout=(dropout, 0, 1))
         self.noise = noise
         self.width = width
         self.depth = depth

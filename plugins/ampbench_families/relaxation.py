@@ -20,16 +20,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ampbench.errors import UsageError
-
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     """Return the hard values, to the last bit, with the gradient of the soft ones."""
     return hard + (soft - soft.detach())  # adds an exact 0; (hard + soft) − soft may come out as 1.0000001
-
-
-def checked_temperature(family: str, temperature: float) -> float:
-    """Return the temperature τ; raises :class:`UsageError` unless it is positive."""
-    if not temperature > 0:
-        raise UsageError(f"family {family!r} needs a positive temperature, got {temperature}; try 0.5")
-    return temperature

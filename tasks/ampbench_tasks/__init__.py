@@ -80,7 +80,7 @@ def _structured() -> Mapping[str, Lazy]:
         "collider": _task(
             "collider:Collider", "two causes of one effect, bimodal", "Pearl 1988, section 2.3", 2, 1, kind
         ),
-        "diamond": _task("diamond:Diamond", "a → (b, c) → d → x", "Pearl 1988, section 4.4", 4, 1, kind),
+        "diamond": _task("diamond:Diamond", "one cause, two ways, one effect", "Pearl 1988, section 4.4", 4, 1, kind),
         "eight_schools": _task(
             "eight_schools:EightSchools", "coaching; observation 1 is real", "Rubin 1981", 10, 8, kind
         ),

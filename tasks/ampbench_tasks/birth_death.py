@@ -1,8 +1,8 @@
 r"""Linear birth-death process, simulated event by event, observed at equally spaced times.
 
 .. math::
-    \theta = (\lambda, \mu) \sim \mathcal U(0, 1)^2, \qquad
-    n \to n + 1 \text{ at rate } \lambda n, \quad n \to n - 1 \text{ at rate } \mu n, \qquad n(0) = n_0
+    \theta &= (\lambda, \mu) \sim \mathcal U(0, 1)^2, \qquad n(0) = n_0 \\
+    n &\to n + 1 \text{ at rate } \lambda n, \quad n \to n - 1 \text{ at rate } \mu n
 
 x holds the population at times Δ, 2Δ, …, LΔ. By default n₀ = 10, L = 10 and Δ = 0.3: the population stays below a few
 hundred.
@@ -11,9 +11,9 @@ Each of m individuals has living descendants after a time t with probability 1 �
 geometric with parameter 1 − β. With k of the m lines surviving, the transition probability is a sum of positive terms:
 
 .. math::
-    \Pr(n \mid m) = \sum_{k} \binom m k (1 - \alpha)^k \alpha^{m-k} \binom{n-1}{k-1} (1 - \beta)^k \beta^{n-k},
-    \qquad \alpha = \frac{\mu \varphi}{1 + \lambda \varphi}, \quad \beta = \frac{\lambda \varphi}{1 + \lambda \varphi},
-    \quad \varphi = \frac{e^{(\lambda - \mu) t} - 1}{\lambda - \mu}
+    \Pr(n \mid m) &= \sum_{k} \binom m k (1 - \alpha)^k \alpha^{m-k} \binom{n-1}{k-1} (1 - \beta)^k \beta^{n-k}, \\
+    \alpha &= \frac{\mu \varphi}{1 + \lambda \varphi}, \qquad \beta = \frac{\lambda \varphi}{1 + \lambda \varphi},
+    \qquad \varphi = \frac{e^{(\lambda - \mu) t} - 1}{\lambda - \mu}
 
 and Pr(0 | m) = α^m. φ tends to t where λ = μ, so that nothing special happens there.
 

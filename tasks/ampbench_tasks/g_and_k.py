@@ -1,8 +1,8 @@
 r"""g-and-k: a distribution that is defined by its quantile function.
 
 .. math::
-    \theta = (A, B, g, k) \sim \mathcal U(0, 10)^4, \qquad
-    Q(z) = A + B \Bigl(1 + c \tanh \frac{g z}{2}\Bigr) (1 + z^2)^k z, \qquad c = 0.8
+    \theta &= (A, B, g, k) \sim \mathcal U(0, 10)^4 \\
+    Q(z) &= A + B \Bigl(1 + c \tanh \frac{g z}{2}\Bigr) (1 + z^2)^k z, \qquad c = 0.8
 
 x holds ``draws`` (by default 50) independent draws Q(z), z ~ N(0, 1), in ascending order.
 

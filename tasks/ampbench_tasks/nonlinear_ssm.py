@@ -1,9 +1,8 @@
 r"""Nonlinear state space: the growth model on which particle filters were first shown.
 
 .. math::
-    z_1 \sim \mathcal N(0, 5), \qquad
-    z_t \sim \mathcal N\Bigl(\frac{z_{t-1}}{2} + \frac{25 z_{t-1}}{1 + z_{t-1}^2} + 8 \cos(1.2 t),\; 10\Bigr), \qquad
-    x_t \sim \mathcal N(z_t^2 / 20, 1)
+    z_1 &\sim \mathcal N(0, 5), \qquad x_t \sim \mathcal N(z_t^2 / 20, 1) \\
+    z_t &\sim \mathcal N\Bigl(\frac{z_{t-1}}{2} + \frac{25 z_{t-1}}{1 + z_{t-1}^2} + 8 \cos(1.2 t),\; 10\Bigr)
 
 The numbers are variances. The sign of a state is not observed, so that posteriors are bimodal in many ways. A missing
 time has a state but no observation. The posterior is drawn by :mod:`ampbench_tasks.grid_smoother`.

@@ -1,8 +1,8 @@
 r"""SLCP: a simple likelihood and a complex posterior with four modes.
 
 .. math::
-    \theta \sim \mathcal U(-3, 3)^5, \qquad x = (x_1, \dots, x_4), \quad x_j \sim \mathcal N_2(m, S), \qquad
-    m = (\theta_1, \theta_2), \quad
+    \theta &\sim \mathcal U(-3, 3)^5, \qquad x = (x_1, \dots, x_4), \quad x_j \sim \mathcal N_2(m, S) \\
+    m &= (\theta_1, \theta_2), \qquad
     S = \begin{pmatrix} s_1^2 & \rho s_1 s_2 \\ \rho s_1 s_2 & s_2^2 \end{pmatrix} + 10^{-6} I
 
 with standard deviations :math:`s_1 = \theta_3^2`, :math:`s_2 = \theta_4^2` and :math:`\rho = \tanh \theta_5`.
@@ -10,8 +10,9 @@ with standard deviations :math:`s_1 = \theta_3^2`, :math:`s_2 = \theta_4^2` and 
 The posterior is sampled in three exact steps. With a flat prior on the whole plane for :math:`m`,
 
 .. math::
-    p(S \mid x) \propto p(\theta_3, \theta_4, \theta_5)\, |S|^{-3/2} \exp\Bigl(-\tfrac12 \sum_j
-    (x_j - \bar x)^\top S^{-1} (x_j - \bar x)\Bigr), \qquad m \mid S, x \sim \mathcal N(\bar x, S / 4)
+    p(S \mid x) &\propto p(\theta_3, \theta_4, \theta_5)\, |S|^{-3/2} \exp\Bigl(-\tfrac12 \sum_j
+    (x_j - \bar x)^\top S^{-1} (x_j - \bar x)\Bigr) \\
+    m \mid S, x &\sim \mathcal N(\bar x, S / 4)
 
 First, importance sampling in three dimensions, where :math:`\theta_3, \theta_4` are positive; second, the mean, which
 is rejected with its S if it falls outside the box; third, fair signs, because those of :math:`\theta_3` and

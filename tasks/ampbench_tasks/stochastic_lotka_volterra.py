@@ -2,8 +2,8 @@ r"""Stochastic Lotka-Volterra: predators and prey as a Markov jump process, seen
 
 .. math::
     \theta &= \ln(k_1, k_2, k_3, k_4) \sim \mathcal U(-5, 2)^4 \\
-    X &\to X + 1 \text{ at rate } k_1 X Y, \quad X \to X - 1 \text{ at } k_2 X, \quad
-    Y \to Y + 1 \text{ at } k_3 Y, \quad Y \to Y - 1 \text{ at } k_4 X Y
+    X &\to X + 1 \text{ at rate } k_1 X Y, \quad X \to X - 1 \text{ at } k_2 X \\
+    Y &\to Y + 1 \text{ at } k_3 Y, \quad Y \to Y - 1 \text{ at } k_4 X Y
 
 X predators, Y prey; X(0) = 50, Y(0) = 100; recorded at t = 0, 0.2, …, 30. x holds, in this order: the means of X and
 Y; ln(variance + 1) of X and Y; the autocorrelations of X at lags 1 and 2; those of Y; the correlation of X with Y.

@@ -98,8 +98,8 @@ def test_specs(registry: Registry) -> None:
     [
         (lambda: MMD(bandwidths=0), "bandwidths of at least 1, got bandwidths=0"),
         (lambda: MMD(features=-1), "features of at least 0, got features=-1"),
-        (lambda: FKL(limit=0), "must be positive, got 0; the default is 10"),
-        (lambda: Wasserstein(lipschitz=0), "positive penalty lipschitz, got 0"),
+        (lambda: FKL(limit=0), "FKL needs limit above 0 and finite, got limit=0"),
+        (lambda: Wasserstein(lipschitz=0), "Wasserstein needs lipschitz above 0 and finite, got lipschitz=0"),
         (lambda: KL(width=0), "KL needs width of at least 1, got width=0"),
         (lambda: Energy(beta=2), "0 < beta < 2, got beta=2"),
         (lambda: Riesz(margin=0), "Riesz needs margin above 0 and below 1, got margin=0"),

@@ -358,9 +358,10 @@ def test_embedding_works_in_a_spec_with_any_family(registry: Registry) -> None:
         ("flow:bins=1", "Flow needs bins of at least 2, got bins=1"),
         ("flow:dropout=1.5", r"at least 0 and below 1, got dropout=1\.5"),
         ("implicit:width=0", "Implicit needs width of at least 1, got width=0"),
+        ("implicit:dropout=1", "Implicit needs dropout of at least 0 and below 1, got dropout=1"),
         ("embedded:channels=0", "channels=0"),
-        ("bernoulli:temperature=0", "positive temperature"),
-        ("categorical:temperature=-1", "positive temperature"),
+        ("bernoulli:temperature=0", "Bernoulli needs temperature above 0 and finite, got temperature=0"),
+        ("categorical:temperature=-1", "Categorical needs temperature above 0 and finite, got temperature=-1"),
         ("gaussian:covariance=banded", "covariance"),
     ],
 )
