@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ampbench.chains import BottomUp, Meeting, SiteLaws, by_likelihood
-from ampbench.coordinates import Coordinates
+from ampbench.coordinates import Coordinates, is_code
 from ampbench.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
 from ampbench.engine import Settings, Trained, train
 from ampbench.errors import TrainingError, UsageError, unknown
@@ -234,6 +234,11 @@ def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
         support = graph[factor.variable].support
         if not support.is_discrete:
             continue
+        if not is_code(support):
+            raise UsageError(
+                f"variable {factor.variable!r} is discrete ({support}), and no family draws such values; "
+                "0/1 values and one-hot vectors can be inferred: sum over the variable, or write it as one of these"
+            )
         context = torch.zeros(20, bottom_up.contexts[factor], device=bottom_up.device)
         if not bool(torch.all(support.check(bottom_up.conditional(factor)(context).detach()))):
             raise UsageError(

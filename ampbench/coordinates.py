@@ -43,7 +43,7 @@ class Coordinates:
         self._bounded = not _is_identity(self._bijection)
         self._whole = support.is_discrete and torch.equal(values, values.round())
         free = self._bijection.inv(values)
-        if _is_code(support):
+        if is_code(support):
             self.location, self.scale = torch.zeros_like(free[0]), torch.ones_like(free[0])
             return
         spread = free.std(0) if len(free) > 1 else torch.ones_like(free[0])
@@ -69,7 +69,7 @@ class Coordinates:
         return coordinates.clamp(-LIMIT, LIMIT) if self._bounded else coordinates
 
 
-def _is_code(support: constraints.Constraint) -> bool:
+def is_code(support: constraints.Constraint) -> bool:
     """Whether values are vectors of 0 and 1."""
     base = getattr(support, "base_constraint", support)
     return base is constraints.boolean or base is constraints.one_hot

@@ -263,7 +263,13 @@ class Graph:
         if not bool(inside.any()):
             return result
         law = node.distribution(*(values[parent][inside] for parent in node.parents))
-        return result.masked_scatter(inside, law.log_prob(values[node.name][inside]))
+        try:
+            return result.masked_scatter(inside, law.log_prob(values[node.name][inside]))
+        except ValueError as error:  # torch checks values against the law's own support
+            raise GraphError(
+                f"node {node.name!r}: its density cannot be evaluated at values that its support, {node.support}, "
+                f"allows ({' '.join(str(error).split())}); declare the support, as in density(…, support={law.support})"
+            ) from error
 
     def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Draw n ancestral samples, top down.

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Bernoulli, Independent, Uniform, constraints
+from torch.distributions import Bernoulli, Independent, Poisson, Uniform, constraints
 
 from ampbench import engine
 from ampbench.adversary import Adversary, gradient_penalty
@@ -246,6 +246,14 @@ def coins() -> Graph:
 def test_discrete_latents_need_a_discrete_family(registry: Registry) -> None:
     with pytest.raises(UsageError, match=r"variable 'z' is discrete .* write families\.z=bernoulli"):
         fit(amp(registry, f"{QUICK},steps=5"), Simulator(coins(), ["x"], 100, seed=0))
+
+
+def test_counts_cannot_be_inferred(registry: Registry) -> None:
+    """0 and 1 are counts, too, but not the coordinates of counts."""
+    count = density("z", Independent(Poisson(torch.tensor([3.0])), 1))
+    graph = Graph(count, simulator("x", lambda z: z + torch.randn_like(z), ["z"], size=1))
+    with pytest.raises(UsageError, match=r"variable 'z' is discrete .* no family draws such values"):
+        fit(amp(registry, "steps=5,families.z=bernoulli"), Simulator(graph, ["x"], 100, seed=0))
 
 
 def test_discrete_posterior(registry: Registry) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, Normal, Uniform, constraints
+from torch.distributions import Independent, Normal, Poisson, Uniform, constraints
 
 from ampbench.errors import GraphError, SimulationError
 from ampbench.factorization import Factor
@@ -121,6 +121,15 @@ def test_only_densities_have_a_log_prob() -> None:
     assert density("theta", Independent(Uniform(torch.zeros(1), torch.ones(1)), 1)).distribution()
     with pytest.raises(GraphError, match=r"'x' \(simulator\) has no density"):
         simulator("x", echo, ["theta"]).distribution(torch.zeros(2, 2))
+
+
+def test_a_support_that_was_not_declared() -> None:
+    rate = density("rate", Independent(Normal(torch.ones(1), torch.ones(1)), 1))
+    graph = Graph(rate, density("count", lambda rate: Independent(Poisson(rate.exp()), 1), ["rate"]))
+    with pytest.raises(
+        GraphError, match=r"node 'count': .*support, Real\(\), allows .*declare the support.*IntegerGreaterThan"
+    ):
+        graph.log_prob({"rate": torch.ones(2, 1), "count": torch.tensor([[1.0], [1.5]])}, ["count"])
 
 
 def test_log_prob_outside_the_support() -> None:
