@@ -38,8 +38,7 @@ class Coordinates:
     """
 
     def __init__(self, values: Tensor, support: constraints.Constraint) -> None:
-        self._bijection: Transform = identity_transform if support.is_discrete else biject_to(support)
-        self._bounded = not _is_identity(self._bijection)
+        self._respect(support)
         free = self._bijection.inv(values)
         if _is_code(support):
             self.location, self.scale = torch.zeros_like(free[0]), torch.ones_like(free[0])
@@ -47,6 +46,18 @@ class Coordinates:
         spread = free.std(0) if len(free) > 1 else torch.ones_like(free[0])
         self.location = free.mean(0)
         self.scale = torch.where(spread > 0, spread, torch.ones_like(spread))
+
+    @classmethod
+    def at(cls, location: Tensor, scale: Tensor, support: constraints.Constraint) -> Coordinates:
+        """Return coordinates of known location and scale, shape (D′,) each."""
+        made = cls.__new__(cls)
+        made._respect(support)
+        made.location, made.scale = location, scale
+        return made
+
+    def _respect(self, support: constraints.Constraint) -> None:
+        self._bijection: Transform = identity_transform if support.is_discrete else biject_to(support)
+        self._bounded = not _is_identity(self._bijection)
 
     @property
     def size(self) -> int:
