@@ -13,7 +13,7 @@ from ampbench import learning, registry
 from ampbench.amp import AMP
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import Method, Posterior, Progress, silent
+from ampbench.interfaces import CanRestore, Method, Posterior, Progress, silent
 from ampbench.learning import LearnedModel
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
@@ -116,3 +116,12 @@ def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progre
     """Fit a method that you made yourself; all randomness follows from the simulator's seed."""
     with seeded(derive(source.seed, "fit")):
         return method.fit(source, torch.device(device), progress)
+
+
+def restore(method: Method, source: Simulator, state: Mapping[str, Tensor], device: str = "cpu") -> Posterior:
+    """Make a posterior again from its state, without a simulation; raises :class:`UsageError` if that does not fit."""
+    if not isinstance(method, CanRestore):
+        raise UsageError(f"a posterior of {type(method).__name__} cannot be made again from a file; fit it again")
+    model = Simulator(source.graph, source.observed, 0, source.seed)
+    with seeded(derive(source.seed, "restore")):
+        return method.restore(model, state, torch.device(device))
