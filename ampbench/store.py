@@ -156,7 +156,7 @@ class Store:
 
     def put_fit(self, run: Run, state: Mapping[str, Tensor], origin: Origin) -> None:
         """Keep the state of the posterior that a run shares with others; raises as :meth:`put` does."""
-        if not isinstance(self.fit(run), tuple):
+        if not self.fitted(run):
             digest = _put(tensors.dump(state), self.state, check_state)
             key = run.origin_key
             sealed.write(self.fits / f"{key}.json", {"key": key, "state": digest, **asdict(origin)})
@@ -168,6 +168,10 @@ class Store:
             return found
         loaded = load_state(self.state(found[1]))
         return (found[0], loaded) if isinstance(loaded, dict) else loaded
+
+    def fitted(self, run: Run) -> bool:
+        """Whether a sound fit of a run is kept; never raises for damage."""
+        return isinstance(self.fit(run), tuple)
 
     def scan(self) -> Iterator[Stored | Damage]:
         """Read all records, in the order of their keys."""

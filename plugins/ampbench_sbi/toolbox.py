@@ -17,20 +17,20 @@ import importlib
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ampbench import states
 from ampbench.errors import UsageError
 from ampbench.graph import join
 from ampbench.history import history_frame
-from ampbench.interfaces import HasHistory, Method, Posterior, check_observation
+from ampbench.interfaces import HasHistory, HasState, Method, Posterior, check_observation
 from ampbench.options import at_least, between
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
@@ -149,62 +149,50 @@ class ToolboxMethod(Method):
 
 
 @final
-class SBIPosterior(Posterior, HasHistory):
+class SBIPosterior(Posterior, HasHistory, HasState):
     """An sbi posterior behind our interface.
 
     Arguments:
         posterior: the sbi posterior, also for its own diagnostics and plots.
-        features: L, the number of components of an observation.
-        curves: what was seen in training.
+        network: what was trained.
+        theta, x: D and L, the numbers of components of the parameters and of an observation.
+        curves: what was seen in training, one row per epoch.
     """
 
-    def __init__(self, posterior: NeuralPosterior, features: int, curves: Curves) -> None:
+    def __init__(
+        self,
+        posterior: NeuralPosterior,
+        network: nn.Module,
+        theta: int,
+        x: int,
+        curves: Sequence[Mapping[str, float]],
+    ) -> None:
         self.posterior = posterior
-        self.features = features
+        self._network = network
+        self._sizes = {"theta": theta, "x": x}
         self._curves = curves
 
     @property
     def history(self) -> DataFrame:
         """Losses, one row per epoch."""
-        return history_frame(self._curves.rows())
+        return history_frame(self._curves)
+
+    def state(self) -> dict[str, Tensor]:
+        """The network with its standardisation, its sizes, and the losses."""
+        return states.joined(
+            {
+                "network": self._network.state_dict(),
+                "sizes": {name: torch.tensor(size) for name, size in self._sizes.items()},
+                "curves": states.columns(self._curves),
+            }
+        )
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected."""
-        observation = check_observation(observation, self.features)
+        observation = check_observation(observation, self._sizes["x"])
         with quiet():
             drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
         return drawn.detach().cpu()
-
-
-def fit_once(
-    method: str,
-    simulator: Simulator,
-    device: torch.device,
-    make: Make,
-    training: Training,
-    build: Mapping[str, Any] = MappingProxyType({}),
-    needs_density: bool = False,
-) -> SBIPosterior:
-    """Spend the whole budget on prior simulations, train, and build an amortised posterior.
-
-    Arguments:
-        method: its name, for messages.
-        simulator: the source of simulations.
-        device: to train on.
-        make: see :func:`trainer`.
-        training: how to train.
-        build: arguments of sbi's ``build_posterior``.
-        needs_density: whether the posterior evaluates the prior; otherwise sbi can do with its simulations alone.
-    """
-    sbi = toolbox(f"method {method!r}")
-    check_budget(method, simulator)
-    prior = (density_prior if needs_density else continuous_prior)(method, simulator, device)
-    theta, x = simulate(simulator, simulator.remaining)
-    curves = Curves()
-    with quiet():
-        inference = make(sbi, common(None if prior.fault else prior, device, curves))
-        estimator = inference.append_simulations(theta, x).train(**training.options())
-        return SBIPosterior(inference.build_posterior(estimator, **build), x.shape[1], curves)
 
 
 def common(prior: LatentPrior | None, device: torch.device, curves: Curves) -> dict[str, Any]:
