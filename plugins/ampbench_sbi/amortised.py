@@ -1,21 +1,23 @@
 """Methods that train one network for all observations, from prior simulations.
 
 sbi builds its networks from a batch of simulations, for their sizes, and for their standardisation, which is a part of
-the network. So a network is built again from a batch of noise of the same sizes, and then given what it had.
+the network. So a network is built again from a batch of noise of the same sizes, and then given what it had. sbi draws
+from the prior when it builds a posterior, to standardise the steps of its Markov chains; the state of torch's generator
+is kept for that.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ampbench import states
-from ampbench.interfaces import CanRestore, Progress
+from ampbench.interfaces import CanRestore, HasState, Progress
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
 from ampbench_sbi.toolbox import (
@@ -33,8 +35,50 @@ from ampbench_sbi.toolbox import (
     toolbox,
 )
 
+if TYPE_CHECKING:
+    from sbi.inference.posteriors.base_posterior import NeuralPosterior
+
 ROWS = 20
 """Of the batch of noise."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a posterior is built from.
+
+    Attributes:
+        network: what was trained.
+        theta, x: D and L, the numbers of components of the parameters and of an observation.
+        generator: the state of torch's generator before the posterior is built.
+        curves: what was seen in training, one row per epoch.
+    """
+
+    network: nn.Module
+    theta: int
+    x: int
+    generator: Tensor
+    curves: Sequence[Mapping[str, float]]
+
+
+@final
+class AmortisedPosterior(SBIPosterior, HasState):
+    """An sbi posterior that is made again from what was learned."""
+
+    def __init__(self, posterior: NeuralPosterior, learned: Learned) -> None:
+        super().__init__(posterior, learned.x, learned.curves)
+        self._learned = learned
+
+    def state(self) -> dict[str, Tensor]:
+        """The network with its standardisation, its sizes, the generator, and the losses."""
+        learned = self._learned
+        return states.joined(
+            {
+                "network": learned.network.state_dict(),
+                "sizes": {"theta": torch.tensor(learned.theta), "x": torch.tensor(learned.x)},
+                "generator": {"torch": learned.generator},
+                "curves": states.columns(learned.curves),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +107,12 @@ class Recipe:
         """Return sbi's trainer."""
         return self.make(toolbox(f"method {self.method!r}"), common(None if prior.fault else prior, device, curves))
 
+    def posterior(self, trainer: Any, learned: Learned) -> AmortisedPosterior:
+        """Return the posterior."""
+        with quiet(), torch.random.fork_rng():
+            torch.set_rng_state(learned.generator)
+            return AmortisedPosterior(trainer.build_posterior(learned.network, **self.build), learned)
+
 
 class Amortised(ToolboxMethod, CanRestore):
     """One network for all observations; a subclass says which."""
@@ -73,7 +123,7 @@ class Amortised(ToolboxMethod, CanRestore):
         """What tells this method from another."""
 
     @final
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> AmortisedPosterior:
         """Spend the whole budget and train; sbi reports no progress of its own."""
         recipe = self.recipe
         toolbox(f"method {recipe.method!r}")
@@ -82,13 +132,13 @@ class Amortised(ToolboxMethod, CanRestore):
         theta, x = simulate(simulator, simulator.remaining)
         curves = Curves()
         with quiet():
-            inference = recipe.trainer(prior, device, curves)
-            network = inference.append_simulations(theta, x).train(**recipe.training.options())
-            posterior = inference.build_posterior(network, **recipe.build)
-        return SBIPosterior(posterior, network, theta.shape[1], x.shape[1], curves.rows())
+            trainer = recipe.trainer(prior, device, curves)
+            network = trainer.append_simulations(theta, x).train(**recipe.training.options())
+        learned = Learned(network, theta.shape[1], x.shape[1], torch.get_rng_state(), curves.rows())
+        return recipe.posterior(trainer, learned)
 
     @final
-    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> SBIPosterior:
+    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AmortisedPosterior:
         """Build the network again, give it what it had, and build the posterior."""
         recipe, of = self.recipe, states.parts(state)
         sizes = {name: int(size) for name, size in of["sizes"].items()}
@@ -98,8 +148,10 @@ class Amortised(ToolboxMethod, CanRestore):
         states.check_size("x", sizes["x"], simulator.graph.size(simulator.observed))
         theta, x = torch.randn(ROWS, sizes["theta"]), torch.randn(ROWS, sizes["x"])
         with quiet():
-            inference = recipe.trainer(prior, device, Curves()).append_simulations(theta, x)
-            network = inference._build_neural_net(theta, x)  # as its ``train`` does
-            states.load(network, of["network"], f"the network of method {recipe.method!r}")
-            posterior = inference.build_posterior(network.to(device).eval(), **recipe.build)
-        return SBIPosterior(posterior, network, sizes["theta"], sizes["x"], states.rows(of["curves"]))
+            trainer = recipe.trainer(prior, device, Curves()).append_simulations(theta, x)
+            network = trainer._build_neural_net(theta, x)  # as its ``train`` does
+        states.load(network, of["network"], f"the network of method {recipe.method!r}")
+        learned = Learned(
+            network.to(device).eval(), **sizes, generator=of["generator"]["torch"], curves=states.rows(of["curves"])
+        )
+        return recipe.posterior(trainer, learned)

@@ -21,16 +21,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ampbench import states
 from ampbench.errors import UsageError
 from ampbench.graph import join
 from ampbench.history import history_frame
-from ampbench.interfaces import HasHistory, HasState, Method, Posterior, check_observation
+from ampbench.interfaces import HasHistory, Method, Posterior, check_observation
 from ampbench.options import at_least, between
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
@@ -148,48 +147,28 @@ class ToolboxMethod(Method):
     imports = ("sbi.inference",)
 
 
-@final
-class SBIPosterior(Posterior, HasHistory, HasState):
+class SBIPosterior(Posterior, HasHistory):
     """An sbi posterior behind our interface.
 
     Arguments:
         posterior: the sbi posterior, also for its own diagnostics and plots.
-        network: what was trained.
-        theta, x: D and L, the numbers of components of the parameters and of an observation.
+        features: L, the number of components of an observation.
         curves: what was seen in training, one row per epoch.
     """
 
-    def __init__(
-        self,
-        posterior: NeuralPosterior,
-        network: nn.Module,
-        theta: int,
-        x: int,
-        curves: Sequence[Mapping[str, float]],
-    ) -> None:
+    def __init__(self, posterior: NeuralPosterior, features: int, curves: Sequence[Mapping[str, float]]) -> None:
         self.posterior = posterior
-        self._network = network
-        self._sizes = {"theta": theta, "x": x}
-        self._curves = curves
+        self.features = features
+        self.curves = curves
 
     @property
     def history(self) -> DataFrame:
         """Losses, one row per epoch."""
-        return history_frame(self._curves)
-
-    def state(self) -> dict[str, Tensor]:
-        """The network with its standardisation, its sizes, and the losses."""
-        return states.joined(
-            {
-                "network": self._network.state_dict(),
-                "sizes": {name: torch.tensor(size) for name, size in self._sizes.items()},
-                "curves": states.columns(self._curves),
-            }
-        )
+        return history_frame(self.curves)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected."""
-        observation = check_observation(observation, self._sizes["x"])
+        observation = check_observation(observation, self.features)
         with quiet():
             drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
         return drawn.detach().cpu()
