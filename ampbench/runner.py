@@ -32,7 +32,7 @@ from pluggy import HookCaller
 from torch import Tensor
 
 import ampbench
-from ampbench.api import fit, restore
+from ampbench.api import fit, rebuild
 from ampbench.atlas import examine, failed, not_finite, parameter_names
 from ampbench.errors import (
     AmpbenchError,
@@ -240,7 +240,7 @@ def _kept(task: Task, run: Run, method: Method, store: Store, device: str, liste
     origin, state = found
     preload((*ALWAYS, *method.imports))
     try:
-        return _Fitted(restore(method, _source(task, run), state, device), origin)
+        return _Fitted(rebuild(method, _source(task, run), state, device), origin)
     except (Exception, SystemExit) as error:
         listener(Note(f"{run}: the kept fit cannot be restored, and is made again: {_describe(error)}"))
         return None

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import registry, runner, sweep, tensors
-from ampbench.api import fit, restore
+from ampbench.api import fit, rebuild
 from ampbench.errors import AmpbenchError, MetricError
 from ampbench.events import Event, Finished
 from ampbench.executors import Executor
@@ -445,7 +445,7 @@ class MethodConformance(ABC):
         posterior = fit(self.make(), self.source())
         assert isinstance(posterior, HasState)
         state = tensors.parse(tensors.dump(posterior.state()))
-        restored = restore(self.make(), self.source(), state)
+        restored = rebuild(self.make(), self.source(), state)
         assert isinstance(restored, HasState)
         assert tensors.dump(restored.state()) == tensors.dump(state)
         drawn = []
