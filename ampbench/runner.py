@@ -201,6 +201,8 @@ def _draws(
         return outcome
     try:
         fitted = _fitted(task, lacking[0], registry, store, device, listener)
+    except ResultsError:
+        raise
     except (Exception, SystemExit) as error:
         if isinstance(error, TrainingError) and error.posterior is not None:
             _tell(listener, registry.hook.fit_finished, run=lacking[0], posterior=error.posterior)
