@@ -150,7 +150,7 @@ class HasState(ABC):
 
     @abstractmethod
     def state(self) -> Mapping[str, Tensor]:
-        """Return all that was learned, by names that the method chooses, on any device; no tensor is shared later."""
+        """Return all that was learned: tensors by names that the method chooses, on any device."""
 
 
 class CanDiagnose(ABC):

@@ -155,11 +155,13 @@ class Store:
         return (found[0], loaded) if isinstance(found, tuple) and isinstance(loaded, np.ndarray) else None
 
     def put_fit(self, run: Run, state: Mapping[str, Tensor], origin: Origin) -> None:
-        """Keep the state of the posterior that a run shares with others; raises as :meth:`put` does."""
-        if not self.fitted(run):
-            digest = _put(tensors.dump(state), self.state, check_state)
-            key = run.origin_key
-            sealed.write(self.fits / f"{key}.json", {"key": key, "state": digest, **asdict(origin)})
+        """Keep the state of the posterior that a run shares with others, in place of what could not be restored.
+
+        Raises as :meth:`put` does.
+        """
+        digest = _put(tensors.dump(state), self.state, check_state)
+        content = {"key": run.origin_key, "state": digest, **asdict(origin)}
+        sealed.write(self.fits / f"{run.origin_key}.json", content)
 
     def fit(self, run: Run) -> tuple[Origin, dict[str, Tensor]] | Damage | None:
         """Return the kept fit of a run, what is wrong with it, or None if there is none."""

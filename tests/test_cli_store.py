@@ -86,7 +86,7 @@ def test_names_and_messages_are_only_text(tmp_path: Path, capsys: pytest.Capture
     show_failures(folder, [], with_traceback=True, as_json=False)
     check_store(folder)
     merge_stores([folder], tmp_path / "[b]")
-    collect_garbage(folder, failed=True, damaged=True, dry=True)
+    collect_garbage(folder, failed=True, damaged=True, fits=True, dry=True)
     shown = capsys.readouterr().out
     assert "x[bold red]y\\x1b[2J" in shown
     assert all(each.isprintable() or each == "\n" for each in shown)

@@ -64,7 +64,7 @@ class Regression(Method, CanRestore):
     """Least squares.
 
     Arguments:
-        fault: of the state: ``raises``, ``no tensor``, or ``refused`` when it is to be restored.
+        fault: of the state: ``raises`` or ``no tensor``.
     """
 
     def __init__(self, fault: str = "") -> None:
@@ -77,8 +77,6 @@ class Regression(Method, CanRestore):
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
         assert simulator.budget == 0
-        if self.fault == "refused":
-            raise KeyError("slope")
         return Line(self, state["slope"])
 
 
@@ -261,11 +259,12 @@ def test_a_fit_without_its_state_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_state_that_is_refused(tmp_path: Path) -> None:
-    """As by another commit of the same version, whose networks are built otherwise."""
-    execute(tmp_path, "regression:fault=refused", observations=[1])
-    (note,) = execute(tmp_path, "regression:fault=refused").notes
+    """As by another commit of the same version, whose networks are built otherwise; it gives way to the new one."""
+    Store(tmp_path).put_fit(runs()[0], {"weight": torch.ones(1, 1)}, ORIGIN)
+    (note,) = execute(tmp_path, observations=[1]).notes
     assert note.endswith("the kept fit cannot be restored, and is made again: KeyError: 'slope'")
-    assert FITS == [0, 0]
+    assert execute(tmp_path).notes == []
+    assert FITS == [0]
     assert (load(tmp_path)["status"] == "ok").all()
 
 
