@@ -204,27 +204,11 @@ class Store:
 
     def read_draw(self, path: Path) -> tuple[Draw, str] | Damage | None:
         """Read how some samples came about, and their SHA-256; None if there is no such file."""
-
-        def parse() -> tuple[Draw, str]:
-            _, content = sealed.read(path)
-            key, digest = content.pop("key"), _sha256(content.pop("samples"))
-            if key != path.stem:
-                raise ValueError(f"it does not belong to its name: it says {key}")
-            return records.draw(content), digest
-
-        return examine(path, parse)
+        return _read_about(path, "samples", records.draw)
 
     def read_fit(self, path: Path) -> tuple[Origin, str] | Damage | None:
         """Read how a fit came about, and the SHA-256 of its state; None if there is no such file."""
-
-        def parse() -> tuple[Origin, str]:
-            _, content = sealed.read(path)
-            key, digest = content.pop("key"), _sha256(content.pop("state"))
-            if key != path.stem:
-                raise ValueError(f"it does not belong to its name: it says {key}")
-            return records.origin(content), digest
-
-        return examine(path, parse)
+        return _read_about(path, "state", records.origin)
 
     def state(self, digest: str) -> Path:
         """Return where the state of a posterior is that has this SHA-256."""
@@ -265,6 +249,19 @@ def _decode(content: dict[str, Any], folder: str) -> Record:
     if not key == record.run.key == folder:
         raise ValueError(f"it does not belong to its folder: it says {key}, and its content makes {record.run.key}")
     return record
+
+
+def _read_about(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, str] | Damage | None:
+    """Read how something came about that has a file of its own, and the SHA-256 of that."""
+
+    def parse() -> tuple[T, str]:
+        _, content = sealed.read(path)
+        key, digest = content.pop("key"), _sha256(content.pop(what))
+        if key != path.stem:
+            raise ValueError(f"it does not belong to its name: it says {key}")
+        return make(content), digest
+
+    return examine(path, parse)
 
 
 def _command(run: Run) -> str:

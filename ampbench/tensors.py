@@ -36,6 +36,9 @@ def dump(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def parse(content: bytes) -> dict[str, Tensor]:
-    """Undo :func:`dump`; nothing is unpickled. There is no end to what it raises for broken input."""
+    """Undo :func:`dump`; nothing is unpickled. There is no end to what it raises for broken input.
+
+    The tensors are in memory that torch has allocated: the last digits of a matrix product may depend on how that lies.
+    """
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return {name: torch.from_numpy(archive[name]) for name in archive.files}
+        return {name: torch.from_numpy(archive[name]).clone() for name in archive.files}
