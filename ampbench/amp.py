@@ -39,7 +39,7 @@ from ampbench.interfaces import (
     check_observation,
 )
 from ampbench.likelihood import known_likelihood, learned_prior
-from ampbench.refinement import Refinement, Thinned, refine, refinement_steps
+from ampbench.refinement import Refinement, Thinned, refine, refinement_steps, unrefined
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
@@ -164,7 +164,7 @@ class AMP(Method, CanRestore):
         states.load(nn.ModuleList(adversaries), of["adversaries"], "these adversaries")
         refinement = None
         if refined := states.rows(of["refinement"]):
-            last_word = untrained(bottom_up, meetings)[0].requires_grad_(False) if of["thinned"]["draws"] else None
+            last_word = unrefined(bottom_up, meetings[0]).requires_grad_(False) if of["thinned"]["draws"] else None
             if last_word:
                 states.load(last_word, of["last_word"], "these adversaries")
             refinement = Refinement(last_word, refined)

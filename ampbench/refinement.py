@@ -79,6 +79,12 @@ def refinement_steps(meetings: Sequence[Meeting], steps: int) -> int:
     return round(meetings[0].divergence.refine * steps)
 
 
+def unrefined(bottom_up: BottomUp, meeting: Meeting) -> nn.Module:
+    """Return a network that is built as the one that goes on alone, for parameters that were kept."""
+    with bottom_up.device:
+        return meeting.divergence.adversary(bottom_up.features(meeting.site))
+
+
 def refine(
     bottom_up: BottomUp,
     meeting: Meeting,
