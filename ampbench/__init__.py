@@ -12,7 +12,7 @@ from ampbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ampbench.amp import AMP
-    from ampbench.api import fit, infer, infer_graph, learn
+    from ampbench.api import fit, infer, infer_graph, learn, restore, restore_graph, save
     from ampbench.graph import Graph, Node
     from ampbench.results import load, validate
     from ampbench.simulator import Simulator
@@ -30,6 +30,9 @@ __all__ = [
     "infer_graph",
     "learn",
     "load",
+    "restore",
+    "restore_graph",
+    "save",
     "validate",
 ]
 
@@ -43,6 +46,9 @@ _HOMES = {
     "infer_graph": "ampbench.api",
     "learn": "ampbench.api",
     "load": "ampbench.results",
+    "restore": "ampbench.api",
+    "restore_graph": "ampbench.api",
+    "save": "ampbench.api",
     "validate": "ampbench.results",
 }
 

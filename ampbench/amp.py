@@ -14,32 +14,36 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ampbench import states
 from ampbench.chains import BottomUp, Meeting, SiteLaws, by_likelihood
 from ampbench.coordinates import Coordinates, is_code
 from ampbench.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
-from ampbench.engine import Settings, Trained, train
+from ampbench.engine import Learned, Settings, Trained, train, untrained
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.factorization import Factor
 from ampbench.graph import Graph, join
 from ampbench.history import history_frame
 from ampbench.interfaces import (
     CanDiagnose,
+    CanRestore,
     Default,
     Divergence,
     Family,
     HasHistory,
+    HasState,
     Method,
     Posterior,
     Progress,
     check_observation,
 )
 from ampbench.likelihood import known_likelihood, learned_prior
-from ampbench.refinement import Refinement, Thinned, refine, refinement_steps
+from ampbench.refinement import Refinement, Thinned, refine, refinement_steps, unrefined
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
+from ampbench.states import State
 from ampbench.tuples import Scope, Site, sites
 
 if TYPE_CHECKING:
@@ -53,7 +57,7 @@ ADVICE = "raise steps or the budget, or take a richer family; posterior.diagnose
 
 
 @final
-class AMP(Method):
+class AMP(Method, CanRestore):
     """Adversarial message passing.
 
     Arguments:
@@ -133,8 +137,7 @@ class AMP(Method):
         values = simulator.sample(simulator.remaining)
         coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
-        chains = {frozenset(simulator.observed): graph.inverse(simulator.observed)}
-        bottom_up, meetings = self.assemble(graph, coordinates, chains, device)
+        bottom_up, meetings = self._assembled(simulator, coordinates, device)
         source = Simulations(encoded, simulator.observed, self.settings.held_out, by_likelihood(meetings))
         observed = {name: values[name].shape[1] for name in simulator.observed}
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
@@ -152,6 +155,32 @@ class AMP(Method):
         p, q = found.sides.on_simulations(held_out, self.settings.teacher_forcing)
         warn_if_told_apart(found.sides, p, q, ADVICE)
         return found
+
+    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AMPPosterior:
+        """Build the networks again, and give them their parameters."""
+        of = states.parts(state)
+        coordinates = _coordinates(of, simulator)
+        bottom_up, meetings = self._assembled(simulator, coordinates, device)
+        states.load(bottom_up, of["families"], "these families")
+        learned = Learned(bottom_up, nn.Module()).requires_grad_(False).eval()
+        adversaries = untrained(bottom_up, meetings)
+        states.load(nn.ModuleList(adversaries), of["adversaries"], "these adversaries")
+        refinement = None
+        if refined := states.rows(of["refinement"]):
+            last_word = unrefined(bottom_up, meetings[0]).requires_grad_(False) if of["thinned"]["draws"] else None
+            if last_word:
+                states.load(last_word, of["last_word"], "these adversaries")
+            refinement = Refinement(last_word, refined)
+        held_out = {name: value.to(device) for name, value in of["held_out"].items()}
+        observed = {name: int(of["observed"][name]) for name in simulator.observed}
+        trained = Trained(learned, adversaries, states.rows(of["history"]))
+        return AMPPosterior(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
+
+    def _assembled(
+        self, simulator: Simulator, coordinates: Mapping[str, Coordinates], device: torch.device
+    ) -> tuple[BottomUp, list[Meeting]]:
+        chains = {frozenset(simulator.observed): simulator.graph.inverse(simulator.observed)}
+        return self.assemble(simulator.graph, coordinates, chains, device)
 
     def _trained(
         self, bottom_up: BottomUp, meetings: Sequence[Meeting], source: Simulations, progress: Progress
@@ -248,7 +277,7 @@ def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
 
 
 @final
-class AMPPosterior(Posterior, HasHistory, CanDiagnose):
+class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
     """The bottom-up chain after training.
 
     Attributes:
@@ -275,6 +304,26 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
         self._coordinates = coordinates
         self._observed = observed
         self._latents = latents
+
+    def state(self) -> dict[str, Tensor]:
+        """Families, adversaries, coordinates, held-out simulations and history."""
+        refinement = self.refinement or Refinement(None, ())
+        last_word = refinement.adversary
+        return states.joined(
+            {
+                "families": self.trained.learned.bottom_up.state_dict(),
+                "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
+                "last_word": last_word.state_dict() if last_word else {},
+                "thinned": {"draws": torch.tensor(last_word is not None)},
+                "location": {name: each.location for name, each in self._coordinates.items()},
+                "scale": {name: each.scale for name, each in self._coordinates.items()},
+                "whole": {name: torch.tensor(each.whole) for name, each in self._coordinates.items()},
+                "observed": {name: torch.tensor(size) for name, size in self._observed.items()},
+                "held_out": self.held_out,
+                "history": states.columns(self.trained.history),
+                "refinement": states.columns(refinement.history),
+            }
+        )
 
     @property
     def history(self) -> DataFrame:
@@ -329,6 +378,20 @@ class AMPPosterior(Posterior, HasHistory, CanDiagnose):
         }
         drawn = self.sides.bottom_up(evidence, n)
         return {name: self._coordinates[name].decode(drawn[name][:, 0].cpu()) for name in self._latents}
+
+
+def _coordinates(of: Mapping[str, State], simulator: Simulator) -> dict[str, Coordinates]:
+    """Return the coordinates of a state; raises :class:`UsageError` if it is of another model."""
+    graph = simulator.graph
+    states.check_names("", of["location"], graph.names)
+    states.check_names("observed ", of["observed"], simulator.observed)
+    found = {
+        name: Coordinates.at(location, of["scale"][name], bool(of["whole"][name]), graph[name].support)
+        for name, location in of["location"].items()
+    }
+    for name, each in found.items():
+        states.check_size(name, len(each.decode(torch.zeros(each.size))), graph[name].size)
+    return found
 
 
 def _sides(trained: Trained, refinement: Refinement | None, meetings: tuple[Meeting, ...]) -> Sides:

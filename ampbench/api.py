@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ampbench import learning, registry
+from ampbench import atomic, learning, registry, tensors
 from ampbench.amp import AMP
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import Method, Posterior, Progress, silent
+from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, silent
 from ampbench.learning import LearnedModel
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
@@ -116,3 +117,82 @@ def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progre
     """Fit a method that you made yourself; all randomness follows from the simulator's seed."""
     with seeded(derive(source.seed, "fit")):
         return method.fit(source, torch.device(device), progress)
+
+
+def rebuild(method: Method, source: Simulator, state: Mapping[str, Tensor], device: str = "cpu") -> Posterior:
+    """Make a posterior again from its state, without a simulation; raises :class:`UsageError` if that does not fit."""
+    if not isinstance(method, CanRestore):
+        raise UsageError(f"a posterior of {type(method).__name__} cannot be made again from its state; fit it anew")
+    model = Simulator(source.graph, source.observed, 0, source.seed)
+    with seeded(derive(source.seed, "restore")):
+        return method.restore(model, state, torch.device(device))
+
+
+def save(posterior: Posterior, path: str | Path) -> None:
+    """Write a posterior into a file, which :func:`restore` reads in another process.
+
+    Arguments:
+        posterior: of a method that can restore it: ``amp``, the amortised ones of sbi, or rejection ABC.
+        path: an older file is replaced in one step.
+
+    Raises:
+        UsageError: the method of this posterior cannot restore it.
+        OSError: the file cannot be written.
+    """
+    if not isinstance(posterior, HasState):
+        raise UsageError(f"a {type(posterior).__name__} cannot be saved; take a method that restores its posteriors")
+    atomic.write(Path(path), tensors.dump(posterior.state()))
+
+
+def restore(
+    path: str | Path,
+    prior: Distribution,
+    simulate: Callable[..., Any],
+    *,
+    method: str = "amp",
+    device: str = "cpu",
+) -> Posterior:
+    """Return a posterior that :func:`save` wrote; the simulator is not called, and nothing is unpickled.
+
+    Arguments:
+        path: the file.
+        prior, simulate, method: those that :func:`infer` had.
+        device: any torch device.
+
+    Returns:
+        The posterior: from the same seed, it draws the same numbers, on the same machine.
+
+    Raises:
+        UsageError: the file cannot be read, or belongs to another model or method; the message names both.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from torch.distributions import Independent, Normal
+        >>> prior, simulate = Independent(Normal(torch.zeros(1), torch.ones(1)), 1), lambda t: t + torch.randn_like(t)
+        >>> posterior = infer(prior, simulate, budget=200, method="amp:steps=20")
+        >>> with TemporaryDirectory() as folder:
+        ...     save(posterior, f"{folder}/posterior.npz")
+        ...     again = restore(f"{folder}/posterior.npz", prior, simulate, method="amp:steps=20")
+        >>> drawn = []
+        >>> for each in (posterior, again):
+        ...     with seeded(0):
+        ...         drawn.append(each.sample(torch.tensor([0.5]), 3))
+        >>> torch.equal(*drawn)
+        True
+    """
+    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
+    return restore_graph(path, graph, ["x"], method=method, device=device)
+
+
+def restore_graph(
+    path: str | Path, graph: Graph, observed: list[str], *, method: str = "amp", device: str = "cpu"
+) -> Posterior:
+    """Return a posterior of :func:`infer_graph` that :func:`save` wrote; see :func:`restore`."""
+    built: Method = registry.load().build("methods", method)
+    try:
+        state = tensors.parse(Path(path).read_bytes())
+    except Exception as error:  # there is no end to what zip, zlib and numpy raise for broken input
+        raise UsageError(
+            f"no posterior can be read from {str(path)!r}: {type(error).__name__}: {error}; save it again"
+        ) from error
+    return rebuild(built, Simulator(graph, observed, 0, 0), state, device)

@@ -246,6 +246,7 @@ def store_gc(
     results: ResultsOption = Path("results"),
     failed: Annotated[bool, typer.Option("--failed", help="Failures too.")] = False,
     damaged: Annotated[bool, typer.Option("--damaged", help="Damaged files too.")] = False,
+    fits: Annotated[bool, typer.Option("--fits", help="Kept fits too; later observations are fitted again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
     """Remove unfinished files, and samples of no run, older than an hour.
@@ -254,7 +255,7 @@ def store_gc(
     """
     from ampbench.cli_store import collect_garbage
 
-    sys.exit(collect_garbage(results, failed, damaged, dry_run))
+    sys.exit(collect_garbage(results, failed, damaged, fits, dry_run))
 
 
 @app.command("list")

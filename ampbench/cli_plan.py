@@ -16,6 +16,7 @@ MEANING = {
     "failed": "will be tried again; see ampbench failures",
     "damaged": "will be run again",
     "drawn": "only metrics to compute",
+    "fitted": "samples and metrics, from a kept fit",
 }
 
 

@@ -26,6 +26,7 @@ def check_store(results: Path) -> int:
     notes = {
         "results without samples here: their numbers count": found.bare,
         "records from before there were checksums: compared with their keys only": found.unchecked,
+        f"kept fits, {found.fit_bytes / 1e6:.1f} MB: 'ampbench store gc --fits' removes them": found.fits,
         "files that nothing refers to: 'ampbench store gc' removes the old ones": len(found.leftovers),
     }
     for note, count in notes.items():
@@ -47,9 +48,9 @@ def merge_stores(sources: Sequence[Path], into: Path) -> int:
     return 1 if done.damages else 0
 
 
-def collect_garbage(results: Path, failed: bool, damaged: bool, dry: bool) -> int:
+def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool) -> int:
     """Remove what nothing refers to."""
-    for path in (removed := upkeep.collect(Store(results), failed, damaged, dry)):
+    for path in (removed := upkeep.collect(Store(results), failed, damaged, fits, dry)):
         print(f"  {line(str(path))}")
     print(f"{len(removed)} files {'would be ' if dry else ''}removed")
     return 0

@@ -39,9 +39,8 @@ class Coordinates:
     """
 
     def __init__(self, values: Tensor, support: constraints.Constraint) -> None:
-        self._bijection: Transform = identity_transform if support.is_discrete else biject_to(support)
-        self._bounded = not _is_identity(self._bijection)
-        self._whole = support.is_discrete and torch.equal(values, values.round())
+        self._respect(support)
+        self.whole = support.is_discrete and torch.equal(values, values.round())
         free = self._bijection.inv(values)
         if is_code(support):
             self.location, self.scale = torch.zeros_like(free[0]), torch.ones_like(free[0])
@@ -49,6 +48,18 @@ class Coordinates:
         spread = free.std(0) if len(free) > 1 else torch.ones_like(free[0])
         self.location = free.mean(0)
         self.scale = torch.where(spread > 0, spread, torch.ones_like(spread))
+
+    @classmethod
+    def at(cls, location: Tensor, scale: Tensor, whole: bool, support: constraints.Constraint) -> Coordinates:
+        """Return coordinates of known location and scale, shape (D′,) each; whole ones decode to integers."""
+        made = cls.__new__(cls)
+        made._respect(support)
+        made.location, made.scale, made.whole = location, scale, whole
+        return made
+
+    def _respect(self, support: constraints.Constraint) -> None:
+        self._bijection: Transform = identity_transform if support.is_discrete else biject_to(support)
+        self._bounded = not _is_identity(self._bijection)
 
     @property
     def size(self) -> int:
@@ -63,7 +74,7 @@ class Coordinates:
         """Coordinates (*, D′) to values (*, D) inside the support."""
         u = self._limited(coordinates)
         values = self._bijection(u * self.scale.to(u) + self.location.to(u))
-        return values.round() + (values - values.detach()) if self._whole else values  # adds an exact 0
+        return values.round() + (values - values.detach()) if self.whole else values  # adds an exact 0
 
     def _limited(self, coordinates: Tensor) -> Tensor:
         return coordinates.clamp(-LIMIT, LIMIT) if self._bounded else coordinates

@@ -118,8 +118,7 @@ def train(
     Raises:
         TrainingError: a loss, a gradient or the score became NaN or infinite; names tuple or player, and step.
     """
-    with bottom_up.device:
-        adversaries = [at.divergence.adversary(bottom_up.features(at.site)) for at in meetings]
+    adversaries = untrained(bottom_up, meetings)
     pairs = list(zip(meetings, adversaries, strict=True))
     weights = [weight for adversary in adversaries for weight in adversary.parameters()]
     learned = Learned(bottom_up, source.model)
@@ -168,3 +167,9 @@ def train(
         raise
 
     return Trained(checkpoint.best, adversaries, checkpoint.history)
+
+
+def untrained(bottom_up: BottomUp, meetings: Sequence[Meeting]) -> list[nn.Module]:
+    """Return ξ at the start: one adversary per tuple, on the device of the families."""
+    with bottom_up.device:
+        return [at.divergence.adversary(bottom_up.features(at.site)) for at in meetings]

@@ -142,6 +142,14 @@ class HasHistory(ABC):
         """A column ``step``, and one for each number that was followed; see :mod:`ampbench.history`."""
 
 
+class HasState(ABC):
+    """The ability of a posterior to be kept: a method that is a :class:`CanRestore` makes it again from its state."""
+
+    @abstractmethod
+    def state(self) -> Mapping[str, Tensor]:
+        """Return all that was learned: tensors by names that the method chooses, on any device."""
+
+
 class CanDiagnose(ABC):
     """The ability of a posterior, or of a learned model, to say where it does not fit."""
 
@@ -165,6 +173,23 @@ class Method(ABC):
         """Fit a posterior with at most ``simulator.budget`` simulations.
 
         The caller has seeded all random number generators. Only this call is inside the clock.
+        """
+
+
+class CanRestore(ABC):
+    """The ability of a method to make a posterior again, without a simulation."""
+
+    @abstractmethod
+    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
+        """Return the posterior that had this state: from the same seed, it draws the same numbers.
+
+        Arguments:
+            simulator: the model; its budget is 0, so that nothing can be drawn from it.
+            state: what :meth:`HasState.state` returned, on the CPU.
+            device: as in :meth:`Method.fit`.
+
+        Raises:
+            UsageError: the state is that of another method, or of another model; the message names both.
         """
 
 

@@ -16,8 +16,11 @@ from ampbench.run import Record, Run
 from ampbench.sealed import Damage
 from ampbench.store import Store, is_good
 
-STATES = ("done", "failed", "damaged", "drawn", "missing")
-"""What a run can be; ``drawn``: its posterior samples are stored, and only metrics are to be computed."""
+STATES = ("done", "failed", "damaged", "drawn", "fitted", "missing")
+"""What a run can be.
+
+``drawn``: its posterior samples are stored, and only metrics are to be computed; ``fitted``: its fit is.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Planned:
     Attributes:
         state: one of :data:`STATES`; all but the done ones will be run.
         detail: the error of a failed run, what is wrong with a damaged one.
-        refit: whether a fit is needed; not if the posterior samples are stored.
+        refit: whether a fit is needed; not if the posterior samples are stored, or the fit is.
         versions: what a result of this run was computed with, if only results of other versions are stored.
     """
 
@@ -86,11 +89,12 @@ def _planned(run: Run, store: Store, answers: Sequence[Run]) -> Planned:
         return Planned(run, "damaged", str(found))
     if is_good(found):
         return Planned(run, "done")
-    refit = store.draw(run) is None
+    drawn = store.draw(run) is not None
+    refit = not drawn and not store.fitted(run)
     versions = _versions(answers[-1]) if answers else ()
     if found:
         return Planned(run, "failed", found.record.error, refit, versions)
-    return Planned(run, "missing" if refit else "drawn", "", refit, versions)
+    return Planned(run, "drawn" if drawn else "missing" if refit else "fitted", "", refit, versions)
 
 
 def _versions(run: Run) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from ampbench.columns import Column
-from ampbench.run import Check, Draw, Measured, Record, Run
+from ampbench.run import Check, Draw, Measured, Origin, Record, Run
 from ampbench.schema import RESULTS
 
 TRACEBACK = Column("traceback", str, "", blank=True)
@@ -47,6 +47,14 @@ def draw(content: Mapping[str, Any]) -> Draw:
     _allowed(content, "")
     _versions(content)
     return Draw(**content)
+
+
+def origin(content: Mapping[str, Any]) -> Origin:
+    """Make what is known of a stored fit; raises ValueError as :func:`record` does."""
+    _complete(Origin, content, "")
+    _allowed(content, "")
+    _versions(content)
+    return Origin(**content)
 
 
 def _complete(kind: type, content: object, where: str) -> None:

@@ -78,6 +78,14 @@ def refinement_steps(meetings: Sequence[Meeting], steps: int) -> int:
     return round(meetings[0].divergence.refine * steps) if len(meetings) == 1 else 0
 
 
+def unrefined(bottom_up: BottomUp, meeting: Meeting) -> nn.Module:
+    """Return the adversary that goes on alone, as it is before any training."""
+    features = bottom_up.features(meeting.site)
+    with bottom_up.device:
+        learned = isinstance(meeting.divergence, HasLogRatio)
+        return meeting.divergence.adversary(features) if learned else Adversary(features)
+
+
 def refine(
     bottom_up: BottomUp,
     meeting: Meeting,
@@ -104,8 +112,7 @@ def refine(
     if isinstance(meeting.divergence, HasLogRatio):
         adversary = copy.deepcopy(adversary)
     else:
-        with bottom_up.device:
-            adversary = Adversary(bottom_up.features(meeting.site))
+        adversary = unrefined(bottom_up, meeting)
     descent = Descent("adversary", adversary.parameters(), RATE, steps)
     p_held, q_held = _sides(bottom_up, meeting, source.held_out, source, PARTICLES)
     best, least, history = None, 2 * math.log(2), []

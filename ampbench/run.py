@@ -66,6 +66,11 @@ class Run:
         return self._hash("method", "metrics", "metric_packages")
 
     @property
+    def origin_key(self) -> str:
+        """The hash under which the fit is stored, whatever observations and samples it is asked for."""
+        return self._hash("method", "metrics", "metric_packages", "observation", "samples")
+
+    @property
     def question(self) -> str:
         """The hash of what was asked for, whatever versions answer it."""
         return self._hash("method", "task_version", "packages", "metric_packages")
@@ -126,6 +131,21 @@ class Check:
 
     def __str__(self) -> str:
         return f"{self.name} {self.value:.2g}" if self.value < 0.1 else f"{self.name} {self.value:.2f}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a fit came about; the state of its posterior is stored beside it.
+
+    Attributes:
+        fit_seconds, simulations, device, versions, commit: as in :class:`Record`.
+    """
+
+    fit_seconds: float
+    simulations: int
+    device: str
+    versions: Mapping[str, str]
+    commit: str
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Runs that differ only in the observation share one amortised fit. It is fitted once, all its observations are sampled at
 once, and what was drawn is stored; only then is each compared with its reference, which may take far longer. So a run
-that is interrupted while it is measured, or a metric that is asked for later, costs no second fit.
+that is interrupted while it is measured, or a metric that is asked for later, costs no second fit. The fit is stored
+before it is sampled, if its method can restore it; then an observation that is asked for later costs none either.
 
 Each finished run is stored at once. Whatever a plugin raises costs its own run, never the others; that a plugin can
 hang, or end the process, is dealt with by :mod:`ampbench.worker`.
@@ -18,7 +19,7 @@ import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -31,11 +32,21 @@ from pluggy import HookCaller
 from torch import Tensor
 
 import ampbench
-from ampbench.api import fit
+from ampbench.api import fit, rebuild
 from ampbench.atlas import examine, failed, not_finite, parameter_names
-from ampbench.errors import AmpbenchError, FitWarning, MetricError, SamplesError, TrainingError, UsageError
+from ampbench.errors import (
+    AmpbenchError,
+    FitWarning,
+    MetricError,
+    ResultsError,
+    SamplesError,
+    TrainingError,
+    UsageError,
+)
 from ampbench.events import Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.interfaces import (
+    CanRestore,
+    HasState,
     Method,
     Metric,
     NeedsSetting,
@@ -51,7 +62,8 @@ from ampbench.prior import LatentPrior
 from ampbench.records import check_provenance
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
-from ampbench.run import Check, Draw, Measured, Record, Run
+from ampbench.run import Check, Draw, Measured, Origin, Record, Run
+from ampbench.sealed import Damage
 from ampbench.seeding import derive, seeded
 from ampbench.simulator import Simulator
 from ampbench.spec import Spec
@@ -181,19 +193,20 @@ def _check_versions(run: Run, registry: Registry) -> None:
 def _draws(
     task: Task, runs: Sequence[Run], registry: Registry, store: Store, device: str, listener: Listener
 ) -> dict[Run, _Drawn | Failure]:
-    """Return posterior samples of each run: stored ones, or else of one fit for all that lack them."""
+    """Return posterior samples of each run: stored ones, or else of one fit, kept or new, for all that lack them."""
     stored = {run: store.draw(run) for run in runs}
     outcome: dict[Run, _Drawn | Failure] = {run: _Drawn(have[1], have[0]) for run, have in stored.items() if have}
     lacking = [run for run in runs if run not in outcome]
     if not lacking:
         return outcome
     try:
-        fitted = _fit(task, lacking[0], registry, device, listener)
+        fitted = _fitted(task, lacking[0], registry, store, device, listener)
+    except ResultsError:
+        raise
     except (Exception, SystemExit) as error:
         if isinstance(error, TrainingError) and error.posterior is not None:
             _tell(listener, registry.hook.fit_finished, run=lacking[0], posterior=error.posterior)
         return outcome | dict.fromkeys(lacking, _failure(error))
-    _tell(listener, registry.hook.fit_finished, run=lacking[0], posterior=fitted.posterior)
     return outcome | {run: _draw(task, run, fitted, store, device, listener) for run in lacking}
 
 
@@ -202,22 +215,62 @@ class _Fitted:
     """A fit that several observations share."""
 
     posterior: Posterior
-    seconds: float
-    simulations: int
+    origin: Origin
 
 
-def _fit(task: Task, run: Run, registry: Registry, device: str, listener: Listener) -> _Fitted:
+def _fitted(task: Task, run: Run, registry: Registry, store: Store, device: str, listener: Listener) -> _Fitted:
+    """Return the fit that is kept, or else a new one, which is kept if that can be."""
     method: Method = registry.build("methods", run.resolved)
     if isinstance(method, Oracle):
         method = method.told(task)
+    if isinstance(method, CanRestore) and (kept := _kept(task, run, method, store, device, listener)):
+        return kept
+    fitted = _fit(task, run, method, device, listener)
+    _tell(listener, registry.hook.fit_finished, run=run, posterior=fitted.posterior)
+    if isinstance(method, CanRestore) and isinstance(fitted.posterior, HasState):
+        _keep(run, fitted.posterior, fitted.origin, store, listener)
+    return fitted
+
+
+def _kept(task: Task, run: Run, method: Method, store: Store, device: str, listener: Listener) -> _Fitted | None:
+    """Return the fit that is stored; None, with a note, if it is damaged or cannot be restored."""
+    found = store.fit(run)
+    if isinstance(found, Damage):
+        listener(Note(f"{run}: {found}; it is fitted again"))
+    if not isinstance(found, tuple):
+        return None
+    origin, state = found
+    preload((*ALWAYS, *method.imports))
+    try:
+        return _Fitted(rebuild(method, _source(task, run), state, device), origin)
+    except (Exception, SystemExit) as error:
+        listener(Note(f"{run}: the kept fit cannot be restored, and is made again: {_describe(error)}"))
+        return None
+
+
+def _keep(run: Run, posterior: HasState, origin: Origin, store: Store, listener: Listener) -> None:
+    """Store a fit; that it cannot be kept costs nothing else, unless the store cannot be written at all."""
+    try:
+        store.put_fit(run, posterior.state(), origin)
+    except ResultsError:
+        raise
+    except (Exception, SystemExit) as error:
+        listener(Note(f"{run}: the fit cannot be kept: {_describe(error)}"))
+
+
+def _source(task: Task, run: Run) -> Simulator:
+    return Simulator(task.graph, task.observed, run.budget, run.seed)
+
+
+def _fit(task: Task, run: Run, method: Method, device: str, listener: Listener) -> _Fitted:
     listener(Fitting(run))
     preload((*ALWAYS, *method.imports))  # what it costs to import a library is no property of the method
-    source = Simulator(task.graph, task.observed, run.budget, run.seed)
+    source = _source(task, run)
     start = time.perf_counter()
     with _warnings_noted(run, listener):
         posterior = fit(method, source, device, lambda done, total: listener(Fitting(run, done, total)))
         seconds = time.perf_counter() - start
-    return _Fitted(posterior, seconds, source.spent)
+    return _Fitted(posterior, Origin(seconds, source.spent, device, versions(), commit()))
 
 
 @contextmanager
@@ -238,7 +291,7 @@ def _draw(task: Task, run: Run, fitted: _Fitted, store: Store, device: str, list
     try:
         x = task.numbered(run.observation).x
         if isinstance(fitted.posterior, Sequential):
-            fitted = _fit_to(fitted.posterior, x, run, listener)
+            fitted = _fit_to(fitted.posterior, x, run, fitted.origin, listener)
         listener(Sampling(run))
         start = time.perf_counter()
         with seeded(derive(run.seed, "posterior", run.observation)):
@@ -246,18 +299,19 @@ def _draw(task: Task, run: Run, fitted: _Fitted, store: Store, device: str, list
         seconds = time.perf_counter() - start
     except (Exception, SystemExit) as error:
         return _failure(error)
-    draw = Draw(fitted.seconds, seconds, fitted.simulations, device, versions(), commit())
+    draw = Draw(sample_seconds=seconds, **vars(fitted.origin))
     store.put_draw(run, samples.numpy(), draw)
     return _Drawn(samples.numpy(), draw, fitted.posterior)
 
 
-def _fit_to(posterior: Sequential, x: Tensor, run: Run, listener: Listener) -> _Fitted:
+def _fit_to(posterior: Sequential, x: Tensor, run: Run, origin: Origin, listener: Listener) -> _Fitted:
     """Fit a sequential method to one observation; time and simulations are those of this observation."""
     listener(Fitting(run))
     start = time.perf_counter()
     with seeded(derive(run.seed, "fit", run.observation)):
         fitted = posterior.fit_to(x, lambda done, total: listener(Fitting(run, done, total)))
-    return _Fitted(fitted.posterior, time.perf_counter() - start, int(fitted.simulations))
+    seconds = time.perf_counter() - start
+    return _Fitted(fitted.posterior, replace(origin, fit_seconds=seconds, simulations=int(fitted.simulations)))
 
 
 def _measure_all(task: Task, run: Run, drawn: _Drawn, registry: Registry, listener: Listener) -> _Measurements:

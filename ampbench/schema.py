@@ -345,7 +345,7 @@ PLAN = Table(
             "state",
             str,
             "`drawn`: only metrics are to be computed",
-            values=("done", "failed", "damaged", "drawn", "missing"),
+            values=("done", "failed", "damaged", "drawn", "fitted", "missing"),
         ),
         Column("detail", str, "the error of a failed run; what is wrong with a damaged one", blank=True),
     ),

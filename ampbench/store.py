@@ -5,6 +5,8 @@
     DIR/runs/<key>/record.json     a good result
     DIR/runs/<key>/failure.json    a failure; it never takes the place of a good result
     DIR/draws/<draw key>.json      how the posterior samples of a run came about, whatever metrics judge them
+    DIR/fits/<origin key>.json     how a fit came about, whatever observations it is asked for
+    DIR/fits/<SHA-256>.npz         the state of its posterior, named by its content
     DIR/samples/<SHA-256>.npz      posterior samples, array theta (n, D), named by their content
 
 Any number of processes and machines may write the same folder: files are named by their content, or by all that
@@ -20,18 +22,21 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
+from torch import Tensor
 
-from ampbench import atomic, records, sealed
+from ampbench import atomic, records, sealed, tensors
 from ampbench.errors import ResultsError
-from ampbench.run import Check, Draw, Record, Run
+from ampbench.run import Check, Draw, Origin, Record, Run
 from ampbench.sealed import Damage, examine, writing
+
+T = TypeVar("T")
 
 GOOD, FAILED = "record.json", "failure.json"
 _KEY = re.compile("[0-9a-f]{20}")
@@ -58,11 +63,12 @@ class Store:
         self.directory = directory
         self.runs = directory / "runs"
         self.draws = directory / "draws"
+        self.fits = directory / "fits"
         self.arrays = directory / "samples"
 
     def prepare(self) -> None:
         """Make the folder, and find out whether it can be written; raises :class:`ResultsError` if not."""
-        for folder in (self.runs, self.draws, self.arrays):
+        for folder in (self.runs, self.draws, self.fits, self.arrays):
             probe = folder / f"{atomic.TEMPORARY}probe"
             with writing(folder):
                 atomic.write(probe, b"")
@@ -126,7 +132,7 @@ class Store:
         if found is None:
             raise ResultsError(f"{self.directory} holds no run {key}")
         old = self.runs / key / "samples.npz"  # where schema 1 kept them
-        loaded = _load_array(self.array(found.samples)) if found.samples else _load_old(old)
+        loaded = load_array(self.array(found.samples)) if found.samples else _load_old(old)
         if loaded is None:
             raise ResultsError(
                 f"the samples of the run {key} are not in {self.directory}; only its numbers were kept. To make them "
@@ -145,8 +151,29 @@ class Store:
     def draw(self, run: Run) -> tuple[Draw, np.ndarray] | None:
         """Return the kept samples of a run, or None if there are none or they are damaged."""
         found = self.read_draw(self.draws / f"{run.draw_key}.json")
-        loaded = _load_array(self.array(found[1])) if isinstance(found, tuple) else None
+        loaded = load_array(self.array(found[1])) if isinstance(found, tuple) else None
         return (found[0], loaded) if isinstance(found, tuple) and isinstance(loaded, np.ndarray) else None
+
+    def put_fit(self, run: Run, state: Mapping[str, Tensor], origin: Origin) -> None:
+        """Keep the state of the posterior that a run shares with others, in place of what could not be restored.
+
+        Raises as :meth:`put` does.
+        """
+        digest = _put(tensors.dump(state), self.state, check_state)
+        content = {"key": run.origin_key, "state": digest, **asdict(origin)}
+        sealed.write(self.fits / f"{run.origin_key}.json", content)
+
+    def fit(self, run: Run) -> tuple[Origin, dict[str, Tensor]] | Damage | None:
+        """Return the kept fit of a run, what is wrong with it, or None if there is none."""
+        found = self.read_fit(self.fits / f"{run.origin_key}.json")
+        if not isinstance(found, tuple):
+            return found
+        loaded = load_state(self.state(found[1]))
+        return (found[0], loaded) if isinstance(loaded, dict) else loaded
+
+    def fitted(self, run: Run) -> bool:
+        """Whether a sound fit of a run is kept; never raises for damage."""
+        return isinstance(self.fit(run), tuple)
 
     def scan(self) -> Iterator[Stored | Damage]:
         """Read all records, in the order of their keys."""
@@ -177,15 +204,15 @@ class Store:
 
     def read_draw(self, path: Path) -> tuple[Draw, str] | Damage | None:
         """Read how some samples came about, and their SHA-256; None if there is no such file."""
+        return _read_about(path, "samples", records.draw)
 
-        def parse() -> tuple[Draw, str]:
-            _, content = sealed.read(path)
-            key, digest = content.pop("key"), _sha256(content.pop("samples"))
-            if key != path.stem:
-                raise ValueError(f"it does not belong to its name: it says {key}")
-            return records.draw(content), digest
+    def read_fit(self, path: Path) -> tuple[Origin, str] | Damage | None:
+        """Read how a fit came about, and the SHA-256 of its state; None if there is no such file."""
+        return _read_about(path, "state", records.origin)
 
-        return examine(path, parse)
+    def state(self, digest: str) -> Path:
+        """Return where the state of a posterior is that has this SHA-256."""
+        return self.fits / f"{digest}.npz"
 
     def array(self, digest: str) -> Path:
         """Return where samples are that have this SHA-256."""
@@ -194,15 +221,19 @@ class Store:
     def _put_array(self, samples: np.ndarray) -> str:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, theta=samples)  # equal arrays give equal bytes
-        content = buffer.getvalue()
-        digest = hashlib.sha256(content).hexdigest()
-        path = self.array(digest)
-        with suppress(OSError):  # it is not there, or somebody else's
-            os.utime(path)  # it is in use again, and no garbage
-        if not path.exists() or check_array(path):
-            with writing(path):
-                atomic.write(path, content)
-        return digest
+        return _put(buffer.getvalue(), self.array, check_array)
+
+
+def _put(content: bytes, place: Callable[[str], Path], check: Callable[[Path], Damage | None]) -> str:
+    """Write a file that is named by its content, unless it is there and sound; return its SHA-256."""
+    digest = hashlib.sha256(content).hexdigest()
+    path = place(digest)
+    with suppress(OSError):  # it is not there, or somebody else's
+        os.utime(path)  # it is in use again, and no garbage
+    if not path.exists() or check(path):
+        with writing(path):
+            atomic.write(path, content)
+    return digest
 
 
 def _encode(record: Record) -> dict[str, Any]:
@@ -218,6 +249,19 @@ def _decode(content: dict[str, Any], folder: str) -> Record:
     if not key == record.run.key == folder:
         raise ValueError(f"it does not belong to its folder: it says {key}, and its content makes {record.run.key}")
     return record
+
+
+def _read_about(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, str] | Damage | None:
+    """Read how something came about that has a file of its own, and the SHA-256 of that."""
+
+    def parse() -> tuple[T, str]:
+        _, content = sealed.read(path)
+        key, digest = content.pop("key"), _sha256(content.pop(what))
+        if key != path.stem:
+            raise ValueError(f"it does not belong to its name: it says {key}")
+        return make(content), digest
+
+    return examine(path, parse)
 
 
 def _command(run: Run) -> str:
@@ -243,12 +287,28 @@ def _sha256(text: str) -> str:
 
 def check_array(path: Path) -> Damage | None:
     """Compare a file of samples with the checksum in its name; no file is no damage."""
-    loaded = _load_array(path)
+    loaded = load_array(path)
     return loaded if isinstance(loaded, Damage) else None
 
 
-def _load_array(path: Path) -> np.ndarray | Damage | None:
+def check_state(path: Path) -> Damage | None:
+    """The same for the state of a posterior."""
+    loaded = load_state(path)
+    return loaded if isinstance(loaded, Damage) else None
+
+
+def load_array(path: Path) -> np.ndarray | Damage | None:
     """Read samples, after their checksum."""
+    return _load(path, _parse_array)
+
+
+def load_state(path: Path) -> dict[str, Tensor] | Damage | None:
+    """Read the state of a posterior, after its checksum."""
+    return _load(path, tensors.parse)
+
+
+def _load(path: Path, parse: Callable[[bytes], T]) -> T | Damage | None:
+    """Read a file that is named by the checksum of its content."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -257,17 +317,21 @@ def _load_array(path: Path) -> np.ndarray | Damage | None:
         return Damage(path, f"it cannot be read: {error.strerror}")
     if hashlib.sha256(content).hexdigest() != path.stem:
         return Damage(path, "its content does not match the SHA-256 that it is named by")
-    return _parse_array(path, content)
+    return _parsed(path, content, parse)
 
 
 def _load_old(path: Path) -> np.ndarray | Damage | None:
     """Read samples of schema 1, which had no checksum."""
-    return _parse_array(path, path.read_bytes()) if path.exists() else None
+    return _parsed(path, path.read_bytes(), _parse_array) if path.exists() else None
 
 
-def _parse_array(path: Path, content: bytes) -> np.ndarray | Damage:
+def _parse_array(content: bytes) -> np.ndarray:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return np.asarray(archive["theta"])
+
+
+def _parsed(path: Path, content: bytes, parse: Callable[[bytes], T]) -> T | Damage:
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return np.asarray(archive["theta"])
+        return parse(content)
     except Exception as error:  # there is no end to what zip, zlib and numpy raise for broken input
         return Damage(path, f"{type(error).__name__}: {error}")

@@ -21,20 +21,23 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from ampbench import registry, runner, sweep
-from ampbench.api import fit
+from ampbench import registry, runner, sweep, tensors
+from ampbench.api import fit, rebuild
 from ampbench.errors import AmpbenchError, MetricError
 from ampbench.events import Event, Finished
 from ampbench.executors import Executor
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import (
     BatchedMetric,
+    CanRestore,
     Conditional,
     Divergence,
     Family,
     HasDensity,
+    HasHistory,
     HasLogRatio,
     HasReference,
+    HasState,
     Method,
     Metric,
     Sequential,
@@ -434,6 +437,25 @@ class MethodConformance(ABC):
             with seeded(1):
                 drawn.append(posterior.sample(torch.zeros(3), 20))
         assert torch.equal(*drawn)
+
+    def test_a_restored_posterior_is_the_same(self) -> None:
+        """A method that restores posteriors needs no simulation for it; they draw the same numbers."""
+        if not isinstance(self.make(), CanRestore):
+            return
+        posterior = fit(self.make(), self.source())
+        assert isinstance(posterior, HasState)
+        state = tensors.parse(tensors.dump(posterior.state()))
+        restored = rebuild(self.make(), self.source(), state)
+        assert isinstance(restored, HasState)
+        assert tensors.dump(restored.state()) == tensors.dump(state)
+        drawn = []
+        for each in (posterior, restored):
+            with seeded(1):
+                drawn.append(each.sample(torch.zeros(3), 20))
+        assert torch.equal(*drawn)
+        if isinstance(posterior, HasHistory):
+            assert isinstance(restored, HasHistory)
+            assert restored.history.equals(posterior.history)
 
 
 class MetricConformance(ABC):

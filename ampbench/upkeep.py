@@ -6,7 +6,7 @@ own clock decides what that means, so that a wrong clock of one machine removes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from ampbench import atomic
 from ampbench.errors import ResultsError
 from ampbench.sealed import Damage, writing
-from ampbench.store import FAILED, GOOD, Store, Stored, check_array, is_good
+from ampbench.store import FAILED, GOOD, Store, Stored, check_array, check_state, is_good
 
 GRACE = 3600.0
 """Seconds for which an unfinished or unreferenced file is believed to be in use."""
@@ -30,6 +30,8 @@ class Inventory:
         bare: good records whose samples are not there; their numbers count.
         damages: files that cannot be believed.
         leftovers: files that nothing refers to: unfinished ones, superseded failures, samples of no record.
+        fits: kept fits.
+        fit_bytes: how large their files are together.
     """
 
     good: int = 0
@@ -38,6 +40,8 @@ class Inventory:
     bare: int = 0
     damages: tuple[Damage, ...] = ()
     leftovers: tuple[Path, ...] = ()
+    fits: int = 0
+    fit_bytes: int = 0
 
 
 @dataclass
@@ -60,7 +64,14 @@ class Merged:
 def check(store: Store) -> Inventory:
     """Read everything in a store, samples included, and compare it with its checksums; changes nothing."""
     _exists(store)
-    read = [*map(store.read, _records(store)), *map(store.read_draw, _draws(store)), *map(check_array, _arrays(store))]
+    kept = list(map(store.read_fit, _fits(store)))
+    read = [
+        *map(store.read, _records(store)),
+        *map(store.read_draw, _draws(store)),
+        *kept,
+        *map(check_state, _states(store)),
+        *map(check_array, _arrays(store)),
+    ]
     found = list(store.scan())
     sound = [each for each in found if isinstance(each, Stored)]
     good = [each for each in sound if each.record.ok]
@@ -71,11 +82,13 @@ def check(store: Store) -> Inventory:
         bare=sum(not each.samples or not store.array(each.samples).exists() for each in good),
         damages=tuple(each for each in read if isinstance(each, Damage)),
         leftovers=tuple(_leftovers(store)),
+        fits=sum(isinstance(each, tuple) for each in kept),
+        fit_bytes=sum(path.stat().st_size for path in (*_fits(store), *_states(store))),
     )
 
 
 def merge(sources: Sequence[Store], target: Store) -> Merged:
-    """Copy all sound records, with samples and draws, into another store.
+    """Copy all sound records, with samples, draws and kept fits, into another store.
 
     A good result that is there already stays, even if a source has other numbers under the same key (another processor
     may give other last digits); it is named in ``different``. Failures do not take the place of anything.
@@ -91,17 +104,22 @@ def merge(sources: Sequence[Store], target: Store) -> Merged:
         for path in _records(source):
             _merge_record(source, target, path, outcome)
         for path in _draws(source):
-            _merge_draw(source, target, path, outcome)
+            _merge_pair(path, source, target, Store.read_draw, Store.array, check_array, outcome)
+        for path in _fits(source):
+            _merge_pair(path, source, target, Store.read_fit, Store.state, check_state, outcome)
     return outcome
 
 
-def collect(store: Store, failed: bool = False, damaged: bool = False, dry: bool = False) -> list[Path]:
+def collect(
+    store: Store, failed: bool = False, damaged: bool = False, fits: bool = False, dry: bool = False
+) -> list[Path]:
     """Remove what no reader would miss, if nobody has touched it for :data:`GRACE` seconds; return what was removed.
 
     Arguments:
         store: where.
         failed: failures too, however young.
         damaged: damaged files too, however young.
+        fits: kept fits too, however young; an observation that is asked for later costs a fit then.
         dry: remove nothing.
     """
     _exists(store)
@@ -112,6 +130,8 @@ def collect(store: Store, failed: bool = False, damaged: bool = False, dry: bool
         unwanted |= {damage.path for damage in check(store).damages}
     if failed:
         unwanted |= {path for path in _records(store) if _is_failure(store.read(path))}
+    if fits:
+        unwanted |= {*_fits(store), *_states(store)}
     doomed = sorted(unused | unwanted)
     if dry:
         return doomed
@@ -146,6 +166,14 @@ def _draws(store: Store) -> list[Path]:
     return sorted(store.draws.glob("[!.]*.json"))
 
 
+def _fits(store: Store) -> list[Path]:
+    return sorted(store.fits.glob("[!.]*.json"))
+
+
+def _states(store: Store) -> list[Path]:
+    return sorted(store.fits.glob("[!.]*.npz"))
+
+
 def _arrays(store: Store) -> list[Path]:
     return sorted(store.arrays.glob("[!.]*.npz"))
 
@@ -155,8 +183,9 @@ def _is_failure(found: Stored | Damage | None) -> bool:
 
 
 def _leftovers(store: Store) -> Iterator[Path]:
-    """Unfinished files, failures beside good results, and samples that nothing refers to."""
-    for folder in (store.runs, *(store.runs / key for key in store.all_keys()), store.draws, store.arrays):
+    """Unfinished files, failures beside good results, and samples and states that nothing refers to."""
+    runs = (store.runs / key for key in store.all_keys())
+    for folder in (store.runs, *runs, store.draws, store.fits, store.arrays):
         yield from sorted(folder.glob(f"{atomic.TEMPORARY}*"))
     used = {found[1] for found in map(store.read_draw, _draws(store)) if isinstance(found, tuple)}
     for path in _records(store):
@@ -166,6 +195,8 @@ def _leftovers(store: Store) -> Iterator[Path]:
             if path.name == FAILED and is_good(store.find(path.parent.name)):
                 yield path
     yield from (path for path in _arrays(store) if path.stem not in used)
+    kept = {found[1] for found in map(store.read_fit, _fits(store)) if isinstance(found, tuple)}
+    yield from (path for path in _states(store) if path.stem not in kept)
 
 
 def _now(store: Store) -> float:
@@ -191,7 +222,7 @@ def _merge_record(source: Store, target: Store, path: Path, outcome: Merged) -> 
             outcome.present += 1
             if there.record.ok and found.record.ok and there.record.metrics != found.record.metrics:
                 outcome.different.append(found.record.run.key)
-        elif _copy_array(source, target, found.samples, outcome):
+        elif _copy_content(source.array(found.samples), target.array(found.samples), check_array, outcome):
             old = path.with_name("samples.npz")
             if found.schema == 1 and old.exists():
                 _copy(old, target.runs / path.parent.name / old.name)
@@ -201,25 +232,35 @@ def _merge_record(source: Store, target: Store, path: Path, outcome: Merged) -> 
         outcome.damages.append(found)
 
 
-def _merge_draw(source: Store, target: Store, path: Path, outcome: Merged) -> None:
-    found = source.read_draw(path)
+def _merge_pair(
+    path: Path,
+    source: Store,
+    target: Store,
+    read: Callable[[Store, Path], tuple[object, str] | Damage | None],
+    place: Callable[[Store, str], Path],
+    check: Callable[[Path], Damage | None],
+    outcome: Merged,
+) -> None:
+    """Copy a file that says how another one came about, and that other one, which is named by its content."""
+    found = read(source, path)
     if isinstance(found, Damage):
         outcome.damages.append(found)
         return
-    there = target.draws / path.name
-    if found and not isinstance(target.read_draw(there), tuple) and _copy_array(source, target, found[1], outcome):
+    there = target.directory / path.relative_to(source.directory)
+    if not found or isinstance(read(target, there), tuple):
+        return
+    if _copy_content(place(source, found[1]), place(target, found[1]), check, outcome):
         _copy(path, there)
 
 
-def _copy_array(source: Store, target: Store, digest: str, outcome: Merged) -> bool:
-    """Copy samples, if there are any, and say whether they are sound."""
-    path, there = source.array(digest), target.array(digest)
-    if not digest or not path.exists():
+def _copy_content(path: Path, there: Path, check: Callable[[Path], Damage | None], outcome: Merged) -> bool:
+    """Copy a file that is named by its content, if there is one, and say whether it is sound."""
+    if not path.exists():
         return True
-    if damage := check_array(path):
+    if damage := check(path):
         outcome.damages.append(damage)
         return False
-    if not there.exists() or check_array(there):
+    if not there.exists() or check(there):
         _copy(path, there)
     return True
 

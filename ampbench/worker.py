@@ -14,8 +14,9 @@ a step takes too long                  the parent kills the child, records ``tim
 
 How a child is started, limited and watched is told in :mod:`ampbench.process`. "The others go on" in a new child. What
 is stored, or drawn, is not computed again. If the child ended while it was fitting, all runs of the fit have failed; if
-later, the one observation that it was at. A job whose child ended before its samples were drawn needs its fit again, so
-that this is counted as a retry too; where none is left, what was not reached is recorded as ``not-run``.
+later, the one observation that it was at. A job whose child ended before its samples were drawn needs its fit again,
+unless that is kept, so that this is counted as a retry too; where none is left, what was not reached is recorded as
+``not-run``.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ class _End:
     Attributes:
         failure: what to record for the runs at fault.
         at_fault: those that it was working on.
-        drawn: whether it had come to measuring, so that starting again costs no fit.
+        fitted: whether its samples were drawn, or its fit is kept, so that starting again costs no fit.
     """
 
     failure: Failure
     at_fault: Sequence[Run]
-    drawn: bool
+    fitted: bool
 
 
 def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
@@ -92,7 +93,7 @@ def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
         if end is None:
             return
         lost = end.failure.kind == "killed"
-        repeats = lost or not end.drawn
+        repeats = lost or not end.fitted
         again = retries > 0 or not repeats
         retries -= repeats
         if not (lost and again):
@@ -149,7 +150,8 @@ class _Watch:
         store = Store(self.job.results)
         left = [run for run in self.job.runs if run not in self.finished]
         at_fault = [run for run in self._at or left if run in left and (self._at or store.draw(run) is None)]
-        return _End(Failure(ending.kind, ending.message), at_fault or left, self._drawn)
+        fitted = self._drawn or (bool(self._at) and store.fitted(self.job.runs[0]))
+        return _End(Failure(ending.kind, ending.message), at_fault or left, fitted)
 
     def _step_is(self, at: Sequence[Run], doing: str, drawn: bool = False) -> None:
         """A step that takes its own time: the fit; sampling an observation; measuring it."""

@@ -86,7 +86,7 @@ def test_names_and_messages_are_only_text(tmp_path: Path, capsys: pytest.Capture
     show_failures(folder, [], with_traceback=True, as_json=False)
     check_store(folder)
     merge_stores([folder], tmp_path / "[b]")
-    collect_garbage(folder, failed=True, damaged=True, dry=True)
+    collect_garbage(folder, failed=True, damaged=True, fits=True, dry=True)
     shown = capsys.readouterr().out
     assert "x[bold red]y\\x1b[2J" in shown
     assert all(each.isprintable() or each == "\n" for each in shown)
@@ -106,7 +106,7 @@ def test_check_merge_and_collect_say_what_they_did(tmp_path: Path, capsys: pytes
     shown = capsys.readouterr().out
     assert "1 records copied, 0 were there already" in shown
     assert f"left out: {path} is damaged" in shown
-    assert collect_garbage(store.directory, failed=False, damaged=True, dry=False) == 0
+    assert collect_garbage(store.directory, failed=False, damaged=True, fits=False, dry=False) == 0
     assert "1 files removed" in capsys.readouterr().out
     assert check_store(store.directory) == 0
 

@@ -15,6 +15,7 @@ from ampbench.cli_plan import show_plan
 from ampbench.cli_run import run_sweep
 from ampbench.cli_store import check_store, merge_stores
 from ampbench.results import load
+from ampbench.store import Store
 
 AMP = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
 SWEEP = f"""
@@ -74,7 +75,7 @@ def test_parts_merged_are_the_whole(sweep: Path, whole: Path, tmp_path: Path) ->
 
 
 def test_damage_is_reported_and_repeated(sweep: Path, whole: Path, tmp_path: Path) -> None:
-    """A torn record whose samples are kept costs no fit; torn samples cost theirs. Every number comes back."""
+    """Neither a torn record nor torn samples cost a fit, which is kept as well. Every number comes back."""
     results = tmp_path / "results"
     shutil.copytree(whole, results)
     keys = load(results).set_index(["seed", "observation"])["key"]
@@ -94,8 +95,23 @@ def test_damage_is_reported_and_repeated(sweep: Path, whole: Path, tmp_path: Pat
     assert all(f"run again: {path} is damaged" in shown for path in (torn, altered, samples))
     assert "3 runs finished, 0 failed" in shown
     assert numbers(results).equals(numbers(whole))
-    assert load(results)["fit_seconds"].tolist() == load(whole)["fit_seconds"].tolist(), "samples were kept"
+    assert load(results)["fit_seconds"].tolist() == load(whole)["fit_seconds"].tolist(), "the fits were kept"
     assert check_store(results) == 0
+
+
+def test_a_missing_observation_costs_no_fit(sweep: Path, whole: Path, tmp_path: Path) -> None:
+    """Its numbers, and the time of its fit, come back to the last digit."""
+    results, first = tmp_path / "results", load(whole)
+    shutil.copytree(whole, results)
+    shutil.rmtree(results / "draws")
+    shutil.rmtree(results / "samples")
+    shutil.rmtree(results / "runs" / first["key"][1])
+    assert "1 fitted: samples and metrics, from a kept fit" in plan(sweep, results)
+    run(sweep, results)
+    assert numbers(results).equals(numbers(whole))
+    assert load(results)["fit_seconds"].tolist() == first["fit_seconds"].tolist()
+    again, before = Store(results).samples(first["key"][1]), Store(whole).samples(first["key"][1])
+    assert again.tobytes() == before.tobytes()
 
 
 def test_another_metric_later_costs_no_fit(sweep: Path, whole: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,6 +154,66 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     assert "killed by SIGKILL" in note
     assert "observation 3" in note
     assert sorted(heard.finished) == [1, 2, 3, 4]
+
+
+def fittings(folder: Path, run: Run) -> int:
+    """How often a run's fit was made, or begun."""
+    events = [json.loads(line)["event"] for line in place(folder, run).read_text().splitlines()]
+    return events.count("fitting")
+
+
+COLUMNS = ["method", "seed", "observation", "mean", "status", "simulations", "key"]
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_kept_fit_outlives_its_worker(tmp_path: Path, retries: int) -> None:
+    """Killed between the fit and the third of four samples: another worker, or the next command, goes on from there."""
+    wanted = runs([f"kept:fault=kill,where=sample,observation=3,once={tmp_path / 'killed'}"])
+    execute(tmp_path / "broken", wanted, limits=Limits(retries=retries))
+    assert (tmp_path / "killed").exists()
+    done = dict.fromkeys((1, 2, 3, 4), "")
+    assert outcomes(tmp_path / "broken", wanted) == (
+        done if retries else dict.fromkeys((1, 2, 4), "not-run") | {3: "killed"}
+    )
+    execute(tmp_path / "broken", wanted)
+    assert outcomes(tmp_path / "broken", wanted) == done
+    assert fittings(tmp_path / "broken", wanted[0]) == 1
+    execute(tmp_path / "unbroken", wanted)
+    assert load(tmp_path / "broken")[COLUMNS].equals(load(tmp_path / "unbroken")[COLUMNS])
+    assert load(tmp_path / "broken")["fit_seconds"].nunique() == 1
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("exit", "crashed"), ("hang", "timeout")])
+def test_a_fault_in_sampling_costs_no_fit(tmp_path: Path, fault: str, kind: str) -> None:
+    """Where fits are kept, it is no retry either: each of the four observations ends the process."""
+    wanted = runs([f"kept:fault={fault},where=sample"])
+    execute(tmp_path, wanted, limits=Limits(seconds=2 if kind == "timeout" else None, retries=0))
+    assert outcomes(tmp_path, wanted) == dict.fromkeys((1, 2, 3, 4), kind)
+    assert fittings(tmp_path, wanted[0]) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
+    """The whole process group, with ``kill -9``, after the fit and before the last sample; then the same command."""
+    killed, results = tmp_path / "killed", tmp_path / "results"
+    spec = f"kept:fault=hang,where=sample,observation=4,once={killed}"
+    words = f"run --task normals --method {spec} --metric mean --budget 20 --samples 50 --results {results}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    command = [sys.executable, "-m", "ampbench", *words.split()]
+    sweep = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    for _ in range(1200):
+        if killed.exists():
+            break
+        time.sleep(0.1)
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    wanted = runs([spec])
+    assert outcomes(results, wanted) == {}
+    assert len(list((results / "draws").glob("*.json"))) == 3
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True, timeout=300)
+    assert fittings(results, wanted[0]) == 1
+    execute(tmp_path / "unbroken", wanted)
+    assert load(results)[COLUMNS].equals(load(tmp_path / "unbroken")[COLUMNS])
 
 
 @pytest.mark.slow

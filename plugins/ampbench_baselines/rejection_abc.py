@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ampbench import states
 from ampbench.coordinates import Coordinates
 from ampbench.errors import UsageError
 from ampbench.graph import join
-from ampbench.interfaces import Method, Posterior, Progress, check_observation
+from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, check_observation
 from ampbench.options import at_least
 from ampbench.simulator import Simulator
 
@@ -34,7 +35,7 @@ WIDTHS = torch.logspace(-2.5, 0.5, 61)
 
 
 @final
-class RejectionABC(Method):
+class RejectionABC(Method, CanRestore):
     """Rejection ABC.
 
     Arguments:
@@ -55,18 +56,26 @@ class RejectionABC(Method):
                 "lower 'accept', or raise the budget"
             )
         values = simulator.sample(simulator.remaining)
+        latents = {name: values[name] for name in simulator.latents}
+        return self._posterior(simulator, latents, join(values, simulator.observed))
+
+    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
+        """Return the nearest of the simulations that were kept."""
+        of = states.parts(state)
+        states.check_names("latent ", of["latents"], simulator.latents)
+        for name in simulator.latents:
+            states.check_size(name, of["latents"][name].shape[1], simulator.graph[name].size)
+        x = of["observed"]["joined"]
+        states.check_size(", ".join(simulator.observed), x.shape[1], simulator.graph.size(simulator.observed))
+        return self._posterior(simulator, {name: of["latents"][name] for name in simulator.latents}, x)
+
+    def _posterior(self, simulator: Simulator, latents: Mapping[str, Tensor], x: Tensor) -> Posterior:
         supports = {name: simulator.graph[name].support for name in simulator.latents}
-        return _Nearest(
-            {name: values[name] for name in simulator.latents},
-            join(values, simulator.observed),
-            supports,
-            self.accept,
-            self.smooth,
-        )
+        return _Nearest(latents, x, supports, self.accept, self.smooth)
 
 
 @final
-class _Nearest(Posterior):
+class _Nearest(Posterior, HasState):
     """Prior simulations; each observation keeps the nearest."""
 
     def __init__(
@@ -81,6 +90,10 @@ class _Nearest(Posterior):
         self._accept, self._smooth = accept, smooth
         spread = x.std(0) if len(x) > 1 else torch.ones_like(x[0])
         self._scale = torch.where(spread > 0, spread, torch.ones_like(spread))
+
+    def state(self) -> dict[str, Tensor]:
+        """The simulations."""
+        return states.joined({"latents": self._latents, "observed": {"joined": self._x}})
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-import torch
-
-from ampbench.interfaces import Progress
-from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once, trainer
+from ampbench_sbi.amortised import Amortised, Recipe
+from ampbench_sbi.toolbox import Training, trainer
 
 
 @final
-class FMPE(ToolboxMethod):
+class FMPE(Amortised):
     """Flow matching posterior estimation.
 
     Arguments:
@@ -43,7 +40,8 @@ class FMPE(ToolboxMethod):
         self.network = network
         self.training = Training(batch_size, learning_rate, max_epochs)
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
-        """Spend the whole budget and train; sbi reports no progress of its own."""
+    @property
+    def recipe(self) -> Recipe:
+        """sbi's trainer, and what it is told."""
         make = trainer("FMPE", vf_estimator=self.network)
-        return fit_once("fmpe", simulator, device, make, self.training)
+        return Recipe("fmpe", make, self.training)

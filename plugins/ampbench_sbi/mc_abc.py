@@ -12,13 +12,15 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
 from torch import Tensor
 
+from ampbench import states
 from ampbench.errors import UsageError
-from ampbench.interfaces import Posterior, Progress, check_observation
+from ampbench.interfaces import CanRestore, HasState, Posterior, Progress, check_observation
 from ampbench.options import at_least
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
@@ -27,7 +29,7 @@ from ampbench_sbi.toolbox import ToolboxMethod, continuous_prior, quiet, simulat
 
 
 @final
-class MCABC(ToolboxMethod):
+class MCABC(ToolboxMethod, CanRestore):
     """Rejection ABC.
 
     Arguments:
@@ -64,19 +66,32 @@ class MCABC(ToolboxMethod):
         theta, x = simulate(simulator, simulator.remaining)
         return _Simulated(self, theta, x, prior)
 
+    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
+        """Return the simulations that were kept."""
+        toolbox("method 'mc-abc'")
+        prior = continuous_prior("mc-abc", simulator, torch.device("cpu"))
+        states.check_names("", state, ("theta", "x"))
+        states.check_size("theta", state["theta"].shape[1], prior.event_shape[0])
+        states.check_size("x", state["x"].shape[1], simulator.graph.size(simulator.observed))
+        return _Simulated(self, state["theta"], state["x"], prior)
+
 
 FRACTION = 0.25
 """Of the budget, for learning summary statistics."""
 
 
 @final
-class _Simulated(Posterior):
+class _Simulated(Posterior, HasState):
     """Prior simulations, from which each observation keeps its own."""
 
     def __init__(self, method: MCABC, theta: Tensor, x: Tensor, prior: LatentPrior) -> None:
         self._method = method
         self._theta, self._x = theta, x
         self._prior = prior
+
+    def state(self) -> dict[str, Tensor]:
+        """The simulations."""
+        return {"theta": self._theta, "x": self._x}
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""

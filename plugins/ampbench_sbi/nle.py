@@ -13,15 +13,12 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-import torch
-
-from ampbench.interfaces import Progress
-from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import MCMC, SBIPosterior, ToolboxMethod, Training, fit_once, trainer
+from ampbench_sbi.amortised import Amortised, Recipe
+from ampbench_sbi.toolbox import MCMC, Training, trainer
 
 
 @final
-class NLE(ToolboxMethod):
+class NLE(Amortised):
     """Neural likelihood estimation.
 
     Arguments:
@@ -48,7 +45,8 @@ class NLE(ToolboxMethod):
         self.training = Training(batch_size, learning_rate, max_epochs)
         self.mcmc = MCMC(chains, warmup, thin)
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
-        """Spend the whole budget and train; sbi reports no progress of its own."""
+    @property
+    def recipe(self) -> Recipe:
+        """sbi's trainer, and what it is told."""
         make = trainer("NLE", density_estimator=self.density_estimator)
-        return fit_once("nle", simulator, device, make, self.training, self.mcmc.options(), needs_density=True)
+        return Recipe("nle", make, self.training, self.mcmc.options(), needs_density=True)

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-import torch
-
-from ampbench.interfaces import Progress
-from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once, trainer
+from ampbench_sbi.amortised import Amortised, Recipe
+from ampbench_sbi.toolbox import Training, trainer
 
 
 @final
-class NPE(ToolboxMethod):
+class NPE(Amortised):
     """Neural posterior estimation.
 
     Arguments:
@@ -40,7 +37,8 @@ class NPE(ToolboxMethod):
         self.density_estimator = density_estimator
         self.training = Training(batch_size, learning_rate, max_epochs)
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
-        """Spend the whole budget and train; sbi reports no progress of its own."""
+    @property
+    def recipe(self) -> Recipe:
+        """sbi's trainer, and what it is told."""
         make = trainer("NPE", density_estimator=self.density_estimator)
-        return fit_once("npe", simulator, device, make, self.training)
+        return Recipe("npe", make, self.training)

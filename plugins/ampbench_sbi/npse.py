@@ -16,15 +16,12 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-import torch
-
-from ampbench.interfaces import Progress
-from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import SBIPosterior, ToolboxMethod, Training, fit_once, trainer
+from ampbench_sbi.amortised import Amortised, Recipe
+from ampbench_sbi.toolbox import Training, trainer
 
 
 @final
-class NPSE(ToolboxMethod):
+class NPSE(Amortised):
     """Neural posterior score estimation.
 
     Arguments:
@@ -50,7 +47,8 @@ class NPSE(ToolboxMethod):
         self.sample_with = sample_with
         self.training = Training(batch_size, learning_rate, max_epochs)
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
-        """Spend the whole budget and train; sbi reports no progress of its own."""
+    @property
+    def recipe(self) -> Recipe:
+        """sbi's trainer, and what it is told."""
         make = trainer("NPSE", vf_estimator=self.network, sde_type=self.sde)
-        return fit_once("npse", simulator, device, make, self.training, {"sample_with": self.sample_with})
+        return Recipe("npse", make, self.training, {"sample_with": self.sample_with})

@@ -16,15 +16,12 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-import torch
-
-from ampbench.interfaces import Progress
-from ampbench.simulator import Simulator
-from ampbench_sbi.toolbox import MCMC, SBIPosterior, ToolboxMethod, Training, fit_once, trainer
+from ampbench_sbi.amortised import Amortised, Recipe
+from ampbench_sbi.toolbox import MCMC, Training, trainer
 
 
 @final
-class NRE(ToolboxMethod):
+class NRE(Amortised):
     """Neural ratio estimation.
 
     Arguments:
@@ -51,7 +48,8 @@ class NRE(ToolboxMethod):
         self.training = Training(batch_size, learning_rate, max_epochs)
         self.mcmc = MCMC(chains, warmup, thin)
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> SBIPosterior:
-        """Spend the whole budget and train; sbi reports no progress of its own."""
+    @property
+    def recipe(self) -> Recipe:
+        """sbi's trainer, and what it is told."""
         make = trainer("NRE", classifier=self.classifier)
-        return fit_once("nre", simulator, device, make, self.training, self.mcmc.options(), needs_density=True)
+        return Recipe("nre", make, self.training, self.mcmc.options(), needs_density=True)

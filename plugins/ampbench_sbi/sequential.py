@@ -136,4 +136,4 @@ def _rounds(
         with quiet():
             posterior, proposal = step(inference, theta, x, proposal)
         progress(number + 1, rounds)
-    return SBIPosterior(posterior, len(observation), curves)
+    return SBIPosterior(posterior, len(observation), curves.rows())

@@ -17,12 +17,11 @@ import importlib
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -148,25 +147,24 @@ class ToolboxMethod(Method):
     imports = ("sbi.inference",)
 
 
-@final
 class SBIPosterior(Posterior, HasHistory):
     """An sbi posterior behind our interface.
 
     Arguments:
         posterior: the sbi posterior, also for its own diagnostics and plots.
         features: L, the number of components of an observation.
-        curves: what was seen in training.
+        curves: what was seen in training, one row per epoch.
     """
 
-    def __init__(self, posterior: NeuralPosterior, features: int, curves: Curves) -> None:
+    def __init__(self, posterior: NeuralPosterior, features: int, curves: Sequence[Mapping[str, float]]) -> None:
         self.posterior = posterior
         self.features = features
-        self._curves = curves
+        self.curves = curves
 
     @property
     def history(self) -> DataFrame:
         """Losses, one row per epoch."""
-        return history_frame(self._curves.rows())
+        return history_frame(self.curves)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected."""
@@ -174,37 +172,6 @@ class SBIPosterior(Posterior, HasHistory):
         with quiet():
             drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
         return drawn.detach().cpu()
-
-
-def fit_once(
-    method: str,
-    simulator: Simulator,
-    device: torch.device,
-    make: Make,
-    training: Training,
-    build: Mapping[str, Any] = MappingProxyType({}),
-    needs_density: bool = False,
-) -> SBIPosterior:
-    """Spend the whole budget on prior simulations, train, and build an amortised posterior.
-
-    Arguments:
-        method: its name, for messages.
-        simulator: the source of simulations.
-        device: to train on.
-        make: see :func:`trainer`.
-        training: how to train.
-        build: arguments of sbi's ``build_posterior``.
-        needs_density: whether the posterior evaluates the prior; otherwise sbi can do with its simulations alone.
-    """
-    sbi = toolbox(f"method {method!r}")
-    check_budget(method, simulator)
-    prior = (density_prior if needs_density else continuous_prior)(method, simulator, device)
-    theta, x = simulate(simulator, simulator.remaining)
-    curves = Curves()
-    with quiet():
-        inference = make(sbi, common(None if prior.fault else prior, device, curves))
-        estimator = inference.append_simulations(theta, x).train(**training.options())
-        return SBIPosterior(inference.build_posterior(estimator, **build), x.shape[1], curves)
 
 
 def common(prior: LatentPrior | None, device: torch.device, curves: Curves) -> dict[str, Any]:

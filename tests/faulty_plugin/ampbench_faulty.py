@@ -17,7 +17,18 @@ from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
+from ampbench.interfaces import (
+    CanRestore,
+    HasReference,
+    HasState,
+    Measurement,
+    Method,
+    Metric,
+    Observation,
+    Posterior,
+    Progress,
+    Task,
+)
 from ampbench.run import Record, Run
 from ampbench.simulator import Simulator
 from ampbench.spec import Spec
@@ -96,6 +107,23 @@ class Fitted(Posterior):
         return samples
 
 
+class Kept(Faulty, CanRestore):
+    """The same; its fits are kept."""
+
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        fitted = super().fit(simulator, device, progress)
+        assert isinstance(fitted, Fitted)
+        return KeptFit(self, fitted.weight)
+
+    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
+        return KeptFit(self, state["weight"])
+
+
+class KeptFit(Fitted, HasState):
+    def state(self) -> Mapping[str, Tensor]:
+        return {"weight": self.weight}
+
+
 class Mean(Metric):
     """Difference of means, and a fault."""
 
@@ -149,7 +177,7 @@ def tasks() -> Mapping[str, type[Task]]:
 
 @hookimpl
 def methods() -> Mapping[str, type[Method]]:
-    return {"faulty": Faulty}
+    return {"faulty": Faulty, "kept": Kept}
 
 
 @hookimpl
