@@ -79,28 +79,20 @@ def _nothing_is_broken() -> None:
     BROKEN.clear()
 
 
-class Heard:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def __call__(self, event: Event) -> None:
-        self.events.append(event)
-
-    @property
-    def notes(self) -> list[str]:
-        return [event.text for event in self.events if isinstance(event, Note)]
-
-
 def runs(method: str = "regression", **more: object) -> list[Run]:
     asked = {"tasks": ["two_moons"], "metrics": ["mmd"], "budgets": [50], "samples": 40, "observations": [1, 2, 3]}
     asked |= {"methods": [method], **more}
     return sweep.runs(sweep.check(asked, "test"), REGISTRY)
 
 
-def execute(folder: Path, method: str = "regression", **more: object) -> Heard:
-    heard, store = Heard(), Store(folder)
-    runner.execute(runner.pending(runs(method, **more), store), REGISTRY, store, "cpu", heard)
+def execute(folder: Path, method: str = "regression", **more: object) -> list[Event]:
+    heard, store = list[Event](), Store(folder)
+    runner.execute(runner.pending(runs(method, **more), store), REGISTRY, store, "cpu", heard.append)
     return heard
+
+
+def notes(heard: list[Event]) -> list[str]:
+    return [event.text for event in heard if isinstance(event, Note)]
 
 
 def content(folder: Path) -> pd.DataFrame:
@@ -116,7 +108,7 @@ def test_an_observation_that_is_asked_for_later_costs_no_fit(tmp_path: Path) -> 
     assert not any(planned.refit for planned in plan(runs(), store).runs[::2])
     heard = execute(tmp_path / "later")
     assert FITS == [0, 0], "one for each folder"
-    assert not any(isinstance(event, Fitting) for event in heard.events)
+    assert not any(isinstance(event, Fitting) for event in heard)
     assert content(tmp_path / "later").equals(content(tmp_path / "at once"))
     assert load(tmp_path / "later")["fit_seconds"].nunique() == 1, "that of the fit"
     for key in store.all_keys():
@@ -205,7 +197,7 @@ def test_a_damaged_fit_is_reported_and_made_again(tmp_path: Path, damage: str) -
     heard = execute(tmp_path / "r")
     assert FITS == [0, 0, 0]
     if damage != "of another fit":
-        assert any("is damaged" in note and "it is fitted again" in note for note in heard.notes)
+        assert any("is damaged" in note and "it is fitted again" in note for note in notes(heard))
         assert not upkeep.check(Store(tmp_path / "r")).damages
     assert state.read_bytes() == before
     pd.testing.assert_frame_equal(content(tmp_path / "r"), content(tmp_path / "whole"))
@@ -222,9 +214,9 @@ def test_a_fit_without_its_state_is_made_again(tmp_path: Path) -> None:
 def test_a_state_that_is_refused(tmp_path: Path) -> None:
     """As by another commit of the same version, whose networks are built otherwise; it gives way to the new one."""
     Store(tmp_path).put_fit(runs()[0], {"weight": torch.ones(2)}, ORIGIN)
-    (note,) = execute(tmp_path, observations=[1]).notes
+    (note,) = notes(execute(tmp_path, observations=[1]))
     assert note.endswith("the kept fit cannot be restored, and is made again: KeyError: 'slope'")
-    assert execute(tmp_path).notes == []
+    assert notes(execute(tmp_path)) == []
     assert FITS == [0]
     assert (load(tmp_path)["status"] == "ok").all()
 
@@ -232,7 +224,7 @@ def test_a_state_that_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("fault", "reason"), [("raises", "no state today"), ("no tensor", "'slope' is a int, not a")])
 def test_a_fit_that_cannot_be_kept(tmp_path: Path, fault: str, reason: str) -> None:
     """It costs the next observation a fit, and nothing else."""
-    (note,) = execute(tmp_path, f"regression:fault={fault}", observations=[1]).notes
+    (note,) = notes(execute(tmp_path, f"regression:fault={fault}", observations=[1]))
     assert "the fit cannot be kept: " in note
     assert reason in note
     execute(tmp_path, f"regression:fault={fault}")
@@ -262,7 +254,7 @@ def test_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(upkeep.collect(store, fits=True, dry=True)) == {state, about}
     assert set(upkeep.collect(store, fits=True)) == {state, about}
     assert (upkeep.check(store).fits, upkeep.check(store).good) == (0, 3)
-    assert execute(tmp_path).events == [], "results need no fit"
+    assert execute(tmp_path) == [], "results need no fit"
 
 
 def test_merging(tmp_path: Path) -> None:
