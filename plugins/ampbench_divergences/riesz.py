@@ -89,7 +89,7 @@ class Riesz(WithoutAdversary):
 
 def subsets(rows: int, components: int, device: torch.device) -> Tensor:
     """Return which components each row chooses, as 0 and 1, shape (rows, components); every second row chooses all."""
-    sizes = torch.randint(1, components + 1, (rows, 1), device=device)
+    sizes = torch.randint(1, max(components, 1) + 1, (rows, 1), device=device)
     ranks = torch.rand(rows, components, device=device).argsort(-1)
     chosen = (ranks < sizes).float()
     chosen[::2] = 1.0

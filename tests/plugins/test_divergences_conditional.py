@@ -286,6 +286,8 @@ def test_riesz_leaves_out_what_is_evidence_and_mixes_marginals() -> None:
     p = Tuples(torch.zeros(4, 1), torch.ones(4, 100))
     q = Tuples(torch.full((2, 4, 1), 3.0), torch.ones(2, 4, 100))
     assert Riesz(softening=1e-6).family_loss(nn.Identity(), p, q).item() == pytest.approx(3**0.6 / 0.6, rel=1e-3)
+    exact = Tuples(p.variable.expand(2, -1, -1), q.context)
+    assert torch.isfinite(Riesz().family_loss(nn.Identity(), p, exact)), "nobody differs anywhere"
     chosen = subsets(4000, 3, torch.device("cpu"))
     assert bool((chosen[::2] == 1).all())
     sizes, counts = chosen[1::2].sum(1).unique(return_counts=True)
