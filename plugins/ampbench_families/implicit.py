@@ -7,7 +7,8 @@ noise must have at least as many components as x, or the samples would fill a lo
 
 With ``features``, f sees the context and features of it that a residual network with dropout learns; the particles of
 an item leave out the same. That keeps few simulations from being learned by heart, where the divergence compares
-several particles with one context (``energy``, ``riesz``); an adversary that sees one at a time would take the dropout for noise.
+several particles with one context (``energy``, ``riesz``); an adversary that sees one at a time would take the dropout
+for noise.
 
 With ``injected`` every residual block h ← h + b(h + A ε′) has noise ε′ of its own, so that late layers can add fine
 detail without carrying noise through all earlier ones.
