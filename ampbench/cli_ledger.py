@@ -11,8 +11,9 @@ from ampbench.ledger import reproduced, study
 from ampbench.results import load
 
 CAVEAT = (
-    "diff_in_se: the difference in standard errors, as if all scores were independent. They are not: both are of the "
-    "same observations, and our observations share one fit of an amortised method, where the study trained anew."
+    "diff_in_se: the difference in standard errors, as if all scores were independent.\n"
+    "They are not: both are of the same observations, and our observations share one\n"
+    "fit of an amortised method, where the study trained anew."
 )
 
 
