@@ -263,13 +263,12 @@ class Graph:
         if not bool(inside.any()):
             return result
         law = node.distribution(*(values[parent][inside] for parent in node.parents))
-        try:
-            return result.masked_scatter(inside, law.log_prob(values[node.name][inside]))
-        except ValueError as error:  # torch checks values against the law's own support
+        if _is_discrete(law) and not node.support.is_discrete:
             raise GraphError(
-                f"node {node.name!r}: its density cannot be evaluated at values that its support, {node.support}, "
-                f"allows ({' '.join(str(error).split())}); declare the support, as in density(…, support={law.support})"
-            ) from error
+                f"node {node.name!r} has the support {node.support}, but its conditional is a law of {law.support}; "
+                "declare it, as in density(…, support=constraints.nonnegative_integer)"
+            )
+        return result.masked_scatter(inside, law.log_prob(values[node.name][inside]))
 
     def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Draw n ancestral samples, top down.
@@ -303,6 +302,13 @@ def join(values: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:
     """Concatenate the named variables' components: shape ``(*, sum of D_i)``, and ``(*, 0)`` for no names."""
     parts = [values[name] for name in names]
     return torch.cat(parts, dim=-1) if parts else next(iter(values.values()))[..., :0]
+
+
+def _is_discrete(law: Distribution) -> bool:
+    try:
+        return law.support is not None and law.support.is_discrete
+    except NotImplementedError:  # torch leaves it to each distribution to say
+        return False
 
 
 def _topological(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
