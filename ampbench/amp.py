@@ -167,8 +167,9 @@ class AMP(Method, CanRestore):
         states.load(nn.ModuleList(adversaries), of["adversaries"], "these adversaries")
         refinement = None
         if refined := states.rows(of["refinement"]):
-            last_word = unrefined(bottom_up, meetings[0]).requires_grad_(False) if of["thinned"]["draws"] else None
-            if last_word:
+            last_word = None
+            if of["thinned"]["draws"]:
+                last_word = unrefined(bottom_up, meetings[0]).requires_grad_(False)
                 states.load(last_word, of["last_word"], "these adversaries")
             refinement = Refinement(last_word, refined)
         held_out = {name: value.to(device) for name, value in of["held_out"].items()}
@@ -313,7 +314,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
             {
                 "families": self.trained.learned.bottom_up.state_dict(),
                 "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
-                "last_word": last_word.state_dict() if last_word else {},
+                "last_word": {} if last_word is None else last_word.state_dict(),
                 "thinned": {"draws": torch.tensor(last_word is not None)},
                 "location": {name: each.location for name, each in self._coordinates.items()},
                 "scale": {name: each.scale for name, each in self._coordinates.items()},

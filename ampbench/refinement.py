@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from ampbench.adversary import Adversary, classification_loss
 from ampbench.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
 from ampbench.factorization import Factor
-from ampbench.interfaces import Divergence, HasLogRatio, Progress
+from ampbench.interfaces import HasLogRatio, Progress
 from ampbench.optimisation import Descent
 from ampbench.sources import Simulations
 from ampbench.tuples import Tuples
@@ -140,15 +140,12 @@ def _sides(
 
 def _classification(meeting: Meeting, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
     """Eq. 7 of the log-ratio."""
-    return classification_loss(partial(log_ratio, meeting.divergence, adversary), p, q)
+    return classification_loss(partial(_ratio(meeting).log_ratio, adversary), p, q)
 
 
-def log_ratio(divergence: Divergence, adversary: nn.Module, tuples: Tuples) -> Tensor:
-    """Return log p − log q by an adversary that has gone on alone; what a new one puts out is just that."""
-    if isinstance(divergence, HasLogRatio):
-        return divergence.log_ratio(adversary, tuples)
-    found: Tensor = adversary(tuples)
-    return found
+def _ratio(meeting: Meeting) -> HasLogRatio:
+    """What reads the log-ratio off an adversary that has gone on alone: of a new one, it is the output."""
+    return meeting.divergence if isinstance(meeting.divergence, HasLogRatio) else HasLogRatio()
 
 
 class Thinned:
@@ -180,8 +177,8 @@ class Thinned:
 
     def _draw(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         values = self.bottom_up.through(factors, given, max(LEAST, CANDIDATES * particles))
-        tuples = view(values, self.meeting.site, self.meeting.laws)
-        kept = systematic(inclusion(log_ratio(self.meeting.divergence, self.adversary, tuples), particles))
+        log_ratio = _ratio(self.meeting).log_ratio(self.adversary, view(values, self.meeting.site, self.meeting.laws))
+        kept = systematic(inclusion(log_ratio, particles))
         return {
             name: value.gather(0, kept[..., None].expand(-1, -1, value.shape[-1])) for name, value in values.items()
         }
