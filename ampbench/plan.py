@@ -8,8 +8,9 @@ unknown, not guessed.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 
 from ampbench.run import Record, Run
@@ -79,18 +80,20 @@ def plan(runs: Sequence[Run], store: Store) -> Plan:
     for record in records:
         if record.ok:
             answers[record.run.question].append(record.run)
-    planned = tuple(_planned(run, store, answers[run.question]) for run in runs)
+    shared = {run.origin_key: run for run in runs}
+    fitted = cache(lambda key: store.fitted(shared[key]))  # read once, not for each observation
+    planned = tuple(_planned(run, store, answers[run.question], fitted) for run in runs)
     return Plan(planned, _estimate(planned, records))
 
 
-def _planned(run: Run, store: Store, answers: Sequence[Run]) -> Planned:
+def _planned(run: Run, store: Store, answers: Sequence[Run], fitted: Callable[[str], bool]) -> Planned:
     found = store.standing(run)
     if isinstance(found, Damage):
         return Planned(run, "damaged", str(found))
     if is_good(found):
         return Planned(run, "done")
     drawn = store.draw(run) is not None
-    refit = not drawn and not store.fitted(run)
+    refit = not drawn and not fitted(run.origin_key)
     versions = _versions(answers[-1]) if answers else ()
     if found:
         return Planned(run, "failed", found.record.error, refit, versions)
