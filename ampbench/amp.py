@@ -67,14 +67,16 @@ class AMP(Method, CanRestore):
         families: by the name of an inferred variable, its family.
         scope: ``local``: one adversary per tuple; ``global``: a single one on all variables; ``evidence``: one on the
             data, for learning a model without its inverse.
-        steps: updates of both players.
+        steps: updates of both players; 0: 6,000, and beyond 10,000 simulations more, as the square root of their
+            number.
         batch_size: K, top-down samples per step.
         particles: L, bottom-up samples per item of evidence.
         teacher_forcing: whether an inferred context is taken from the top-down chain in training, rather than passed on
             from the factor before.
         learning_rate: peak rate of the families.
         adversary_learning_rate: peak rate of the adversaries.
-        weight_decay: of the families' parameters, which keeps few simulations from being learned by heart.
+        weight_decay: of the families' parameters, which keeps few simulations from being learned by heart; beyond
+            10,000 simulations it falls as one over their number.
         penalty: γ of the gradient penalties.
         ema: decay of the moving average of the families' parameters.
         held_out: fraction of the budget kept for choosing the checkpoint.
@@ -89,7 +91,7 @@ class AMP(Method, CanRestore):
         divergences: Mapping[str, Divergence] = MappingProxyType({}),
         families: Mapping[str, Family] = MappingProxyType({}),
         scope: Scope = "local",
-        steps: int = 6000,
+        steps: int = 0,
         batch_size: int = 256,
         particles: int = 1,
         teacher_forcing: bool = False,
@@ -134,11 +136,12 @@ class AMP(Method, CanRestore):
         self.check_named(simulator.latents)
         if self.scope == "evidence":
             raise UsageError("scope=evidence teaches a model, but infers nothing; take local or global")
+        settings = self.settings.on(simulator.remaining)
         values = simulator.sample(simulator.remaining)
         coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
         bottom_up, meetings = self._assembled(simulator, coordinates, device)
-        source = Simulations(encoded, simulator.observed, self.settings.held_out, by_likelihood(meetings))
+        source = Simulations(encoded, simulator.observed, settings.held_out, by_likelihood(meetings))
         observed = {name: values[name].shape[1] for name in simulator.observed}
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 
@@ -146,13 +149,13 @@ class AMP(Method, CanRestore):
             return AMPPosterior(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
 
         try:
-            trained, refinement = self._trained(bottom_up, meetings, source, progress)
+            trained, refinement = _trained(bottom_up, meetings, source, settings, progress)
         except TrainingError as error:
             if error.trained:
                 error.posterior = posterior(error.trained)
             raise
         found = posterior(trained, refinement)
-        p, q = found.sides.on_simulations(held_out, self.settings.teacher_forcing)
+        p, q = found.sides.on_simulations(held_out, settings.teacher_forcing)
         warn_if_told_apart(found.sides, p, q, ADVICE)
         return found
 
@@ -182,28 +185,6 @@ class AMP(Method, CanRestore):
     ) -> tuple[BottomUp, list[Meeting]]:
         chains = {frozenset(simulator.observed): simulator.graph.inverse(simulator.observed)}
         return self.assemble(simulator.graph, coordinates, chains, device)
-
-    def _trained(
-        self, bottom_up: BottomUp, meetings: Sequence[Meeting], source: Simulations, progress: Progress
-    ) -> tuple[Trained, Refinement | None]:
-        """Train both players, and let the adversary go on alone where there is one that can say something."""
-        steps, alone = self.settings.steps, refinement_steps(meetings, self.settings.steps)
-        trained = train(bottom_up, meetings, source, self.settings, lambda done, _: progress(done, steps + alone))
-        if not alone:
-            return trained, None
-        try:
-            return trained, refine(
-                trained.learned.bottom_up,
-                meetings[0],
-                trained.adversaries[0],
-                source,
-                self.settings.batch_size,
-                alone,
-                lambda done, _: progress(steps + done, steps + alone),
-            )
-        except TrainingError as error:
-            error.trained = trained
-            raise
 
     def check_named(self, inferred: Iterable[str]) -> None:
         """Raise :class:`UsageError` if an option names a variable that is not inferred."""
@@ -256,6 +237,29 @@ class AMP(Method, CanRestore):
                 f"name one for {named[0]} only"
             )
         return self.divergences[named[0]] if named else self.divergence
+
+
+def _trained(
+    bottom_up: BottomUp, meetings: Sequence[Meeting], source: Simulations, settings: Settings, progress: Progress
+) -> tuple[Trained, Refinement | None]:
+    """Train both players, and let the adversary go on alone where there is one that can say something."""
+    steps, alone = settings.steps, refinement_steps(meetings, settings.steps)
+    trained = train(bottom_up, meetings, source, settings, lambda done, _: progress(done, steps + alone))
+    if not alone:
+        return trained, None
+    try:
+        return trained, refine(
+            trained.learned.bottom_up,
+            meetings[0],
+            trained.adversaries[0],
+            source,
+            settings.batch_size,
+            alone,
+            lambda done, _: progress(steps + done, steps + alone),
+        )
+    except TrainingError as error:
+        error.trained = trained
+        raise
 
 
 def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -40,6 +40,11 @@ from ampbench.sources import Source
 MANY = 10**9
 """More steps or rows than any training has: a slip of the pen."""
 
+STEPS = 6000
+"""Usual length of a training on :data:`FEW` rows, or on fewer."""
+FEW = 10_000
+"""Simulations, or rows of data, up to which a setting is what its option says."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -49,12 +54,12 @@ class Settings:
         UsageError: a number is out of its range.
 
     Attributes:
-        steps: number of updates of both players.
+        steps: number of updates of both players; 0: :func:`usual_steps`, see :meth:`on`.
         batch_size: K, top-down samples per step.
         particles: L, bottom-up samples per item of evidence.
         learning_rate: of the families, at its peak.
         adversary_learning_rate: of the adversaries, at its peak.
-        weight_decay: of the families; see :class:`ampbench.optimisation.Descent`.
+        weight_decay: of the families, for few rows; see :meth:`on` and :class:`ampbench.optimisation.Descent`.
         penalty: γ, weight of the gradient penalties.
         ema: decay of the moving average of φ.
         teacher_forcing: whether contexts come from the top-down chain rather than through q.
@@ -77,12 +82,30 @@ class Settings:
     patience: int
 
     def __post_init__(self) -> None:
-        half_open(self, steps=(self.steps, 1, MANY), batch_size=(self.batch_size, 2, MANY))
+        half_open(self, steps=(self.steps, 0, MANY), batch_size=(self.batch_size, 2, MANY))
         half_open(self, particles=(self.particles, 1, MANY), ema=(self.ema, 0, 1))
         at_least(self, penalty=(self.penalty, 0), weight_decay=(self.weight_decay, 0))
         at_least(self, checks=(self.checks, 1), patience=(self.patience, 1))
         between(self, learning_rate=(self.learning_rate, 0, math.inf), held_out=(self.held_out, 0, 1))
         between(self, adversary_learning_rate=(self.adversary_learning_rate, 0, math.inf))
+
+    def on(self, rows: int) -> Settings:
+        """Return the settings for a training on so many simulations, or rows of data.
+
+        Steps that were left open become :func:`usual_steps`. Weight decay stands for a prior of the weights, which
+        n rows outweigh n-fold: beyond :data:`FEW` rows it falls as 1/n.
+        """
+        steps, decay = self.steps or usual_steps(rows), self.weight_decay * min(1.0, FEW / rows)
+        return replace(self, steps=steps, weight_decay=decay)
+
+
+def usual_steps(rows: int) -> int:
+    """Return a number of steps for a training on so many simulations, or rows of data.
+
+    6,000, and beyond 10,000 rows more, as the square root of their number: the more there are, the finer what can be
+    learned of them, and the less is learned by heart.
+    """
+    return round(STEPS * max(1.0, rows / FEW) ** 0.5)
 
 
 class Learned(nn.Module):
@@ -112,7 +135,7 @@ def train(
         bottom_up: the families.
         meetings: the tuples at which the chains are compared.
         source: top-down samples and evidence, on the device of the families.
-        settings: see :class:`Settings`.
+        settings: see :class:`Settings`; at least one step.
         progress: called after every step.
 
     Raises:

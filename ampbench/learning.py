@@ -204,14 +204,15 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
     chains = {held: graph.ancestral(held).inverse(held) for held in rows}
     bottom_up, meetings = method.assemble(graph, coordinates, chains, device)
     encoded = {held: encode(coordinates, each, device) for held, each in rows.items()}
-    source = Data(model, encoded, method.settings.held_out)
+    settings = method.settings.on(len(next(iter(data.values()))))
+    source = Data(model, encoded, settings.held_out)
 
     def watched(done: int, total: int) -> None:
         if done == 1:
             _check_taught(theta)
         progress(done, total)
 
-    trained = train(bottom_up, meetings, source, method.settings, watched)
+    trained = train(bottom_up, meetings, source, settings, watched)
     held_out = [{name: value[:ROWS].clone() for name, value in each.items()} for each in source.held_out.values()]
     found = LearnedModel(trained, meetings, held_out)
     warn_if_told_apart(found.sides, *found.sides.on_data(trained.learned.model, held_out), ADVICE)

@@ -177,7 +177,7 @@ def test_the_best_checkpoint_is_kept_and_patience_stops(registry: Registry, gaus
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("steps=0", "steps of at least 1 and below 1000000000, got steps=0"),
+        ("steps=-1", "steps of at least 0 and below 1000000000, got steps=-1"),
         ("penalty=inf", "penalty of at least 0 and finite, got penalty=inf"),
         ("held_out=1.0", "held_out above 0 and below 1, got held_out=1.0"),
         ("learning_rate=-1", "learning_rate above 0 and finite, got learning_rate=-1.0"),
@@ -186,6 +186,29 @@ def test_the_best_checkpoint_is_kept_and_patience_stops(registry: Registry, gaus
 def test_settings_have_ranges(registry: Registry, option: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         amp(registry, option)
+
+
+def test_steps_left_open_grow_as_the_root_of_many_simulations(
+    registry: Registry, gaussian_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [engine.usual_steps(rows) for rows in (10, 10_000, 40_000, 1_000_000)] == [6000, 6000, 12_000, 60_000]
+    monkeypatch.setattr(engine, "STEPS", 4)
+    monkeypatch.setattr(engine, "FEW", 100)
+    assert totals(registry, gaussian_graph, "jsd(refine=0)") == [8] * 8
+    assert totals(registry, gaussian_graph, "jsd(refine=1)") == [16] * 16
+
+
+def test_many_simulations_get_less_weight_decay(registry: Registry) -> None:
+    settings = amp(registry, "weight_decay=0.1").settings
+    assert [settings.on(rows).weight_decay for rows in (10, 10_000, 100_000)] == [0.1, 0.1, pytest.approx(0.01)]
+
+
+def totals(registry: Registry, graph: Graph, divergence: str) -> list[int]:
+    """How many steps there are to be, as every step of a fit to 400 simulations says."""
+    seen: list[int] = []
+    method = amp(registry, f"divergence={divergence},checks=1")
+    fit(method, Simulator(graph, ["x"], 400, seed=0), progress=lambda _, total: seen.append(total))
+    return seen
 
 
 def test_a_tiny_budget_is_refused_and_a_small_one_works(registry: Registry, gaussian_graph: Graph) -> None:

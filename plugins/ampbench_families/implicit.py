@@ -42,6 +42,8 @@ class Implicit(Family):
         injected: whether noise enters every residual block as well.
         features: how many features of the context a residual network of that width learns.
         dropout: share of that network's blocks left out at random in training.
+        asinh: whether the context is bent before f and that network see it, which tames heavy tails; see
+            :class:`ampbench.networks.ContextFeatures`.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Implicit(Family):
         injected: bool = False,
         features: int = 0,
         dropout: float = 0.0,
+        asinh: bool = False,
     ) -> None:
         at_least(self, noise=(noise, 0), width=(width, 1), depth=(depth, 0), features=(features, 0))
         half_open(self, dropout=(dropout, 0, 1))
@@ -61,11 +64,12 @@ class Implicit(Family):
         self.injected = injected
         self.features = features
         self.dropout = dropout
+        self.asinh = asinh
 
     def __call__(self, features: int, context: int) -> Conditional:
         """Build q(x | context)."""
         noise = self.noise or max(8, 2 * features)
-        seen = ContextFeatures(context, self.features, self.width, self.dropout)
+        seen = ContextFeatures(context, self.features, self.width, self.dropout, self.asinh)
         network = ResidualMLP(seen.outputs + noise, features, self.width, self.depth)
         return _Injected(seen, network, noise) if self.injected else _Sampler(seen, network, noise)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import product
 
@@ -38,6 +39,11 @@ class TestInjected(FamilyConformance):
 class TestLearnedFeatures(FamilyConformance):
     def make(self) -> Implicit:
         return Implicit(width=32, depth=1, features=8, dropout=0.2)
+
+
+class TestBentContext(FamilyConformance):
+    def make(self) -> Implicit:
+        return Implicit(width=32, depth=1, features=8, asinh=True)
 
 
 class TestGaussian(FamilyConformance):
@@ -122,6 +128,20 @@ def test_particles_leave_out_the_same(copied: bool) -> None:
     assert torch.allclose(seen, seen[:1].expand_as(seen))
     assert float((seen[0] - seen[0, 0]).detach().abs().max()) > 0.01
     assert torch.allclose(calm, calm[0, 0].expand_as(calm))
+
+
+@pytest.mark.parametrize("features", [0, 8])
+def test_asinh_is_a_change_of_the_context_alone(features: int) -> None:
+    def drawn(context: Tensor, asinh: bool) -> Tensor:
+        with seeded(0):
+            return Implicit(width=16, features=features, asinh=asinh)(2, 3)(context)
+
+    context = torch.linspace(-50, 50, 60).reshape(20, 3)
+    bent = torch.asinh(2 * context) / math.sqrt(2)
+    assert torch.equal(drawn(context, asinh=True), drawn(bent, asinh=False))
+    assert not torch.allclose(drawn(context, asinh=True), drawn(context, asinh=False))
+    many = context.expand(4, 20, 3)
+    assert torch.equal(drawn(many, asinh=True), drawn(many.clone(), asinh=True))
 
 
 def mixed(log_weight: Tensor, mean: Tensor, scale: Tensor) -> MixtureSameFamily:
