@@ -16,6 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+BLOCK = 2**19
+"""Pairs whose kernels are held at once: 2 MiB."""
+
 
 def median_distance(x: Tensor, y: Tensor, most: int) -> Tensor:
     """Return the median distance between the pooled samples (n, D) and (m, D), of which ``most`` are used; a scalar."""
@@ -37,10 +40,10 @@ def unbiased_mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[Tensor], paired: bo
 
 
 def _mean_kernel(a: Tensor, b: Tensor, bandwidths: Sequence[Tensor], off_diagonal: bool) -> Tensor:
-    """Mean of k over all pairs, in blocks of rows so that 10,000 samples fit in memory."""
-    total = a.new_zeros(())
-    for start in range(0, len(a), 1024):
-        total = total + _kernel(_squared(a[start : start + 1024], b), bandwidths).sum()
+    """Mean of k over all pairs, in blocks of rows that stay in the processor's cache."""
+    total, rows = a.new_zeros(()), max(1, BLOCK // len(b))
+    for block in a.split(rows):
+        total = total + _kernel(_squared(block, b), bandwidths).sum()
     if not off_diagonal:
         return total / (len(a) * len(b))
     diagonal = _kernel((a - b).square().sum(-1), bandwidths).sum()
@@ -48,7 +51,8 @@ def _mean_kernel(a: Tensor, b: Tensor, bandwidths: Sequence[Tensor], off_diagona
 
 
 def _kernel(squared: Tensor, bandwidths: Sequence[Tensor]) -> Tensor:
-    return torch.stack([torch.exp(-squared / (2 * width**2)) for width in bandwidths]).mean(0)
+    first, *others = (torch.exp(squared / (-2 * width**2)) for width in bandwidths)
+    return sum(others, first) / len(bandwidths)
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:
