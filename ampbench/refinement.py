@@ -15,8 +15,8 @@ the second equation defines the ceiling c, so that ratios are cut off no sooner 
 The n draws are distinct: they are chosen by systematic sampling, whose inclusion probabilities are just the π.
 
 It is done where all inferred variables are judged at a single tuple. The adversary of the training goes on, or, where
-that learned no log-ratio, a new one begins. Held-out simulations choose its checkpoint; if none is better at them than
-d = 0, nothing is thinned.
+that learned no log-ratio, a new one begins. Held-out simulations choose its checkpoint, and say when it has learned
+what it can; if none is better at them than d = 0, nothing is thinned.
 
 References:
     Azadi, Olsson, Darrell, Goodfellow, Odena 2019, *Discriminator rejection sampling*, arXiv:1810.06758.
@@ -51,8 +51,10 @@ MOST = 100_000
 """Candidates are drawn in turns of about so many, for the sake of memory."""
 RATE = 5e-4
 """Peak rate of the adversary while it goes on alone."""
-CHECKS = 20
-"""How often it is judged by held-out simulations."""
+CHECKS = 40
+"""How often in all it is judged by held-out simulations."""
+PATIENCE = 0.25
+"""Share of its steps after which it stops without a better check; a new adversary may learn nothing for a tenth."""
 PARTICLES = 8
 """Draws for each of these."""
 
@@ -103,7 +105,7 @@ def refine(
         adversary: the one in training, to start from if it learned a log-ratio; it is left as it is.
         source: simulations to learn from, and held-out ones to choose by.
         batch_size: simulations per step.
-        steps: number of updates.
+        steps: most updates.
         progress: called after every step.
 
     Raises:
@@ -115,14 +117,16 @@ def refine(
         adversary = unrefined(bottom_up, meeting)
     descent = Descent("adversary", adversary.parameters(), RATE, steps)
     p_held, q_held = _sides(bottom_up, meeting, source.held_out, source, PARTICLES)
-    best, least, history = None, 2 * math.log(2), []
+    best, least, best_at, history = None, 2 * math.log(2), 0, []
     for step in range(steps + 1):
         if step % max(1, steps // CHECKS) == 0 or step == steps:
             with torch.no_grad():
                 loss = float(_classification(meeting, adversary, p_held, q_held))
             history.append({"step": step, "held-out adversary loss": loss})
             if loss < least:
-                best, least = copy.deepcopy(adversary).requires_grad_(False), loss
+                best, least, best_at = copy.deepcopy(adversary).requires_grad_(False), loss, step
+            if step - best_at >= PATIENCE * steps:
+                break
         if step < steps:
             p, q = _sides(bottom_up, meeting, source.top_down(batch_size), source, 1)
             descent.descend({meeting: _classification(meeting, adversary, p, q)}, step + 1)

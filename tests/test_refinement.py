@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pytest
@@ -17,7 +18,17 @@ from ampbench.errors import TrainingError
 from ampbench.factorization import Factor
 from ampbench.graph import Graph
 from ampbench.interfaces import Conditional, Family
-from ampbench.refinement import CANDIDATES, MOST, Thinned, inclusion, refine, refinement_steps, systematic
+from ampbench.refinement import (
+    CANDIDATES,
+    CHECKS,
+    MOST,
+    PATIENCE,
+    Thinned,
+    inclusion,
+    refine,
+    refinement_steps,
+    systematic,
+)
 from ampbench.registry import Registry
 from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
@@ -116,8 +127,8 @@ def test_the_adversary_finds_the_shares_alone(bottom_up: BottomUp, meeting: Meet
     found = refine(bottom_up, meeting, start, simulations(4000), 128, 600, lambda *step: done.append(step))
     assert found.adversary is not None
     assert all(torch.equal(weight, old) for weight, old in zip(start.parameters(), before, strict=True))
-    assert done[-1] == (600, 600)
-    assert [row["step"] for row in found.history] == list(range(0, 601, 30))
+    assert done == [(step, 600) for step in range(1, len(done) + 1)]
+    assert [row["step"] for row in found.history] == list(range(0, len(done) + 1, 15))
     drawn = Thinned(bottom_up, meeting, found.adversary)({"x": torch.randn(100, 1)}, 40)
     assert float((drawn["z"] < 0).float().mean()) == pytest.approx(0.5, abs=0.08)  # 3,200 simulations say 0.5 ± 0.01
 
@@ -129,6 +140,17 @@ def test_an_adversary_that_is_worse_than_none_is_not_believed(bottom_up: BottomU
     assert refine(bottom_up, meeting, nonsense, simulations(200), 64, 1, lambda *_: None).adversary is None
 
 
+def test_it_stops_once_it_learns_no_more(bottom_up: BottomUp, meeting: Meeting) -> None:
+    """From 20 simulations it soon learns them by heart."""
+    done: list[tuple[int, int]] = []
+    start = meeting.divergence.adversary(2)
+    found = refine(bottom_up, meeting, start, simulations(22), 20, 4000, lambda *step: done.append(step))
+    losses = [row["held-out adversary loss"] for row in found.history]
+    best = losses.index(min(losses)) if min(losses) < 2 * math.log(2) else 0
+    assert len(losses) - 1 == best + PATIENCE * CHECKS
+    assert done[-1] == (found.history[-1]["step"], 4000)
+
+
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
@@ -137,11 +159,14 @@ def test_an_adversary_that_is_worse_than_none_is_not_believed(bottom_up: BottomU
         ("divergence=kl(refine=2)", 80),
         ("divergence=hellinger", 0),
         ("divergence=energy,particles=2", 0),
-        ("divergence=riesz,particles=2", 40),
+        ("divergence=riesz,particles=2", 120),
         ("divergence=riesz(refine=0),particles=2", 0),
     ],
 )
-def test_how_long_it_goes_on(registry: Registry, gaussian_graph: Graph, options: str, steps: int) -> None:
+def test_how_long_it_may_go_on(
+    registry: Registry, gaussian_graph: Graph, monkeypatch: pytest.MonkeyPatch, options: str, steps: int
+) -> None:
+    monkeypatch.setattr("ampbench.refinement.PATIENCE", 1.0)
     method: AMP = registry.build("methods", f"amp:{QUICK},{options}")
     done: list[tuple[int, int]] = []
     found = fit(method, Simulator(gaussian_graph, ("x",), 200, seed=0), "cpu", lambda *step: done.append(step))

@@ -37,7 +37,7 @@ class JSD(RatioDivergence, HasLogRatio):
         saturating: descend eq. 6 as the paper writes it, rather than the non-saturating form.
         width: units of each hidden layer of the adversary.
         depth: its number of residual blocks.
-        refine: for how long it goes on alone in the end, as a share of the training; 0: not at all.
+        refine: for how long at most it goes on alone in the end, as a share of the training; 0: not at all.
     """
 
     def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3, refine: float = 1.0) -> None:

@@ -27,7 +27,7 @@ class KL(RatioDivergence, HasLogRatio):
     Arguments:
         width: units of each hidden layer of the adversary.
         depth: its number of residual blocks.
-        refine: for how long it goes on alone in the end, as a share of the training; 0: not at all.
+        refine: for how long at most it goes on alone in the end, as a share of the training; 0: not at all.
     """
 
     def __init__(self, width: int = 128, depth: int = 3, refine: float = 1.0) -> None:

@@ -54,13 +54,13 @@ class Riesz(WithoutAdversary):
     Arguments:
         margin: δ, how far the power is above the one at which gradients cease to have a variance.
         softening: s, below which structure is blurred, in standard deviations of the prior.
-        refine: for how long a new adversary judges the families in the end, as a share of the training, so that its
-            ratio can thin their draws; 0: not at all.
+        refine: for how long at most a new adversary judges the families in the end, as a share of the training, so that
+            its ratio can thin their draws; 0: not at all. It starts from nothing, and stops once it learns no more.
     """
 
     paired = True
 
-    def __init__(self, margin: float = 0.1, softening: float = 0.01, refine: float = 1.0) -> None:
+    def __init__(self, margin: float = 0.1, softening: float = 0.01, refine: float = 3.0) -> None:
         between(self, margin=(margin, 0, 1), softening=(softening, 0, math.inf))
         at_least(self, refine=(refine, 0))
         self.margin = margin
