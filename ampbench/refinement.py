@@ -53,8 +53,8 @@ RATE = 5e-4
 """Peak rate of the adversary while it goes on alone."""
 CHECKS = 40
 """How often in all it is judged by held-out simulations."""
-PATIENCE = 0.25
-"""Share of its steps after which it stops without a better check; a new adversary may learn nothing for a tenth."""
+PATIENCE = 0.75
+"""It stops after so long without a better check, as a share of the training; some learn nothing for a third of it."""
 PARTICLES = 8
 """Draws for each of these."""
 
@@ -117,6 +117,7 @@ def refine(
         adversary = unrefined(bottom_up, meeting)
     descent = Descent("adversary", adversary.parameters(), RATE, steps)
     p_held, q_held = _sides(bottom_up, meeting, source.held_out, source, PARTICLES)
+    patience = PATIENCE * steps / meeting.divergence.refine
     best, least, best_at, history = None, 2 * math.log(2), 0, []
     for step in range(steps + 1):
         if step % max(1, steps // CHECKS) == 0 or step == steps:
@@ -125,7 +126,7 @@ def refine(
             history.append({"step": step, "held-out adversary loss": loss})
             if loss < least:
                 best, least, best_at = copy.deepcopy(adversary).requires_grad_(False), loss, step
-            if step - best_at >= PATIENCE * steps:
+            if step - best_at >= patience:
                 break
         if step < steps:
             p, q = _sides(bottom_up, meeting, source.top_down(batch_size), source, 1)
