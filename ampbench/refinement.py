@@ -101,7 +101,7 @@ def refine(
 
     Arguments:
         bottom_up: the families.
-        meeting: where all that is inferred is judged.
+        meeting: where all that is inferred is judged, by a divergence whose ``refine`` is above 0.
         adversary: the one in training, to start from if it learned a log-ratio; it is left as it is.
         source: simulations to learn from, and held-out ones to choose by.
         batch_size: simulations per step.
