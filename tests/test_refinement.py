@@ -128,8 +128,8 @@ def test_the_adversary_finds_the_shares_alone(bottom_up: BottomUp, meeting: Meet
     found = refine(bottom_up, meeting, start, simulations(4000), 128, 600, lambda *step: done.append(step))
     assert found.adversary is not None
     assert all(torch.equal(weight, old) for weight, old in zip(start.parameters(), before, strict=True))
-    assert done == [(step, 600) for step in range(1, len(done) + 1)]
-    assert [row["step"] for row in found.history] == list(range(0, len(done) + 1, 15))
+    assert done[-1] == (600, 600)
+    assert [row["step"] for row in found.history] == list(range(0, 601, 15))
     drawn = Thinned(bottom_up, meeting, found.adversary)({"x": torch.randn(100, 1)}, 40)
     assert float((drawn["z"] < 0).float().mean()) == pytest.approx(0.5, abs=0.08)  # 3,200 simulations say 0.5 ± 0.01
 
