@@ -85,9 +85,13 @@ def _time(estimate: Estimate) -> str:
         return "nothing is left to do"
     if not estimate.known:
         return "time: unknown; nothing like these runs is stored yet"
-    about = f"time: about {duration(estimate.seconds)} on one worker"
-    unknown = estimate.fits - estimate.known
-    return about + (f", and {unknown} of {estimate.fits} fits of which nothing is known" if unknown else "")
+    of = f"of {estimate.fits} fits"
+    lines = [f"time: about {duration(estimate.seconds)} on one worker"]
+    if estimate.alike:
+        lines.append(f"{estimate.alike:6} {of} are judged by other tasks or budgets")
+    if estimate.known < estimate.fits:
+        lines.append(f"{estimate.fits - estimate.known:6} {of} are not counted, since nothing like them is stored")
+    return "\n".join(lines)
 
 
 def _row(planned: Planned) -> dict[str, object]:

@@ -1,19 +1,17 @@
 """What a sweep has done, what it has still to do, and how long that may take.
 
-The estimate is what stored runs of the same task, method and budget took: the mean time of a fit, once for all
-observations that share it, and the mean time of sampling and judging one observation. Where nothing is stored it is
-unknown, not guessed.
+The estimate counts a fit once for all observations that share it; see :mod:`ampbench.durations` for what it rests on.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean
 
-from ampbench.run import Record, Run
+from ampbench.durations import Durations
+from ampbench.run import Run
 from ampbench.sealed import Damage
 from ampbench.store import Store, is_good
 
@@ -49,11 +47,13 @@ class Estimate:
     Attributes:
         seconds: of those fits and runs that something is known about.
         fits, known: how many fits are to be made or judged; for how many of them there is an estimate.
+        alike: for how many of these it rests on other tasks or budgets.
     """
 
     seconds: float
     fits: int
     known: int
+    alike: int
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def plan(runs: Sequence[Run], store: Store) -> Plan:
     shared = {run.origin_key: run for run in runs}
     fitted = cache(lambda key: store.fitted(shared[key]))  # read once, not for each observation
     planned = tuple(_planned(run, store, answers[run.question], fitted) for run in runs)
-    return Plan(planned, _estimate(planned, records))
+    return Plan(planned, _estimate(planned, Durations(records)))
 
 
 def _planned(run: Run, store: Store, answers: Sequence[Run], fitted: Callable[[str], bool]) -> Planned:
@@ -105,35 +105,17 @@ def _versions(run: Run) -> tuple[str, ...]:
     return (f"version {run.task_version} of the task", *packages)
 
 
-def _estimate(planned: Sequence[Planned], records: Sequence[Record]) -> Estimate:
+def _estimate(planned: Sequence[Planned], durations: Durations) -> Estimate:
     """Add up fits and observations that are still to be done."""
-    fit, each = _times(records)
     groups: defaultdict[tuple[str, str, int, int], list[Planned]] = defaultdict(list)
     for one in planned:
         if one.state != "done":
             groups[one.run.fit_key].append(one)
-    seconds, known = 0.0, 0
-    for (task, method, budget, _), members in groups.items():
-        what = task, method, budget
-        if what in fit:
+    seconds, known, alike = 0.0, 0, 0
+    for members in groups.values():
+        fit, each = durations.fit(members[0].run), durations.observation(members[0].run)
+        if fit and each:
             known += 1
-            seconds += any(one.refit for one in members) * fit[what] + len(members) * each[what]
-    return Estimate(seconds, len(groups), known)
-
-
-def _times(records: Sequence[Record]) -> tuple[dict[tuple[str, str, int], float], dict[tuple[str, str, int], float]]:
-    """The mean time of a fit, and of one observation, by task, method and budget."""
-    fits: defaultdict[tuple[str, str, int], dict[int, float]] = defaultdict(dict)
-    each: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
-    for record in _well(records):
-        what = record.run.task, record.run.resolved, record.run.budget
-        fits[what][record.run.seed] = record.fit_seconds
-        each[what].append(record.sample_seconds + record.metric_seconds)
-    return (
-        {what: fmean(seconds.values()) for what, seconds in fits.items()},
-        {what: fmean(seconds) for what, seconds in each.items()},
-    )
-
-
-def _well(records: Sequence[Record]) -> Iterator[Record]:
-    return (record for record in records if record.ok)
+            alike += not (fit.same and each.same)
+            seconds += any(one.refit for one in members) * fit.seconds + len(members) * each.seconds
+    return Estimate(seconds, len(groups), known, alike)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ampbench import registry, sweep
 from ampbench.cli_plan import show_plan
 from ampbench.cli_store import check_store, collect_garbage, merge_stores, show_failures
 from ampbench.errors import ResultsError, UsageError
@@ -131,6 +132,18 @@ def test_a_plan_shows_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture
         show_plan(None, given, results, shard=f"{i}/3", as_json=True)
         counts.append(len(json.loads(capsys.readouterr().out)))
     assert sum(counts) == 40
+
+
+def test_a_plan_says_what_its_time_rests_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given: dict[str, object] = {"tasks": ["two_moons"], "methods": ["npe", "amp"], "budgets": [10, 100]}
+    one, *_ = sweep.asked(None, given, registry.load())
+    Store(tmp_path).put(replace(record(one), fit_seconds=60.0, metric_seconds=10.0), None)
+    show_plan(None, given, tmp_path)
+    shown = capsys.readouterr().out
+    assert "1 done" in shown
+    assert "time: about 2 min 31 s on one worker\n" in shown, "a fit, as none is kept, and nine observations"
+    assert "judged by other" not in shown
+    assert "3 of 4 fits are not counted, since nothing like them is stored" in shown
 
 
 def test_plan_in_a_narrow_terminal(tmp_path: Path) -> None:

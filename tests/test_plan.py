@@ -56,7 +56,7 @@ def test_a_failed_metric_needs_no_fit(tmp_path: Path) -> None:
 
 def test_nothing_is_known_of_an_empty_store(tmp_path: Path) -> None:
     made = plan(RUNS, Store(tmp_path / "none"))
-    assert made.estimate == Estimate(0.0, fits=2, known=0)
+    assert made.estimate == Estimate(0.0, fits=2, known=0, alike=0)
     assert made.count() == {"missing": 6}
     assert not (tmp_path / "none").exists()
 
@@ -69,12 +69,27 @@ def test_the_time_counts_a_fit_once_for_its_observations(tmp_path: Path) -> None
     store.put(record(replace(RUN, seed=8, observation=1), 80.0, 5.0, 5.0), None)
     store.put(record(replace(RUN, seed=8, observation=2), 80.0, 0.0, 20.0), None)
     store.put(record(replace(RUN, seed=9), 1e6, 1e6, 1e6, error="a failure took long"), None)
-    assert plan(RUNS[:3], store).estimate == Estimate(pytest.approx(70 + 3 * 15), 1, 1)
-    assert plan(RUNS, store).estimate == Estimate(pytest.approx(2 * (70 + 3 * 15)), 2, 2)
+    assert plan(RUNS[:3], store).estimate == Estimate(pytest.approx(70 + 3 * 15), 1, 1, 0)
+    assert plan(RUNS, store).estimate == Estimate(pytest.approx(2 * (70 + 3 * 15)), 2, 2, 0)
     store.put_draw(RUNS[0], SAMPLES, DRAW)
-    assert plan(RUNS[:1], store).estimate == Estimate(pytest.approx(15), 1, 1)
+    assert plan(RUNS[:1], store).estimate == Estimate(pytest.approx(15), 1, 1, 0)
     other = replace(RUN, budget=100)
-    assert plan([*RUNS[:3], other], store).estimate == Estimate(pytest.approx(70 + 3 * 15), 2, 1)
+    assert plan([*RUNS[:3], other], store).estimate == Estimate(pytest.approx(70 + 3 * 15), 2, 1, 0)
+
+
+def test_what_never_ran_is_judged_by_what_is_like_it(tmp_path: Path) -> None:
+    """On a new task a fit takes what the method's took elsewhere, and metrics what another method's took there."""
+    store = Store(tmp_path)
+    new = replace(RUN, task="new")
+    store.put(record(replace(RUN, task="one"), 60.0, 1.0, 9.0), None)
+    store.put(record(replace(RUN, task="two"), 80.0, 3.0, 19.0), None)
+    assert plan([new], store).estimate == Estimate(0.0, fits=1, known=0, alike=0), "no metric was computed there yet"
+    store.put(record(replace(new, method="other", resolved="other"), 1e3, 1e3, 30.0), None)
+    assert plan([new], store).estimate == Estimate(pytest.approx(70 + 2 + 30), fits=1, known=1, alike=1)
+    for unlike in (replace(new, samples=1000), replace(new, metrics=("mmd",)), replace(new, budget=100)):
+        assert plan([unlike], store).estimate == Estimate(0.0, fits=1, known=0, alike=0)
+    store.put(record(replace(new, observation=2), 50.0, 4.0, 40.0), None)
+    assert plan([new], store).estimate == Estimate(pytest.approx(50 + 4 + 35), fits=1, known=1, alike=0)
 
 
 def test_results_of_other_versions_are_named_and_not_taken(tmp_path: Path) -> None:
