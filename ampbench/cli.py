@@ -175,7 +175,7 @@ def plan(
 ) -> None:
     """Show what is done of a sweep, and what is left.
 
-    Takes the options of run, and runs nothing. The time is what stored runs of the same task, method and budget took.
+    Takes the options of run, and runs nothing. The time is judged by what stored runs took.
     """
     from ampbench.cli_plan import show_plan
 
@@ -415,6 +415,7 @@ def ledger(
 def reproduce(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Such as lueckmann2021.")],
     subset: Annotated[str, typer.Option(metavar="NAME", help="fast, amortised or all.")] = "fast",
+    select: SelectOption = None,
     results: ResultsOption = Path("results"),
     executor: ExecutorOption = "local",
     device: DeviceOption = "cpu",
@@ -427,7 +428,7 @@ def reproduce(
     from ampbench.cli_ledger import CAVEAT
     from ampbench.cli_ledger import reproduce as run_again
 
-    code, table = run_again(study, subset, results, executor, device, threads)
+    code, table = run_again(study, subset, select or [], results, executor, device, threads)
     columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
     _print_groups(table, ["task", "budget"], columns)
     print(CAVEAT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,13 +19,14 @@ CAVEAT = (
 
 
 def reproduce(
-    name: str, subset: str, results: Path, executor: str, device: str, threads: int
+    name: str, subset: str, select: Sequence[str], results: Path, executor: str, device: str, threads: int
 ) -> tuple[int, pd.DataFrame]:
     """Run a subset of a study through the ordinary machinery, and compare.
 
     Arguments:
         name: of the study.
         subset: of its cells.
+        select: see :func:`ampbench.sweep.chosen`.
         results: the results directory; what is stored there is not run again.
         executor: an executor's spec.
         device: any torch device.
@@ -34,5 +36,5 @@ def reproduce(
         The exit code of the runs, and the table of :func:`ampbench.ledger.reproduced` over what is finished.
     """
     found, sweep = study(name, subset)
-    code = run_sweep(None, sweep, results, [], None, executor, device, {"threads": threads})
+    code = run_sweep(None, sweep, results, select, None, executor, device, {"threads": threads})
     return code, reproduced(load(results), found)

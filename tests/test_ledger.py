@@ -154,14 +154,18 @@ def test_unknown_study() -> None:
 
 def test_reproduce_runs_the_cells_and_compares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The ordinary run machinery gets the cells; what it has stored is compared."""
-    asked: list[dict[str, Any]] = []
+    asked: list[tuple[dict[str, Any], list[str]]] = []
     frame = results(method=STUDIES["lueckmann2021"].methods["REJ-ABC"])
-    monkeypatch.setattr(cli_ledger, "run_sweep", lambda path, given, *rest: asked.append(given) or 1)
+    monkeypatch.setattr(
+        cli_ledger, "run_sweep", lambda path, given, to, select, *rest: asked.append((given, select)) or 1
+    )
     monkeypatch.setattr(cli_ledger, "load", lambda path: frame)
-    code, table = cli_ledger.reproduce("lueckmann2021", "fast", tmp_path, "local", "cpu", 1)
+    code, table = cli_ledger.reproduce("lueckmann2021", "fast", ["observation<=3"], tmp_path, "local", "cpu", 1)
     assert code == 1
-    assert asked[0]["tasks"] == ["two_moons"]
-    assert asked[0]["samples"] == 10_000
+    ((sweep, selected),) = asked
+    assert sweep["tasks"] == ["two_moons"]
+    assert sweep["samples"] == 10_000
+    assert selected == ["observation<=3"]
     assert table["method"].tolist() == ["REJ-ABC"]
 
 
