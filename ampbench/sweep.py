@@ -36,7 +36,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from ampbench.errors import AmpbenchError, PluginError, UsageError, unknown
-from ampbench.interfaces import Task
+from ampbench.interfaces import HasReference, Metric, NeedsSetting, ShipsReference, Task
 from ampbench.registry import Registry
 from ampbench.results import COLUMNS
 from ampbench.run import Run
@@ -156,7 +156,7 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
 
     Raises:
         UsageError: a wrong spec, or a value that a component refuses; the message names ``where`` and the key, if
-            ``where`` is given.
+            ``where`` is given. Or a metric compares with reference samples, which a task does not have.
         PluginError: a task cannot be built, or does not say what its observations are.
     """
     metrics = _specs(sweep.metrics, "metrics", registry, where)
@@ -168,7 +168,8 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     written = tuple(metrics.values())
     methods = _specs(sweep.methods, "methods", registry, where)
     tasks = _specs(sweep.tasks, "tasks", registry, where)
-    numbers = {text: _numbers(text, sweep.observations, registry, where) for text in tasks}
+    comparing = [text for text in metrics if _compares(registry.entries("metrics")[Spec.parse(text).name].factory())]
+    numbers = {text: _numbers(text, sweep.observations, comparing, registry, where) for text in tasks}
     _check_size(len(methods) * len(sweep.budgets) * len(sweep.seeds) * sum(len(some) for _, some in numbers.values()))
     judged = frozenset().union(*(registry.packages("metrics", text) for text in metrics))
     fitted = {text: registry.packages("methods", text) for text in methods}
@@ -250,9 +251,21 @@ def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) 
     return specs
 
 
-def _numbers(text: str, wanted: Sequence[int], registry: Registry, where: str) -> tuple[str, list[int]]:
-    """Return the version of a task, and the numbers of the observations to run on."""
+def _compares(metric: object) -> bool:
+    return isinstance(metric, type) and issubclass(metric, Metric) and not issubclass(metric, NeedsSetting)
+
+
+def _numbers(
+    text: str, wanted: Sequence[int], comparing: Sequence[str], registry: Registry, where: str
+) -> tuple[str, list[int]]:
+    """Return the version of a task, and the numbers of the observations to run on, where metrics can compare."""
     task: Task = registry.build("tasks", text)
+    if comparing and not isinstance(task, HasReference | ShipsReference):
+        problem = (
+            f"task {text!r} is forward-only: it has no reference posterior, but these metrics compare with one: "
+            f"{', '.join(comparing)}; take one that needs none, such as mpd, or: ampbench assess {text!r}"
+        )
+        raise UsageError(f"{where}: metrics: {problem}" if where else problem)
     try:
         known = sorted(task.observations())
     except AmpbenchError:

@@ -302,6 +302,14 @@ def test_a_task_that_cannot_list_its_observations(small: Registry, monkeypatch: 
         sweep.runs(sweep.check(content, ""), small)
 
 
+def test_a_task_without_what_metrics_compare_with(registry: Registry) -> None:
+    content = {"tasks": ["two_moons", "epidemic"], "methods": ["prior"], "budgets": [1], "metrics": ["mpd"]}
+    assert {run.task for run in sweep.runs(sweep.check(content, ""), registry)} >= {"two_moons"}
+    content["metrics"] = ["mpd", "mmd", "c2st"]
+    with pytest.raises(UsageError, match=r"file: metrics: task 'epidemic' is forward-only.* with one: mmd, c2st; take"):
+        sweep.runs(sweep.check(content, ""), registry, "file")
+
+
 def test_a_metric_named_like_a_column_is_refused(small: Registry) -> None:
     with pytest.raises(UsageError, match="metric 'seed' is named like a column"):
         sweep.runs(sweep.check({"tasks": ["t"], "methods": ["m"], "budgets": [1], "metrics": ["seed"]}, ""), small)
