@@ -19,11 +19,11 @@ from ampbench.errors import AmpbenchError, ResultsError
 from ampbench.findings import tally
 from ampbench.interfaces import Task
 from ampbench.labels import labels, legend
-from ampbench.references import reference_samples
+from ampbench.references import compares, reference_samples
 from ampbench.registry import Registry
 from ampbench.results import load
 from ampbench.run import Run
-from ampbench.runner import compares, look
+from ampbench.runner import look
 from ampbench.store import Store, Stored
 from ampbench.terminal import line, print_folded, print_table
 

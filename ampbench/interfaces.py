@@ -328,7 +328,7 @@ class Setting:
     Attributes:
         task: the task.
         observation: with its theta, if that is known.
-        posterior: None if the samples were stored earlier, and the posterior is gone.
+        posterior: None if the samples were stored earlier, and no fit is kept.
     """
 
     task: Task

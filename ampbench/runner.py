@@ -60,7 +60,7 @@ from ampbench.interfaces import (
 from ampbench.preload import ALWAYS, preload
 from ampbench.prior import LatentPrior
 from ampbench.records import check_provenance
-from ampbench.references import reference_samples
+from ampbench.references import compares, reference_samples
 from ampbench.registry import Registry
 from ampbench.run import Check, Draw, Measured, Origin, Record, Run
 from ampbench.sealed import Damage
@@ -194,9 +194,10 @@ def _draws(
     task: Task, runs: Sequence[Run], registry: Registry, store: Store, device: str, listener: Listener
 ) -> dict[Run, _Drawn | Failure]:
     """Return posterior samples of each run: stored ones, or else of one fit, kept or new, for all that lack them."""
-    stored = {run: store.draw(run) for run in runs}
-    outcome: dict[Run, _Drawn | Failure] = {run: _Drawn(have[1], have[0]) for run, have in stored.items() if have}
-    lacking = [run for run in runs if run not in outcome]
+    stored = {run: have for run in runs if (have := store.draw(run))}
+    lacking = [run for run in runs if run not in stored]
+    posterior = _remembered(task, runs[0], registry, store, device, listener) if stored else None
+    outcome: dict[Run, _Drawn | Failure] = {run: _Drawn(have[1], have[0], posterior) for run, have in stored.items()}
     if not lacking:
         return outcome
     try:
@@ -220,9 +221,7 @@ class _Fitted:
 
 def _fitted(task: Task, run: Run, registry: Registry, store: Store, device: str, listener: Listener) -> _Fitted:
     """Return the fit that is kept, or else a new one, which is kept if that can be."""
-    method: Method = registry.build("methods", run.resolved)
-    if isinstance(method, Oracle):
-        method = method.told(task)
+    method = _method(task, run, registry)
     if isinstance(method, CanRestore) and (kept := _kept(task, run, method, store, device, listener)):
         return kept
     fitted = _fit(task, run, method, device, listener)
@@ -232,11 +231,30 @@ def _fitted(task: Task, run: Run, registry: Registry, store: Store, device: str,
     return fitted
 
 
+def _remembered(
+    task: Task, run: Run, registry: Registry, store: Store, device: str, listener: Listener
+) -> Posterior | None:
+    """Return the posterior of a kept fit, if a metric may ask it for more than its stored samples."""
+    if all(compares(text, registry) for text in run.metrics):
+        return None
+    try:
+        method = _method(task, run, registry)
+    except (Exception, SystemExit):  # samples are there: only such metrics are the poorer for it, and say so
+        return None
+    kept = _kept(task, run, method, store, device, listener) if isinstance(method, CanRestore) else None
+    return kept.posterior if kept else None
+
+
+def _method(task: Task, run: Run, registry: Registry) -> Method:
+    method: Method = registry.build("methods", run.resolved)
+    return method.told(task) if isinstance(method, Oracle) else method
+
+
 def _kept(task: Task, run: Run, method: Method, store: Store, device: str, listener: Listener) -> _Fitted | None:
     """Return the fit that is stored; None, with a note, if it is damaged or cannot be restored."""
     found = store.fit(run)
     if isinstance(found, Damage):
-        listener(Note(f"{run}: {found}; it is fitted again"))
+        listener(Note(f"{run}: {found}; the kept fit is left aside"))
     if not isinstance(found, tuple):
         return None
     origin, state = found
@@ -244,7 +262,7 @@ def _kept(task: Task, run: Run, method: Method, store: Store, device: str, liste
     try:
         return _Fitted(rebuild(method, _source(task, run), state, device), origin)
     except (Exception, SystemExit) as error:
-        listener(Note(f"{run}: the kept fit cannot be restored, and is made again: {_describe(error)}"))
+        listener(Note(f"{run}: the kept fit cannot be restored, and is left aside: {_describe(error)}"))
         return None
 
 
@@ -359,14 +377,6 @@ def _joined(failures: list[Failure]) -> Failure | None:
         return None
     kind = "memory" if any(failure.kind == "memory" for failure in failures) else "metric"
     return Failure(kind, "; ".join(each.message for each in failures), "\n".join(each.traceback for each in failures))
-
-
-def compares(text: str, registry: Registry) -> bool:
-    """Whether a metric needs reference samples; one that cannot be built will say so when its turn comes."""
-    try:
-        return not isinstance(registry.build("metrics", text), NeedsSetting)
-    except (Exception, SystemExit):
-        return False
 
 
 def _measure(

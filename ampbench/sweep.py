@@ -36,7 +36,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from ampbench.errors import AmpbenchError, PluginError, UsageError, unknown
-from ampbench.interfaces import HasReference, Metric, NeedsSetting, ShipsReference, Task
+from ampbench.interfaces import HasReference, ShipsReference, Task
+from ampbench.references import compares
 from ampbench.registry import Registry
 from ampbench.results import COLUMNS
 from ampbench.run import Run
@@ -168,7 +169,7 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     written = tuple(metrics.values())
     methods = _specs(sweep.methods, "methods", registry, where)
     tasks = _specs(sweep.tasks, "tasks", registry, where)
-    comparing = [text for text in metrics if _compares(registry.entries("metrics")[Spec.parse(text).name].factory())]
+    comparing = [text for text in metrics if compares(text, registry)]
     numbers = {text: _numbers(text, sweep.observations, comparing, registry, where) for text in tasks}
     _check_size(len(methods) * len(sweep.budgets) * len(sweep.seeds) * sum(len(some) for _, some in numbers.values()))
     judged = frozenset().union(*(registry.packages("metrics", text) for text in metrics))
@@ -249,10 +250,6 @@ def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) 
         except UsageError as error:
             raise UsageError(f"{where}: {key}.{number}: {error}" if where else str(error)) from error
     return specs
-
-
-def _compares(metric: object) -> bool:
-    return isinstance(metric, type) and issubclass(metric, Metric) and not issubclass(metric, NeedsSetting)
 
 
 def _numbers(

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from ampbench import hookimpl, runner, sweep, upkeep
 from ampbench.errors import ResultsError
 from ampbench.events import Event, Fitting, Note
-from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, Task
+from ampbench.interfaces import CanRestore, HasDensity, HasState, Method, Posterior, Progress, Task
 from ampbench.plan import plan
 from ampbench.registry import Plugin
 from ampbench.registry import load as load_plugins
@@ -51,7 +52,7 @@ class Regression(Method, CanRestore):
         return Line(self, state["slope"])
 
 
-class Line(Posterior, HasState):
+class Line(Posterior, HasState, HasDensity):
     def __init__(self, method: Regression, slope: Tensor) -> None:
         self.method, self.slope = method, slope
 
@@ -64,6 +65,9 @@ class Line(Posterior, HasState):
         if any(torch.equal(observation, each) for each in BROKEN):
             raise RuntimeError("not this one")
         return observation * self.slope + 0.1 * torch.randn(n, 2)
+
+    def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
+        return Normal(context * self.slope, 0.1).log_prob(value).sum(-1)
 
 
 REGISTRY = load_plugins()
@@ -113,6 +117,18 @@ def test_an_observation_that_is_asked_for_later_costs_no_fit(tmp_path: Path) -> 
     assert load(tmp_path / "later")["fit_seconds"].nunique() == 1, "that of the fit"
     for key in store.all_keys():
         assert store.samples(key).tobytes() == Store(tmp_path / "at once").samples(key).tobytes()
+
+
+def test_a_metric_that_asks_the_posterior_later_costs_no_fit(tmp_path: Path) -> None:
+    execute(tmp_path / "at once", metrics=["mmd", "nltp"])
+    execute(tmp_path / "later")
+    execute(tmp_path / "later", metrics=["mmd", "nltp"])
+    assert FITS == [0, 0], "one for each folder"
+    assert load(tmp_path / "later")["nltp"].dropna().tolist() == load(tmp_path / "at once")["nltp"].tolist()
+    shutil.rmtree(tmp_path / "later" / "fits")
+    execute(tmp_path / "later", metrics=["nltp"])
+    failed = load(tmp_path / "later").query("status == 'failed'")
+    assert failed["error"].str.contains("of the posterior nothing is kept").tolist() == [True] * 3
 
 
 def test_a_failed_observation_costs_no_fit(tmp_path: Path) -> None:
@@ -197,7 +213,7 @@ def test_a_damaged_fit_is_reported_and_made_again(tmp_path: Path, damage: str) -
     heard = execute(tmp_path / "r")
     assert FITS == [0, 0, 0]
     if damage != "of another fit":
-        assert any("is damaged" in note and "it is fitted again" in note for note in notes(heard))
+        assert any("is damaged" in note and "the kept fit is left aside" in note for note in notes(heard))
         assert not upkeep.check(Store(tmp_path / "r")).damages
     assert state.read_bytes() == before
     pd.testing.assert_frame_equal(content(tmp_path / "r"), content(tmp_path / "whole"))
@@ -215,7 +231,7 @@ def test_a_state_that_is_refused(tmp_path: Path) -> None:
     """As by another commit of the same version, whose networks are built otherwise; it gives way to the new one."""
     Store(tmp_path).put_fit(runs()[0], {"weight": torch.ones(2)}, ORIGIN)
     (note,) = notes(execute(tmp_path, observations=[1]))
-    assert note.endswith("the kept fit cannot be restored, and is made again: KeyError: 'slope'")
+    assert note.endswith("the kept fit cannot be restored, and is left aside: KeyError: 'slope'")
     assert notes(execute(tmp_path)) == []
     assert FITS == [0]
     assert (load(tmp_path)["status"] == "ok").all()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ampbench import hookimpl, sweep
 from ampbench.errors import PluginError, UsageError
-from ampbench.interfaces import Observation, Task
+from ampbench.interfaces import Observation, ShipsReference, Task
 from ampbench.registry import Plugin, Registry
 from ampbench.run import Run
 
@@ -267,7 +267,7 @@ class Nothing:
     def __init__(self, number: int = 1, text: str = "a", flag: bool = False, limit: float | None = None) -> None: ...
 
 
-class TwoObservations(Task):
+class TwoObservations(Task, ShipsReference):
     version = "1"
 
     def __init__(self, text: str = "") -> None:
@@ -280,6 +280,9 @@ class TwoObservations(Task):
 
     def observations(self) -> Mapping[int, Observation]:
         return {i: Observation(torch.zeros(1), torch.zeros(1), i) for i in (1, 2)}
+
+    def shipped_reference(self, number: int) -> torch.Tensor:
+        return torch.zeros(100, 1)
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ class NLTP(NeedsSetting):
         posterior, truth = setting.posterior, setting.observation
         if posterior is None:
             raise MetricError(
-                "nltp: the samples were stored by an earlier run and the posterior is gone; ask for nltp in the first "
-                "run, or use a new results directory"
+                "nltp: the samples were stored by an earlier run, and of the posterior nothing is kept; ask for nltp "
+                "in the first run, or use a new results directory"
             )
         if not isinstance(posterior, HasDensity):
             raise MetricError(
