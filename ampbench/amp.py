@@ -11,43 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor, nn
 
 from ampbench import states
+from ampbench.amp_posterior import AMPPosterior, posterior_of
 from ampbench.chains import BottomUp, Meeting, SiteLaws, by_likelihood
 from ampbench.coordinates import Coordinates, is_code
-from ampbench.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
+from ampbench.diagnostics import ROWS, warn_if_told_apart
 from ampbench.engine import Learned, Settings, Trained, train, untrained
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.factorization import Factor
-from ampbench.graph import Graph, join
-from ampbench.history import history_frame
-from ampbench.interfaces import (
-    CanDiagnose,
-    CanRestore,
-    Default,
-    Divergence,
-    Family,
-    HasHistory,
-    HasState,
-    Method,
-    Posterior,
-    Progress,
-    check_observation,
-)
+from ampbench.graph import Graph
+from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress
 from ampbench.likelihood import known_likelihood, learned_prior
-from ampbench.refinement import Refinement, Thinned, refine, refinement_steps, unrefined
-from ampbench.seeding import derive, seeded
+from ampbench.refinement import Refinement, refine, refinement_steps, unrefined
 from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
 from ampbench.states import State
 from ampbench.tuples import Scope, Site, sites
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 LEAST = 10
 """Smallest budget: some simulations are held out, and a divergence between two samples needs several of them."""
@@ -146,7 +130,7 @@ class AMP(Method, CanRestore):
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 
         def posterior(trained: Trained, refinement: Refinement | None = None) -> AMPPosterior:
-            return AMPPosterior(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
+            return posterior_of(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
 
         try:
             trained, refinement = _trained(bottom_up, meetings, source, settings, progress)
@@ -178,7 +162,7 @@ class AMP(Method, CanRestore):
         held_out = {name: value.to(device) for name, value in of["held_out"].items()}
         observed = {name: int(of["observed"][name]) for name in simulator.observed}
         trained = Trained(learned, adversaries, states.rows(of["history"]))
-        return AMPPosterior(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
+        return posterior_of(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
 
     def _assembled(
         self, simulator: Simulator, coordinates: Mapping[str, Coordinates], device: torch.device
@@ -281,110 +265,6 @@ def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
             )
 
 
-@final
-class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
-    """The bottom-up chain after training.
-
-    Attributes:
-        trained: families, adversaries and the training history.
-        refinement: what came of the adversary's going on alone, if it did.
-        sides: the two chains, and the adversaries between them.
-        held_out: simulations that trained nothing, at most :data:`ampbench.diagnostics.ROWS`, in network coordinates.
-    """
-
-    def __init__(
-        self,
-        trained: Trained,
-        refinement: Refinement | None,
-        meetings: Sequence[Meeting],
-        held_out: Mapping[str, Tensor],
-        coordinates: Mapping[str, Coordinates],
-        observed: Mapping[str, int],
-        latents: tuple[str, ...],
-    ) -> None:
-        self.trained = trained
-        self.refinement = refinement
-        self.sides = _sides(trained, refinement, tuple(meetings))
-        self.held_out = held_out
-        self._coordinates = coordinates
-        self._observed = observed
-        self._latents = latents
-
-    def state(self) -> dict[str, Tensor]:
-        """Families, adversaries, coordinates, held-out simulations and history."""
-        refinement = self.refinement or Refinement(None, ())
-        last_word = refinement.adversary
-        return states.joined(
-            {
-                "families": self.trained.learned.bottom_up.state_dict(),
-                "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
-                "last_word": {} if last_word is None else last_word.state_dict(),
-                "thinned": {"draws": torch.tensor(last_word is not None)},
-                "location": {name: each.location for name, each in self._coordinates.items()},
-                "scale": {name: each.scale for name, each in self._coordinates.items()},
-                "whole": {name: torch.tensor(each.whole) for name, each in self._coordinates.items()},
-                "observed": {name: torch.tensor(size) for name, size in self._observed.items()},
-                "held_out": self.held_out,
-                "history": states.columns(self.trained.history),
-                "refinement": states.columns(refinement.history),
-            }
-        )
-
-    @property
-    def history(self) -> DataFrame:
-        """Losses, gradient norms, learning rates and held-out scores: one row per check."""
-        rows = list(self.trained.history)
-        if self.refinement:
-            last = rows[-1]["step"]
-            rows += [{**row, "step": last + row["step"]} for row in self.refinement.history]
-        return history_frame(rows)
-
-    def diagnose(
-        self,
-        simulations: Mapping[str, Tensor] | None = None,
-        teacher_forcing: bool = False,
-        folds: int = 2,
-        level: float = 0.01,
-        seed: int = 0,
-    ) -> DataFrame:
-        """Test at every tuple whether the two chains can be told apart.
-
-        Arguments:
-            simulations: fresh ones, as :meth:`ampbench.simulator.Simulator.sample` returns them; without any, the
-                held-out ones.
-            teacher_forcing: see :meth:`ampbench.diagnostics.Sides.on_simulations`.
-            folds, level: see :func:`ampbench.diagnostics.diagnose`, also for the columns returned.
-            seed: of the chain and of the classifiers.
-
-        Raises:
-            UsageError: too few simulations.
-        """
-        device = self.trained.learned.bottom_up.device
-        if simulations is None:
-            rows = self.held_out
-        else:
-            rows = {name: each.encode(simulations[name]).to(device) for name, each in self._coordinates.items()}
-        with seeded(derive(seed, "diagnose")):
-            return diagnose(self.sides, *self.sides.on_simulations(rows, teacher_forcing), folds, level)
-
-    def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw from the posterior: (L,) -> (n, D)."""
-        return join(self.sample_variables(observation, n), self._latents)
-
-    @torch.no_grad()
-    def sample_variables(self, observation: Tensor, n: int) -> dict[str, Tensor]:
-        """Draw from the posterior, one tensor (n, D_i) per latent variable."""
-        observation = check_observation(observation, sum(self._observed.values()))
-        observation = observation.to(torch.get_default_dtype())
-        parts = dict(zip(self._observed, observation.split(list(self._observed.values())), strict=True))
-        evidence = {
-            name: self._coordinates[name].encode(part[None]).to(self.trained.learned.bottom_up.device)
-            for name, part in parts.items()
-        }
-        drawn = self.sides.bottom_up(evidence, n)
-        return {name: self._coordinates[name].decode(drawn[name][:, 0].cpu()) for name in self._latents}
-
-
 def _coordinates(of: Mapping[str, State], simulator: Simulator) -> dict[str, Coordinates]:
     """Return the coordinates of a state; raises :class:`UsageError` if it is of another model."""
     graph = simulator.graph
@@ -395,13 +275,5 @@ def _coordinates(of: Mapping[str, State], simulator: Simulator) -> dict[str, Coo
         for name, location in of["location"].items()
     }
     for name, each in found.items():
-        states.check_size(name, len(each.decode(torch.zeros(each.size))), graph[name].size)
+        states.check_size(name, each.features, graph[name].size)
     return found
-
-
-def _sides(trained: Trained, refinement: Refinement | None, meetings: tuple[Meeting, ...]) -> Sides:
-    """Return the chains, and the adversaries between them, as they are in the end."""
-    families = trained.learned.bottom_up
-    if refinement is None or refinement.adversary is None:
-        return Sides(families, meetings, trained.adversaries)
-    return Sides(Thinned(families, meetings[0], refinement.adversary), meetings, [refinement.adversary])

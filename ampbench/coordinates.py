@@ -58,6 +58,7 @@ class Coordinates:
         return made
 
     def _respect(self, support: constraints.Constraint) -> None:
+        self._support = support
         self._bijection: Transform = identity_transform if support.is_discrete else biject_to(support)
         self._bounded = not _is_identity(self._bijection)
 
@@ -65,6 +66,11 @@ class Coordinates:
     def size(self) -> int:
         """D′, the number of coordinates."""
         return len(self.location)
+
+    @property
+    def features(self) -> int:
+        """D, the number of components of a value."""
+        return len(self.decode(torch.zeros(self.size)))
 
     def encode(self, values: Tensor) -> Tensor:
         """Values (*, D) to coordinates (*, D′); D′ = D unless the support is a simplex."""
@@ -76,8 +82,27 @@ class Coordinates:
         values = self._bijection(u * self.scale.to(u) + self.location.to(u))
         return values.round() + (values - values.detach()) if self.whole else values  # adds an exact 0
 
+    def log_slope(self, values: Tensor) -> Tensor:
+        """Return log |det du/dx|, shape (*,), at values (*, D); minus infinity outside the support.
+
+        A density of the coordinates becomes one of the values by it; a discrete variable's values keep their mass.
+        """
+        inside = _every(self._support.check(values), values)
+        safe = torch.where(inside[..., None], values, self.decode(torch.zeros(self.size).to(values)))
+        scale = self.scale.to(values)
+        free = self.encode(safe) * scale + self.location.to(values)
+        slope = self._bijection.log_abs_det_jacobian(free, self._bijection(free))
+        slope = slope.sum(-1) if slope.ndim == values.ndim else slope
+        total = slope.new_zeros(()) if self._support.is_discrete else -slope - scale.log().sum()
+        return torch.where(inside, total, -torch.inf)
+
     def _limited(self, coordinates: Tensor) -> Tensor:
         return coordinates.clamp(-LIMIT, LIMIT) if self._bounded else coordinates
+
+
+def _every(inside: Tensor, values: Tensor) -> Tensor:
+    """Whether all components are inside, shape (*,), of what a constraint says about values (*, D) or about each."""
+    return inside.all(-1) if inside.ndim == values.ndim else inside
 
 
 def is_code(support: constraints.Constraint) -> bool:

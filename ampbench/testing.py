@@ -40,6 +40,7 @@ from ampbench.interfaces import (
     HasState,
     Method,
     Metric,
+    Posterior,
     Sequential,
     Task,
     silent,
@@ -392,6 +393,22 @@ class TaskConformance(ABC):
         raise AssertionError(f"{what} was not refused")
 
 
+def check_density(posterior: Posterior, x: Tensor, n: int = 4000) -> None:
+    """Assert that n samples given x, (L,), are of the density: the mean of 1{theta in a box} / q is the box's volume.
+
+    The box holds the middle half of each component, so that the weights are bounded, and their error is known.
+    """
+    with seeded(1):
+        samples = posterior.sample(x, n)
+        assert isinstance(posterior, HasDensity)
+        density = posterior.log_prob(samples, x.expand(n, -1))
+    assert density.shape == (n,)
+    low, high = samples.quantile(torch.tensor([0.25, 0.75]), 0)
+    inside = ((samples > low) & (samples < high)).all(1)
+    share = torch.where(inside, (-density).exp(), torch.zeros(())) / (high - low).prod()
+    assert abs(float(share.mean()) - 1) < 5 * float(share.std()) / n**0.5
+
+
 class MethodConformance(ABC):
     """What the runner relies on in a method; ``make`` should choose options that train for seconds only.
 
@@ -415,7 +432,7 @@ class MethodConformance(ABC):
         return Simulator(Graph(density("theta", prior), simulate), ["x"], self.budget, seed=0)
 
     def test_fit_and_sample(self) -> None:
-        """The posterior returns finite samples of the right shape, within the budget."""
+        """The posterior returns finite samples of the right shape, within the budget, and of its density if any."""
         source = self.source()
         posterior = fit(self.make(), source)
         x = torch.tensor([0.1, -0.2, 0.0])
@@ -428,6 +445,8 @@ class MethodConformance(ABC):
         samples = posterior.sample(x, 50)
         assert samples.shape == (50, 2)
         assert bool(torch.isfinite(samples).all())
+        if isinstance(posterior, HasDensity):
+            check_density(posterior, x)
 
     def test_same_seed_same_numbers(self) -> None:
         """Two fits with one seed give the same samples."""

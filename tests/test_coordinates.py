@@ -75,3 +75,33 @@ def test_bits_stay_bits(support: constraints.Constraint) -> None:
     coordinates = Coordinates(values, support)
     assert torch.equal(coordinates.encode(values), values)
     assert torch.equal(coordinates.decode(values), values)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        Independent(Uniform(-ONE, 3 * ONE), 1),
+        Uniform(-ONE, 3 * ONE),
+        Independent(LogNormal(ONE, ONE), 1),
+        MultivariateNormal(5 * ONE, 9 * torch.eye(2)),
+        Dirichlet(torch.ones(3)),
+    ],
+    ids=["box", "elementwise", "positive", "real", "simplex"],
+)
+def test_slope_is_that_of_the_map(law: Distribution) -> None:
+    """Against automatic differentiation of the map back; of a simplex all components but the last are free."""
+    with seeded(0):
+        values = law.sample((50,))
+    coordinates = Coordinates(values, law.support)
+    slopes = coordinates.log_slope(values[:5].reshape(5, 1, -1))
+    assert slopes.shape == (5, 1)
+    for value, slope in zip(values, slopes[:, 0], strict=False):
+        jacobian = torch.autograd.functional.jacobian(coordinates.decode, coordinates.encode(value))
+        assert float(slope) == pytest.approx(-float(jacobian[: coordinates.size].det().abs().log()), abs=1e-3)
+
+
+def test_slope_outside_the_support_and_of_bits() -> None:
+    box = Coordinates(torch.rand(20, 2), constraints.independent(constraints.unit_interval, 1))
+    assert (box.log_slope(torch.tensor([[0.5, 0.5], [0.5, 1.5], [-1.0, 2.0]])) == -torch.inf).tolist() == [0, 1, 1]
+    bits = Coordinates(torch.eye(2), constraints.independent(constraints.boolean, 1))
+    assert bits.log_slope(torch.tensor([[0.0, 1.0], [0.5, 0.5]])).tolist() == [0.0, -torch.inf]

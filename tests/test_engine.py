@@ -10,7 +10,8 @@ from torch.distributions import Bernoulli, Independent, Poisson, Uniform, constr
 
 from ampbench import engine
 from ampbench.adversary import Adversary, gradient_penalty
-from ampbench.amp import AMP, AMPPosterior
+from ampbench.amp import AMP
+from ampbench.amp_posterior import AMPPosterior
 from ampbench.api import fit
 from ampbench.errors import TrainingError, UsageError
 from ampbench.graph import Graph, density, learned, simulator

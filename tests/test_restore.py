@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Dirichlet, Distribution, Independent, Normal, OneHotCategorical, Uniform
 
 from ampbench import restore, restore_graph, save, states, tensors
-from ampbench.amp import AMPPosterior
+from ampbench.amp_posterior import AMPPosterior
 from ampbench.api import fit, rebuild
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
@@ -169,7 +169,7 @@ def test_another_model_or_method_is_refused(
 
 def test_what_cannot_be_saved(registry: Registry, tmp_path: Path) -> None:
     posterior = fit(registry.build("methods", "prior"), Simulator(model(), ["x"], 100, seed=0))
-    with pytest.raises(UsageError, match="a _PriorPosterior cannot be saved; take a method that restores"):
+    with pytest.raises(UsageError, match="a _PriorDensity cannot be saved; take a method that restores"):
         save(posterior, tmp_path / "posterior.npz")
     assert not list(tmp_path.iterdir())
 

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ampbench.interfaces import Method, Posterior, Progress, check_observation
+from ampbench.interfaces import HasDensity, Method, Posterior, Progress, check_observation
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
 
@@ -19,10 +19,10 @@ class Prior(Method):
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
         """Return the prior."""
         prior = LatentPrior(simulator.graph, simulator.latents)
-        return _PriorPosterior(prior, simulator.graph.size(simulator.observed))
+        made = _PriorPosterior if prior.fault else _PriorDensity
+        return made(prior, simulator.graph.size(simulator.observed))
 
 
-@final
 class _PriorPosterior(Posterior):
     """The prior, which checks the observation and ignores it."""
 
@@ -34,3 +34,12 @@ class _PriorPosterior(Posterior):
         """Draw (n, D) from the prior."""
         check_observation(observation, self._features)
         return self._prior.sample((n,))
+
+
+@final
+class _PriorDensity(_PriorPosterior, HasDensity):
+    """A prior whose density is known."""
+
+    def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
+        """Return log p(theta), shape (*,), for theta (*, D)."""
+        return self._prior.log_prob(value)

@@ -15,18 +15,20 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Normal, constraints
 
 from ampbench import states
 from ampbench.coordinates import Coordinates
+from ampbench.densities import by_observation
 from ampbench.errors import UsageError
 from ampbench.graph import join
-from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, check_observation
+from ampbench.interfaces import CanRestore, HasDensity, HasState, Method, Posterior, Progress, check_observation
 from ampbench.options import at_least
 from ampbench.simulator import Simulator
 
@@ -71,10 +73,10 @@ class RejectionABC(Method, CanRestore):
 
     def _posterior(self, simulator: Simulator, latents: Mapping[str, Tensor], x: Tensor) -> Posterior:
         supports = {name: simulator.graph[name].support for name in simulator.latents}
-        return _Nearest(latents, x, supports, self.accept, self.smooth)
+        smooth = self.smooth and not any(support.is_discrete for support in supports.values())
+        return (_Smooth if smooth else _Nearest)(latents, x, supports, self.accept, self.smooth)
 
 
-@final
 class _Nearest(Posterior, HasState):
     """Prior simulations; each observation keeps the nearest."""
 
@@ -97,14 +99,39 @@ class _Nearest(Posterior, HasState):
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
-        observation = check_observation(observation, self._x.shape[1]).to(self._x)
-        distance = ((self._x - observation) / self._scale).norm(dim=1)
-        nearest = distance.topk(self._accept, largest=False).indices
+        kept = self._kept(observation)
         chosen = torch.randint(self._accept, (n,))
-        kept = {name: value[nearest] for name, value in self._latents.items()}
         if self._smooth:
             return join(_smoothed(kept, self._supports, chosen), kept)
         return join({name: value[chosen] for name, value in kept.items()}, kept)
+
+    def _kept(self, observation: Tensor) -> dict[str, Tensor]:
+        """The parameters (m, D_i) whose simulations are nearest."""
+        observation = check_observation(observation, self._x.shape[1]).to(self._x)
+        distance = ((self._x - observation) / self._scale).norm(dim=1)
+        nearest = distance.topk(self._accept, largest=False).indices
+        return {name: value[nearest] for name, value in self._latents.items()}
+
+
+@final
+class _Smooth(_Nearest, HasDensity):
+    """Kept parameters under kernels, all of them continuous."""
+
+    def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
+        """Return the log-density, shape (n,), of theta (n, D) given x (n, L); minus infinity outside the support."""
+        return by_observation(self._log_prob, value.to(self._x), context.to(self._x))
+
+    def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
+        kept = self._kept(x)
+        parts = dict(zip(kept, theta.split([each.shape[1] for each in kept.values()], 1), strict=True))
+        coordinates = {name: Coordinates(kept[name], self._supports[name]) for name in kept}
+        slope = torch.stack([coordinates[name].log_slope(part) for name, part in parts.items()]).sum(0)
+        inside = slope > -torch.inf
+        centres = join({name: coordinates[name].encode(value) for name, value in kept.items()}, kept)
+        u = join({name: coordinates[name].encode(part[inside]) for name, part in parts.items()}, parts)
+        kernels = Normal(centres, leave_one_out_width(centres)).log_prob(u[:, None]).sum(2)
+        slope[inside] += kernels.logsumexp(1) - math.log(len(centres))
+        return slope
 
 
 def _smoothed(

@@ -22,6 +22,7 @@ from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
 from ampbench_sbi.toolbox import (
     Curves,
+    HasDirectDensity,
     Make,
     SBIPosterior,
     ToolboxMethod,
@@ -30,6 +31,7 @@ from ampbench_sbi.toolbox import (
     common,
     continuous_prior,
     density_prior,
+    is_direct,
     quiet,
     simulate,
     toolbox,
@@ -60,7 +62,6 @@ class Learned:
     curves: Sequence[Mapping[str, float]]
 
 
-@final
 class AmortisedPosterior(SBIPosterior, HasState):
     """An sbi posterior that is made again from what was learned."""
 
@@ -79,6 +80,11 @@ class AmortisedPosterior(SBIPosterior, HasState):
                 "curves": states.columns(learned.curves),
             }
         )
+
+
+@final
+class AmortisedDensity(AmortisedPosterior, HasDirectDensity):
+    """One that has a density."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,8 @@ class Recipe:
         """Return the posterior."""
         with quiet(), torch.random.fork_rng():
             torch.set_rng_state(learned.generator)
-            return AmortisedPosterior(trainer.build_posterior(learned.network, **self.build), learned)
+            built = trainer.build_posterior(learned.network, **self.build)
+        return (AmortisedDensity if is_direct(built) else AmortisedPosterior)(built, learned)
 
 
 class Amortised(ToolboxMethod, CanRestore):

@@ -19,12 +19,14 @@ from ampbench.simulator import Simulator
 from ampbench_sbi.toolbox import (
     MCMC,
     Curves,
+    HasDirectDensity,
     Make,
     SBIPosterior,
     Training,
     check_budget,
     common,
     density_prior,
+    is_direct,
     quiet,
     simulate,
     toolbox,
@@ -136,4 +138,5 @@ def _rounds(
         with quiet():
             posterior, proposal = step(inference, theta, x, proposal)
         progress(number + 1, rounds)
-    return SBIPosterior(posterior, len(observation), curves.rows())
+    made = HasDirectDensity if is_direct(posterior) else SBIPosterior
+    return made(posterior, len(observation), curves.rows())

@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ampbench.densities import by_observation
 from ampbench.errors import UsageError
 from ampbench.graph import join
 from ampbench.history import history_frame
-from ampbench.interfaces import HasHistory, Method, Posterior, check_observation
+from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, check_observation
 from ampbench.options import at_least, between
 from ampbench.prior import LatentPrior
 from ampbench.simulator import Simulator
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from sbi.inference.posteriors.base_posterior import NeuralPosterior
 
+SILENT = {"show_progress_bars": False}
 LEAST = 10
 """Fewest simulations that a network is trained on in a round: a tenth is held out."""
 
@@ -172,6 +174,28 @@ class SBIPosterior(Posterior, HasHistory):
         with quiet():
             drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
         return drawn.detach().cpu()
+
+
+class HasDirectDensity(SBIPosterior, HasDensity):
+    """The density of an sbi posterior that is a network's, without what leaks out of the prior."""
+
+    def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
+        """Return log q(theta | x), shape (n,), for theta (n, D) and x (n, L); minus infinity outside the prior.
+
+        For each different x the share of the network's mass inside the prior is estimated from 10,000 draws.
+        """
+        return by_observation(self._log_prob, value.float(), context.float())
+
+    def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
+        with quiet():
+            found: Tensor = self.posterior.log_prob(theta, x[None], leakage_correction_params=SILENT)
+        return found
+
+
+def is_direct(posterior: NeuralPosterior) -> bool:
+    """Whether an sbi posterior is drawn from a network's density, which :class:`HasDirectDensity` evaluates."""
+    direct: type = toolbox("a density", "inference.posteriors").DirectPosterior
+    return isinstance(posterior, direct)
 
 
 def common(prior: LatentPrior | None, device: torch.device, curves: Curves) -> dict[str, Any]:
