@@ -19,7 +19,7 @@ from rich.table import Table
 from ampbench import __version__
 from ampbench.errors import AmpbenchError, ResultsWarning
 from ampbench.hookspecs import KINDS
-from ampbench.terminal import line, plain
+from ampbench.terminal import line, plain, print_table
 
 if TYPE_CHECKING:
     from ampbench.registry import Entry
@@ -592,21 +592,7 @@ def _print_groups(frame: Any, by: list[str], columns: list[str], nothing: str = 
         Console(highlight=False).print(
             escape(line(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True))))
         )
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in columns:
-            text = part[name].dtype.kind not in "if"
-            table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
-        cells = [_cells(part[name]) for name in columns]
-        for row in zip(*cells, strict=True):
-            table.add_row(*row)
-        _print(table)
-
-
-def _cells(column: Any) -> list[str]:
-    """Write the cells of a column of a frame."""
-    from ampbench.tables import decimals, number
-
-    if column.dtype.kind == "f":
-        digits = decimals(column)
-        return [number(value, digits) for value in column]
-    return [escape(line(str(value))) for value in column]
+        last_is_text = part[columns[-1]].dtype.kind not in "if"
+        rows = zip(*(part[name].tolist() for name in columns), strict=True)
+        print_table(columns, rows, fold=len(columns) - 1 if last_is_text else -1)
+        print()

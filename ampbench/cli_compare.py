@@ -17,8 +17,8 @@ from ampbench.findings import said
 from ampbench.labels import labels, legend
 from ampbench.ledger import Beside, beside
 from ampbench.results import load
-from ampbench.tables import decimals, interval, latex, markdown, number, p_value
-from ampbench.terminal import line, print_folded, print_table
+from ampbench.tables import interval, latex, markdown, p_value
+from ampbench.terminal import decimals, line, number, print_folded, print_table
 
 LEGEND = (
     "n: seeds x observations; diff: paired difference to the lowest mean; p: of that difference, by Holm's method over "
@@ -126,9 +126,9 @@ def _print_scores(part: pd.DataFrame) -> None:
         (
             row.method,
             f"{row.seeds}x{row.observations}",
-            f"{row.mean:.{digits}f}",
+            number(row.mean, digits),
             interval(row.low, row.high, digits),
-            "" if row.verdict in ("best", "lowest") else f"{row.diff:+.{digits}f}",
+            "" if row.verdict in ("best", "lowest") else number(row.diff, digits, "+"),
             p_value(row.p),
             row.verdict,
         )
@@ -147,13 +147,11 @@ def _print_findings(part: pd.DataFrame) -> None:
 
 
 def _print_noise(table: pd.DataFrame) -> None:
-    columns = ["sd_seed", "sd_observation", "sd_rest", "sd_metric"]
+    columns = ["method", "sd_seed", "sd_observation", "sd_rest", "sd_metric"]
     for label, part in _labelled(table, [*GROUP, "metric"]):
         print_folded(f"standard deviations of single scores; {label}")
-        shown = [[number(sd, decimals(part[column])) for sd in part[column]] for column in columns]
-        print_table(
-            ["method", "seed", "observation", "rest", "metric"], zip(part["method"], *shown, strict=True), fold=0
-        )
+        rows = part[columns].itertuples(index=False)
+        print_table(["method", "seed", "observation", "rest", "metric"], rows, fold=0)
         print()
     print_folded("-: cannot be told apart; with one seed, observation holds the rest too")
     print()

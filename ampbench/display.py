@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ampbench.events import Event, Finished, Fitting, Note
 from ampbench.tally import Tally, lines
-from ampbench.terminal import plain
+from ampbench.terminal import number, plain
 
 EVERY = 30.0
 """Seconds between two plain lines about fits that go on."""
@@ -48,7 +48,9 @@ class Display:
         match event:
             case Finished(record):
                 run = record.run
-                values = "  ".join(f"{name} {m.value:.3f}" for name, m in record.metrics.items() if m.value is not None)
+                values = "  ".join(
+                    f"{name} {number(m.value)}" for name, m in record.metrics.items() if m.value is not None
+                )
                 values += "".join(f"  {'! ' if not i else ''}{check}" for i, check in enumerate(record.findings))
                 outcome = values if record.ok else f"FAILED {values + ': ' if values else ''}{record.error}"
                 self._say(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pandas as pd
 
-from ampbench.terminal import line
+from ampbench.terminal import decimals, line, number
 
 GROUP = ["budget", "samples", "metric"]
 HEADINGS = [
@@ -60,22 +60,9 @@ def latex(table: pd.DataFrame) -> str:
     return "\n".join(parts)
 
 
-def decimals(values: pd.Series) -> int:
-    """Return how many decimals show three digits of the largest of some scores: from three to six."""
-    largest = values.abs().max()
-    if not largest > 0:
-        return 3
-    return min(max(2 - math.floor(math.log10(largest)), 3), 6)
-
-
-def number(value: float, digits: int) -> str:
-    """Write a number; "-" if it is unknown."""
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-
 def interval(low: float, high: float, digits: int) -> str:
     """Write an interval; "-" if it is unknown."""
-    return "-" if math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return "-" if math.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def p_value(p: float) -> str:
@@ -98,9 +85,11 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _cells(rows: pd.DataFrame, escape: Callable[[str], str], bold: Callable[[str], str]) -> Iterator[list[str]]:
     digits = decimals(rows["mean"])
     for row in rows.itertuples():
-        mean = f"{row.mean:.{digits}f}"
+        mean = number(row.mean, digits)
         others = row.verdict not in ("best", "lowest")
-        difference = f"{row.diff:+.{digits}f} {interval(row.diff_low, row.diff_high, digits)}" if others else ""
+        difference = (
+            f"{number(row.diff, digits, '+')} {interval(row.diff_low, row.diff_high, digits)}" if others else ""
+        )
         name, score = escape(line(row.method)), f"{mean} {interval(row.low, row.high, digits)}"
         best = row.verdict == "best"
         yield [
