@@ -40,12 +40,16 @@ def asked() -> pd.DataFrame:
     )
 
 
+def stored() -> pd.DataFrame:
+    """The good runs, with the columns of :data:`ampbench.schema.RESULTS`."""
+    have = ampbench.load(HERE)
+    return have[have["status"] == "ok"]
+
+
 def cells() -> pd.DataFrame:
     """One row per task, method and budget of the sweep, in its order: runs wanted, runs there, mean and its error."""
     wanted = asked()
-    have = ampbench.load(HERE)
-    have = have[have["status"] == "ok"]
-    both = wanted.merge(have, on=list(wanted.columns), how="left", validate="one_to_one")
+    both = wanted.merge(stored(), on=list(wanted.columns), how="left", validate="one_to_one")
     groups = both.groupby(["task", "method", "budget"], sort=False)["c2st"]
     return groups.agg(wanted="size", there="count", mean="mean", se="sem").reset_index()
 
@@ -81,6 +85,21 @@ def missing() -> Iterator[str]:
         yield f"- `{method}`, {budget}: {'all tasks' if everything else ', '.join(part['task'])}\n"
 
 
+def provenance() -> str:
+    """Which code computed what and when, in Markdown: a row per commit."""
+    have = stored().sort_values("finished", kind="stable")
+    named = labels(list(dict.fromkeys(asked()["method"])))
+    rows = ["| commit | date | runs |\n", "| --- | --- | --- |\n"]
+    for commit, part in have.groupby("commit", sort=False):
+        days = sorted({str(day)[:10] for day in part["finished"]})
+        what = [
+            f"{named[method]}, {budget}: {', '.join(dict.fromkeys(group['task']))}"
+            for (method, budget), group in part.groupby(["method", "budget"])
+        ]
+        rows.append(f"| {commit[:7]} | {' to '.join(dict.fromkeys([days[0], days[-1]]))} | {'; '.join(what)} |\n")
+    return "".join(rows)
+
+
 def replaced(page: Path, content: str) -> str:
     """The text of a page with other content between the markers."""
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
@@ -90,7 +109,7 @@ def replaced(page: Path, content: str) -> str:
 def pages() -> dict[Path, str]:
     """The pages that hold a table, as they should be."""
     everything = "".join(f"### {budget} simulations\n\n{table(budget)}\n" for budget in (1000, 10_000))
-    everything += "### Missing\n\n" + "".join(missing())
+    everything += "### Missing\n\n" + "".join(missing()) + "\n### Code\n\n" + provenance()
     return {
         page: replaced(page, content)
         for page, content in ((HERE / "README.md", everything), (HERE.parents[1] / "README.md", table(10_000)))
