@@ -16,7 +16,7 @@ pytest.importorskip("sbi", reason="the sbi baselines need sbi: pip install 'ampb
 from ampbench.api import fit
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import HasHistory, Method, Posterior, Sequential, silent
+from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, Sequential, silent
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.simulator import Simulator
@@ -377,6 +377,31 @@ class TestAsSBI:
             ecp, alpha = run_tarp(theta, x, as_sbi(exact), num_posterior_samples=100, show_progress_bar=False)
         assert p_values[0] > 0.01 > 1e-6 > p_values[1]
         assert check_tarp(ecp, alpha)[1] > 0.01
+
+    def test_expected_coverage_by_our_density(self) -> None:
+        """Ranks of the density at the truth are uniform for the exact posterior, and high for one that is too wide."""
+        from sbi.diagnostics import run_sbc
+        from scipy.stats import kstest
+
+        class Wide(Posterior, HasDensity):
+            def __init__(self, width: float) -> None:
+                self.width = width
+
+            def sample(self, observation: Tensor, n: int) -> Tensor:
+                return observation / 2 + self.width * 0.5**0.5 * torch.randn(n, 2)
+
+            def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
+                return Normal(context / 2, self.width * 0.5**0.5).log_prob(value).sum(-1)
+
+        with seeded(0), quiet():
+            theta, x = self.pairs(150)
+            found = []
+            for width in (1.0, 2.0):
+                view = as_sbi(Wide(width))
+                ranks, _ = run_sbc(theta, x, view, 99, reduce_fns=view.log_prob, show_progress_bar=False)
+                found.append(((ranks + 0.5) / 100).flatten())
+        assert kstest(found[0], "uniform").pvalue > 0.01
+        assert kstest(found[1], "uniform", alternative="less").pvalue < 1e-6
 
     def test_local_c2st(self, exact: Posterior) -> None:
         from sbi.diagnostics import LC2ST
