@@ -5,6 +5,7 @@ another training is not in it. It is left empty unless all ten are there. Beside
 of a method that is not sequential, by the same classifier and sample size (``ampbench ledger``).
 
     ampbench run results/classic/sweep.toml --results results/classic     what is missing; resumes
+    ampbench run results/classic/seeds.toml --results results/classic     further seeds of a few cells
     python results/classic/make.py                                         the tables
 
 References:
@@ -20,20 +21,25 @@ import pandas as pd
 
 import ampbench
 from ampbench import registry
+from ampbench.compare import summarise
 from ampbench.labels import labels
 from ampbench.ledger import CLASSIFIERS, ledger
 from ampbench.sweep import read, runs
+from ampbench.tables import p_value
 
 HERE = Path(__file__).parent
 SEQUENTIAL = ("SNPE", "SNLE", "SNRE", "SMC-ABC")
 """Published methods that spend the budget on one observation in rounds."""
 
+KEY = ["task", "method", "budget"]
+"""Of a cell."""
+
 BEGIN, END = "<!-- begin table: results/classic/make.py -->\n", "<!-- end table -->\n"
 
 
-def asked() -> pd.DataFrame:
-    """Task, method, budget and observation of every run of the sweep."""
-    found = runs(read(HERE / "sweep.toml"), registry.load())
+def asked(file: str = "sweep.toml") -> pd.DataFrame:
+    """Task, method, budget, observation and seed of every run of a sweep."""
+    found = runs(read(HERE / file), registry.load())
     return pd.DataFrame(
         [(run.task, run.method, run.budget, run.observation, run.seed) for run in found],
         columns=["task", "method", "budget", "observation", "seed"],
@@ -46,11 +52,11 @@ def stored() -> pd.DataFrame:
     return have[have["status"] == "ok"]
 
 
-def cells() -> pd.DataFrame:
-    """One row per task, method and budget of the sweep, in its order: runs wanted, runs there, mean and its error."""
-    wanted = asked()
+def cells(file: str = "sweep.toml") -> pd.DataFrame:
+    """One row per task, method and budget of a sweep, in its order: runs wanted, runs there, mean and its error."""
+    wanted = asked(file)
     both = wanted.merge(stored(), on=list(wanted.columns), how="left", validate="one_to_one")
-    groups = both.groupby(["task", "method", "budget"], sort=False)["c2st"]
+    groups = both.groupby(KEY, sort=False)["c2st"]
     return groups.agg(wanted="size", there="count", mean="mean", se="sem").reset_index()
 
 
@@ -85,6 +91,24 @@ def missing() -> Iterator[str]:
         yield f"- `{method}`, {budget}: {'all tasks' if everything else ', '.join(part['task'])}\n"
 
 
+def seeds() -> str:
+    """The mean score of each fit where there are several, and what all of them say, in Markdown; whole cells only."""
+    wanted = asked("seeds.toml")
+    found = cells("seeds.toml")
+    whole = found[found["there"] == found["wanted"]]
+    have = stored().merge(wanted[KEY].drop_duplicates(), on=KEY).merge(whole[KEY], on=KEY)
+    table = summarise(have).table.query("metric == 'c2st'").set_index(["task", "budget", "method"])
+    number = list(range(3))
+    lines = [[*KEY[:2], *(f"seed {seed}" for seed in number), "mean, 95 % interval", "p", "verdict"], ["---"] * 8]
+    for (task, budget, method), row in table.iterrows():
+        fits = have[(have["task"] == task) & (have["budget"] == budget) & (have["method"] == method)]
+        means = fits.groupby("seed")["c2st"].mean()
+        shown = [f"{means[seed]:.3f}" for seed in number]
+        interval = f"{row['mean']:.3f}, {row['low']:.3f} to {row['high']:.3f}"
+        lines.append([task, labels([method])[method], *shown, interval, p_value(row["p"]), row["verdict"]])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def provenance() -> str:
     """Which code computed what and when, in Markdown: a row per commit."""
     have = stored().sort_values("finished", kind="stable")
@@ -109,6 +133,7 @@ def replaced(page: Path, content: str) -> str:
 def pages() -> dict[Path, str]:
     """The pages that hold a table, as they should be."""
     everything = "".join(f"### {budget} simulations\n\n{table(budget)}\n" for budget in (1000, 10_000))
+    everything += "### Three seeds, 10000 simulations\n\n" + seeds() + "\n"
     everything += "### Missing\n\n" + "".join(missing()) + "\n### Code\n\n" + provenance()
     return {
         page: replaced(page, content)
