@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench import states
-from ampbench.amp_posterior import AMPPosterior, posterior_of
+from ampbench.amp_posterior import AMPPosterior, posterior_type
 from ampbench.chains import BottomUp, Meeting, SiteLaws, by_likelihood
 from ampbench.coordinates import Coordinates, is_code
 from ampbench.diagnostics import ROWS, warn_if_told_apart
@@ -130,7 +130,8 @@ class AMP(Method, CanRestore):
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 
         def posterior(trained: Trained, refinement: Refinement | None = None) -> AMPPosterior:
-            return posterior_of(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
+            made = posterior_type(trained, refinement)
+            return made(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
 
         try:
             trained, refinement = _trained(bottom_up, meetings, source, settings, progress)
@@ -162,7 +163,8 @@ class AMP(Method, CanRestore):
         held_out = {name: value.to(device) for name, value in of["held_out"].items()}
         observed = {name: int(of["observed"][name]) for name in simulator.observed}
         trained = Trained(learned, adversaries, states.rows(of["history"]))
-        return posterior_of(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
+        made = posterior_type(trained, refinement)
+        return made(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
 
     def _assembled(
         self, simulator: Simulator, coordinates: Mapping[str, Coordinates], device: torch.device

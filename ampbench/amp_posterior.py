@@ -158,20 +158,11 @@ class AMPDensity(AMPPosterior, HasDensity):
         return slope
 
 
-def posterior_of(
-    trained: Trained,
-    refinement: Refinement | None,
-    meetings: Sequence[Meeting],
-    held_out: Mapping[str, Tensor],
-    coordinates: Mapping[str, Coordinates],
-    observed: Mapping[str, int],
-    latents: tuple[str, ...],
-) -> AMPPosterior:
-    """Return the posterior, with its density if it has one; for the arguments see :class:`AMPPosterior`."""
+def posterior_type(trained: Trained, refinement: Refinement | None) -> type[AMPPosterior]:
+    """Return the class of the posterior: with a density if it has one."""
     thinned = refinement is not None and refinement.adversary is not None
     known = all(isinstance(each, HasDensity) for each in trained.learned.bottom_up.conditionals)
-    made = AMPDensity if known and not thinned else AMPPosterior
-    return made(trained, refinement, meetings, held_out, coordinates, observed, latents)
+    return AMPDensity if known and not thinned else AMPPosterior
 
 
 def _sides(trained: Trained, refinement: Refinement | None, meetings: tuple[Meeting, ...]) -> Sides:
