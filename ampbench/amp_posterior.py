@@ -146,7 +146,7 @@ class AMPDensity(AMPPosterior, HasDensity):
 
     @torch.no_grad()
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
-        """Return log q(theta | x), shape (*,), for theta (*, D) and x (*, L); minus infinity outside the support."""
+        """Return log q(theta | x), shape ``(*,)``, for theta ``(*, D)`` and x ``(*, L)``; −∞ outside the support."""
         theta = self._parts(value, {name: self._coordinates[name].features for name in self._latents})
         slope = sum((self._coordinates[name].log_slope(part) for name, part in theta.items()), start=torch.zeros(()))
         inside = slope > -torch.inf
