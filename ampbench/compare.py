@@ -103,7 +103,9 @@ def summarise(frame: pd.DataFrame) -> Summary:
                 remarks.append(f"not compared: {metric} on {where} was computed in different ways; see its provenance")
                 continue
             if bool(scores.pivot_table(index=UNIT, columns="method", values=metric).isna().any(axis=None)):
-                remarks.append(f"{metric} on {where}: some methods lack observations; differences use the common ones")
+                remarks.append(
+                    f"{metric} on {where}: some methods lack observations or seeds; differences use the common ones"
+                )
             found = _rows(scores, metric)
             used, there = sum(row["n"] for row in found), len(scores.drop_duplicates(["method", *UNIT]))
             if used < there:
