@@ -93,17 +93,18 @@ def missing() -> Iterator[str]:
 
 def seeds() -> str:
     """The mean score of each fit where there are several, and what all of them say, in Markdown; whole cells only."""
-    wanted = asked("seeds.toml")
     found = cells("seeds.toml")
-    whole = found[found["there"] == found["wanted"]]
-    have = stored().merge(wanted[KEY].drop_duplicates(), on=KEY).merge(whole[KEY], on=KEY)
+    have = stored().merge(found.loc[found["there"] == found["wanted"], KEY], on=KEY)
     table = summarise(have).table.query("metric == 'c2st'").set_index(["task", "budget", "method"])
-    number = list(range(3))
-    lines = [[*KEY[:2], *(f"seed {seed}" for seed in number), "mean, 95 % interval", "p", "verdict"], ["---"] * 8]
+    numbers = range(3)
+    lines = [
+        ["task", "method", *(f"seed {seed}" for seed in numbers), "mean, 95 % interval", "p", "verdict"],
+        ["---"] * 8,
+    ]
     for (task, budget, method), row in table.iterrows():
         fits = have[(have["task"] == task) & (have["budget"] == budget) & (have["method"] == method)]
         means = fits.groupby("seed")["c2st"].mean()
-        shown = [f"{means[seed]:.3f}" for seed in number]
+        shown = [f"{means[seed]:.3f}" for seed in numbers]
         interval = f"{row['mean']:.3f}, {row['low']:.3f} to {row['high']:.3f}"
         lines.append([task, labels([method])[method], *shown, interval, p_value(row["p"]), row["verdict"]])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
