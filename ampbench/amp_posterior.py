@@ -64,8 +64,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
 
     def state(self) -> dict[str, Tensor]:
         """Families, adversaries, coordinates, held-out simulations and history."""
-        refinement = self.refinement or Refinement(None, ())
-        last_word = refinement.adversary
+        last_word = _last_word(self.refinement)
         return states.joined(
             {
                 "families": self.trained.learned.bottom_up.state_dict(),
@@ -78,7 +77,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
                 "observed": {name: torch.tensor(size) for name, size in self._observed.items()},
                 "held_out": self.held_out,
                 "history": states.columns(self.trained.history),
-                "refinement": states.columns(refinement.history),
+                "refinement": states.columns(self.refinement.history if self.refinement else ()),
             }
         )
 
@@ -160,14 +159,18 @@ class AMPDensity(AMPPosterior, HasDensity):
 
 def posterior_type(trained: Trained, refinement: Refinement | None) -> type[AMPPosterior]:
     """Return the class of the posterior: with a density if it has one."""
-    thinned = refinement is not None and refinement.adversary is not None
     known = all(isinstance(each, HasDensity) for each in trained.learned.bottom_up.conditionals)
-    return AMPDensity if known and not thinned else AMPPosterior
+    return AMPDensity if known and _last_word(refinement) is None else AMPPosterior
+
+
+def _last_word(refinement: Refinement | None) -> nn.Module | None:
+    """What thins the draws, if anything does."""
+    return refinement.adversary if refinement else None
 
 
 def _sides(trained: Trained, refinement: Refinement | None, meetings: tuple[Meeting, ...]) -> Sides:
     """Return the chains, and the adversaries between them, as they are in the end."""
-    families = trained.learned.bottom_up
-    if refinement is None or refinement.adversary is None:
+    families, last_word = trained.learned.bottom_up, _last_word(refinement)
+    if last_word is None:
         return Sides(families, meetings, trained.adversaries)
-    return Sides(Thinned(families, meetings[0], refinement.adversary), meetings, [refinement.adversary])
+    return Sides(Thinned(families, meetings[0], last_word), meetings, [last_word])
