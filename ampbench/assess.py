@@ -6,9 +6,9 @@ Fresh simulations :math:`(\theta^*, x)`, drawn beside the budget, judge every fi
   (:mod:`ampbench.scores`); lower is better, and the exact posterior's is lowest. The log-distance score falls by
   ½ log 2 = 0.35 if the posterior is rightly half as wide. Where a variable is discrete, the energy score takes its
   place: draws that coincide have no distance to take the logarithm of.
-- *Does it say what is true?* Ranks of the truth (:mod:`ampbench.calibration`). The smallest of a fit's p-values is
-  corrected for their number (Bonferroni), and the fits for theirs (Holm), so that among exact posteriors a fault is
-  found in one assessment of twenty.
+- *Does it say what is true?* Ranks of the truth (:mod:`ampbench.statistics.calibration`). The smallest of a fit's
+  p-values is corrected for their number (Bonferroni), and the fits for theirs (Holm), so that among exact posteriors a
+  fault is found in one assessment of twenty.
 - *And at your own observation?* That is an average over the prior. Given an observation, a classifier looks for a
   fault there (:mod:`ampbench.lc2st`); its p-value takes part in Holm's correction as a second one of the fit.
 
@@ -37,7 +37,6 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from ampbench.calibration import coverage, places, quantities, random_points, tarp_places, uniform
 from ampbench.errors import PluginError, UsageError
 from ampbench.fits import DRAWS, Drawn, Fit, Question, describe, fit_here, simulations
 from ampbench.graph import Graph
@@ -47,6 +46,7 @@ from ampbench.prior import LatentPrior
 from ampbench.registry import Registry
 from ampbench.scores import energy_score, log_score
 from ampbench.seeding import derive, seeded
+from ampbench.statistics.calibration import coverage, places, quantities, random_points, tarp_places, uniform
 
 LEAST = 50
 """Fewer held-out simulations show next to nothing."""

@@ -1,10 +1,10 @@
 """Summaries of results that do not say more than the results do.
 
 A cell is the mean over observations and seeds, with an interval that knows which scores share a fit
-(:mod:`ampbench.statistics`). Differences are paired: both methods are judged on the same observations and seeds, so
-that what is hard about an observation cancels. p-values are Holm's over all pairs of methods of a table, because the
-lowest mean is chosen after seeing the scores. A method is called the best only if every other one is worse beyond the
-noise, over at least three seeds.
+(:mod:`ampbench.statistics.crossed_effects`). Differences are paired: both methods are judged on the same observations
+and seeds, so that what is hard about an observation cancels. p-values are Holm's over all pairs of methods of a table,
+because the lowest mean is chosen after seeing the scores. A method is called the best only if every other one is worse
+beyond the noise, over at least three seeds.
 
 A store may hold several answers to one question, made with different versions of the task or of packages. The latest
 counts, and it is said that there are others; answers for one table that were made with different versions are named.
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ampbench import schema
 from ampbench.findings import tally
 from ampbench.results import metric_columns, validate
-from ampbench.statistics import complete, estimate, holm, mean_ranks, noise
+from ampbench.statistics.crossed_effects import complete, estimate, holm, mean_ranks, noise
 
 GROUP = ["task", "budget", "samples"]
 UNIT = ["observation", "seed"]

@@ -8,8 +8,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from ampbench.calibration import coverage, places, random_points, tarp_places, uniform
 from ampbench.seeding import seeded
+from ampbench.statistics.calibration import coverage, places, random_points, tarp_places, uniform
 
 B, L = 400, 99
 

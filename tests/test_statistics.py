@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ampbench.statistics import complete, estimate, holm, mean_ranks, noise
+from ampbench.statistics.crossed_effects import complete, estimate, holm, mean_ranks, noise
 
 Array = NDArray[np.float64]
 

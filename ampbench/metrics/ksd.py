@@ -25,10 +25,10 @@ from torch.distributions import biject_to
 from ampbench.errors import GraphError, MetricError
 from ampbench.graph import Graph
 from ampbench.interfaces import HasLikelihood, Measurement, NeedsSetting, Setting
-from ampbench.kernels import median_distance
 from ampbench.metrics.checks import check_set
 from ampbench.metrics.uncertainty import block_error
 from ampbench.options import at_least
+from ampbench.statistics.kernels import median_distance
 
 
 @final

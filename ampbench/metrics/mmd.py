@@ -14,9 +14,9 @@ from typing import final
 from torch import Tensor
 
 from ampbench.interfaces import Measurement, Metric
-from ampbench.kernels import median_distance, unbiased_mmd2
 from ampbench.metrics.checks import check, z_score
 from ampbench.metrics.uncertainty import block_error
+from ampbench.statistics.kernels import median_distance, unbiased_mmd2
 
 
 @final

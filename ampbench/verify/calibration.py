@@ -8,7 +8,7 @@ likelihood, and it is the only check that sees a mode missing from the reference
 Functions of theta alone cannot tell a posterior from the prior, so that data-dependent ones join: the components,
 products of neighbours, the distance to the prior's mean, and the log likelihood where there is one. The ranks, made
 continuous by a uniform fraction, are tested by Kolmogorov and Smirnov as they are and folded at the middle, which sees
-reference draws that are too wide or too narrow (:mod:`ampbench.calibration`).
+reference draws that are too wide or too narrow (:mod:`ampbench.statistics.calibration`).
 
 References:
     Talts, Betancourt, Simpson, Vehtari, Gelman 2018, *Validating Bayesian inference algorithms with simulation-based
@@ -24,8 +24,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ampbench.calibration import places, quantities, quantity_names, uniform
 from ampbench.interfaces import HasLikelihood
+from ampbench.statistics.calibration import places, quantities, quantity_names, uniform
 from ampbench.verify.finding import Finding, smallest
 from ampbench.verify.subject import Subject
 

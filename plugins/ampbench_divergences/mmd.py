@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.interfaces import Divergence
-from ampbench.kernels import median_distance, unbiased_mmd2
 from ampbench.networks import ResidualMLP
 from ampbench.options import at_least
+from ampbench.statistics.kernels import median_distance, unbiased_mmd2
 from ampbench.tuples import Tuples
 
 

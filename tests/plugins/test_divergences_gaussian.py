@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from ampbench.interfaces import Divergence
-from ampbench.kernels import median_distance, unbiased_mmd2
 from ampbench.seeding import seeded
+from ampbench.statistics.kernels import median_distance, unbiased_mmd2
 from ampbench.tuples import Tuples
 from ampbench_divergences.f_kl import FKL
 from ampbench_divergences.hellinger import Hellinger

@@ -1,0 +1,1 @@
+"""Statistics that know nothing of inference: tests, intervals, scoring rules, calibration, kernels."""
