@@ -13,9 +13,8 @@ from ampbench.hookspecs import hookimpl
 if TYPE_CHECKING:
     from ampbench.amp import AMP
     from ampbench.api import fit, infer, infer_graph, learn, restore, restore_graph, save
-    from ampbench.graph import Graph, Node
+    from ampbench.graph import Graph, Node, Simulator
     from ampbench.results import load, validate
-    from ampbench.simulator import Simulator
 
 __version__ = "0.1.0"
 
@@ -40,7 +39,7 @@ _HOMES = {
     "AMP": "ampbench.amp",
     "Graph": "ampbench.graph",
     "Node": "ampbench.graph",
-    "Simulator": "ampbench.simulator",
+    "Simulator": "ampbench.graph",
     "fit": "ampbench.api",
     "infer": "ampbench.api",
     "infer_graph": "ampbench.api",

@@ -19,16 +19,14 @@ from torch import Tensor, nn
 from ampbench import states
 from ampbench.amp_posterior import AMPPosterior, posterior_type
 from ampbench.chains import BottomUp, Meeting, SiteLaws, by_likelihood
-from ampbench.coordinates import Coordinates, is_code
 from ampbench.diagnostics import ROWS, warn_if_told_apart
 from ampbench.engine import Learned, Settings, Trained, train, untrained
 from ampbench.errors import TrainingError, UsageError, unknown
-from ampbench.factorization import Factor
-from ampbench.graph import Graph
+from ampbench.graph import Factor, Graph, Simulator
+from ampbench.graph.coordinates import Coordinates, is_code
 from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress
 from ampbench.likelihood import known_likelihood, learned_prior
 from ampbench.refinement import Refinement, refine, refinement_steps, unrefined
-from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
 from ampbench.states import State
 from ampbench.tuples import Scope, Site, sites

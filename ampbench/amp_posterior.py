@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from ampbench import states
 from ampbench.chains import Meeting
-from ampbench.coordinates import Coordinates
 from ampbench.diagnostics import Sides, diagnose
 from ampbench.engine import Trained
 from ampbench.graph import join
+from ampbench.graph.coordinates import Coordinates
 from ampbench.history import history_frame
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
 from ampbench.refinement import Refinement, Thinned
@@ -101,7 +101,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         """Test at every tuple whether the two chains can be told apart.
 
         Arguments:
-            simulations: fresh ones, as :meth:`ampbench.simulator.Simulator.sample` returns them; without any, the
+            simulations: fresh ones, as :meth:`ampbench.graph.Simulator.sample` returns them; without any, the
                 held-out ones.
             teacher_forcing: see :meth:`ampbench.diagnostics.Sides.on_simulations`.
             folds, level: see :func:`ampbench.diagnostics.diagnose`, also for the columns returned.

@@ -13,11 +13,10 @@ from torch.distributions import Distribution
 from ampbench import atomic, learning, registry, tensors
 from ampbench.amp import AMP
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, silent
 from ampbench.learning import LearnedModel
 from ampbench.seeding import derive, seeded
-from ampbench.simulator import Simulator
 
 
 def infer(

@@ -40,9 +40,9 @@ from torch import Tensor
 from ampbench.errors import PluginError, UsageError
 from ampbench.fits import DRAWS, Drawn, Fit, Question, describe, fit_here, simulations
 from ampbench.graph import Graph
+from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import Progress, check_observation, silent
 from ampbench.lc2st import check_installed, lc2st
-from ampbench.prior import LatentPrior
 from ampbench.registry import Registry
 from ampbench.scores import energy_score, log_score
 from ampbench.seeding import derive, seeded

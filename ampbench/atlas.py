@@ -33,10 +33,10 @@ from scipy.stats import norm, poisson
 from torch import Tensor
 
 from ampbench.errors import SamplesError
+from ampbench.graph.prior import LatentPrior, elementwise, not_finite, parameter_names
 from ampbench.interfaces import Task
 from ampbench.modes import NEIGHBOURS, dropped, empty_balls, empty_by_chance, labels, local_scale, nearest_mode
 from ampbench.moments import Moments, by_chance, combination, form, location, moments, shifts, widths
-from ampbench.prior import LatentPrior, elementwise
 from ampbench.run import Check
 
 MATERIAL = 0.05
@@ -112,7 +112,8 @@ def examine(task: Task, samples: Tensor, reference: Tensor | None) -> tuple[Chec
         All checks that were made, whether they found something or not. One that cannot be made is ``check failed``.
 
     Raises:
-        SamplesError: samples and reference do not fit together, or hold NaN; see :func:`ampbench.atlas.not_finite`.
+        SamplesError: samples and reference do not fit together, or hold NaN; see
+            :func:`ampbench.graph.prior.not_finite`.
     """
     prior = LatentPrior(task.graph, task.latents)
     names = parameter_names(prior)
@@ -142,31 +143,6 @@ def examine(task: Task, samples: Tensor, reference: Tensor | None) -> tuple[Chec
         with _guarded(name, checks):
             checks += make(within, ours, theirs)
     return tuple(checks)
-
-
-def parameter_names(prior: LatentPrior) -> tuple[str, ...]:
-    """Name the components of theta: ``mu`` for a variable with one, ``theta[0]``, ``theta[1]``, … for several."""
-    return tuple(name if size == 1 else f"{name}[{i}]" for name, size in prior.sizes.items() for i in range(size))
-
-
-def not_finite(samples: Tensor, names: tuple[str, ...]) -> str:
-    """Say how many samples (n, D) are not finite, and in which parameters; "" if all are.
-
-    Example:
-        >>> not_finite(torch.tensor([[0.0, torch.nan], [1.0, 2.0]]), ("a", "b"))
-        '1 of 2 posterior samples are NaN or infinite: b (1 NaN)'
-    """
-    finite = samples.isfinite()
-    bad = int((~finite).any(1).sum())
-    if not bad:
-        return ""
-    parts = []
-    for i in (~finite).any(0).nonzero().flatten().tolist():
-        nan, infinite = int(samples[:, i].isnan().sum()), int(samples[:, i].isinf().sum())
-        said = [f"{count} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count]
-        parts.append(f"{names[i] if i < len(names) else f'component {i}'} ({', '.join(said)})")
-    more = f" and {len(parts) - 5} more" if len(parts) > 5 else ""
-    return f"{bad} of {len(samples)} posterior samples are NaN or infinite: {', '.join(parts[:5])}{more}"
 
 
 @contextmanager

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.errors import UsageError
-from ampbench.factorization import Factor
-from ampbench.graph import join
+from ampbench.graph import Factor, join
 from ampbench.interfaces import Divergence, Family, HasDensity
 from ampbench.tuples import UNKNOWN, Laws, Site, Tuples
 

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from ampbench.errors import MetricError, UsageError
 from ampbench.golden import Golden
-from ampbench.graph import Graph, join
-from ampbench.simulator import Simulator
+from ampbench.graph import Graph, Simulator, join
 from ampbench.tuples import Tuples
 
 if TYPE_CHECKING:

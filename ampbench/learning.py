@@ -30,14 +30,14 @@ from torch import Tensor, nn
 
 from ampbench.amp import AMP
 from ampbench.chains import BottomUp, Meeting
-from ampbench.coordinates import Coordinates
 from ampbench.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
 from ampbench.engine import Trained, train
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, join
+from ampbench.graph.coordinates import Coordinates
+from ampbench.graph.rows import Rows, groups
 from ampbench.history import history_frame
 from ampbench.interfaces import CanDiagnose, HasHistory, Progress
-from ampbench.rows import Rows, groups
 from ampbench.scores import held_out_score, two_sample_score
 from ampbench.seeding import derive, seeded
 from ampbench.sources import Source, minibatch, split

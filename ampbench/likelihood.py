@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ampbench.coordinates import Coordinates
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
+from ampbench.graph.coordinates import Coordinates
 from ampbench.tuples import Site
 
 

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from ampbench.adversary import Adversary, classification_loss
 from ampbench.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
-from ampbench.factorization import Factor
+from ampbench.graph import Factor
 from ampbench.interfaces import HasLogRatio, Progress
 from ampbench.optimisation import Descent
 from ampbench.sources import Simulations

@@ -33,7 +33,7 @@ from torch import Tensor
 
 import ampbench
 from ampbench.api import fit, rebuild
-from ampbench.atlas import examine, failed, not_finite, parameter_names
+from ampbench.atlas import examine, failed
 from ampbench.errors import (
     AmpbenchError,
     FitWarning,
@@ -44,6 +44,8 @@ from ampbench.errors import (
     UsageError,
 )
 from ampbench.events import Finished, Fitting, Listener, Measuring, Note, Sampling
+from ampbench.graph import Simulator
+from ampbench.graph.prior import LatentPrior, not_finite, parameter_names
 from ampbench.interfaces import (
     CanRestore,
     HasState,
@@ -58,14 +60,12 @@ from ampbench.interfaces import (
     Task,
 )
 from ampbench.preload import ALWAYS, preload
-from ampbench.prior import LatentPrior
 from ampbench.records import check_provenance
 from ampbench.references import compares, reference_samples
 from ampbench.registry import Registry
 from ampbench.run import Check, Draw, Measured, Origin, Record, Run
 from ampbench.sealed import Damage
 from ampbench.seeding import derive, seeded
-from ampbench.simulator import Simulator
 from ampbench.spec import Spec
 from ampbench.store import Store
 

@@ -26,7 +26,7 @@ from ampbench.api import fit, rebuild
 from ampbench.errors import AmpbenchError, MetricError
 from ampbench.events import Event, Finished
 from ampbench.executors import Executor
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
     BatchedMetric,
     CanRestore,
@@ -47,7 +47,6 @@ from ampbench.interfaces import (
 )
 from ampbench.run import Record, Run
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.spec import Spec
 from ampbench.store import Store
 from ampbench.tuples import Laws, Tuples

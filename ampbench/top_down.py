@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ampbench.coordinates import Coordinates
 from ampbench.graph import Graph
+from ampbench.graph.coordinates import Coordinates
 
 
 class TopDown(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.factorization import Factor
+from ampbench.graph import Factor
 
 Scope = Literal["local", "global", "evidence"]
 

@@ -7,10 +7,9 @@ from torch.distributions import Independent, Normal
 
 from ampbench.amp import AMP
 from ampbench.api import fit
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.registry import load
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 
 
 def _source(budget: int) -> Simulator:

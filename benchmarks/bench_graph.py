@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.distributions import Independent, Normal
 
-from ampbench.factorization import inverse, structure
-from ampbench.graph import Graph, density
+from ampbench.graph import Graph, density, inverse, structure
 
 
 def _child(parent: torch.Tensor) -> Independent:

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ampbench.api import fit
+from ampbench.graph import Simulator
 from ampbench.interfaces import HasReference
 from ampbench.metrics.c2st import C2ST
 from ampbench.registry import Registry
 from ampbench.seeding import derive, seeded
-from ampbench.simulator import Simulator
 
 
 @pytest.mark.slow

@@ -21,12 +21,11 @@ from torch import Tensor
 
 from ampbench import assess, cli_assess, hookimpl
 from ampbench.errors import UsageError
-from ampbench.graph import Graph
+from ampbench.graph import Graph, Simulator
 from ampbench.interfaces import Method, Posterior, Progress
 from ampbench.options import at_least
 from ampbench.registry import Plugin, Registry
 from ampbench.schema import ASSESSMENT
-from ampbench.simulator import Simulator
 
 
 class Normal(Posterior):

@@ -25,7 +25,7 @@ from ampbench.display import Display
 from ampbench.errors import SamplesError
 from ampbench.events import both
 from ampbench.findings import said, tally
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
     HasReference,
     Measurement,
@@ -43,7 +43,6 @@ from ampbench.registry import Plugin, Registry
 from ampbench.results import load
 from ampbench.run import Check, Record
 from ampbench.schema import FINDINGS
-from ampbench.simulator import Simulator
 from ampbench.store import Store
 from ampbench.tally import Tally
 

@@ -13,7 +13,7 @@ from torch.distributions import (
     constraints,
 )
 
-from ampbench.coordinates import Coordinates
+from ampbench.graph.coordinates import Coordinates
 from ampbench.seeding import seeded
 
 ONE = torch.ones(2)

@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Dirichlet, Independent, LogNormal, Uniform, constraints
 
 from ampbench.api import fit
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import HasDensity, Observation, Setting, Task
 from ampbench.metrics.nltp import NLTP
 from ampbench.registry import Registry
-from ampbench.simulator import Simulator
 from ampbench.testing import check_density
 
 FLOW = "flow(width=16,depth=1,transforms=1)"

@@ -17,13 +17,11 @@ from ampbench.api import fit
 from ampbench.chains import BottomUp, Meeting, Shown
 from ampbench.diagnostics import Sides, accuracy, diagnose, jsd, kl, p_value, warn_if_told_apart
 from ampbench.errors import FitWarning, UsageError
-from ampbench.factorization import Factor
-from ampbench.graph import Graph
+from ampbench.graph import Factor, Graph, Simulator
 from ampbench.interfaces import Conditional, Divergence, HasLogRatio
 from ampbench.registry import Registry
 from ampbench.schema import DIAGNOSIS
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.tuples import UNKNOWN, Site, Tuples
 from ampbench_divergences.jsd import JSD
 from ampbench_divergences.mmd import MMD

@@ -14,10 +14,9 @@ from ampbench.amp import AMP
 from ampbench.amp_posterior import AMPPosterior
 from ampbench.api import fit
 from ampbench.errors import TrainingError, UsageError
-from ampbench.graph import Graph, density, learned, simulator
+from ampbench.graph import Graph, Simulator, density, learned, simulator
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.sources import minibatch, split
 from ampbench.tuples import Tuples
 from ampbench_divergences.jsd import JSD

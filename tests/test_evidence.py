@@ -14,11 +14,10 @@ from torch.distributions import Independent, MultivariateNormal, Normal, Uniform
 from ampbench.api import fit
 from ampbench.errors import GraphError, UsageError
 from ampbench.evidence import Candidate, bennett, bennett_ratio, direct_ratio
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import Posterior
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 
 
 class Chain:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ampbench.errors import SimulationError, UsageError
-from ampbench.external import External
 from ampbench.graph import simulator
+from ampbench.graph.external import External
 from ampbench.seeding import seeded
 
 ANSWER = """

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ampbench.factorization import _eliminate, inverse, structure
-from ampbench.graph import Graph
+from ampbench.graph import Graph, inverse, structure
+from ampbench.graph.factorization import _eliminate
 
 
 @st.composite

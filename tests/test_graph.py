@@ -7,8 +7,7 @@ from torch import nn
 from torch.distributions import Independent, Normal, Poisson, Uniform, constraints
 
 from ampbench.errors import GraphError, SimulationError
-from ampbench.factorization import Factor
-from ampbench.graph import Graph, density, join, learned, simulator
+from ampbench.graph import Factor, Graph, density, join, learned, simulator
 from ampbench.seeding import seeded
 
 PRIOR = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)

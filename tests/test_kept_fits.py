@@ -17,13 +17,13 @@ from torch.distributions import Normal
 from ampbench import hookimpl, runner, sweep, upkeep
 from ampbench.errors import ResultsError
 from ampbench.events import Event, Fitting, Note
+from ampbench.graph import Simulator
 from ampbench.interfaces import CanRestore, HasDensity, HasState, Method, Posterior, Progress, Task
 from ampbench.plan import plan
 from ampbench.registry import Plugin
 from ampbench.registry import load as load_plugins
 from ampbench.results import load
 from ampbench.run import Origin, Run
-from ampbench.simulator import Simulator
 from ampbench.store import Store
 
 FITS: list[int] = []

@@ -17,9 +17,9 @@ from ampbench.amp import AMP
 from ampbench.conditionals import BernoulliConditional, ImplicitConditional, NormalConditional
 from ampbench.errors import FitWarning, GraphError, UsageError
 from ampbench.graph import Graph, density, join, learned
+from ampbench.graph.rows import groups
 from ampbench.interfaces import Conditional, silent
 from ampbench.learning import LearnedModel, learn
-from ampbench.rows import groups
 from ampbench.schema import DIAGNOSIS
 from ampbench.seeding import seeded
 from ampbench_divergences import jsd

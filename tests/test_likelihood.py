@@ -18,9 +18,9 @@ from torch.distributions import (
 )
 
 from ampbench.conditionals import ImplicitConditional, NormalConditional
-from ampbench.coordinates import Coordinates
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, learned, simulator
+from ampbench.graph.coordinates import Coordinates
 from ampbench.likelihood import known_likelihood, learned_prior
 from ampbench.seeding import seeded
 from ampbench.tuples import Site

@@ -16,8 +16,7 @@ from ampbench.amp import AMP
 from ampbench.api import fit
 from ampbench.chains import BottomUp, Meeting
 from ampbench.errors import TrainingError
-from ampbench.factorization import Factor
-from ampbench.graph import Graph
+from ampbench.graph import Factor, Graph, Simulator
 from ampbench.interfaces import Conditional, Family
 from ampbench.refinement import (
     CANDIDATES,
@@ -31,7 +30,6 @@ from ampbench.refinement import (
     systematic,
 )
 from ampbench.registry import Registry
-from ampbench.simulator import Simulator
 from ampbench.sources import Simulations
 from ampbench.tuples import UNKNOWN, Site, Tuples
 from ampbench_divergences.jsd import JSD

@@ -16,10 +16,9 @@ from ampbench import restore, restore_graph, save, states, tensors
 from ampbench.amp_posterior import AMPPosterior
 from ampbench.api import fit, rebuild
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 
 NETWORKS = {
     "flow": "width=8,depth=1,transforms=1,bins=3,features=4",

@@ -18,12 +18,11 @@ from torch.distributions import Independent, Normal
 from ampbench import hookimpl, runner, sweep
 from ampbench.errors import FitWarning, MetricError, TrainingError, UsageError
 from ampbench.events import Event, Note
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Store, load
 from ampbench.run import Record, Run
-from ampbench.simulator import Simulator
 
 FITS: list[str] = []
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
     Fitted,
     HasReference,
@@ -28,7 +28,6 @@ from ampbench.interfaces import (
 )
 from ampbench.registry import Plugin, Registry
 from ampbench.results import load
-from ampbench.simulator import Simulator
 from ampbench.store import Store
 
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from ampbench.errors import BudgetExceeded, GraphError, SimulationError
-from ampbench.graph import Graph, density, simulator
-from ampbench.simulator import Simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 
 
 def test_counts_and_refuses(gaussian_graph: Graph) -> None:

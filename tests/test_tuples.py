@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ampbench.factorization import Factor
+from ampbench.graph import Factor
 from ampbench.tuples import sites
 
 

@@ -16,12 +16,11 @@ from typing import final
 from torch import Tensor
 
 from ampbench.errors import MetricError
-from ampbench.graph import join
+from ampbench.graph import Simulator, join
 from ampbench.interfaces import Measurement, NeedsSetting, Setting
 from ampbench.metrics.checks import check_set
 from ampbench.metrics.uncertainty import bootstrap_error
 from ampbench.options import at_least
-from ampbench.simulator import Simulator
 
 
 @final

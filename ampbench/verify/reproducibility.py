@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ampbench.graph import Simulator
 from ampbench.interfaces import HasReference
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.verify.finding import Finding
 from ampbench.verify.subject import Subject
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import GraphError
-from ampbench.graph import Graph, join
+from ampbench.graph import Graph, Simulator, join
 from ampbench.interfaces import HasLikelihood, HasReference, Observation, Task
 from ampbench.seeding import derive, seeded
-from ampbench.simulator import Simulator
 from ampbench.verify.coordinates import Free
 from ampbench.verify.finding import SkipCheck
 

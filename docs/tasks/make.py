@@ -16,11 +16,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ampbench.graph import join
+from ampbench.graph import Simulator, join
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, ShipsReference, Task
 from ampbench.references import reference_samples
 from ampbench.registry import Entry, Registry, load
-from ampbench.simulator import Simulator
 
 FOLDER = Path(__file__).parent
 PAIRS = 5

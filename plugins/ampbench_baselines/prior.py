@@ -7,9 +7,9 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ampbench.graph import Simulator
+from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import HasDensity, Method, Posterior, Progress, check_observation
-from ampbench.prior import LatentPrior
-from ampbench.simulator import Simulator
 
 
 @final

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
+from ampbench.graph import Simulator
 from ampbench.interfaces import HasReference, Method, Oracle, Posterior, Progress, Task
-from ampbench.simulator import Simulator
 
 
 @final

@@ -24,13 +24,12 @@ from torch import Tensor
 from torch.distributions import Normal, constraints
 
 from ampbench import states
-from ampbench.coordinates import Coordinates
 from ampbench.densities import by_observation
 from ampbench.errors import UsageError
-from ampbench.graph import join
+from ampbench.graph import Simulator, join
+from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanRestore, HasDensity, HasState, Method, Posterior, Progress, check_observation
 from ampbench.options import at_least
-from ampbench.simulator import Simulator
 
 WIDTHS = torch.logspace(-2.5, 0.5, 61)
 """Kernel widths that are tried, in standard deviations of the kept parameters."""

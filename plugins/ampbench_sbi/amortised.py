@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ampbench import states
+from ampbench.graph import Simulator
+from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import CanRestore, HasState, Progress
-from ampbench.prior import LatentPrior
-from ampbench.simulator import Simulator
 from ampbench_sbi.toolbox import (
     Curves,
     HasDirectDensity,

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from ampbench import states
 from ampbench.errors import UsageError
+from ampbench.graph import Simulator
+from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import CanRestore, HasState, Posterior, Progress, check_observation
 from ampbench.options import at_least
-from ampbench.prior import LatentPrior
-from ampbench.simulator import Simulator
 from ampbench_sbi.population import Population
 from ampbench_sbi.toolbox import ToolboxMethod, continuous_prior, quiet, simulate, toolbox
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
+from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import Posterior
-from ampbench.prior import LatentPrior
 from ampbench_sbi.toolbox import quiet, toolbox
 
 

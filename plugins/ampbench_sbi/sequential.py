@@ -13,9 +13,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from ampbench.graph import Simulator
 from ampbench.interfaces import Fitted, Posterior, Progress, Sequential, check_observation, silent
 from ampbench.seeding import derive
-from ampbench.simulator import Simulator
 from ampbench_sbi.toolbox import (
     MCMC,
     Curves,

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.graph import join
+from ampbench.graph import Simulator, join
 from ampbench.interfaces import Posterior, Progress, check_observation
 from ampbench.options import at_least, between
-from ampbench.simulator import Simulator
 from ampbench_sbi.population import Population
 from ampbench_sbi.sequential import PerObservation
 from ampbench_sbi.toolbox import ToolboxMethod, density_prior, quiet, toolbox

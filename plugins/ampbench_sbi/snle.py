@@ -13,9 +13,9 @@ from typing import Literal, final
 
 import torch
 
+from ampbench.graph import Simulator
 from ampbench.interfaces import Posterior, Progress
 from ampbench.options import at_least
-from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import by_mcmc, fit_in_rounds
 from ampbench_sbi.toolbox import MCMC, ToolboxMethod, Training, trainer
 

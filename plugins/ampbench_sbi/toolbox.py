@@ -1,7 +1,7 @@
 """What the methods of the sbi toolbox share: import, silence, simulations, and the posterior behind our interface.
 
 sbi prints when it has converged, warns of its own deprecations and logs to TensorBoard; here it does none of this.
-Simulations come from our :class:`~ampbench.simulator.Simulator` alone, so that the budget holds.
+Simulations come from our :class:`~ampbench.graph.Simulator` alone, so that the budget holds.
 
 sbi's treatment of invalid simulations is kept: NPE, FMPE and NPSE discard rows with NaN or infinite values from prior
 simulations, which leaves them correct; the others would be biased by that, and raise. (A graph refuses such rows
@@ -28,12 +28,11 @@ from torch import Tensor
 
 from ampbench.densities import by_observation
 from ampbench.errors import UsageError
-from ampbench.graph import join
+from ampbench.graph import Simulator, join
+from ampbench.graph.prior import LatentPrior
 from ampbench.history import history_frame
 from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, check_observation
 from ampbench.options import at_least, between
-from ampbench.prior import LatentPrior
-from ampbench.simulator import Simulator
 
 if TYPE_CHECKING:
     from pandas import DataFrame

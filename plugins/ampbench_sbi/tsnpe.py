@@ -16,9 +16,9 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor
 
+from ampbench.graph import Simulator
 from ampbench.interfaces import Posterior, Progress
 from ampbench.options import at_least, between
-from ampbench.simulator import Simulator
 from ampbench_sbi.sequential import Learn, fit_in_rounds
 from ampbench_sbi.toolbox import ToolboxMethod, Training, toolbox, trainer
 

@@ -38,10 +38,9 @@ from torch import Tensor
 
 from ampbench import registry
 from ampbench.api import fit
-from ampbench.graph import Graph, join, simulator
+from ampbench.graph import Graph, Simulator, join, simulator
 from ampbench.interfaces import Method, Posterior
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.tuples import sites
 from ampbench_tasks.gaussian_tree import GaussianTree
 from ampbench_tasks.linear_gaussian import LinearGaussian, scalar

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from ampbench.graph import Graph, Node, density, join
-from ampbench.rows import groups
+from ampbench.graph.rows import groups
 
 
 class Linear(nn.Module):

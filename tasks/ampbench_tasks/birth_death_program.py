@@ -2,8 +2,8 @@
 
 It reads JSON lines from standard input: first ``{"seed": 123, "n": 2}``, then one list ``[birth rate, death rate]`` per
 simulation; and writes, for each, the list of the populations at the times 0.3, 0.6, …, 3.0, from 10 at time 0. It is
-started as ``python birth_death_program.py`` by :class:`ampbench.external.External`, which any program in any language
-that keeps to these lines could be.
+started as ``python birth_death_program.py`` by :class:`ampbench.graph.external.External`, which any program in any
+language that keeps to these lines could be.
 
 References:
     Gillespie 1977, *Exact stochastic simulation of coupled chemical reactions*, doi:10.1021/j100540a008.

@@ -4,7 +4,7 @@ r"""A simulator that is another program: the birth-death process, spoken to thro
 
 The model is that of :mod:`ampbench_tasks.birth_death` with its default options, and so is the reference; only the
 simulator is a stand-alone program, ``birth_death_program.py``, run once per batch. The option ``command`` names another
-program, which must simulate the same model and keep to the lines described in :mod:`ampbench.external`.
+program, which must simulate the same model and keep to the lines described in :mod:`ampbench.graph.external`.
 
 References:
     Kendall 1948, *On the generalized "birth-and-death" process*, doi:10.1214/aoms/1177730285.
@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ampbench.errors import UsageError
-from ampbench.external import External
 from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
+from ampbench.graph.external import External
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Task
 from ampbench_tasks import birth_death, packaged
 

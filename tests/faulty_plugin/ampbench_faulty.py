@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
     CanRestore,
     HasReference,
@@ -30,7 +30,6 @@ from ampbench.interfaces import (
     Task,
 )
 from ampbench.run import Record, Run
-from ampbench.simulator import Simulator
 from ampbench.spec import Spec
 
 

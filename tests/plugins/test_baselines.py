@@ -9,13 +9,12 @@ from torch.distributions import Bernoulli, Independent, Normal, Uniform
 
 from ampbench.api import fit
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import HasReference, Task
 from ampbench.metrics.c2st import C2ST
-from ampbench.prior import LatentPrior
 from ampbench.registry import Plugin, Registry
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.testing import MethodConformance
 from ampbench_baselines.prior import Prior
 from ampbench_baselines.reference import Reference

@@ -15,11 +15,10 @@ pytest.importorskip("sbi", reason="the sbi baselines need sbi: pip install 'ampb
 
 from ampbench.api import fit
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, Sequential, silent
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.testing import MethodConformance
 from ampbench_sbi import methods
 from ampbench_sbi.adapters import as_sbi, graph_of

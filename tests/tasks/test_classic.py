@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from ampbench.errors import SimulationError, UsageError
+from ampbench.graph import Simulator
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.testing import TaskConformance
 from ampbench_tasks import slcp_distractors
 from ampbench_tasks.bernoulli_glm import BernoulliGLM, design, spikes

@@ -13,9 +13,9 @@ from scipy.linalg import toeplitz
 from torch import Tensor
 
 from ampbench.errors import SimulationError, UsageError
+from ampbench.graph import Simulator
 from ampbench.interfaces import HasLikelihood, HasReference, Task
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.testing import TaskConformance
 from ampbench_tasks import birth_death, g_and_k, mg1, ricker, stochastic_lotka_volterra
 from ampbench_tasks.birth_death import BirthDeath

@@ -13,9 +13,8 @@ from scipy.linalg import expm
 from torch import Tensor
 
 from ampbench.errors import GraphError, SimulationError, UsageError
-from ampbench.graph import join
+from ampbench.graph import Simulator, join
 from ampbench.seeding import seeded
-from ampbench.simulator import Simulator
 from ampbench.testing import TaskConformance
 from ampbench_tasks import line
 from ampbench_tasks.collider import Collider

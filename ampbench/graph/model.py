@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError, SimulationError
-from ampbench.factorization import Factor, inverse, structure
+from ampbench.graph.factorization import Factor, inverse, structure
 
 Kind = Literal["density", "simulator", "learned"]
 
@@ -211,7 +211,7 @@ class Graph:
         return Graph(*(node for node in self.nodes if node.name in wanted))
 
     def inverse(self, observed: Iterable[str]) -> tuple[Factor, ...]:
-        """The inverse factorization q(x_i | pã(x_i)) in sampling order; see :func:`ampbench.factorization.inverse`."""
+        """The inverse factorization q(x_i | pã(x_i)) in sampling order; see :func:`ampbench.graph.inverse`."""
         return inverse(self.dag, self.check(observed))
 
     def check(self, names: Iterable[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 
 from ampbench.errors import BudgetExceeded, GraphError, SimulationError
-from ampbench.graph import Graph
+from ampbench.graph.model import Graph
 from ampbench.seeding import derive, seeded
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.graph import Graph
+from ampbench.graph.model import Graph
 
 Rows = Mapping[str, Tensor]
 """One tensor (n, D_i) per variable."""

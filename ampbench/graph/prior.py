@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError
-from ampbench.graph import Graph, join
+from ampbench.graph.model import Graph, join
 
 
 class LatentPrior(Distribution):
@@ -107,3 +107,28 @@ def elementwise(support: constraints.Constraint) -> constraints.Constraint:
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return support
+
+
+def parameter_names(prior: LatentPrior) -> tuple[str, ...]:
+    """Name the components of theta: ``mu`` for a variable with one, ``theta[0]``, ``theta[1]``, … for several."""
+    return tuple(name if size == 1 else f"{name}[{i}]" for name, size in prior.sizes.items() for i in range(size))
+
+
+def not_finite(samples: Tensor, names: tuple[str, ...]) -> str:
+    """Say how many samples (n, D) are not finite, and in which parameters; "" if all are.
+
+    Example:
+        >>> not_finite(torch.tensor([[0.0, torch.nan], [1.0, 2.0]]), ("a", "b"))
+        '1 of 2 posterior samples are NaN or infinite: b (1 NaN)'
+    """
+    finite = samples.isfinite()
+    bad = int((~finite).any(1).sum())
+    if not bad:
+        return ""
+    parts = []
+    for i in (~finite).any(0).nonzero().flatten().tolist():
+        nan, infinite = int(samples[:, i].isnan().sum()), int(samples[:, i].isinf().sum())
+        said = [f"{count} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count]
+        parts.append(f"{names[i] if i < len(names) else f'component {i}'} ({', '.join(said)})")
+    more = f" and {len(parts) - 5} more" if len(parts) > 5 else ""
+    return f"{bad} of {len(samples)} posterior samples are NaN or infinite: {', '.join(parts[:5])}{more}"
