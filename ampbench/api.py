@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ampbench import atomic, learning, registry, tensors
+from ampbench import learning, registry
 from ampbench.amp import AMP
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, silent
 from ampbench.learning import LearnedModel
+from ampbench.results import atomic, tensors
 from ampbench.seeding import derive, seeded
 
 

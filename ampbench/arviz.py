@@ -5,7 +5,7 @@ r"""Posterior samples as ArviZ knows them: one group per kind of sample, one var
                    ``<name>_dim_0``
 ``reference``      as many reference samples, likewise; not there if the task is forward-only
 ``observed_data``  the observed variables
-attributes         of the root and of ``posterior``: the columns of :data:`ampbench.schema.RESULTS`: key, specs,
+attributes         of the root and of ``posterior``: the columns of :data:`ampbench.results.schema.RESULTS`: key, specs,
                    versions, scores, times
 =================  ====================================================================================================
 
@@ -33,8 +33,8 @@ from ampbench.errors import ResultsError, UsageError
 from ampbench.graph import Graph
 from ampbench.interfaces import HasReference, Task
 from ampbench.references import reference_samples
-from ampbench.results import row
-from ampbench.store import Store, Stored
+from ampbench.results.frame import row
+from ampbench.results.store import Store, Stored
 
 if TYPE_CHECKING:
     from xarray import DataTree

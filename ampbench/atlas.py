@@ -37,7 +37,7 @@ from ampbench.graph.prior import LatentPrior, elementwise, not_finite, parameter
 from ampbench.interfaces import Task
 from ampbench.modes import NEIGHBOURS, dropped, empty_balls, empty_by_chance, labels, local_scale, nearest_mode
 from ampbench.moments import Moments, by_chance, combination, form, location, moments, shifts, widths
-from ampbench.run import Check
+from ampbench.results.record import Check
 
 MATERIAL = 0.05
 """The least total variation that is worth a finding."""

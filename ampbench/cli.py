@@ -293,9 +293,10 @@ def results(
     """Show all stored results, one row per run."""
     from json import dumps as as_json
 
-    from ampbench.columns import records
     from ampbench.labels import labels, legend
-    from ampbench.results import load, metric_columns
+    from ampbench.results import load
+    from ampbench.results.columns import records
+    from ampbench.results.frame import metric_columns
     from ampbench.terminal import print_folded
 
     frame = load(results)
@@ -394,8 +395,8 @@ def ledger(
     """
     from json import dumps as as_json
 
-    from ampbench.columns import records
     from ampbench.ledger import select
+    from ampbench.results.columns import records
 
     frame = select(task or (), method or (), budget or (), classifier or ())
     if json:

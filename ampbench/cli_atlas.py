@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ampbench import registry
 from ampbench.atlas import CHECKS
-from ampbench.columns import records
 from ampbench.compare import latest
 from ampbench.errors import AmpbenchError, ResultsError
 from ampbench.findings import tally
@@ -21,10 +20,10 @@ from ampbench.interfaces import Task
 from ampbench.labels import labels, legend
 from ampbench.references import compares, reference_samples
 from ampbench.registry import Registry
-from ampbench.results import load
-from ampbench.run import Run
+from ampbench.results import Run, load
+from ampbench.results.columns import records
+from ampbench.results.store import Store, Stored
 from ampbench.runner import look
-from ampbench.store import Store, Stored
 from ampbench.terminal import line, print_folded, print_table
 
 BY = ["task", "budget", "samples", "method"]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from ampbench.columns import records
 from ampbench.compare import GROUP, SEEDS, Summary, latest, summarise
 from ampbench.errors import UsageError
 from ampbench.findings import said
 from ampbench.labels import labels, legend
 from ampbench.ledger import Beside, beside
 from ampbench.results import load
+from ampbench.results.columns import records
 from ampbench.tables import interval, latex, markdown, p_value
 from ampbench.terminal import decimals, line, number, print_folded, print_table
 

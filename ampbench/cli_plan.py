@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ampbench import registry, sweep
 from ampbench.plan import STATES, Estimate, Plan, Planned, plan
-from ampbench.store import Store
+from ampbench.results.store import Store
 from ampbench.terminal import duration, line, print_folded, print_table
 
 MEANING = {

@@ -13,7 +13,7 @@ from ampbench import registry
 from ampbench.errors import UsageError
 from ampbench.interfaces import HasReference, Task
 from ampbench.references import build, reference_samples, write_arrays
-from ampbench.runner import commit, versions
+from ampbench.results.provenance import commit, versions
 from ampbench.verify import Effort, Row, Subject, certify
 
 CHECKS = ("reference", "balance", "importance", "second sampler", "calibration")

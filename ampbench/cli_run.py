@@ -13,10 +13,10 @@ from ampbench.display import Display
 from ampbench.errors import UsageError
 from ampbench.events import both
 from ampbench.heartbeat import Heartbeat, Sign, signs
-from ampbench.run import Record
-from ampbench.sealed import Damage
+from ampbench.results import Record
+from ampbench.results.checksums import Damage
+from ampbench.results.store import Store, is_good
 from ampbench.spec import Spec
-from ampbench.store import Store, is_good
 from ampbench.tally import Tally, lines
 from ampbench.terminal import duration, line
 from ampbench.termination import how, interruptible

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ampbench import upkeep
 from ampbench.errors import ResultsError, unknown
-from ampbench.run import FAILURES, Record
-from ampbench.sealed import Damage
-from ampbench.store import Store
+from ampbench.results import Record, upkeep
+from ampbench.results.checksums import Damage
+from ampbench.results.record import FAILURES
+from ampbench.results.store import Store
 from ampbench.terminal import line, plain
 
 

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ampbench import schema
 from ampbench.findings import tally
-from ampbench.results import metric_columns, validate
+from ampbench.results import schema, validate
+from ampbench.results.frame import metric_columns
 from ampbench.statistics.crossed_effects import complete, estimate, holm, mean_ranks, noise
 
 GROUP = ["task", "budget", "samples"]
@@ -54,8 +54,8 @@ class Summary:
 
     Attributes:
         table: one row per task, budget, sample size, metric and method, with the columns of
-            :data:`ampbench.schema.COMPARISON`.
-        ranks: one row per budget, sample size, metric and method, with those of :data:`ampbench.schema.RANKS`.
+            :data:`ampbench.results.schema.COMPARISON`.
+        ranks: one row per budget, sample size, metric and method, with those of :data:`ampbench.results.schema.RANKS`.
         remarks: what is missing, left out or not comparable.
         limits: what so few seeds and observations cannot tell.
         findings: what the failure atlas found, by task, budget, sample size and method; see

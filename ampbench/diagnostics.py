@@ -186,7 +186,7 @@ def diagnose(sides: Sides, p: Shown, q: Shown, folds: int, level: float) -> Data
         level: how often a fit that is exact at every tuple may be called different at any.
 
     Returns:
-        One row per tuple, with the columns of :data:`ampbench.schema.DIAGNOSIS`.
+        One row per tuple, with the columns of :data:`ampbench.results.schema.DIAGNOSIS`.
 
         Errors are standard errors over simulations. A difference is found where a p-value, times twice the number of
         tuples, is below the level; it is small unless an accuracy is surely above :data:`TOLERATED`.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ampbench import registry
 from ampbench.errors import AmpbenchError
 from ampbench.hookspecs import KINDS
-from ampbench.runner import versions
+from ampbench.results.provenance import versions
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable
 from statistics import fmean
 from typing import NamedTuple
 
-from ampbench.run import Record, Run
+from ampbench.results import Record, Run
 
 
 class Duration(NamedTuple):

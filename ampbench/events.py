@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ampbench.run import Record, Run
+from ampbench.results import Record, Run
 
 
 @dataclass(frozen=True)

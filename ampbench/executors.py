@@ -24,8 +24,8 @@ from ampbench import registry, runner
 from ampbench.errors import UsageError
 from ampbench.events import Event, Listener, both
 from ampbench.process import start_server
+from ampbench.results.store import Store
 from ampbench.runlog import RunLog, place
-from ampbench.store import Store
 from ampbench.worker import Job, isolated
 
 PATIENCE = 0.2

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from ampbench import atomic
+from ampbench.results import atomic
 from ampbench.tally import Best, Doing, Snapshot
 
 try:

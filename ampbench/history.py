@@ -1,6 +1,6 @@
 """What was seen in training, as a table.
 
-:data:`ampbench.schema.HISTORY` has the columns: one row per check of the held-out score.
+:data:`ampbench.results.schema.HISTORY` has the columns: one row per check of the held-out score.
 
 Players are ``adversary`` and ``family``; one without parameters has no gradient and no rate.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ampbench.schema import HISTORY
+from ampbench.results.schema import HISTORY
 
 if TYPE_CHECKING:
     from pandas import DataFrame

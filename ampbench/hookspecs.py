@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ampbench.executors import Executor
     from ampbench.interfaces import Divergence, Family, Method, Metric, Posterior, Task
     from ampbench.registry import Lazy
-    from ampbench.run import Record, Run
+    from ampbench.results import Record, Run
 
 hookspec = pluggy.HookspecMarker("ampbench")
 hookimpl = pluggy.HookimplMarker("ampbench")

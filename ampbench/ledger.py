@@ -3,7 +3,7 @@
 A C2ST depends on its classifier and on the number of samples: on identical samples a perceptron and a random forest
 differ by up to 0.15. So a published score is set beside ours only where both agree, unless the caller asks for more.
 
-:data:`ampbench.schema.LEDGER` has its columns: one row per published number.
+:data:`ampbench.results.schema.LEDGER` has its columns: one row per published number.
 
 References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653;
@@ -23,8 +23,8 @@ from typing import Any
 
 import pandas as pd
 
-from ampbench import schema
 from ampbench.errors import UsageError, unknown
+from ampbench.results import schema
 from ampbench.spec import Spec
 
 COLUMNS = schema.LEDGER.dtypes
@@ -104,8 +104,8 @@ def beside(frame: pd.DataFrame, metric: str = "c2st", mix: bool = False) -> Besi
         mix: whether to show also published scores of other classifiers and sample sizes, which are not comparable.
 
     Returns:
-        A table with the columns of :data:`ampbench.schema.BESIDE`, sorted by task, budget and mean. Remarks say what
-        was left out, or mixed in.
+        A table with the columns of :data:`ampbench.results.schema.BESIDE`, sorted by task, budget and mean. Remarks say
+        what was left out, or mixed in.
 
     Raises:
         UsageError: nothing is published by the definition of that metric (and ``mix`` is false), or the frame lacks it.
@@ -243,8 +243,8 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
         found: the study.
 
     Returns:
-        One row per task, budget and published method, with the columns of :data:`ampbench.schema.REPRODUCED`; NaN where
-        a standard error is unknown.
+        One row per task, budget and published method, with the columns of :data:`ampbench.results.schema.REPRODUCED`;
+        NaN where a standard error is unknown.
     """
     names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
     ours = _ours(frame[(frame["samples"] == found.samples) & frame["method"].isin(list(names))], "c2st")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from ampbench.durations import Durations
-from ampbench.run import Run
-from ampbench.sealed import Damage
-from ampbench.store import Store, is_good
+from ampbench.results import Run
+from ampbench.results.checksums import Damage
+from ampbench.results.store import Store, is_good
 
 STATES = ("done", "failed", "damaged", "drawn", "fitted", "missing")
 """What a run can be.

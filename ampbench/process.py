@@ -88,7 +88,12 @@ class Stopped(Exception):  # noqa: N818 — not an error
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child ended before it was through: a kind of :data:`ampbench.run.FAILURES`, and a message on one line."""
+    """How a child ended early.
+
+    Attributes:
+        kind: of :data:`ampbench.results.record.FAILURES`.
+        message: on one line.
+    """
 
     kind: str
     message: str

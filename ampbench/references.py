@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ampbench import atomic
 from ampbench.errors import UsageError
 from ampbench.interfaces import HasReference, NeedsSetting, ShipsReference, Task
 from ampbench.registry import Registry
+from ampbench.results import atomic
 from ampbench.seeding import derive
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
-from ampbench.run import Run
+from ampbench.results import Run
 
 EVERY = 5.0
 """Seconds between two lines about the steps of one fit."""

@@ -13,25 +13,20 @@ from __future__ import annotations
 
 import math
 import platform
-import subprocess
 import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import torch
 from pluggy import HookCaller
 from torch import Tensor
 
-import ampbench
 from ampbench.api import fit, rebuild
 from ampbench.atlas import examine, failed
 from ampbench.errors import (
@@ -60,24 +55,30 @@ from ampbench.interfaces import (
     Task,
 )
 from ampbench.preload import ALWAYS, preload
-from ampbench.records import check_provenance
 from ampbench.references import compares, reference_samples
 from ampbench.registry import Registry
-from ampbench.run import Check, Draw, Measured, Origin, Record, Run
-from ampbench.sealed import Damage
+from ampbench.results import Record, Run
+from ampbench.results.checksums import Damage
+from ampbench.results.parsing import check_provenance
+from ampbench.results.provenance import commit, versions
+from ampbench.results.record import Check, Draw, Measured, Origin
+from ampbench.results.store import Store
 from ampbench.seeding import derive, seeded
 from ampbench.spec import Spec
-from ampbench.store import Store
 
-PACKAGES = ("ampbench", "torch", "numpy", "pandas", "scikit-learn", "sbi")
-"""The packages whose versions a record notes, where they are installed."""
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 """How torch says on the CPU that memory is short: as a plain RuntimeError."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no result: a kind of :data:`ampbench.run.FAILURES`, a message on one line, and where it happened."""
+    """Why there is no result.
+
+    Attributes:
+        kind: of :data:`ampbench.results.record.FAILURES`.
+        message: on one line.
+        traceback: where the error was raised.
+    """
 
     kind: str
     message: str
@@ -467,31 +468,3 @@ def _tell(listener: Listener, hook: HookCaller, **arguments: object) -> None:
         except (Exception, SystemExit) as error:
             plugin = implementation.plugin_name
             listener(Note(f"the life-cycle hook {hook.name} of plugin {plugin!r} failed: {_describe(error)}"))
-
-
-@cache
-def versions() -> Mapping[str, str]:
-    """Versions of Python and of the packages that matter."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-@cache
-def commit() -> str:
-    """The commit of ampbench's source checkout, with "+" if it was changed; "" outside a checkout."""
-    folder = Path(ampbench.__file__).parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        if not git("ls-files", "hookspecs.py"):  # a checkout, but of something else
-            return ""
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
-    except (OSError, subprocess.SubprocessError):
-        return ""

@@ -39,8 +39,8 @@ from ampbench.errors import AmpbenchError, PluginError, UsageError, unknown
 from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.references import compares
 from ampbench.registry import Registry
-from ampbench.results import COLUMNS
-from ampbench.run import Run
+from ampbench.results import Run
+from ampbench.results.frame import COLUMNS
 from ampbench.spec import Spec, split
 
 MOST = 1_000_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
-from ampbench.run import Record, Run
+from ampbench.results import Record, Run
 from ampbench.spec import Spec
 from ampbench.terminal import duration, line
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from ampbench import registry, runner, sweep, tensors
+from ampbench import registry, runner, sweep
 from ampbench.api import fit, rebuild
 from ampbench.errors import AmpbenchError, MetricError
 from ampbench.events import Event, Finished
@@ -45,10 +45,10 @@ from ampbench.interfaces import (
     Task,
     silent,
 )
-from ampbench.run import Record, Run
+from ampbench.results import Record, Run, tensors
+from ampbench.results.store import Store
 from ampbench.seeding import seeded
 from ampbench.spec import Spec
-from ampbench.store import Store
 from ampbench.tuples import Laws, Tuples
 from ampbench.worker import Job
 

@@ -31,10 +31,10 @@ from pathlib import Path
 from ampbench import registry, runner
 from ampbench.events import Event, Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.process import Clock, Ending, Limits, Send, Stop, confined, last_words
-from ampbench.run import Run
+from ampbench.results import Run
+from ampbench.results.store import Store
 from ampbench.runlog import RunLog, place
 from ampbench.runner import Failure
-from ampbench.store import Store
 
 EVERY = 0.2
 """Seconds between two notices about the steps of a fit."""

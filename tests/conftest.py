@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from ampbench.columns import Table
 from ampbench.graph import Graph, density, simulator
 from ampbench.registry import Registry, load
+from ampbench.results.columns import Table
 from ampbench.seeding import derive, seeded
 
 

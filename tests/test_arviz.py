@@ -16,9 +16,9 @@ from ampbench.errors import GraphError, ResultsError, UsageError
 from ampbench.graph import Graph
 from ampbench.references import reference_samples
 from ampbench.registry import Registry
-from ampbench.results import load
-from ampbench.run import Measured, Record, Run
-from ampbench.store import Store
+from ampbench.results import Record, Run, load
+from ampbench.results.record import Measured
+from ampbench.results.store import Store
 
 pytest.importorskip("arviz_base")
 RUN = Run("two_moons", "1", "npe", "npe:a=1", 1000, 1, 0, 100, ("c2st",), ("sbi==0.27.*",))

@@ -25,7 +25,7 @@ from ampbench.graph import Graph, Simulator
 from ampbench.interfaces import Method, Posterior, Progress
 from ampbench.options import at_least
 from ampbench.registry import Plugin, Registry
-from ampbench.schema import ASSESSMENT
+from ampbench.results.schema import ASSESSMENT
 
 
 class Normal(Posterior):

@@ -40,10 +40,10 @@ from ampbench.interfaces import (
 from ampbench.modes import empty_balls, empty_by_chance, labels, local_scale
 from ampbench.references import reference_samples
 from ampbench.registry import Plugin, Registry
-from ampbench.results import load
-from ampbench.run import Check, Record
-from ampbench.schema import FINDINGS
-from ampbench.store import Store
+from ampbench.results import Record, load
+from ampbench.results.record import Check
+from ampbench.results.schema import FINDINGS
+from ampbench.results.store import Store
 from ampbench.tally import Tally
 
 N = 2_000

@@ -21,7 +21,7 @@ import pytest
 from ampbench.cli import main
 from ampbench.heartbeat import signs
 from ampbench.results import load
-from ampbench.store import Store
+from ampbench.results.store import Store
 
 FAULTY = Path(__file__).parent / "faulty_plugin"
 QUICK = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"

@@ -17,9 +17,10 @@ from ampbench import registry, sweep
 from ampbench.cli_plan import show_plan
 from ampbench.cli_store import check_store, collect_garbage, merge_stores, show_failures
 from ampbench.errors import ResultsError, UsageError
-from ampbench.run import Draw, Measured, Record, Run
-from ampbench.schema import FAILED
-from ampbench.store import Store
+from ampbench.results import Record, Run
+from ampbench.results.record import Draw, Measured
+from ampbench.results.schema import FAILED
+from ampbench.results.store import Store
 
 HOSTILE = 'x[bold red]y\x1b[2J\x07\r\n"../../z'
 RUN = Run("two_moons", "1", "npe", "npe:batch_size=200", 10, 1, 0, 100, ("c2st",))

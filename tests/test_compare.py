@@ -13,9 +13,9 @@ import pytest
 from ampbench.cli_compare import show
 from ampbench.compare import COLUMNS, Summary, summarise
 from ampbench.errors import UsageError
-from ampbench.results import load
-from ampbench.run import Measured, Record, Run
-from ampbench.store import Store
+from ampbench.results import Record, Run, load
+from ampbench.results.record import Measured
+from ampbench.results.store import Store
 from ampbench.tables import latex, markdown, p_value
 
 TASKS = ("two_moons", "slcp")

@@ -20,7 +20,7 @@ from ampbench.errors import FitWarning, UsageError
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.interfaces import Conditional, Divergence, HasLogRatio
 from ampbench.registry import Registry
-from ampbench.schema import DIAGNOSIS
+from ampbench.results.schema import DIAGNOSIS
 from ampbench.seeding import seeded
 from ampbench.tuples import UNKNOWN, Site, Tuples
 from ampbench_divergences.jsd import JSD

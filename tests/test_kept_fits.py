@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from ampbench import hookimpl, runner, sweep, upkeep
+from ampbench import hookimpl, runner, sweep
 from ampbench.errors import ResultsError
 from ampbench.events import Event, Fitting, Note
 from ampbench.graph import Simulator
@@ -22,9 +22,9 @@ from ampbench.interfaces import CanRestore, HasDensity, HasState, Method, Poster
 from ampbench.plan import plan
 from ampbench.registry import Plugin
 from ampbench.registry import load as load_plugins
-from ampbench.results import load
-from ampbench.run import Origin, Run
-from ampbench.store import Store
+from ampbench.results import Run, load, upkeep
+from ampbench.results.record import Origin
+from ampbench.results.store import Store
 
 FITS: list[int] = []
 BROKEN: list[Tensor] = []

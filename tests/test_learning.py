@@ -20,7 +20,7 @@ from ampbench.graph import Graph, density, join, learned
 from ampbench.graph.rows import groups
 from ampbench.interfaces import Conditional, silent
 from ampbench.learning import LearnedModel, learn
-from ampbench.schema import DIAGNOSIS
+from ampbench.results.schema import DIAGNOSIS
 from ampbench.seeding import seeded
 from ampbench_divergences import jsd
 

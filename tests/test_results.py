@@ -10,9 +10,10 @@ import pytest
 
 from ampbench.compare import summarise
 from ampbench.errors import ResultsError, ResultsWarning
-from ampbench.results import COLUMNS, load
-from ampbench.run import FAILURES, Measured, Record, Run
-from ampbench.store import Store
+from ampbench.results import Record, Run, load
+from ampbench.results.frame import COLUMNS
+from ampbench.results.record import FAILURES, Measured
+from ampbench.results.store import Store
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,7 +15,7 @@ from ampbench.cli_plan import show_plan
 from ampbench.cli_run import run_sweep
 from ampbench.cli_store import check_store, merge_stores
 from ampbench.results import load
-from ampbench.store import Store
+from ampbench.results.store import Store
 
 AMP = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
 SWEEP = f"""

@@ -21,8 +21,8 @@ from ampbench.events import Event, Note
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
 from ampbench.registry import Plugin, Registry
-from ampbench.results import Store, load
-from ampbench.run import Record, Run
+from ampbench.results import Record, Run, load
+from ampbench.results.frame import Store
 
 FITS: list[str] = []
 

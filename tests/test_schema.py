@@ -18,18 +18,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ampbench
-from ampbench import sealed
 from ampbench.cli_plan import _row
-from ampbench.columns import Column, Table, records
 from ampbench.compare import summarise
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.ledger import STUDIES, beside, ledger, reproduced
 from ampbench.plan import plan
-from ampbench.results import load, validate
-from ampbench.run import Measured, Record, Run
-from ampbench.schema import BESIDE, COMPARISON, FINDINGS, HISTORY, LEDGER, PLAN, RANKS, REPRODUCED, RESULTS, TABLES
+from ampbench.results import Record, Run, checksums, load, validate
+from ampbench.results.columns import Column, Table, records
+from ampbench.results.record import Measured
+from ampbench.results.schema import (
+    BESIDE,
+    COMPARISON,
+    FINDINGS,
+    HISTORY,
+    LEDGER,
+    PLAN,
+    RANKS,
+    REPRODUCED,
+    RESULTS,
+    TABLES,
+)
+from ampbench.results.store import Store
 from ampbench.spec import Spec
-from ampbench.store import Store
 
 Follows = Callable[..., pd.DataFrame]
 RUN = Run("task", "1.10", "method", "method:a=1", 10, 1, 0, 100, ("c2st",), ("torch==2.13.*",))
@@ -62,8 +72,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "schema.md"
 INTRODUCTION = """# Frames and their columns
 
-Every frame that ampbench returns, prints as JSON or CSV, or reads. `ampbench/schema.py` defines them, this page is
-written from it, and what is read is checked against it. Names are stable: a column may be added, none changes its
+Every frame that ampbench returns, prints as JSON or CSV, or reads. `ampbench/results/schema.py` defines them, this page
+is written from it, and what is read is checked against it. Names are stable: a column may be added, none changes its
 meaning.
 
 Text is pandas' `string`, integers are `int64` (`Int64` where they may be missing), numbers are `float64`. What is
@@ -269,9 +279,9 @@ def test_a_bad_record_costs_itself_only(
     put_several(tmp_path)
     Store(tmp_path).put(record(), None)
     path = tmp_path / "runs" / RUN.key / "record.json"
-    _, content = sealed.read(path)
+    _, content = checksums.read(path)
     change(content)
-    sealed.write(path, content)  # with a checksum that fits
+    checksums.write(path, content)  # with a checksum that fits
     with pytest.warns(ResultsWarning, match=f"left out: .*{RUN.key}/record.json is damaged: {complaint}"):
         assert len(load(tmp_path)) == 10
     assert not Store(tmp_path).done(RUN), "the same sweep repeats it"
@@ -280,7 +290,7 @@ def test_a_bad_record_costs_itself_only(
 def test_old_records_without_checksums_are_validated(tmp_path: Path) -> None:
     Store(tmp_path).put(record(), None)
     path = tmp_path / "runs" / RUN.key / "record.json"
-    _, content = sealed.read(path)
+    _, content = checksums.read(path)
     path.write_text(json.dumps({"schema": 1, **content}))
     assert len(load(tmp_path)) == 1
     path.write_text(json.dumps({"schema": 1, **content}).replace("0.123456789012345", "NaN"))

@@ -28,7 +28,7 @@ from ampbench.interfaces import (
 )
 from ampbench.registry import Plugin, Registry
 from ampbench.results import load
-from ampbench.store import Store
+from ampbench.results.store import Store
 
 
 class Normals(Task, HasReference):

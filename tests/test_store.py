@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ampbench import atomic
 from ampbench.errors import ResultsError
-from ampbench.run import Draw, Measured, Record, Run
-from ampbench.sealed import Damage
-from ampbench.store import Store, Stored
+from ampbench.results import Record, Run, atomic
+from ampbench.results.checksums import Damage
+from ampbench.results.record import Draw, Measured
+from ampbench.results.store import Store, Stored
 
 RUN = Run("task", "1", "method", "method:a=1", 10, 1, 0, 100, ("c2st",), ("torch==2.13.*",), ("scikit-learn==1.9.*",))
 SAMPLES = np.linspace(0, 1, 200, dtype=np.float32).reshape(100, 2)

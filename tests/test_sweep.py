@@ -17,7 +17,7 @@ from ampbench import hookimpl, sweep
 from ampbench.errors import PluginError, UsageError
 from ampbench.interfaces import Observation, ShipsReference, Task
 from ampbench.registry import Plugin, Registry
-from ampbench.run import Run
+from ampbench.results import Run
 
 GOOD = {"tasks": ["two_moons"], "methods": ["amp", "npe"], "budgets": [10, 100], "observations": [1, 2]}
 

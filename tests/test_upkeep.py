@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ampbench import atomic, upkeep
 from ampbench.errors import ResultsError
-from ampbench.results import load
-from ampbench.run import Draw, Measured, Record, Run
-from ampbench.store import Store
+from ampbench.results import Record, Run, atomic, load, upkeep
+from ampbench.results.record import Draw, Measured
+from ampbench.results.store import Store
 
 ROOT = Path(__file__).parents[1]
 RUN = Run("task", "1", "method", "method:a=1", 10, 1, 0, 100, ("c2st",), ("torch==2.13.*",))

@@ -21,7 +21,7 @@ from ampbench.errors import UsageError
 from ampbench.golden import Golden, Law
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Observation, ShipsReference, Task
-from ampbench.schema import CERTIFICATION
+from ampbench.results.schema import CERTIFICATION
 from ampbench.verify import CHECKS, LEVEL, QUICK, Row, Subject, certify
 from ampbench.verify.finding import Finding, judge, smallest
 from ampbench.verify.likelihood import difference

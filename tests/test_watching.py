@@ -19,7 +19,8 @@ from ampbench.display import Display
 from ampbench.errors import UsageError
 from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
 from ampbench.heartbeat import SILENT, Heartbeat, signs
-from ampbench.run import Measured, Record, Run
+from ampbench.results import Record, Run
+from ampbench.results.record import Measured
 from ampbench.runlog import RunLog, place
 from ampbench.tally import Tally, lines
 

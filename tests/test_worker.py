@@ -21,10 +21,9 @@ from ampbench.errors import ResultsError, UsageError
 from ampbench.events import Event, Finished, Note, Sampling
 from ampbench.executors import Executor, InProcess, Local
 from ampbench.process import Limits, Stopped
-from ampbench.results import load
-from ampbench.run import Run
+from ampbench.results import Run, load
+from ampbench.results.store import Store
 from ampbench.runlog import place
-from ampbench.store import Store
 from ampbench.worker import Job, isolated
 
 FAULTY = Path(__file__).parent / "faulty_plugin"
@@ -287,7 +286,7 @@ from pathlib import Path
 if __name__ == "__main__":
     from ampbench import registry, runner, sweep
     from ampbench.executors import Local
-    from ampbench.store import Store
+    from ampbench.results.store import Store
     from ampbench.worker import Job
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]}
     runs = sweep.runs(sweep.check(asked, "test"), registry.load())

@@ -36,9 +36,9 @@ from ampbench.errors import AmpbenchError, UsageError
 from ampbench.events import Event, Finished, Listener, Note, both
 from ampbench.executors import methods_import
 from ampbench.process import start_server
-from ampbench.run import Record, Run
+from ampbench.results import Record, Run
+from ampbench.results.store import Store
 from ampbench.runner import Failure
-from ampbench.store import Store
 from ampbench.worker import Job, isolated
 from ampbench_dask.notices import decode, encode
 from ampbench_dask.scheduler import DAEMON

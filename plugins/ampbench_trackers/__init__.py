@@ -10,7 +10,7 @@ from ampbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ampbench.interfaces import Posterior
-    from ampbench.run import Run
+    from ampbench.results import Run
 
 TENSORBOARD = "AMPBENCH_TENSORBOARD"
 """The folder below which training curves are written for TensorBoard."""

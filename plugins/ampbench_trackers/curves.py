@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ampbench.errors import PluginError
 from ampbench.interfaces import HasHistory, Posterior
-from ampbench.run import Run
+from ampbench.results import Run
 from ampbench.spec import Spec
 from ampbench_trackers import TENSORBOARD
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ampbench.interfaces import CanDiagnose, Posterior
-from ampbench.run import Run
+from ampbench.results import Run
 from ampbench_trackers.curves import label
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ def asked(file: str = "sweep.toml") -> pd.DataFrame:
 
 
 def stored() -> pd.DataFrame:
-    """The good runs, with the columns of :data:`ampbench.schema.RESULTS`."""
+    """The good runs, with the columns of :data:`ampbench.results.schema.RESULTS`."""
     have = ampbench.load(HERE)
     return have[have["status"] == "ok"]
 

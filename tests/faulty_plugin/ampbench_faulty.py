@@ -29,7 +29,7 @@ from ampbench.interfaces import (
     Progress,
     Task,
 )
-from ampbench.run import Record, Run
+from ampbench.results import Record, Run
 from ampbench.spec import Spec
 
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
-from ampbench.run import Measured, Record, Run
+from ampbench.results import Record, Run
+from ampbench.results.record import Measured
 from ampbench_dask.notices import decode, encode
 
 RUN = Run("two_moons", "1", "amp", "amp:steps=9", 100, 3, 0, 50, ("mmd", "c2st:folds=2"), ("torch==2.13.*",))

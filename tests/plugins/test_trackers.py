@@ -16,7 +16,7 @@ import ampbench_trackers
 from ampbench.errors import PluginError
 from ampbench.interfaces import CanDiagnose, HasHistory, Posterior
 from ampbench.registry import Plugin, Registry
-from ampbench.run import Run
+from ampbench.results import Run
 from ampbench_trackers.curves import label, write
 
 RUN = Run("two_moons", "1", "amp:divergence=jsd", "amp:divergence=jsd(width=8),steps=4", 1000, 1, 0, 100, ("c2st",))

@@ -1,4 +1,4 @@
-"""From parsed JSON to a record: every field is there, and holds what :mod:`ampbench.schema` allows."""
+"""From parsed JSON to a record: every field is there, and holds what :mod:`ampbench.results.schema` allows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from ampbench.columns import Column
-from ampbench.run import Check, Draw, Measured, Origin, Record, Run
-from ampbench.schema import RESULTS
+from ampbench.results.columns import Column
+from ampbench.results.record import Check, Draw, Measured, Origin, Record, Run
+from ampbench.results.schema import RESULTS
 
 TRACEBACK = Column("traceback", str, "", blank=True)
 TEXT = Column("", str, "", blank=True)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ampbench.columns import Column, Form, Table
-from ampbench.run import FAILURES
+from ampbench.results.columns import Column, Form, Table
+from ampbench.results.record import FAILURES
 
 
 def _is_time(text: str) -> bool:

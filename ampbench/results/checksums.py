@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ampbench import atomic
 from ampbench.errors import ResultsError
-from ampbench.run import SCHEMA
+from ampbench.results import atomic
+from ampbench.results.record import SCHEMA
 
 T = TypeVar("T")
 

@@ -31,10 +31,10 @@ from typing import Any, TypeGuard, TypeVar
 import numpy as np
 from torch import Tensor
 
-from ampbench import atomic, records, sealed, tensors
 from ampbench.errors import ResultsError
-from ampbench.run import Check, Draw, Origin, Record, Run
-from ampbench.sealed import Damage, examine, writing
+from ampbench.results import atomic, checksums, parsing, tensors
+from ampbench.results.checksums import Damage, examine, writing
+from ampbench.results.record import Check, Draw, Origin, Record, Run
 
 T = TypeVar("T")
 
@@ -116,13 +116,13 @@ class Store:
         if self.done(record.run):
             return
         path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
-        sealed.write(path, {"key": record.run.key, "samples": digest, **_encode(record)})
+        checksums.write(path, {"key": record.run.key, "samples": digest, **_encode(record)})
 
     def put_checks(self, found: Stored, checks: Iterable[Check]) -> None:
         """Add checks to a stored record, whose content stays what it is otherwise; raises as :meth:`put` does."""
         record = replace(found.record, checks=tuple(checks))
         path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
-        sealed.write(path, {"key": record.run.key, "samples": found.samples, **_encode(record)})
+        checksums.write(path, {"key": record.run.key, "samples": found.samples, **_encode(record)})
 
     def samples(self, key: str) -> np.ndarray:
         """Return the posterior samples (n, D) of a run; raises :class:`ResultsError` if they are absent or damaged."""
@@ -146,7 +146,9 @@ class Store:
         """Keep the posterior samples (n, D) of a run that is still to be judged; raises as :meth:`put` does."""
         if self.draw(run) is None:
             digest = self._put_array(samples)
-            sealed.write(self.draws / f"{run.draw_key}.json", {"key": run.draw_key, "samples": digest, **asdict(draw)})
+            checksums.write(
+                self.draws / f"{run.draw_key}.json", {"key": run.draw_key, "samples": digest, **asdict(draw)}
+            )
 
     def draw(self, run: Run) -> tuple[Draw, np.ndarray] | None:
         """Return the kept samples of a run, or None if there are none or they are damaged."""
@@ -161,7 +163,7 @@ class Store:
         """
         digest = _put(tensors.dump(state), self.state, check_state)
         content = {"key": run.origin_key, "state": digest, **asdict(origin)}
-        sealed.write(self.fits / f"{run.origin_key}.json", content)
+        checksums.write(self.fits / f"{run.origin_key}.json", content)
 
     def fit(self, run: Run) -> tuple[Origin, dict[str, Tensor]] | Damage | None:
         """Return the kept fit of a run, what is wrong with it, or None if there is none."""
@@ -196,7 +198,7 @@ class Store:
         """Read one record; None if there is no such file."""
 
         def parse() -> Stored:
-            schema, content = sealed.read(path)
+            schema, content = checksums.read(path)
             digest = _sha256(content.pop("samples", ""))
             return Stored(_decode(content, path.parent.name), digest, schema)
 
@@ -204,11 +206,11 @@ class Store:
 
     def read_draw(self, path: Path) -> tuple[Draw, str] | Damage | None:
         """Read how some samples came about, and their SHA-256; None if there is no such file."""
-        return _read_about(path, "samples", records.draw)
+        return _read_about(path, "samples", parsing.draw)
 
     def read_fit(self, path: Path) -> tuple[Origin, str] | Damage | None:
         """Read how a fit came about, and the SHA-256 of its state; None if there is no such file."""
-        return _read_about(path, "state", records.origin)
+        return _read_about(path, "state", parsing.origin)
 
     def state(self, digest: str) -> Path:
         """Return where the state of a posterior is that has this SHA-256."""
@@ -245,7 +247,7 @@ def _encode(record: Record) -> dict[str, Any]:
 def _decode(content: dict[str, Any], folder: str) -> Record:
     """Make a record of parsed JSON; raises one of the errors of broken input."""
     key = content.pop("key")
-    record = records.record(content)
+    record = parsing.record(content)
     if not key == record.run.key == folder:
         raise ValueError(f"it does not belong to its folder: it says {key}, and its content makes {record.run.key}")
     return record
@@ -255,7 +257,7 @@ def _read_about(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> t
     """Read how something came about that has a file of its own, and the SHA-256 of that."""
 
     def parse() -> tuple[T, str]:
-        _, content = sealed.read(path)
+        _, content = checksums.read(path)
         key, digest = content.pop("key"), _sha256(content.pop(what))
         if key != path.stem:
             raise ValueError(f"it does not belong to its name: it says {key}")

@@ -1,10 +1,10 @@
 """What may stand in a table: a column says what its values are, and a table checks them.
 
 The same definition checks the fields of a JSON record, checks and types the columns of a frame, and writes the page of
-the documentation (:mod:`ampbench.schema` has the tables). A value that is not allowed is reported with where it stands,
-what it is and what is allowed; nothing is guessed or repaired. A frame that was read with fewer types than it had, from
-CSV or JSON, gets them back: text of digits where numbers should be becomes numbers. The reverse is refused, because
-``1.10`` that was read as a number is ``1.1`` for ever.
+the documentation (:mod:`ampbench.results.schema` has the tables). A value that is not allowed is reported with where it
+stands, what it is and what is allowed; nothing is guessed or repaired. A frame that was read with fewer types than it
+had, from CSV or JSON, gets them back: text of digits where numbers should be becomes numbers. The reverse is refused,
+because ``1.10`` that was read as a number is ``1.1`` for ever.
 """
 
 from __future__ import annotations

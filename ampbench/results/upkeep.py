@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ampbench import atomic
 from ampbench.errors import ResultsError
-from ampbench.sealed import Damage, writing
-from ampbench.store import FAILED, GOOD, Store, Stored, check_array, check_state, is_good
+from ampbench.results import atomic
+from ampbench.results.checksums import Damage, writing
+from ampbench.results.store import FAILED, GOOD, Store, Stored, check_array, check_state, is_good
 
 GRACE = 3600.0
 """Seconds for which an unfinished or unreferenced file is believed to be in use."""

@@ -10,20 +10,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ampbench import schema
 from ampbench.errors import ResultsError, ResultsWarning
-from ampbench.run import Check, Record
-from ampbench.sealed import Damage
-from ampbench.store import Store
+from ampbench.results import schema
+from ampbench.results.checksums import Damage
+from ampbench.results.record import Check, Record
+from ampbench.results.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = schema.RESULTS.dtypes
 """The columns that every frame has, with their types in pandas. Beside them: one float column per metric,
-``<metric>_provenance`` (JSON) and ``version_<package>``. :mod:`ampbench.schema` defines and describes them.
+``<metric>_provenance`` (JSON) and ``version_<package>``. :mod:`ampbench.results.schema` defines and describes them.
 
-A new column is one line there, if it is a field of :class:`~ampbench.run.Run` or :class:`~ampbench.run.Record`; if not,
+A new column is one line there, if it is a field of :class:`~ampbench.results.Run` or :class:`~ampbench.results.Record`;
+if not,
 :func:`row` has to make it as well."""
 
 
