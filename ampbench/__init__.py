@@ -12,8 +12,9 @@ from ampbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ampbench.amp import AMP
-    from ampbench.api import fit, infer, infer_graph, learn, restore, restore_graph, save
+    from ampbench.api import infer, infer_graph, learn, restore, restore_graph, save
     from ampbench.graph import Graph, Node, Simulator
+    from ampbench.interfaces import fit
     from ampbench.results import load, validate
 
 __version__ = "0.1.0"
@@ -40,7 +41,7 @@ _HOMES = {
     "Graph": "ampbench.graph",
     "Node": "ampbench.graph",
     "Simulator": "ampbench.graph",
-    "fit": "ampbench.api",
+    "fit": "ampbench.interfaces",
     "infer": "ampbench.api",
     "infer_graph": "ampbench.api",
     "learn": "ampbench.api",

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ampbench.interfaces import Tuples
 from ampbench.networks import ResidualMLP
-from ampbench.tuples import Tuples
 
 
 class Adversary(nn.Module):

@@ -16,7 +16,6 @@ from typing import Annotated, final
 import torch
 from torch import Tensor, nn
 
-from ampbench import states
 from ampbench.amp_posterior import AMPPosterior, posterior_type
 from ampbench.chains import BottomUp, Meeting, SiteLaws, by_likelihood
 from ampbench.diagnostics import ROWS, warn_if_told_apart
@@ -25,11 +24,12 @@ from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import Coordinates, is_code
 from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress
+from ampbench.interfaces import state as states
+from ampbench.interfaces.state import State
+from ampbench.interfaces.tuples import Scope, Site, sites
 from ampbench.likelihood import known_likelihood, learned_prior
 from ampbench.refinement import Refinement, refine, refinement_steps, unrefined
 from ampbench.sources import Simulations
-from ampbench.states import State
-from ampbench.tuples import Scope, Site, sites
 
 LEAST = 10
 """Smallest budget: some simulations are held out, and a divergence between two samples needs several of them."""

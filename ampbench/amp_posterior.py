@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor, nn
 
-from ampbench import states
 from ampbench.chains import Meeting
 from ampbench.diagnostics import Sides, diagnose
 from ampbench.engine import Trained
 from ampbench.graph import join
 from ampbench.graph.coordinates import Coordinates
-from ampbench.history import history_frame
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
+from ampbench.interfaces import state as states
+from ampbench.interfaces.history import history_frame
 from ampbench.refinement import Refinement, Thinned
 from ampbench.seeding import derive, seeded
 

@@ -14,7 +14,8 @@ from ampbench import learning, registry
 from ampbench.amp import AMP
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, silent
+from ampbench.interfaces import HasState, Method, Posterior, Progress, silent
+from ampbench.interfaces.method import fit, rebuild
 from ampbench.learning import LearnedModel
 from ampbench.results import atomic, tensors
 from ampbench.seeding import derive, seeded
@@ -111,21 +112,6 @@ def learn(
         raise UsageError(f"method {method!r} infers parameters but learns no model; take a spec of amp")
     with seeded(derive(seed, "learn")):
         return learning.learn(built, graph, data, torch.device(device), progress)
-
-
-def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progress = silent) -> Posterior:
-    """Fit a method that you made yourself; all randomness follows from the simulator's seed."""
-    with seeded(derive(source.seed, "fit")):
-        return method.fit(source, torch.device(device), progress)
-
-
-def rebuild(method: Method, source: Simulator, state: Mapping[str, Tensor], device: str = "cpu") -> Posterior:
-    """Make a posterior again from its state, without a simulation; raises :class:`UsageError` if that does not fit."""
-    if not isinstance(method, CanRestore):
-        raise UsageError(f"a posterior of {type(method).__name__} cannot be made again from its state; fit it anew")
-    model = Simulator(source.graph, source.observed, 0, source.seed)
-    with seeded(derive(source.seed, "restore")):
-        return method.restore(model, state, torch.device(device))
 
 
 def save(posterior: Posterior, path: str | Path) -> None:

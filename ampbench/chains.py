@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ampbench.errors import UsageError
 from ampbench.graph import Factor, join
-from ampbench.interfaces import Divergence, Family, HasDensity
-from ampbench.tuples import UNKNOWN, Laws, Site, Tuples
+from ampbench.interfaces import Divergence, Family, HasDensity, Tuples
+from ampbench.interfaces.tuples import UNKNOWN, Laws, Site
 
 
 class Chain(Protocol):

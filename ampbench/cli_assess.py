@@ -38,9 +38,9 @@ from ampbench.errors import UsageError
 from ampbench.executors import imports
 from ampbench.fits import FitError, Isolated
 from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import Progress, Task
+from ampbench.interfaces import Limits, Progress, Task
 from ampbench.lc2st import beyond
-from ampbench.process import Limits, start_server
+from ampbench.process import start_server
 from ampbench.registry import Registry
 from ampbench.spec import split
 from ampbench.terminal import duration, plain, print_folded, print_table
@@ -78,7 +78,7 @@ def run_assess(
         seed: everything follows from it.
         device: any torch device.
         observation: the user's own, to judge fits at: numbers with commas between them, or a file of them.
-        limits: what the process of each fit may use: fields of :class:`ampbench.process.Limits`.
+        limits: what the process of each fit may use: fields of :class:`ampbench.interfaces.Limits`.
         as_json: print one JSON object.
     """
     confines = Limits(**limits, retries=0)

@@ -11,8 +11,8 @@ from rich.console import Console
 from ampbench import registry
 from ampbench.display import Display
 from ampbench.errors import UsageError
-from ampbench.events import both
 from ampbench.heartbeat import Heartbeat, Sign, signs
+from ampbench.interfaces.events import both
 from ampbench.results import Record
 from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, is_good
@@ -41,11 +41,10 @@ def run_sweep(
         select, shard: which of its runs; see :func:`ampbench.sweep.chosen`.
         executor: an executor's spec.
         device: any torch device.
-        limits: the fields of :class:`ampbench.process.Limits`.
+        limits: the fields of :class:`ampbench.interfaces.Limits`.
     """
     from ampbench import runner, sweep
-    from ampbench.process import Limits
-    from ampbench.worker import Job
+    from ampbench.interfaces import Job, Limits
 
     _check_device(device)
     loaded = registry.load()

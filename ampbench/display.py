@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from ampbench.events import Event, Finished, Fitting, Note
+from ampbench.interfaces.events import Event, Finished, Fitting, Note
 from ampbench.tally import Tally, lines
 from ampbench.terminal import number, plain
 

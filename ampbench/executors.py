@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -22,31 +21,16 @@ import torch
 
 from ampbench import registry, runner
 from ampbench.errors import UsageError
-from ampbench.events import Event, Listener, both
+from ampbench.interfaces import Job
+from ampbench.interfaces.events import Event, Listener, both
+from ampbench.interfaces.executor import Executor
 from ampbench.process import start_server
 from ampbench.results.store import Store
 from ampbench.runlog import RunLog, place
-from ampbench.worker import Job, isolated
+from ampbench.worker import isolated
 
 PATIENCE = 0.2
 """Seconds between two looks at what is done, if nothing is heard."""
-
-
-class Executor(ABC):
-    """Works on jobs."""
-
-    @abstractmethod
-    def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
-        """Work on all jobs, and return when every run has a record.
-
-        Arguments:
-            jobs: one for each fit.
-            listener: to be told, from the calling thread only, of each record at least.
-
-        Raises:
-            ResultsError: the store cannot be written.
-            KeyboardInterrupt: after Ctrl-C, when nothing is left running.
-        """
 
 
 @final

@@ -25,10 +25,10 @@ from torch import Tensor
 from ampbench import registry
 from ampbench.errors import AmpbenchError, FitWarning, SamplesError, UsageError
 from ampbench.graph import Graph, Simulator, join
-from ampbench.interfaces import Method, Posterior, Progress, Sequential, silent
+from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential, silent
 from ampbench.lc2st import lc2st
 from ampbench.preload import ALWAYS, preload
-from ampbench.process import Clock, Limits, Send, confined, last_words
+from ampbench.process import Clock, Send, confined, last_words
 from ampbench.registry import Registry
 from ampbench.seeding import derive, seeded
 

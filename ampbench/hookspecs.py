@@ -9,7 +9,7 @@ module (or object) that implements some of the hooks below::
 
     # ampbench_le_cam.py
     from ampbench import hookimpl
-    from ampbench.executors import Executor
+    from ampbench.interfaces import Executor
     from ampbench.interfaces import Divergence
 
     class LeCam(Divergence):
@@ -36,8 +36,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from ampbench.executors import Executor
-    from ampbench.interfaces import Divergence, Family, Method, Metric, Posterior, Task
+    from ampbench.interfaces import Divergence, Executor, Family, Method, Metric, Posterior, Task
     from ampbench.registry import Lazy
     from ampbench.results import Record, Run
 

@@ -36,8 +36,8 @@ from ampbench.errors import UsageError
 from ampbench.graph import Graph, join
 from ampbench.graph.coordinates import Coordinates
 from ampbench.graph.rows import Rows, groups
-from ampbench.history import history_frame
 from ampbench.interfaces import CanDiagnose, HasHistory, Progress
+from ampbench.interfaces.history import history_frame
 from ampbench.scores import held_out_score, two_sample_score
 from ampbench.seeding import derive, seeded
 from ampbench.sources import Source, minibatch, split

@@ -24,7 +24,7 @@ from torch.distributions import Distribution
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.graph.coordinates import Coordinates
-from ampbench.tuples import Site
+from ampbench.interfaces.tuples import Site
 
 
 def known_likelihood(

@@ -113,7 +113,7 @@ class Checkpoint(Generic[Module]):
 
     Attributes:
         best: a copy with the parameters of the best score.
-        history: one row per offer; :func:`ampbench.history.history_frame` makes a table of them.
+        history: one row per offer; :func:`ampbench.interfaces.history.history_frame` makes a table of them.
     """
 
     def __init__(self, learned: Module, patience: int) -> None:

@@ -43,6 +43,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ampbench.errors import AmpbenchError
+from ampbench.interfaces.executor import Limits
 from ampbench.preload import ALWAYS, PRELOAD
 
 POLL = 0.2
@@ -56,23 +57,6 @@ OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """Signals that a process does not send to itself: somebody, or the system when memory is short."""
 LOST, NO_MEMORY = 255, 77
 """Exit statuses: the fork server has gone, and its children with it; a child ran out of memory even for its report."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a worker may use.
-
-    Attributes:
-        threads: CPU threads of torch and of the linear algebra below numpy.
-        seconds: wall-clock time of each step: a fit; sampling one observation; measuring it.
-        memory: GiB of private memory of the process, where the system can limit it (Linux); None for no limit.
-        retries: how often a job is started again after its process was killed.
-    """
-
-    threads: int = 1
-    seconds: float | None = None
-    memory: float | None = None
-    retries: int = 2
 
 
 class Stop(Protocol):

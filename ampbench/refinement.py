@@ -38,10 +38,9 @@ from torch import Tensor, nn
 from ampbench.adversary import Adversary, classification_loss
 from ampbench.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
 from ampbench.graph import Factor
-from ampbench.interfaces import HasLogRatio, Progress
+from ampbench.interfaces import HasLogRatio, Progress, Tuples
 from ampbench.optimisation import Descent
 from ampbench.sources import Simulations
-from ampbench.tuples import Tuples
 
 CANDIDATES = 8
 """Candidates for every draw that is kept."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
+from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
 from ampbench.results import Run
 
 EVERY = 5.0
@@ -28,7 +28,7 @@ def place(results: Path, run: Run) -> Path:
 
 
 class RunLog:
-    """A listener that writes; see :mod:`ampbench.events`."""
+    """A listener that writes; see :mod:`ampbench.interfaces.events`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -27,7 +27,6 @@ import torch
 from pluggy import HookCaller
 from torch import Tensor
 
-from ampbench.api import fit, rebuild
 from ampbench.atlas import examine, failed
 from ampbench.errors import (
     AmpbenchError,
@@ -38,7 +37,6 @@ from ampbench.errors import (
     TrainingError,
     UsageError,
 )
-from ampbench.events import Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.graph import Simulator
 from ampbench.graph.prior import LatentPrior, not_finite, parameter_names
 from ampbench.interfaces import (
@@ -53,7 +51,10 @@ from ampbench.interfaces import (
     Setting,
     ShipsReference,
     Task,
+    fit,
+    rebuild,
 )
+from ampbench.interfaces.events import Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.preload import ALWAYS, preload
 from ampbench.references import compares, reference_samples
 from ampbench.registry import Registry

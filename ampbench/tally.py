@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
+from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
 from ampbench.results import Record, Run
 from ampbench.spec import Spec
 from ampbench.terminal import duration, line

@@ -22,35 +22,37 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import registry, runner, sweep
-from ampbench.api import fit, rebuild
 from ampbench.errors import AmpbenchError, MetricError
-from ampbench.events import Event, Finished
-from ampbench.executors import Executor
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
     BatchedMetric,
     CanRestore,
     Conditional,
     Divergence,
+    Executor,
     Family,
     HasDensity,
     HasHistory,
     HasLogRatio,
     HasReference,
     HasState,
+    Job,
     Method,
     Metric,
     Posterior,
     Sequential,
     Task,
+    Tuples,
+    fit,
+    rebuild,
     silent,
 )
+from ampbench.interfaces.events import Event, Finished
+from ampbench.interfaces.tuples import Laws
 from ampbench.results import Record, Run, tensors
 from ampbench.results.store import Store
 from ampbench.seeding import seeded
 from ampbench.spec import Spec
-from ampbench.tuples import Laws, Tuples
-from ampbench.worker import Job
 
 
 class DivergenceConformance(ABC):

@@ -24,13 +24,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from ampbench import registry, runner
-from ampbench.events import Event, Finished, Fitting, Listener, Measuring, Note, Sampling
-from ampbench.process import Clock, Ending, Limits, Send, Stop, confined, last_words
+from ampbench.interfaces.events import Event, Finished, Fitting, Listener, Measuring, Note, Sampling
+from ampbench.interfaces.executor import Job
+from ampbench.process import Clock, Ending, Send, Stop, confined, last_words
 from ampbench.results import Run
 from ampbench.results.store import Store
 from ampbench.runlog import RunLog, place
@@ -38,23 +38,6 @@ from ampbench.runner import Failure
 
 EVERY = 0.2
 """Seconds between two notices about the steps of a fit."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One fit: all that a worker on any machine needs to know.
-
-    Attributes:
-        runs: they share the fit.
-        results: the results directory, an absolute path.
-        device: any torch device.
-        limits: what the worker may use.
-    """
-
-    runs: tuple[Run, ...]
-    results: Path
-    device: str = "cpu"
-    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 from torch.distributions import Independent, Normal
 
 from ampbench.amp import AMP
-from ampbench.api import fit
 from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.interfaces import fit
 from ampbench.registry import load
 from ampbench.seeding import seeded
 

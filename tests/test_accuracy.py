@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ampbench.api import fit
 from ampbench.graph import Simulator
-from ampbench.interfaces import HasReference
+from ampbench.interfaces import HasReference, fit
 from ampbench.metrics.c2st import C2ST
 from ampbench.registry import Registry
 from ampbench.seeding import derive, seeded

@@ -23,7 +23,6 @@ from ampbench.atlas import CHECKS, MATERIAL, SHIFT, WIDTH, examine
 from ampbench.compare import summarise
 from ampbench.display import Display
 from ampbench.errors import SamplesError
-from ampbench.events import both
 from ampbench.findings import said, tally
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
@@ -37,6 +36,7 @@ from ampbench.interfaces import (
     ShipsReference,
     Task,
 )
+from ampbench.interfaces.events import both
 from ampbench.modes import empty_balls, empty_by_chance, labels, local_scale
 from ampbench.references import reference_samples
 from ampbench.registry import Plugin, Registry

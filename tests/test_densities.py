@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Dirichlet, Independent, LogNormal, Uniform, constraints
 
-from ampbench.api import fit
 from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import HasDensity, Observation, Setting, Task
+from ampbench.interfaces import HasDensity, Observation, Setting, Task, fit
 from ampbench.metrics.nltp import NLTP
 from ampbench.registry import Registry
 from ampbench.testing import check_density

@@ -13,16 +13,15 @@ from torch import Tensor, nn
 
 from ampbench import diagnostics
 from ampbench.amp import AMP
-from ampbench.api import fit
 from ampbench.chains import BottomUp, Meeting, Shown
 from ampbench.diagnostics import Sides, accuracy, diagnose, jsd, kl, p_value, warn_if_told_apart
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph import Factor, Graph, Simulator
-from ampbench.interfaces import Conditional, Divergence, HasLogRatio
+from ampbench.interfaces import Conditional, Divergence, HasLogRatio, Tuples, fit
+from ampbench.interfaces.tuples import UNKNOWN, Site
 from ampbench.registry import Registry
 from ampbench.results.schema import DIAGNOSIS
 from ampbench.seeding import seeded
-from ampbench.tuples import UNKNOWN, Site, Tuples
 from ampbench_divergences.jsd import JSD
 from ampbench_divergences.mmd import MMD
 

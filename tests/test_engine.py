@@ -12,13 +12,12 @@ from ampbench import engine
 from ampbench.adversary import Adversary, gradient_penalty
 from ampbench.amp import AMP
 from ampbench.amp_posterior import AMPPosterior
-from ampbench.api import fit
 from ampbench.errors import TrainingError, UsageError
 from ampbench.graph import Graph, Simulator, density, learned, simulator
+from ampbench.interfaces import Tuples, fit
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.sources import minibatch, split
-from ampbench.tuples import Tuples
 from ampbench_divergences.jsd import JSD
 
 SMALL = "(width=32,depth=1)"

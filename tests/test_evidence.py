@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, Uniform
 
-from ampbench.api import fit
 from ampbench.errors import GraphError, UsageError
 from ampbench.evidence import Candidate, bennett, bennett_ratio, direct_ratio
 from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import Posterior
+from ampbench.interfaces import Posterior, fit
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 

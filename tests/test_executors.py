@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ampbench import executors
-from ampbench.executors import Executor, InProcess, Local, places
+from ampbench.executors import InProcess, Local, places
+from ampbench.interfaces import Executor, Job
 from ampbench.testing import ExecutorConformance
-from ampbench.worker import Job
 
 
 class TestLocal(ExecutorConformance):

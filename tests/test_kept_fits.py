@@ -16,9 +16,9 @@ from torch.distributions import Normal
 
 from ampbench import hookimpl, runner, sweep
 from ampbench.errors import ResultsError
-from ampbench.events import Event, Fitting, Note
 from ampbench.graph import Simulator
 from ampbench.interfaces import CanRestore, HasDensity, HasState, Method, Posterior, Progress, Task
+from ampbench.interfaces.events import Event, Fitting, Note
 from ampbench.plan import plan
 from ampbench.registry import Plugin
 from ampbench.registry import load as load_plugins

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ampbench.fits import FitError, Isolated
 from ampbench.graph import Graph
+from ampbench.interfaces import Limits
 from ampbench.lc2st import lc2st
-from ampbench.process import Limits
 
 pytest.importorskip("sbi")
 

@@ -21,9 +21,9 @@ from ampbench.conditionals import ImplicitConditional, NormalConditional
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, learned, simulator
 from ampbench.graph.coordinates import Coordinates
+from ampbench.interfaces.tuples import Site
 from ampbench.likelihood import known_likelihood, learned_prior
 from ampbench.seeding import seeded
-from ampbench.tuples import Site
 
 
 def rates() -> Graph:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ampbench.errors import TrainingError
-from ampbench.history import history_frame
+from ampbench.interfaces.history import history_frame
+from ampbench.interfaces.tuples import Site
 from ampbench.optimisation import WARM_UP, Checkpoint, Descent, _rate, move_average
-from ampbench.tuples import Site
 
 SITE, OTHER = Site(("a",), ("x",)), Site(("b",), ("a",))
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ampbench.amp import AMP
-from ampbench.api import fit
 from ampbench.chains import BottomUp, Meeting
 from ampbench.errors import TrainingError
 from ampbench.graph import Factor, Graph, Simulator
-from ampbench.interfaces import Conditional, Family
+from ampbench.interfaces import Conditional, Family, Tuples, fit
+from ampbench.interfaces.tuples import UNKNOWN, Site
 from ampbench.refinement import (
     CANDIDATES,
     CHECKS,
@@ -31,7 +31,6 @@ from ampbench.refinement import (
 )
 from ampbench.registry import Registry
 from ampbench.sources import Simulations
-from ampbench.tuples import UNKNOWN, Site, Tuples
 from ampbench_divergences.jsd import JSD
 
 FACTOR = Factor("z", ("x",))

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Dirichlet, Distribution, Independent, Normal, OneHotCategorical, Uniform
 
-from ampbench import restore, restore_graph, save, states
+from ampbench import restore, restore_graph, save
 from ampbench.amp_posterior import AMPPosterior
-from ampbench.api import fit, rebuild
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.interfaces import fit, rebuild
+from ampbench.interfaces import state as states
 from ampbench.registry import Registry
 from ampbench.results import tensors
 from ampbench.seeding import seeded

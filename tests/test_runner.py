@@ -17,9 +17,9 @@ from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
 from ampbench.errors import FitWarning, MetricError, TrainingError, UsageError
-from ampbench.events import Event, Note
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
+from ampbench.interfaces.events import Event, Note
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Record, Run, load
 from ampbench.results.frame import Store

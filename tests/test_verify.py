@@ -18,9 +18,9 @@ from torch.distributions import Binomial, Gamma, Independent, MultivariateNormal
 from ampbench import registry
 from ampbench.cli_tasks import run_verify
 from ampbench.errors import UsageError
-from ampbench.golden import Golden, Law
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Observation, ShipsReference, Task
+from ampbench.interfaces.golden import Golden, Law
 from ampbench.results.schema import CERTIFICATION
 from ampbench.verify import CHECKS, LEVEL, QUICK, Row, Subject, certify
 from ampbench.verify.finding import Finding, judge, smallest

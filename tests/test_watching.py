@@ -17,8 +17,8 @@ from rich.console import Console
 from ampbench.cli_run import show_status
 from ampbench.display import Display
 from ampbench.errors import UsageError
-from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
 from ampbench.heartbeat import SILENT, Heartbeat, signs
+from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
 from ampbench.results import Record, Run
 from ampbench.results.record import Measured
 from ampbench.runlog import RunLog, place

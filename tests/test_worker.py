@@ -18,13 +18,14 @@ import pytest
 from ampbench import registry, runner, sweep
 from ampbench.cli_run import with_workers
 from ampbench.errors import ResultsError, UsageError
-from ampbench.events import Event, Finished, Note, Sampling
-from ampbench.executors import Executor, InProcess, Local
-from ampbench.process import Limits, Stopped
+from ampbench.executors import InProcess, Local
+from ampbench.interfaces import Executor, Job, Limits
+from ampbench.interfaces.events import Event, Finished, Note, Sampling
+from ampbench.process import Stopped
 from ampbench.results import Run, load
 from ampbench.results.store import Store
 from ampbench.runlog import place
-from ampbench.worker import Job, isolated
+from ampbench.worker import isolated
 
 FAULTY = Path(__file__).parent / "faulty_plugin"
 
@@ -287,7 +288,7 @@ if __name__ == "__main__":
     from ampbench import registry, runner, sweep
     from ampbench.executors import Local
     from ampbench.results.store import Store
-    from ampbench.worker import Job
+    from ampbench.interfaces import Job
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]}
     runs = sweep.runs(sweep.check(asked, "test"), registry.load())
     Local(workers=1).execute([Job(group, Path(sys.argv[-1])) for group in runner.fits(runs)], lambda event: None)

@@ -1,7 +1,7 @@
 r"""The simulator against golden statistics: what an independent implementation produced at some theta.
 
 Shares below cut points, and shares of neighbours that lie below theirs together, are compared by Fisher's exact test,
-which holds for rare events and for discrete data; see :class:`ampbench.golden.Law`.
+which holds for rare events and for discrete data; see :class:`ampbench.interfaces.golden.Law`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.golden import LEVELS, Golden, Law
 from ampbench.interfaces import HasGolden
+from ampbench.interfaces.golden import LEVELS, Golden, Law
 from ampbench.verify.finding import Finding, SkipCheck, smallest
 from ampbench.verify.statistics import shares
 from ampbench.verify.subject import Subject, components

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from ampbench.golden import Law
+from ampbench.interfaces.golden import Law
 
 Array = NDArray[np.float64]
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from ampbench import hookimpl
 from ampbench.adversary import Adversary
-from ampbench.interfaces import Divergence, HasLogRatio
-from ampbench.tuples import Tuples
+from ampbench.interfaces import Divergence, HasLogRatio, Tuples
 
 
 class LeCam(Divergence, HasLogRatio):

@@ -23,12 +23,20 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, constraints
 
-from ampbench import states
-from ampbench.densities import by_observation
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join
 from ampbench.graph.coordinates import Coordinates
-from ampbench.interfaces import CanRestore, HasDensity, HasState, Method, Posterior, Progress, check_observation
+from ampbench.interfaces import (
+    CanRestore,
+    HasDensity,
+    HasState,
+    Method,
+    Posterior,
+    Progress,
+    by_observation,
+    check_observation,
+)
+from ampbench.interfaces import state as states
 from ampbench.options import at_least
 
 WIDTHS = torch.logspace(-2.5, 0.5, 61)

@@ -6,7 +6,7 @@ import json
 
 from pydantic import TypeAdapter
 
-from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
+from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
 
 KINDS = {kind.__name__: TypeAdapter[Event](kind) for kind in (Fitting, Sampling, Measuring, Finished, Note)}
 

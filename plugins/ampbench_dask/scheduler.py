@@ -19,9 +19,8 @@ from collections.abc import Sequence
 from typing import final
 
 from ampbench.errors import UsageError
-from ampbench.events import Listener
-from ampbench.executors import Executor
-from ampbench.worker import Job
+from ampbench.interfaces import Executor, Job
+from ampbench.interfaces.events import Listener
 
 DAEMON = "DASK_DISTRIBUTED__WORKER__DAEMON"
 

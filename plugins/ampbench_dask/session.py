@@ -33,13 +33,14 @@ from distributed import Client, Future, KilledWorker, get_worker
 
 from ampbench import registry, runner
 from ampbench.errors import AmpbenchError, UsageError
-from ampbench.events import Event, Finished, Listener, Note, both
 from ampbench.executors import methods_import
+from ampbench.interfaces import Job
+from ampbench.interfaces.events import Event, Finished, Listener, Note, both
 from ampbench.process import start_server
 from ampbench.results import Record, Run
 from ampbench.results.store import Store
 from ampbench.runner import Failure
-from ampbench.worker import Job, isolated
+from ampbench.worker import isolated
 from ampbench_dask.notices import decode, encode
 from ampbench_dask.scheduler import DAEMON
 

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.errors import UsageError
-from ampbench.interfaces import Default, Divergence
-from ampbench.tuples import Tuples
+from ampbench.interfaces import Default, Divergence, Tuples
 
 
 class Pair(nn.Module):

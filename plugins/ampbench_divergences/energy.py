@@ -24,8 +24,8 @@ from typing import final
 from torch import Tensor, nn
 
 from ampbench.errors import UsageError
+from ampbench.interfaces import Tuples
 from ampbench.scores import kernel_score
-from ampbench.tuples import Tuples
 from ampbench_divergences.without_adversary import WithoutAdversary, several
 
 TINY = 1e-12

@@ -28,9 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.adversary import Adversary
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, Tuples
 from ampbench.options import at_least, between
-from ampbench.tuples import Tuples
 
 
 class FDivergence(Divergence, ABC):

@@ -22,7 +22,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ampbench.tuples import Tuples
+from ampbench.interfaces import Tuples
 from ampbench_divergences.without_adversary import WithoutAdversary
 
 

@@ -14,9 +14,8 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ampbench.interfaces import HasLogRatio
+from ampbench.interfaces import HasLogRatio, Tuples
 from ampbench.options import at_least
-from ampbench.tuples import Tuples
 from ampbench_divergences.ratio import RatioDivergence
 
 

@@ -33,7 +33,7 @@ from typing import final
 from torch import Tensor, nn
 
 from ampbench.adversary import classification_loss
-from ampbench.tuples import Tuples
+from ampbench.interfaces import Tuples
 from ampbench_divergences.ratio import RatioDivergence, beside_another_context
 
 

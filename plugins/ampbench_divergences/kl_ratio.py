@@ -30,9 +30,8 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from ampbench.adversary import Adversary, classification_loss
-from ampbench.interfaces import Divergence, HasLogRatio
+from ampbench.interfaces import Divergence, HasLogRatio, Tuples
 from ampbench.options import at_least
-from ampbench.tuples import Tuples
 from ampbench_divergences.ratio import beside_another_context
 
 

@@ -23,11 +23,10 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, Tuples
 from ampbench.networks import ResidualMLP
 from ampbench.options import at_least
 from ampbench.statistics.kernels import median_distance, unbiased_mmd2
-from ampbench.tuples import Tuples
 
 
 class FeatureMap(nn.Module):

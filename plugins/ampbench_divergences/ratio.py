@@ -11,9 +11,8 @@ from abc import ABC
 from torch import Tensor, nn
 
 from ampbench.adversary import Adversary, classification_loss
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, Tuples
 from ampbench.options import at_least
-from ampbench.tuples import Tuples
 
 
 class RatioDivergence(Divergence, ABC):

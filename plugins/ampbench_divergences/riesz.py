@@ -36,9 +36,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from ampbench.interfaces import Tuples
 from ampbench.options import at_least, between
 from ampbench.scores import kernel_score
-from ampbench.tuples import Tuples
 from ampbench_divergences.without_adversary import WithoutAdversary, several
 
 SHARPEST = -1.0

@@ -27,9 +27,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from ampbench.adversary import Adversary
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, Tuples
 from ampbench.options import at_least, between
-from ampbench.tuples import Tuples
 
 
 @final

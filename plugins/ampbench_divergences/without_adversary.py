@@ -7,8 +7,7 @@ from abc import ABC
 from torch import Tensor, nn
 
 from ampbench.errors import UsageError
-from ampbench.interfaces import Divergence
-from ampbench.tuples import Tuples
+from ampbench.interfaces import Divergence, Tuples
 
 
 class WithoutAdversary(Divergence, ABC):

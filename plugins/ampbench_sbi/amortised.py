@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 from torch import Tensor, nn
 
-from ampbench import states
 from ampbench.graph import Simulator
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import CanRestore, HasState, Progress
+from ampbench.interfaces import state as states
 from ampbench_sbi.toolbox import (
     Curves,
     HasDirectDensity,

@@ -18,11 +18,11 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from ampbench import states
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import CanRestore, HasState, Posterior, Progress, check_observation
+from ampbench.interfaces import state as states
 from ampbench.options import at_least
 from ampbench_sbi.population import Population
 from ampbench_sbi.toolbox import ToolboxMethod, continuous_prior, quiet, simulate, toolbox

@@ -26,12 +26,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ampbench.densities import by_observation
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join
 from ampbench.graph.prior import LatentPrior
-from ampbench.history import history_frame
-from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, check_observation
+from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, by_observation, check_observation
+from ampbench.interfaces.history import history_frame
 from ampbench.options import at_least, between
 
 if TYPE_CHECKING:

@@ -34,9 +34,9 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Uniform, constraints
 
 from ampbench.errors import UsageError
-from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Task
+from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 from ampbench_tasks.gillespie import trajectories
 from ampbench_tasks.importance import posterior_draws

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ampbench.golden import Golden
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Observation, ShipsReference, Task
+from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 
 

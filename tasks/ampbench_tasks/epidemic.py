@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Uniform, constraints
 
-from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, Task
+from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 
 AGENTS, NEIGHBOURS, REWIRED, NETWORK_SEED = 150, 6, 0.1, 2026

@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ampbench.errors import UsageError
-from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
 from ampbench.graph.external import External
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Task
+from ampbench.interfaces.golden import Golden
 from ampbench_tasks import birth_death, packaged
 
 

@@ -38,9 +38,9 @@ from torch.distributions import Distribution, Independent, Normal, Uniform
 from torch.special import ndtr
 
 from ampbench.errors import UsageError
-from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Task
+from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 from ampbench_tasks.importance import posterior_draws
 

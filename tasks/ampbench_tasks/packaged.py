@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.golden import Golden
 from ampbench.interfaces import Observation
+from ampbench.interfaces.golden import Golden
 
 DATA = files("ampbench_tasks").joinpath("data")
 

@@ -38,9 +38,9 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Uniform, constraints
 
 from ampbench.errors import SimulationError, UsageError
-from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasReference, Task
+from ampbench.interfaces.golden import Golden
 from ampbench.seeding import seeded
 from ampbench_tasks import packaged
 from ampbench_tasks.importance import Target, accept, effective_share

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Uniform
 
-from ampbench.golden import Golden
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, Task
+from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 from ampbench_tasks.gillespie import trajectories
 

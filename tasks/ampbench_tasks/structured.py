@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from ampbench.errors import UsageError
-from ampbench.golden import Golden
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Task
+from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 
 PATTERN_SEED = 20160

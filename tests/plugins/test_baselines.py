@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent, Normal, Uniform
 
-from ampbench.api import fit
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.graph.prior import LatentPrior
-from ampbench.interfaces import HasReference, Task
+from ampbench.interfaces import HasReference, Task, fit
 from ampbench.metrics.c2st import C2ST
 from ampbench.registry import Plugin, Registry
 from ampbench.seeding import seeded

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from ampbench import registry, sweep
-from ampbench.events import Event, Finished, Fitting, Measuring, Sampling
-from ampbench.executors import Executor
+from ampbench.interfaces import Executor, Job
+from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Sampling
 from ampbench.results import load
 from ampbench.testing import ExecutorConformance
-from ampbench.worker import Job
 from ampbench_dask.scheduler import Dask
 
 pytest.importorskip("distributed")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ampbench.events import Event, Finished, Fitting, Measuring, Note, Sampling
+from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
 from ampbench.results import Record, Run
 from ampbench.results.record import Measured
 from ampbench_dask.notices import decode, encode

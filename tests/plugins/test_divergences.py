@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from ampbench.adversary import gradient_penalty
 from ampbench.errors import UsageError
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, Tuples
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.testing import DivergenceConformance
-from ampbench.tuples import Tuples
 from ampbench_divergences.blend import Blend
 from ampbench_divergences.energy import Energy
 from ampbench_divergences.f_divergence import FDivergence

@@ -15,9 +15,9 @@ from torch.distributions import Normal
 from torch.nn.functional import softplus
 
 from ampbench.errors import UsageError
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, Tuples
+from ampbench.interfaces.tuples import Laws
 from ampbench.seeding import seeded
-from ampbench.tuples import Laws, Tuples
 from ampbench_divergences.blend import Blend, Pair
 from ampbench_divergences.energy import Energy
 from ampbench_divergences.forward_kl import ForwardKL

@@ -16,10 +16,9 @@ from scipy import integrate, stats
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from ampbench.interfaces import Divergence
+from ampbench.interfaces import Divergence, Tuples
 from ampbench.seeding import seeded
 from ampbench.statistics.kernels import median_distance, unbiased_mmd2
-from ampbench.tuples import Tuples
 from ampbench_divergences.f_kl import FKL
 from ampbench_divergences.hellinger import Hellinger
 from ampbench_divergences.jeffreys import Jeffreys

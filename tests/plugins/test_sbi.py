@@ -13,10 +13,9 @@ from torch.distributions import Bernoulli, Beta, Gamma, Independent, Normal, Uni
 
 pytest.importorskip("sbi", reason="the sbi baselines need sbi: pip install 'ampbench[sbi]'")
 
-from ampbench.api import fit
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, Sequential, silent
+from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, Sequential, fit, silent
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.testing import MethodConformance

@@ -14,7 +14,7 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.stats import multivariate_t
 
-from ampbench.golden import Golden
+from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 
 DATA = Path(__file__).parents[2] / "tasks" / "ampbench_tasks" / "data"

@@ -18,7 +18,7 @@ import torch
 from scipy.linalg import toeplitz
 from torch import Tensor
 
-from ampbench.golden import Golden
+from ampbench.interfaces.golden import Golden
 
 DATA = Path(__file__).parents[2] / "tasks" / "ampbench_tasks" / "data"
 SOURCE = "numpy, tests/tasks/golden_intractable.py"

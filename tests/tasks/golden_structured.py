@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ampbench.golden import Golden
+from ampbench.interfaces.golden import Golden
 
 PRIOR_DRAWS = 50_000
 SIMULATIONS = 20_000

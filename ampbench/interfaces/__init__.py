@@ -1,0 +1,80 @@
+"""What do I implement? The contracts of a plugin: Task, Divergence, Family, Method, Posterior, Metric, Executor.
+
+Each is an abstract class with few duties. Optional abilities are classes of their own (:class:`HasReference`,
+:class:`HasLikelihood`, :class:`HasDensity`, …) and are asked for by type.
+
+A component whose numbers come from another package than torch and numpy names it in a class attribute, such as
+``packages = ("scikit-learn",)``: a result belongs to the versions that it was computed with.
+"""
+
+from ampbench.interfaces.divergence import Divergence, HasLogRatio
+from ampbench.interfaces.executor import Executor, Job, Limits
+from ampbench.interfaces.family import Conditional, Family
+from ampbench.interfaces.method import (
+    CanDiagnose,
+    CanRestore,
+    Default,
+    Fitted,
+    HasDensity,
+    HasHistory,
+    HasState,
+    Method,
+    Posterior,
+    Progress,
+    Sequential,
+    by_observation,
+    fit,
+    rebuild,
+    silent,
+)
+from ampbench.interfaces.metric import BatchedMetric, Measurement, Metric, NeedsSetting, Setting
+from ampbench.interfaces.task import (
+    HasGolden,
+    HasLikelihood,
+    HasReference,
+    Observation,
+    Oracle,
+    ShipsReference,
+    Task,
+    check_observation,
+)
+from ampbench.interfaces.tuples import Tuples
+
+__all__ = [
+    "BatchedMetric",
+    "CanDiagnose",
+    "CanRestore",
+    "Conditional",
+    "Default",
+    "Divergence",
+    "Executor",
+    "Family",
+    "Fitted",
+    "HasDensity",
+    "HasGolden",
+    "HasHistory",
+    "HasLikelihood",
+    "HasLogRatio",
+    "HasReference",
+    "HasState",
+    "Job",
+    "Limits",
+    "Measurement",
+    "Method",
+    "Metric",
+    "NeedsSetting",
+    "Observation",
+    "Oracle",
+    "Posterior",
+    "Progress",
+    "Sequential",
+    "Setting",
+    "ShipsReference",
+    "Task",
+    "Tuples",
+    "by_observation",
+    "check_observation",
+    "fit",
+    "rebuild",
+    "silent",
+]
