@@ -99,7 +99,7 @@ def learn(
 
     Example:
         >>> from torch.distributions import Independent, Normal
-        >>> from ampbench.conditionals import NormalConditional
+        >>> from ampbench.networks import NormalConditional
         >>> from ampbench.graph import learned
         >>> root = density("z", Independent(Normal(torch.zeros(1), torch.ones(1)), 1))
         >>> graph = Graph(root, learned("x", NormalConditional(parents=1, features=2), ["z"], size=2))

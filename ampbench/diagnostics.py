@@ -55,10 +55,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ampbench.chains import Chain, Meeting, Shown, bottom_up_view, forced_view, top_down_view, view
-from ampbench.classifier import train_classifier
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph.rows import Rows
 from ampbench.interfaces import HasLogRatio
+from ampbench.networks import train_classifier
 
 if TYPE_CHECKING:
     from pandas import DataFrame

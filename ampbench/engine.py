@@ -15,7 +15,7 @@ Legend, with the paper's symbols::
     p, q                what the two chains show at T_k
 
 What the paper leaves open is taken from the literature: gradient penalties on both chains
-(:func:`ampbench.adversary.gradient_penalty`), the optimiser and the moving average of φ (:mod:`ampbench.optimisation`),
+(:func:`ampbench.networks.gradient_penalty`), the optimiser and the moving average of φ (:mod:`ampbench.optimisation`),
 the checkpoint with the best held-out score (:mod:`ampbench.scores`), and what the adversary does with it in the end
 (:mod:`ampbench.refinement`).
 """
@@ -29,10 +29,10 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from ampbench.adversary import gradient_penalty
 from ampbench.chains import BottomUp, Meeting, bottom_up_view, by_likelihood, forced_view, top_down_view
 from ampbench.errors import TrainingError
 from ampbench.interfaces import Progress
+from ampbench.networks import gradient_penalty
 from ampbench.optimisation import Checkpoint, Descent, move_average
 from ampbench.options import at_least, between, half_open
 from ampbench.sources import Source

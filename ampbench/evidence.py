@@ -60,10 +60,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ampbench.classifier import Classifier, train_classifier
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Node, join
 from ampbench.interfaces import Posterior, check_observation
+from ampbench.networks import Classifier, train_classifier
 from ampbench.seeding import derive, seeded
 
 

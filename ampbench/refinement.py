@@ -35,10 +35,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ampbench.adversary import Adversary, classification_loss
 from ampbench.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
 from ampbench.graph import Factor
 from ampbench.interfaces import HasLogRatio, Progress, Tuples
+from ampbench.networks import Adversary, classification_loss
 from ampbench.optimisation import Descent
 from ampbench.sources import Simulations
 

@@ -9,12 +9,12 @@ import torch
 from torch.distributions import Bernoulli, Independent, Poisson, Uniform, constraints
 
 from ampbench import engine
-from ampbench.adversary import Adversary, gradient_penalty
 from ampbench.amp import AMP
 from ampbench.amp_posterior import AMPPosterior
 from ampbench.errors import TrainingError, UsageError
 from ampbench.graph import Graph, Simulator, density, learned, simulator
 from ampbench.interfaces import Tuples, fit
+from ampbench.networks import Adversary, gradient_penalty
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.sources import minibatch, split

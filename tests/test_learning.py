@@ -14,12 +14,12 @@ from torch.distributions import Independent, Normal, OneHotCategorical, constrai
 
 from ampbench import api, diagnostics
 from ampbench.amp import AMP
-from ampbench.conditionals import BernoulliConditional, ImplicitConditional, NormalConditional
 from ampbench.errors import FitWarning, GraphError, UsageError
 from ampbench.graph import Graph, density, join, learned
 from ampbench.graph.rows import groups
 from ampbench.interfaces import Conditional, silent
 from ampbench.learning import LearnedModel, learn
+from ampbench.networks import BernoulliConditional, ImplicitConditional, NormalConditional
 from ampbench.results.schema import DIAGNOSIS
 from ampbench.seeding import seeded
 from ampbench_divergences import jsd

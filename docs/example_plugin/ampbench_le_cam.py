@@ -14,8 +14,8 @@ References:
 from torch import Tensor, nn
 
 from ampbench import hookimpl
-from ampbench.adversary import Adversary
 from ampbench.interfaces import Divergence, HasLogRatio, Tuples
+from ampbench.networks import Adversary
 
 
 class LeCam(Divergence, HasLogRatio):

@@ -27,8 +27,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ampbench.adversary import Adversary
 from ampbench.interfaces import Divergence, Tuples
+from ampbench.networks import Adversary
 from ampbench.options import at_least, between
 
 

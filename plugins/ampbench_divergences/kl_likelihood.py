@@ -32,8 +32,8 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ampbench.adversary import classification_loss
 from ampbench.interfaces import Tuples
+from ampbench.networks import classification_loss
 from ampbench_divergences.ratio import RatioDivergence, beside_another_context
 
 

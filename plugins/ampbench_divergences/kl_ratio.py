@@ -29,8 +29,8 @@ from typing import Literal, final
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from ampbench.adversary import Adversary, classification_loss
 from ampbench.interfaces import Divergence, HasLogRatio, Tuples
+from ampbench.networks import Adversary, classification_loss
 from ampbench.options import at_least
 from ampbench_divergences.ratio import beside_another_context
 

@@ -10,8 +10,8 @@ from abc import ABC
 
 from torch import Tensor, nn
 
-from ampbench.adversary import Adversary, classification_loss
 from ampbench.interfaces import Divergence, Tuples
+from ampbench.networks import Adversary, classification_loss
 from ampbench.options import at_least
 
 

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from ampbench.adversary import Adversary
 from ampbench.interfaces import Divergence, Tuples
+from ampbench.networks import Adversary
 from ampbench.options import at_least, between
 
 

@@ -16,8 +16,9 @@ from typing import Annotated, final
 
 from torch import Tensor
 
-from ampbench.embeddings import Embedding, Kind
 from ampbench.interfaces import Conditional, Default, Family, HasDensity
+from ampbench.networks import Embedding
+from ampbench.networks.embedding import Kind
 from ampbench.options import at_least
 
 

@@ -44,9 +44,9 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import api
-from ampbench.conditionals import NormalConditional
 from ampbench.graph import Graph, density, join, learned
 from ampbench.learning import LearnedModel, encode
+from ampbench.networks import NormalConditional
 from ampbench.seeding import seeded
 from ampbench_tasks import digits
 

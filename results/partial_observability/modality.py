@@ -15,9 +15,9 @@ from rows import Rows, masked
 from torch import Tensor
 
 from ampbench import api
-from ampbench.conditionals import NormalConditional
 from ampbench.graph import Graph, learned
 from ampbench.learning import LearnedModel
+from ampbench.networks import NormalConditional
 from ampbench.seeding import seeded
 
 MEASURE = "error of b given a"

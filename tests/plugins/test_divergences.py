@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ampbench.adversary import gradient_penalty
 from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence, Tuples
+from ampbench.networks import gradient_penalty
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.testing import DivergenceConformance

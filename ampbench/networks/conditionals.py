@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
-from ampbench.networks import ResidualMLP
+from ampbench.networks.residual import ResidualMLP
 
 FLOOR = 1e-3
 """Least standard deviation."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ampbench.networks import ResidualMLP
+from ampbench.networks.residual import ResidualMLP
 
 VALIDATION = 0.2
 """Fraction of the rows that choose the weights and move none."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ampbench.interfaces import Tuples
-from ampbench.networks import ResidualMLP
+from ampbench.networks.residual import ResidualMLP
 
 
 class Adversary(nn.Module):
