@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ampbench import learning, registry
-from ampbench.amp import AMP
+from ampbench import registry
+from ampbench.amp import AMP, learning
+from ampbench.amp.learning import LearnedModel
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import HasState, Method, Posterior, Progress, silent
 from ampbench.interfaces.method import fit, rebuild
-from ampbench.learning import LearnedModel
 from ampbench.results import atomic, tensors
 from ampbench.seeding import derive, seeded
 

@@ -3,9 +3,9 @@ r"""Which method, how many simulations, and is it calibrated? Answered on held-o
 Fresh simulations :math:`(\theta^*, x)`, drawn beside the budget, judge every fit. Two questions are asked of each:
 
 - *How much does it say?* The mean of a proper score of :math:`q(\cdot \mid x)` at :math:`\theta^*`
-  (:mod:`ampbench.scores`); lower is better, and the exact posterior's is lowest. The log-distance score falls by
-  ½ log 2 = 0.35 if the posterior is rightly half as wide. Where a variable is discrete, the energy score takes its
-  place: draws that coincide have no distance to take the logarithm of.
+  (:mod:`ampbench.statistics.scoring_rules`); lower is better, and the exact posterior's is lowest. The log-distance
+  score falls by ½ log 2 = 0.35 if the posterior is rightly half as wide. Where a variable is discrete, the energy score
+  takes its place: draws that coincide have no distance to take the logarithm of.
 - *Does it say what is true?* Ranks of the truth (:mod:`ampbench.statistics.calibration`). The smallest of a fit's
   p-values is corrected for their number (Bonferroni), and the fits for theirs (Holm), so that among exact posteriors a
   fault is found in one assessment of twenty.
@@ -44,9 +44,9 @@ from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import Progress, check_observation, silent
 from ampbench.lc2st import check_installed, lc2st
 from ampbench.registry import Registry
-from ampbench.scores import energy_score, log_score
 from ampbench.seeding import derive, seeded
 from ampbench.statistics.calibration import coverage, places, quantities, random_points, tarp_places, uniform
+from ampbench.statistics.scoring_rules import energy_score, log_score
 
 LEAST = 50
 """Fewer held-out simulations show next to nothing."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ampbench.engine import Trained
+    from ampbench.amp.engine import Trained
     from ampbench.interfaces import Posterior
 
 

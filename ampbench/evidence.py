@@ -36,7 +36,7 @@ which has the least variance among all such estimates; for large n it is
 Three things help to notice: the one-sided estimates :math:`-\log \mathbb E_A e^{-\ell}` and
 :math:`\log \mathbb E_B e^\ell` agree with c for exact posteriors, and drift apart otherwise; the overlap of the
 posteriors, :math:`2\,\mathbb E_A\,\sigma(c - \ell)`, says how much hangs on few samples; and the posteriors can be
-diagnosed (:mod:`ampbench.diagnostics`). A learned term, in either way, is not to be trusted where there were few
+diagnosed (:mod:`ampbench.amp.diagnostics`). A learned term, in either way, is not to be trusted where there were few
 simulations: at an x, or in a posterior, that neither model's prior reaches.
 
 The learned terms come from several classifiers, on disjoint parts of the simulations. Their mean is used, and their

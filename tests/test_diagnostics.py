@@ -11,10 +11,9 @@ import torch
 from scipy.stats import binomtest, norm
 from torch import Tensor, nn
 
-from ampbench import diagnostics
-from ampbench.amp import AMP
-from ampbench.chains import BottomUp, Meeting, Shown
-from ampbench.diagnostics import Sides, accuracy, diagnose, jsd, kl, p_value, warn_if_told_apart
+from ampbench.amp import AMP, diagnostics
+from ampbench.amp.chains import BottomUp, Meeting, Shown
+from ampbench.amp.diagnostics import Sides, accuracy, diagnose, jsd, kl, p_value, warn_if_told_apart
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.interfaces import Conditional, Divergence, HasLogRatio, Tuples, fit

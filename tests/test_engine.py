@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Poisson, Uniform, constraints
 
-from ampbench import engine
-from ampbench.amp import AMP
-from ampbench.amp_posterior import AMPPosterior
+from ampbench.amp import AMP, engine
+from ampbench.amp.posterior import AMPPosterior
+from ampbench.amp.sources import minibatch, split
 from ampbench.errors import TrainingError, UsageError
 from ampbench.graph import Graph, Simulator, density, learned, simulator
 from ampbench.interfaces import Tuples, fit
 from ampbench.networks import Adversary, gradient_penalty
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
-from ampbench.sources import minibatch, split
 from ampbench_divergences.jsd import JSD
 
 SMALL = "(width=32,depth=1)"

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, OneHotCategorical, constraints
 
-from ampbench import api, diagnostics
-from ampbench.amp import AMP
+from ampbench import api
+from ampbench.amp import AMP, diagnostics
+from ampbench.amp.learning import LearnedModel, learn
 from ampbench.errors import FitWarning, GraphError, UsageError
 from ampbench.graph import Graph, density, join, learned
 from ampbench.graph.rows import groups
 from ampbench.interfaces import Conditional, silent
-from ampbench.learning import LearnedModel, learn
 from ampbench.networks import BernoulliConditional, ImplicitConditional, NormalConditional
 from ampbench.results.schema import DIAGNOSIS
 from ampbench.seeding import seeded

@@ -17,11 +17,11 @@ from torch.distributions import (
     constraints,
 )
 
+from ampbench.amp.densities import known_likelihood, learned_prior
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, learned, simulator
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces.tuples import Site
-from ampbench.likelihood import known_likelihood, learned_prior
 from ampbench.networks import ImplicitConditional, NormalConditional
 from ampbench.seeding import seeded
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ampbench.amp.optimisation import WARM_UP, Checkpoint, Descent, _rate, move_average
 from ampbench.errors import TrainingError
 from ampbench.interfaces.history import history_frame
 from ampbench.interfaces.tuples import Site
-from ampbench.optimisation import WARM_UP, Checkpoint, Descent, _rate, move_average
 
 SITE, OTHER = Site(("a",), ("x",)), Site(("b",), ("a",))
 

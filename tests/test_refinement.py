@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ampbench.amp import AMP
-from ampbench.chains import BottomUp, Meeting
-from ampbench.errors import TrainingError
-from ampbench.graph import Factor, Graph, Simulator
-from ampbench.interfaces import Conditional, Family, Tuples, fit
-from ampbench.interfaces.tuples import UNKNOWN, Site
-from ampbench.refinement import (
+from ampbench.amp.chains import BottomUp, Meeting
+from ampbench.amp.refinement import (
     CANDIDATES,
     CHECKS,
     MOST,
@@ -29,8 +25,12 @@ from ampbench.refinement import (
     refinement_steps,
     systematic,
 )
+from ampbench.amp.sources import Simulations
+from ampbench.errors import TrainingError
+from ampbench.graph import Factor, Graph, Simulator
+from ampbench.interfaces import Conditional, Family, Tuples, fit
+from ampbench.interfaces.tuples import UNKNOWN, Site
 from ampbench.registry import Registry
-from ampbench.sources import Simulations
 from ampbench_divergences.jsd import JSD
 
 FACTOR = Factor("z", ("x",))
@@ -165,7 +165,7 @@ def test_it_stops_once_it_learns_no_more(bottom_up: BottomUp, meeting: Meeting) 
 def test_how_long_it_may_go_on(
     registry: Registry, gaussian_graph: Graph, monkeypatch: pytest.MonkeyPatch, options: str, steps: int
 ) -> None:
-    monkeypatch.setattr("ampbench.refinement.PATIENCE", 9)
+    monkeypatch.setattr("ampbench.amp.refinement.PATIENCE", 9)
     method: AMP = registry.build("methods", f"amp:{QUICK},{options}")
     done: list[tuple[int, int]] = []
     found = fit(method, Simulator(gaussian_graph, ("x",), 200, seed=0), "cpu", lambda *step: done.append(step))

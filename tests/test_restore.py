@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Dirichlet, Distribution, Independent, Normal, OneHotCategorical, Uniform
 
 from ampbench import restore, restore_graph, save
-from ampbench.amp_posterior import AMPPosterior
+from ampbench.amp.posterior import AMPPosterior
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import fit, rebuild

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from ampbench.scores import log_score
 from ampbench.seeding import seeded
+from ampbench.statistics.scoring_rules import log_score
 
 
 def test_the_true_law_scores_best() -> None:

@@ -29,7 +29,7 @@ class Divergence(ABC):
         likelihood: whether the families are fitted by their density, at p's tuples alone. Where all divergences are so,
             nothing is drawn from q in training, and the checkpoint is chosen by the held-out density.
         refine: for how long at most, as a share of the training, an adversary goes on alone when the families are
-            trained, so that its log-ratio can thin their draws (:mod:`ampbench.refinement`); 0: not at all.
+            trained, so that its log-ratio can thin their draws (:mod:`ampbench.amp.refinement`); 0: not at all.
     """
 
     paired: bool = False

@@ -86,7 +86,7 @@ class CanDiagnose(ABC):
 
     @abstractmethod
     def diagnose(self) -> DataFrame:
-        """Test the fit on what was held out: one row per local tuple; see :func:`ampbench.diagnostics.diagnose`."""
+        """Test the fit on what was held out: one row per local tuple; see :func:`ampbench.amp.diagnostics.diagnose`."""
 
 
 class Method(ABC):

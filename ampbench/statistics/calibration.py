@@ -14,7 +14,8 @@ is uniform on (0, 1). Every method below is a choice of g:
 - tests of accuracy with random points (TARP): the distance to a point that may depend on x alone.
 
 Functions of theta alone cannot tell a posterior from the prior, so that the points of TARP depend on x here. A
-posterior may pass all of this and still say little: calibration is judged beside a score (:mod:`ampbench.scores`).
+posterior may pass all of this and still say little: calibration is judged beside a score
+(:mod:`ampbench.statistics.scoring_rules`).
 
 References:
     Talts, Betancourt, Simpson, Vehtari, Gelman 2018, *Validating Bayesian inference algorithms with simulation-based

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ampbench.errors import UsageError
 from ampbench.interfaces import Tuples
-from ampbench.scores import kernel_score
+from ampbench.statistics.scoring_rules import kernel_score
 from ampbench_divergences.without_adversary import WithoutAdversary, several
 
 TINY = 1e-12

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from ampbench.interfaces import Tuples
 from ampbench.options import at_least, between
-from ampbench.scores import kernel_score
+from ampbench.statistics.scoring_rules import kernel_score
 from ampbench_divergences.without_adversary import WithoutAdversary, several
 
 SHARPEST = -1.0

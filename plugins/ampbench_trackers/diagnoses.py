@@ -1,7 +1,7 @@
 """Diagnoses as CSV files, written when a fit has ended, also one that broke down.
 
-That of a fit lies in ``DIR/diagnostics/LABEL.csv``, one row per local tuple; :func:`ampbench.diagnostics.diagnose` says
-what the columns mean. It is made outside the clock of the fit.
+That of a fit lies in ``DIR/diagnostics/LABEL.csv``, one row per local tuple; :func:`ampbench.amp.diagnostics.diagnose`
+says what the columns mean. It is made outside the clock of the fit.
 """
 
 from __future__ import annotations

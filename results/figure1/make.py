@@ -44,8 +44,8 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import api
+from ampbench.amp.learning import LearnedModel, encode
 from ampbench.graph import Graph, density, join, learned
-from ampbench.learning import LearnedModel, encode
 from ampbench.networks import NormalConditional
 from ampbench.seeding import seeded
 from ampbench_tasks import digits

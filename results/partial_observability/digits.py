@@ -22,8 +22,8 @@ from torch.distributions import OneHotCategorical, constraints
 from torch.nn.functional import one_hot
 
 from ampbench import api
+from ampbench.amp.learning import LearnedModel
 from ampbench.graph import Graph, density, learned
-from ampbench.learning import LearnedModel
 from ampbench.networks import BernoulliConditional
 from ampbench.seeding import seeded
 from ampbench_tasks.digits import load

@@ -15,8 +15,8 @@ from rows import Rows, masked
 from torch import Tensor
 
 from ampbench import api
+from ampbench.amp.learning import LearnedModel
 from ampbench.graph import Graph, learned
-from ampbench.learning import LearnedModel
 from ampbench.networks import NormalConditional
 from ampbench.seeding import seeded
 

@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ampbench import api
+from ampbench.amp.learning import LearnedModel
 from ampbench.graph import Graph, learned
-from ampbench.learning import LearnedModel
 from ampbench.seeding import seeded
 
 MEASURE = "KL(truth || model) in nats"

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ampbench.chains import BottomUp
+from ampbench.amp.chains import BottomUp
 from ampbench.graph import join
 
 PARTICLES = 32

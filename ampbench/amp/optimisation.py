@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ampbench.chains import Meeting
+from ampbench.amp.chains import Meeting
 from ampbench.errors import TrainingError
 
 Module = TypeVar("Module", bound=nn.Module)

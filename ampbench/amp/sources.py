@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ampbench.chains import BottomUp
-from ampbench.scores import held_out_score, likelihood_score
+from ampbench.amp.chains import BottomUp
+from ampbench.statistics.scoring_rules import held_out_score, likelihood_score
 
 
 class Source(ABC):

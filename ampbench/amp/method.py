@@ -1,7 +1,7 @@
 r"""Adversarial message passing as an inference method: divergence × family × scope.
 
 The simulations of the whole budget are drawn at once. They are moved to network coordinates, the graph is inverted for
-the observed set, and :func:`ampbench.engine.train` fits one conditional per inverse factor.
+the observed set, and :func:`ampbench.amp.engine.train` fits one conditional per inverse factor.
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048.
@@ -16,10 +16,13 @@ from typing import Annotated, final
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp_posterior import AMPPosterior, posterior_type
-from ampbench.chains import BottomUp, Meeting, SiteLaws, by_likelihood
-from ampbench.diagnostics import ROWS, warn_if_told_apart
-from ampbench.engine import Learned, Settings, Trained, train, untrained
+from ampbench.amp.chains import BottomUp, Meeting, SiteLaws, by_likelihood
+from ampbench.amp.densities import known_likelihood, learned_prior
+from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
+from ampbench.amp.engine import Learned, Settings, Trained, train, untrained
+from ampbench.amp.posterior import AMPPosterior, posterior_type
+from ampbench.amp.refinement import Refinement, refine, refinement_steps, unrefined
+from ampbench.amp.sources import Simulations
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import Coordinates, is_code
@@ -27,9 +30,6 @@ from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method,
 from ampbench.interfaces import state as states
 from ampbench.interfaces.state import State
 from ampbench.interfaces.tuples import Scope, Site, sites
-from ampbench.likelihood import known_likelihood, learned_prior
-from ampbench.refinement import Refinement, refine, refinement_steps, unrefined
-from ampbench.sources import Simulations
 
 LEAST = 10
 """Smallest budget: some simulations are held out, and a divergence between two samples needs several of them."""
@@ -110,7 +110,8 @@ class AMP(Method, CanRestore):
         """Spend the whole budget, then run Algorithm 1 on ``device``.
 
         Warns:
-            FitWarning: an adversary still tells the chains apart; see :func:`ampbench.diagnostics.warn_if_told_apart`.
+            FitWarning: an adversary still tells the chains apart; see
+                :func:`ampbench.amp.diagnostics.warn_if_told_apart`.
         """
         graph = simulator.graph
         if simulator.remaining < LEAST:

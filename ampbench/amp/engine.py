@@ -15,9 +15,10 @@ Legend, with the paper's symbols::
     p, q                what the two chains show at T_k
 
 What the paper leaves open is taken from the literature: gradient penalties on both chains
-(:func:`ampbench.networks.gradient_penalty`), the optimiser and the moving average of φ (:mod:`ampbench.optimisation`),
-the checkpoint with the best held-out score (:mod:`ampbench.scores`), and what the adversary does with it in the end
-(:mod:`ampbench.refinement`).
+(:func:`ampbench.networks.gradient_penalty`), the optimiser and the moving average of φ
+(:mod:`ampbench.amp.optimisation`), the checkpoint with the best held-out score
+(:mod:`ampbench.statistics.scoring_rules`), and what the adversary does with it in the end
+(:mod:`ampbench.amp.refinement`).
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from ampbench.chains import BottomUp, Meeting, bottom_up_view, by_likelihood, forced_view, top_down_view
+from ampbench.amp.chains import BottomUp, Meeting, bottom_up_view, by_likelihood, forced_view, top_down_view
+from ampbench.amp.optimisation import Checkpoint, Descent, move_average
+from ampbench.amp.sources import Source
 from ampbench.errors import TrainingError
 from ampbench.interfaces import Progress
 from ampbench.networks import gradient_penalty
-from ampbench.optimisation import Checkpoint, Descent, move_average
 from ampbench.options import at_least, between, half_open
-from ampbench.sources import Source
 
 MANY = 10**9
 """More steps or rows than any training has: a slip of the pen."""
@@ -59,7 +60,7 @@ class Settings:
         particles: L, bottom-up samples per item of evidence.
         learning_rate: of the families, at its peak.
         adversary_learning_rate: of the adversaries, at its peak.
-        weight_decay: of the families, for few rows; see :meth:`on` and :class:`ampbench.optimisation.Descent`.
+        weight_decay: of the families, for few rows; see :meth:`on` and :class:`ampbench.amp.optimisation.Descent`.
         penalty: γ, weight of the gradient penalties.
         ema: decay of the moving average of φ.
         teacher_forcing: whether contexts come from the top-down chain rather than through q.

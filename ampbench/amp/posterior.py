@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor, nn
 
-from ampbench.chains import Meeting
-from ampbench.diagnostics import Sides, diagnose
-from ampbench.engine import Trained
+from ampbench.amp.chains import Meeting
+from ampbench.amp.diagnostics import Sides, diagnose
+from ampbench.amp.engine import Trained
+from ampbench.amp.refinement import Refinement, Thinned
 from ampbench.graph import join
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
 from ampbench.interfaces import state as states
 from ampbench.interfaces.history import history_frame
-from ampbench.refinement import Refinement, Thinned
 from ampbench.seeding import derive, seeded
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         trained: families, adversaries and the training history.
         refinement: what came of the adversary's going on alone, if it did.
         sides: the two chains, and the adversaries between them.
-        held_out: simulations that trained nothing, at most :data:`ampbench.diagnostics.ROWS`, in network coordinates.
+        held_out: simulations that trained nothing, at most :data:`ampbench.amp.diagnostics.ROWS`, in network
+            coordinates.
     """
 
     def __init__(
@@ -103,8 +104,8 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         Arguments:
             simulations: fresh ones, as :meth:`ampbench.graph.Simulator.sample` returns them; without any, the
                 held-out ones.
-            teacher_forcing: see :meth:`ampbench.diagnostics.Sides.on_simulations`.
-            folds, level: see :func:`ampbench.diagnostics.diagnose`, also for the columns returned.
+            teacher_forcing: see :meth:`ampbench.amp.diagnostics.Sides.on_simulations`.
+            folds, level: see :func:`ampbench.amp.diagnostics.diagnose`, also for the columns returned.
             seed: of the chain and of the classifiers.
 
         Raises:

@@ -28,20 +28,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp import AMP
-from ampbench.chains import BottomUp, Meeting
-from ampbench.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
-from ampbench.engine import Trained, train
+from ampbench.amp.chains import BottomUp, Meeting
+from ampbench.amp.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
+from ampbench.amp.engine import Trained, train
+from ampbench.amp.method import AMP
+from ampbench.amp.sources import Source, minibatch, split
+from ampbench.amp.top_down import TopDown, with_conditionals
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, join
 from ampbench.graph.coordinates import Coordinates
 from ampbench.graph.rows import Rows, groups
 from ampbench.interfaces import CanDiagnose, HasHistory, Progress
 from ampbench.interfaces.history import history_frame
-from ampbench.scores import held_out_score, two_sample_score
 from ampbench.seeding import derive, seeded
-from ampbench.sources import Source, minibatch, split
-from ampbench.top_down import TopDown, with_conditionals
+from ampbench.statistics.scoring_rules import held_out_score, two_sample_score
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -100,7 +100,7 @@ class LearnedModel(HasHistory, CanDiagnose):
     Attributes:
         graph: the model, with trained conditionals.
         trained: parameters, adversaries and the training history.
-        held_out: for each group, rows that trained nothing, at most :data:`ampbench.diagnostics.ROWS`, in network
+        held_out: for each group, rows that trained nothing, at most :data:`ampbench.amp.diagnostics.ROWS`, in network
             coordinates.
     """
 
@@ -128,7 +128,7 @@ class LearnedModel(HasHistory, CanDiagnose):
         Arguments:
             data: fresh rows, one tensor (n, D_i) per variable, where a row of NaN is missing; without any, the
                 held-out ones. Tuples of sets of variables that no row holds are left out.
-            folds, level: see :func:`ampbench.diagnostics.diagnose`, also for the columns returned.
+            folds, level: see :func:`ampbench.amp.diagnostics.diagnose`, also for the columns returned.
             seed: of the model, of the chain and of the classifiers.
 
         Raises:

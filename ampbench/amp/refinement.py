@@ -35,12 +35,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ampbench.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
+from ampbench.amp.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
+from ampbench.amp.optimisation import Descent
+from ampbench.amp.sources import Simulations
 from ampbench.graph import Factor
 from ampbench.interfaces import HasLogRatio, Progress, Tuples
 from ampbench.networks import Adversary, classification_loss
-from ampbench.optimisation import Descent
-from ampbench.sources import Simulations
 
 CANDIDATES = 8
 """Candidates for every draw that is kept."""
@@ -153,7 +153,7 @@ def _ratio(meeting: Meeting) -> HasLogRatio:
 
 
 class Thinned:
-    """A bottom-up chain of which only some draws are kept; it is called as :class:`~ampbench.chains.BottomUp` is.
+    """A bottom-up chain of which only some draws are kept; it is called as :class:`~ampbench.amp.chains.BottomUp` is.
 
     Arguments:
         bottom_up: the families.
