@@ -12,12 +12,14 @@ from scipy.stats import binomtest, norm
 from torch import Tensor, nn
 
 from ampbench.amp import AMP, diagnostics
-from ampbench.amp.chains import BottomUp, Meeting, Shown
+from ampbench.amp.chains import BottomUp
+from ampbench.amp.comparisons import Meeting, Shown
 from ampbench.amp.diagnostics import Sides, accuracy, diagnose, jsd, kl, p_value, warn_if_told_apart
+from ampbench.amp.sites import Site
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.interfaces import Conditional, Divergence, HasLogRatio, Tuples, fit
-from ampbench.interfaces.tuples import UNKNOWN, Site
+from ampbench.interfaces.tuples import UNKNOWN
 from ampbench.registry import Registry
 from ampbench.results.schema import DIAGNOSIS
 from ampbench.seeding import seeded

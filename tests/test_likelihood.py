@@ -18,10 +18,10 @@ from torch.distributions import (
 )
 
 from ampbench.amp.densities import known_likelihood, learned_prior
+from ampbench.amp.sites import Site
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, learned, simulator
 from ampbench.graph.coordinates import Coordinates
-from ampbench.interfaces.tuples import Site
 from ampbench.networks import ImplicitConditional, NormalConditional
 from ampbench.seeding import seeded
 

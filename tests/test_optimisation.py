@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ampbench.amp.optimisation import WARM_UP, Checkpoint, Descent, _rate, move_average
+from ampbench.amp.sites import Site
 from ampbench.errors import TrainingError
 from ampbench.interfaces.history import history_frame
-from ampbench.interfaces.tuples import Site
 
 SITE, OTHER = Site(("a",), ("x",)), Site(("b",), ("a",))
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ampbench.amp import AMP
-from ampbench.amp.chains import BottomUp, Meeting
+from ampbench.amp.chains import BottomUp
+from ampbench.amp.comparisons import Meeting
 from ampbench.amp.refinement import (
     CANDIDATES,
     CHECKS,
@@ -25,11 +26,12 @@ from ampbench.amp.refinement import (
     refinement_steps,
     systematic,
 )
+from ampbench.amp.sites import Site
 from ampbench.amp.sources import Simulations
 from ampbench.errors import TrainingError
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.interfaces import Conditional, Family, Tuples, fit
-from ampbench.interfaces.tuples import UNKNOWN, Site
+from ampbench.interfaces.tuples import UNKNOWN
 from ampbench.registry import Registry
 from ampbench_divergences.jsd import JSD
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from ampbench.amp.sites import sites
 from ampbench.graph import Factor
-from ampbench.interfaces.tuples import sites
 
 
 def test_contained_tuples_are_dropped_and_judged_in_the_larger_one() -> None:

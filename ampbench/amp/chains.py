@@ -5,17 +5,19 @@ r"""The bottom-up chain: from evidence through the inverse factors to the latent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ampbench.amp.sites import Site
 from ampbench.errors import UsageError
-from ampbench.graph import Factor, join
-from ampbench.interfaces import Divergence, Family, HasDensity, Tuples
-from ampbench.interfaces.tuples import UNKNOWN, Laws, Site
+from ampbench.graph import Factor, Graph, join
+from ampbench.graph.coordinates import Coordinates
+from ampbench.interfaces import Family, HasDensity
 
 
 class Chain(Protocol):
@@ -109,109 +111,41 @@ class BottomUp(nn.Module):
         return total
 
 
-@dataclass(frozen=True, eq=False)
-class Meeting:
-    """Where the two chains meet: a site, the bottom-up chain that passes it, and what judges it there.
-
-    Attributes:
-        name: for people.
-        site: the tuple.
-        evidence: what the bottom-up chain starts from.
-        factors: the inverse factors whose variables are judged here.
-        divergence: the local divergence.
-        laws: the densities that are known here.
-    """
-
-    name: str
-    site: Site
-    evidence: frozenset[str]
-    factors: tuple[Factor, ...]
-    divergence: Divergence
-    laws: Laws
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def by_likelihood(meetings: Iterable[Meeting]) -> bool:
-    """Whether all families are fitted by their density alone, so that nothing need be drawn from them."""
-    return all(meeting.divergence.likelihood for meeting in meetings)
-
-
-Shown = Mapping[Meeting, Tuples]
-"""What a chain shows where it meets the other one."""
-
-
-def top_down_view(values: Mapping[str, Tensor], meetings: Iterable[Meeting]) -> Shown:
-    """What top-down samples (B, D_i) show at every meeting."""
-    return {meeting: view(values, meeting.site, meeting.laws) for meeting in meetings}
-
-
-def bottom_up_view(
-    bottom_up: Chain, evidence: Iterable[Mapping[str, Tensor]], meetings: Iterable[Meeting], particles: int
-) -> Shown:
-    """What the bottom-up chains show: each meeting sees contexts that were themselves inferred from the evidence."""
-    drawn = {frozenset(given): bottom_up(given, particles) for given in evidence}
-    return {meeting: view(drawn[meeting.evidence], meeting.site, meeting.laws) for meeting in meetings}
-
-
-def forced_view(bottom_up: Chain, values: Mapping[str, Tensor], meetings: Iterable[Meeting], particles: int) -> Shown:
-    """What the families show with teacher forcing: each meeting's context is the top-down chain's own, (B, D_i).
-
-    References:
-        Williams & Zipser 1989, *A learning algorithm for continually running fully recurrent neural networks*.
-    """
-    shown = {}
-    for meeting in meetings:
-        given = {name: values[name] for name in meeting.site.context}
-        drawn = bottom_up.through(meeting.factors, given, particles)
-        shown[meeting] = view(drawn, meeting.site, meeting.laws)
-    return shown
-
-
-class SiteLaws(Laws):
-    """The densities of a site: of its families, and of the model where it has one.
+class TopDown(nn.Module):
+    """The top-down chain, in network coordinates.
 
     Arguments:
-        bottom_up: the families.
-        factors: those that are judged at the site.
-        site: whose tuples are looked at.
-        log_likelihood: from values of the site's variables to log p(context | variables), or to the error that says why
-            there is none.
-        log_prior: from the same values to the log-density of the learned ones among the variables.
+        graph: the model.
+        coordinates: of every variable.
+        theta: by name, the learned conditionals.
+        device: where samples go.
     """
 
     def __init__(
-        self,
-        bottom_up: BottomUp,
-        factors: Sequence[Factor],
-        site: Site,
-        log_likelihood: Callable[[Mapping[str, Tensor]], Tensor],
-        log_prior: Callable[[Mapping[str, Tensor]], Tensor],
+        self, graph: Graph, coordinates: Mapping[str, Coordinates], theta: nn.ModuleDict, device: torch.device
     ) -> None:
-        self.bottom_up = bottom_up
-        self.factors = factors
-        self.site = site
-        self.log_likelihood = log_likelihood
-        self.log_prior = log_prior
+        super().__init__()
+        self.graph = with_conditionals(graph, theta)
+        self.coordinates = coordinates
+        self.theta = theta
+        self.device = device
 
-    def family(self, tuples: Tuples) -> Tensor:
-        """Return log q(variable | context), shape (*,)."""
-        return self.bottom_up.log_prob(self._values(tuples), self.factors)
+    def __deepcopy__(self, memo: dict[int, object]) -> TopDown:
+        """Copy the parameters, and put them into the same graph; coordinates are frozen."""
+        return TopDown(self.graph, self.coordinates, copy.deepcopy(self.theta, memo), self.device)
 
-    def likelihood(self, tuples: Tuples) -> Tensor:
-        """Return log p(context | variable), shape (*,)."""
-        return self.log_likelihood(self._values(tuples))
+    def forward(self, n: int) -> dict[str, Tensor]:
+        """Draw n samples of all variables, (n, D_i) each."""
+        values = self.graph.complete(n, {}, self.device)
+        return {name: self.coordinates[name].encode(value) for name, value in values.items()}
 
-    def prior(self, tuples: Tuples) -> Tensor:
-        """Return the log-density of the learned variables, shape (*,)."""
-        return self.log_prior(self._values(tuples))
-
-    def _values(self, tuples: Tuples) -> dict[str, Tensor]:
-        names = (*self.site.variables, *self.site.context)
-        return dict(zip(names, tuples.joint.split([self.bottom_up.sizes[name] for name in names], dim=-1), strict=True))
+    def below(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Complete given variables, (n, D_i) each, with draws of all others from the model."""
+        known = {name: self.coordinates[name].decode(value) for name, value in given.items()}
+        values = self.graph.complete(len(next(iter(known.values()))), known, self.device)
+        return {**{name: self.coordinates[name].encode(value) for name, value in values.items()}, **given}
 
 
-def view(values: Mapping[str, Tensor], site: Site, laws: Laws = UNKNOWN) -> Tuples:
-    """Return what a chain with these values shows at a site."""
-    return Tuples(join(values, site.variables), join(values, site.context), laws)
+def with_conditionals(graph: Graph, theta: nn.ModuleDict) -> Graph:
+    """Return the graph with other modules in the place of its learned conditionals."""
+    return Graph(*(replace(node, conditional=theta[node.name]) if node.name in theta else node for node in graph.nodes))

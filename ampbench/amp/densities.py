@@ -14,17 +14,20 @@ its own log-density at what was inferred, up to the same constant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import networkx as nx
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ampbench.amp.chains import BottomUp
+from ampbench.amp.sites import Site
 from ampbench.errors import UsageError
-from ampbench.graph import Graph
+from ampbench.graph import Factor, Graph
 from ampbench.graph.coordinates import Coordinates
-from ampbench.interfaces.tuples import Site
+from ampbench.interfaces import Tuples
+from ampbench.interfaces.tuples import Laws
 
 
 def known_likelihood(
@@ -91,3 +94,46 @@ def _fault(graph: Graph, site: Site) -> str:
         if not node.parents and (below := sorted(nx.descendants(graph.dag, name) & {*site.variables})):
             return f"{name} is a root, an ancestor of {', '.join(below)}"
     return ""
+
+
+class SiteLaws(Laws):
+    """The densities of a site: of its families, and of the model where it has one.
+
+    Arguments:
+        bottom_up: the families.
+        factors: those that are judged at the site.
+        site: whose tuples are looked at.
+        log_likelihood: from values of the site's variables to log p(context | variables), or to the error that says why
+            there is none.
+        log_prior: from the same values to the log-density of the learned ones among the variables.
+    """
+
+    def __init__(
+        self,
+        bottom_up: BottomUp,
+        factors: Sequence[Factor],
+        site: Site,
+        log_likelihood: Callable[[Mapping[str, Tensor]], Tensor],
+        log_prior: Callable[[Mapping[str, Tensor]], Tensor],
+    ) -> None:
+        self.bottom_up = bottom_up
+        self.factors = factors
+        self.site = site
+        self.log_likelihood = log_likelihood
+        self.log_prior = log_prior
+
+    def family(self, tuples: Tuples) -> Tensor:
+        """Return log q(variable | context), shape (*,)."""
+        return self.bottom_up.log_prob(self._values(tuples), self.factors)
+
+    def likelihood(self, tuples: Tuples) -> Tensor:
+        """Return log p(context | variable), shape (*,)."""
+        return self.log_likelihood(self._values(tuples))
+
+    def prior(self, tuples: Tuples) -> Tensor:
+        """Return the log-density of the learned variables, shape (*,)."""
+        return self.log_prior(self._values(tuples))
+
+    def _values(self, tuples: Tuples) -> dict[str, Tensor]:
+        names = (*self.site.variables, *self.site.context)
+        return dict(zip(names, tuples.joint.split([self.bottom_up.sizes[name] for name in names], dim=-1), strict=True))

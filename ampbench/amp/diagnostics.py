@@ -54,7 +54,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ampbench.amp.chains import Chain, Meeting, Shown, bottom_up_view, forced_view, top_down_view, view
+from ampbench.amp.chains import Chain
+from ampbench.amp.comparisons import Meeting, Shown, bottom_up_view, forced_view, top_down_view, view
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph.rows import Rows
 from ampbench.interfaces import HasLogRatio

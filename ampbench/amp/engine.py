@@ -30,7 +30,8 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from ampbench.amp.chains import BottomUp, Meeting, bottom_up_view, by_likelihood, forced_view, top_down_view
+from ampbench.amp.chains import BottomUp
+from ampbench.amp.comparisons import Meeting, bottom_up_view, by_likelihood, forced_view, top_down_view
 from ampbench.amp.optimisation import Checkpoint, Descent, move_average
 from ampbench.amp.sources import Source
 from ampbench.errors import TrainingError

@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.chains import BottomUp, Meeting
+from ampbench.amp.chains import BottomUp, TopDown, with_conditionals
+from ampbench.amp.comparisons import Meeting
 from ampbench.amp.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
 from ampbench.amp.engine import Trained, train
 from ampbench.amp.method import AMP
-from ampbench.amp.sources import Source, minibatch, split
-from ampbench.amp.top_down import TopDown, with_conditionals
+from ampbench.amp.sources import Source, held_out_score, minibatch, split
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, join
 from ampbench.graph.coordinates import Coordinates
@@ -41,7 +41,7 @@ from ampbench.graph.rows import Rows, groups
 from ampbench.interfaces import CanDiagnose, HasHistory, Progress
 from ampbench.interfaces.history import history_frame
 from ampbench.seeding import derive, seeded
-from ampbench.statistics.scoring_rules import held_out_score, two_sample_score
+from ampbench.statistics.scoring_rules import two_sample_score
 
 if TYPE_CHECKING:
     from pandas import DataFrame

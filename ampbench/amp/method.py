@@ -16,12 +16,14 @@ from typing import Annotated, final
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.chains import BottomUp, Meeting, SiteLaws, by_likelihood
-from ampbench.amp.densities import known_likelihood, learned_prior
+from ampbench.amp.chains import BottomUp
+from ampbench.amp.comparisons import Meeting, by_likelihood
+from ampbench.amp.densities import SiteLaws, known_likelihood, learned_prior
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
 from ampbench.amp.engine import Learned, Settings, Trained, train, untrained
 from ampbench.amp.posterior import AMPPosterior, posterior_type
 from ampbench.amp.refinement import Refinement, refine, refinement_steps, unrefined
+from ampbench.amp.sites import Scope, Site, sites
 from ampbench.amp.sources import Simulations
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
@@ -29,7 +31,6 @@ from ampbench.graph.coordinates import Coordinates, is_code
 from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress
 from ampbench.interfaces import state as states
 from ampbench.interfaces.state import State
-from ampbench.interfaces.tuples import Scope, Site, sites
 
 LEAST = 10
 """Smallest budget: some simulations are held out, and a divergence between two samples needs several of them."""

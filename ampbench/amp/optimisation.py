@@ -11,12 +11,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.chains import Meeting
 from ampbench.errors import TrainingError
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -56,7 +55,7 @@ class Descent:
             self._adam = torch.optim.AdamW(self.parameters, learning_rate, betas=(0.0, 0.99), weight_decay=weight_decay)
             self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: _rate(step, steps))
 
-    def descend(self, losses: Mapping[Meeting, Tensor], step: int) -> None:
+    def descend(self, losses: Mapping[Any, Tensor], step: int) -> None:
         """Take one step down the sum of the local losses.
 
         Raises:
@@ -81,7 +80,7 @@ class Descent:
         """What the last step saw before it moved: the loss of every tuple, the norm of the gradient, the rate."""
         return {name: float(value) for name, value in self._seen.items()}
 
-    def _broken(self, losses: Mapping[Meeting, Tensor], norm: Tensor, step: int) -> TrainingError:
+    def _broken(self, losses: Mapping[Any, Tensor], norm: Tensor, step: int) -> TrainingError:
         what, value = f"norm of the {self.player} gradient", norm
         for meeting, loss in losses.items():
             if not torch.isfinite(loss):

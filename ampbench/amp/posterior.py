@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.chains import Meeting
+from ampbench.amp.comparisons import Meeting
 from ampbench.amp.diagnostics import Sides, diagnose
 from ampbench.amp.engine import Trained
 from ampbench.amp.refinement import Refinement, Thinned

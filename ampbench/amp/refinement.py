@@ -35,7 +35,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.chains import BottomUp, Meeting, bottom_up_view, top_down_view, view
+from ampbench.amp.chains import BottomUp
+from ampbench.amp.comparisons import Meeting, bottom_up_view, top_down_view, view
 from ampbench.amp.optimisation import Descent
 from ampbench.amp.sources import Simulations
 from ampbench.graph import Factor

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.statistics.scoring_rules import held_out_score, likelihood_score
+from ampbench.graph import join
+from ampbench.statistics.scoring_rules import log_score
 
 
 class Source(ABC):
@@ -82,3 +83,21 @@ def minibatch(rows: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
     first = next(iter(rows.values()))
     chosen = torch.randint(len(first), (size,), device=first.device)
     return {name: value[chosen] for name, value in rows.items()}
+
+
+PARTICLES = 32
+"""Draws per held-out simulation."""
+
+
+@torch.no_grad()
+def held_out_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor], observed: Sequence[str]) -> float:
+    """Return the mean log-distance score of the bottom-up chain over held-out simulations; lower is better."""
+    latents = [factor.variable for factor in bottom_up.chains[frozenset(observed)]]
+    drawn = join(bottom_up({name: simulations[name] for name in observed}, PARTICLES), latents)
+    return float(log_score(drawn, join(simulations, latents)).mean())
+
+
+@torch.no_grad()
+def likelihood_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor]) -> float:
+    """Return the mean of −log q over held-out simulations, for families that are fitted by it; lower is better."""
+    return -float(bottom_up.log_prob(simulations, bottom_up.factors).mean())

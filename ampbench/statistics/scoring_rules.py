@@ -15,33 +15,13 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ampbench.amp.chains import BottomUp
-from ampbench.graph import join
-
-PARTICLES = 32
-"""Draws per held-out simulation."""
-
 TINY = 1e-6
 """Distances are cut off below, so that a coincidence of two samples costs a finite score."""
-
-
-@torch.no_grad()
-def held_out_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor], observed: Sequence[str]) -> float:
-    """Return the mean log-distance score of the bottom-up chain over held-out simulations; lower is better."""
-    latents = [factor.variable for factor in bottom_up.chains[frozenset(observed)]]
-    drawn = join(bottom_up({name: simulations[name] for name in observed}, PARTICLES), latents)
-    return float(log_score(drawn, join(simulations, latents)).mean())
-
-
-@torch.no_grad()
-def likelihood_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor]) -> float:
-    """Return the mean of −log q over held-out simulations, for families that are fitted by it; lower is better."""
-    return -float(bottom_up.log_prob(simulations, bottom_up.factors).mean())
 
 
 def log_score(samples: Tensor, truth: Tensor) -> Tensor:

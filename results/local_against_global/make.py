@@ -37,9 +37,9 @@ import torch
 from torch import Tensor
 
 from ampbench import registry
+from ampbench.amp.sites import sites
 from ampbench.graph import Graph, Simulator, join, simulator
 from ampbench.interfaces import Method, Posterior, fit
-from ampbench.interfaces.tuples import sites
 from ampbench.seeding import seeded
 from ampbench_tasks.gaussian_tree import GaussianTree
 from ampbench_tasks.linear_gaussian import LinearGaussian, scalar
