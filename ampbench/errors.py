@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ampbench.amp.engine import Trained
-    from ampbench.interfaces import Posterior
 
 
 class AmpbenchError(Exception):
@@ -40,15 +35,7 @@ class BudgetExceeded(AmpbenchError):  # noqa: N818 — the name says it all
 
 
 class TrainingError(AmpbenchError, ArithmeticError):
-    """Training went wrong; the message names factor and step.
-
-    Attributes:
-        trained: the outcome at the best checkpoint before that; None if training had not come to one.
-        posterior: the posterior that it makes.
-    """
-
-    trained: Trained | None = None
-    posterior: Posterior | None = None
+    """A loss, a gradient or a score is NaN or infinite; the message names tuple or player, and step."""
 
 
 class FitWarning(UserWarning):

@@ -20,7 +20,7 @@ module (or object) that implements some of the hooks below::
         return {"le-cam": LeCam}
 
 Six hooks return ``{name: component}``. A component is a class or function whose keyword parameters are its
-options (``le-cam:width=64``), or an :class:`~ampbench.registry.Lazy` reference to one, which keeps
+options (``le-cam:width=64``), or an :class:`~ampbench.hookspecs.Lazy` reference to one, which keeps
 ``ampbench list`` from importing torch. What a component must do is written in :mod:`ampbench.interfaces`; the
 tests that it must pass are in :mod:`ampbench.testing`. The last three hooks watch runs; they are called in the
 process that works on the run, so that what they keep in memory lasts for one fit and its observations.
@@ -30,14 +30,15 @@ The built-in components come in through the same entry-point group as everybody'
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
     from ampbench.interfaces import Divergence, Executor, Family, Method, Metric, Posterior, Task
-    from ampbench.registry import Lazy
     from ampbench.results import Record, Run
 
 hookspec = pluggy.HookspecMarker("ampbench")
@@ -98,3 +99,26 @@ KINDS: Mapping[str, str] = {
     "executors": "executor",
 }
 """The hooks that return components, each with the word for one of them."""
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A component that is imported when it is used, so that listing costs nothing.
+
+    Arguments:
+        target: ``package.module:attribute``.
+        summary: a few words for ``ampbench list``.
+        source: where the idea comes from.
+        labels: further columns of the list, such as a task's dimensions and kind.
+    """
+
+    target: str
+    summary: str = ""
+    source: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def load(self) -> Callable[..., Any]:
+        """Import the component."""
+        module, _, attribute = self.target.partition(":")
+        loaded: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return loaded

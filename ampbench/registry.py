@@ -6,12 +6,11 @@ was; :func:`load` turns both into a :class:`PluginError` that names plugin, dist
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -21,6 +20,7 @@ import pluggy
 from ampbench import hookspecs
 from ampbench.errors import PluginError, UsageError, unknown
 from ampbench.hookspecs import KINDS
+from ampbench.hookspecs import Lazy as Lazy
 from ampbench.spec import Spec
 
 GROUP = "ampbench"
@@ -28,29 +28,6 @@ DISABLE = "AMPBENCH_DISABLE_PLUGINS"
 
 EVERYWHERE = ("torch", "numpy")
 """Packages that every number depends on."""
-
-
-@dataclass(frozen=True)
-class Lazy:
-    """A component that is imported when it is used, so that listing costs nothing.
-
-    Arguments:
-        target: ``package.module:attribute``.
-        summary: a few words for ``ampbench list``.
-        source: where the idea comes from.
-        labels: further columns of the list, such as a task's dimensions and kind.
-    """
-
-    target: str
-    summary: str = ""
-    source: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    def load(self) -> Callable[..., Any]:
-        """Import the component."""
-        module, _, attribute = self.target.partition(":")
-        loaded: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-        return loaded
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ from ampbench.errors import (
     MetricError,
     ResultsError,
     SamplesError,
-    TrainingError,
     UsageError,
 )
 from ampbench.graph import Simulator
@@ -51,6 +50,7 @@ from ampbench.interfaces import (
     Setting,
     ShipsReference,
     Task,
+    UnfinishedFitError,
     fit,
     rebuild,
 )
@@ -207,7 +207,7 @@ def _draws(
     except ResultsError:
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, TrainingError) and error.posterior is not None:
+        if isinstance(error, UnfinishedFitError):
             _tell(listener, registry.hook.fit_finished, run=lacking[0], posterior=error.posterior)
         return outcome | dict.fromkeys(lacking, _failure(error))
     return outcome | {run: _draw(task, run, fitted, store, device, listener) for run in lacking}

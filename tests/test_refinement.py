@@ -28,9 +28,8 @@ from ampbench.amp.refinement import (
 )
 from ampbench.amp.sites import Site
 from ampbench.amp.sources import Simulations
-from ampbench.errors import TrainingError
 from ampbench.graph import Factor, Graph, Simulator
-from ampbench.interfaces import Conditional, Family, Tuples, fit
+from ampbench.interfaces import Conditional, Family, Tuples, UnfinishedFitError, fit
 from ampbench.interfaces.tuples import UNKNOWN
 from ampbench.registry import Registry
 from ampbench_divergences.jsd import JSD
@@ -200,6 +199,6 @@ class Breaking(JSD):
 def test_what_was_trained_is_kept_if_it_breaks(registry: Registry, gaussian_graph: Graph) -> None:
     method: AMP = registry.build("methods", f"amp:{QUICK}")
     method.divergence = Breaking(width=16, depth=1)
-    with pytest.raises(TrainingError, match="step 1") as caught:
+    with pytest.raises(UnfinishedFitError, match="step 1") as caught:
         fit(method, Simulator(gaussian_graph, ("x",), 200, seed=0))
     assert caught.value.posterior.sample(torch.zeros(1), 5).shape == (5, 1)

@@ -15,9 +15,9 @@ import pytest
 
 from ampbench import hookimpl, sweep
 from ampbench.errors import PluginError, UsageError
-from ampbench.hookspecs import KINDS
+from ampbench.hookspecs import KINDS, Lazy
 from ampbench.interfaces import Default, Divergence
-from ampbench.registry import Lazy, Plugin, Registry, load
+from ampbench.registry import Plugin, Registry, load
 
 
 def plugin(name: str = "mine") -> Plugin:

@@ -16,9 +16,19 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import hookimpl, runner, sweep
-from ampbench.errors import FitWarning, MetricError, TrainingError, UsageError
+from ampbench.errors import FitWarning, MetricError, UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
+from ampbench.interfaces import (
+    HasReference,
+    Measurement,
+    Method,
+    Metric,
+    Observation,
+    Posterior,
+    Progress,
+    Task,
+    UnfinishedFitError,
+)
 from ampbench.interfaces.events import Event, Note
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Record, Run, load
@@ -72,9 +82,7 @@ class Exact(Method):
         if self.fault == "raise":
             raise RuntimeError("cannot fit")
         if self.fault == "diverge":
-            error = TrainingError("a loss became nan")
-            error.posterior = ExactPosterior("")
-            raise error
+            raise UnfinishedFitError("a loss became nan", ExactPosterior(""))
         if self.fault == "warn":
             warnings.warn("(theta | x) is told apart", FitWarning, stacklevel=1)
         if self.fault == "exit":

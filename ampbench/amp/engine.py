@@ -128,6 +128,18 @@ class Trained:
     history: Sequence[Mapping[str, float]]
 
 
+class UnfinishedTrainingError(TrainingError):
+    """Training broke down after its first checkpoint.
+
+    Attributes:
+        trained: the outcome at the best checkpoint.
+    """
+
+    def __init__(self, message: str, trained: Trained) -> None:
+        super().__init__(message)
+        self.trained = trained
+
+
 def train(
     bottom_up: BottomUp, meetings: Sequence[Meeting], source: Source, settings: Settings, progress: Progress
 ) -> Trained:
@@ -141,7 +153,8 @@ def train(
         progress: called after every step.
 
     Raises:
-        TrainingError: a loss, a gradient or the score became NaN or infinite; names tuple or player, and step.
+        TrainingError: a loss, a gradient or the score became NaN or infinite; names tuple or player, and step. It is an
+            :class:`UnfinishedTrainingError` if there was a checkpoint before.
     """
     adversaries = untrained(bottom_up, meetings)
     pairs = list(zip(meetings, adversaries, strict=True))
@@ -186,10 +199,11 @@ def train(
                 checkpoint.offer(averaged, score, step, xi.row() | phi.row())
                 if checkpoint.stale:
                     break
-    except TrainingError as error:  # what was good so far is not lost
-        if checkpoint.history:
-            error.trained = Trained(checkpoint.best, adversaries, checkpoint.history)
-        raise
+    except TrainingError as error:
+        if not checkpoint.history:
+            raise
+        best = Trained(checkpoint.best, adversaries, checkpoint.history)
+        raise UnfinishedTrainingError(str(error), best) from error
 
     return Trained(checkpoint.best, adversaries, checkpoint.history)
 

@@ -20,7 +20,7 @@ from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import Meeting, by_likelihood
 from ampbench.amp.densities import SiteLaws, known_likelihood, learned_prior
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
-from ampbench.amp.engine import Learned, Settings, Trained, train, untrained
+from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train, untrained
 from ampbench.amp.posterior import AMPPosterior, posterior_type
 from ampbench.amp.refinement import Refinement, refine, refinement_steps, unrefined
 from ampbench.amp.sites import Scope, Site, sites
@@ -28,7 +28,7 @@ from ampbench.amp.sources import Simulations
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import Coordinates, is_code
-from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress
+from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress, UnfinishedFitError
 from ampbench.interfaces import state as states
 from ampbench.interfaces.state import State
 
@@ -135,10 +135,8 @@ class AMP(Method, CanRestore):
 
         try:
             trained, refinement = _trained(bottom_up, meetings, source, settings, progress)
-        except TrainingError as error:
-            if error.trained:
-                error.posterior = posterior(error.trained)
-            raise
+        except UnfinishedTrainingError as error:
+            raise UnfinishedFitError(str(error), posterior(error.trained)) from error
         found = posterior(trained, refinement)
         p, q = found.sides.on_simulations(held_out, settings.teacher_forcing)
         warn_if_told_apart(found.sides, p, q, ADVICE)
@@ -244,8 +242,7 @@ def _trained(
             lambda done, _: progress(steps + done, steps + alone),
         )
     except TrainingError as error:
-        error.trained = trained
-        raise
+        raise UnfinishedTrainingError(str(error), trained) from error
 
 
 def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ampbench.errors import UsageError
+from ampbench.errors import TrainingError, UsageError
 from ampbench.graph import Simulator
 from ampbench.seeding import derive, seeded
 
@@ -122,6 +122,18 @@ class CanRestore(ABC):
         Raises:
             UsageError: the state is that of another method, or of another model; the message names both.
         """
+
+
+class UnfinishedFitError(TrainingError):
+    """Training broke down after its first checkpoint.
+
+    Attributes:
+        posterior: the posterior of the best checkpoint.
+    """
+
+    def __init__(self, message: str, posterior: Posterior) -> None:
+        super().__init__(message)
+        self.posterior = posterior
 
 
 @dataclass(frozen=True)

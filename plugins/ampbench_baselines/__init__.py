@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ampbench.hookspecs import hookimpl
-from ampbench.registry import Lazy
+from ampbench.hookspecs import Lazy, hookimpl
 
 
 @hookimpl
