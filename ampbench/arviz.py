@@ -32,7 +32,7 @@ from ampbench import registry
 from ampbench.errors import ResultsError, UsageError
 from ampbench.graph import Graph
 from ampbench.interfaces import HasReference, Task
-from ampbench.references import reference_samples
+from ampbench.metrics.references import reference_samples
 from ampbench.results.frame import row
 from ampbench.results.store import Store, Stored
 

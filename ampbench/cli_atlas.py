@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ampbench import registry
-from ampbench.atlas import CHECKS
+from ampbench.atlas.checks import CHECKS
+from ampbench.atlas.findings import tally
 from ampbench.compare import latest
 from ampbench.errors import AmpbenchError, ResultsError
-from ampbench.findings import tally
 from ampbench.interfaces import Task
 from ampbench.labels import labels, legend
-from ampbench.references import compares, reference_samples
+from ampbench.metrics.references import compares, reference_samples
 from ampbench.registry import Registry
 from ampbench.results import Run, load
 from ampbench.results.columns import records

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ampbench.atlas.findings import said
 from ampbench.compare import GROUP, SEEDS, Summary, latest, summarise
 from ampbench.errors import UsageError
-from ampbench.findings import said
 from ampbench.labels import labels, legend
 from ampbench.ledger import Beside, beside
 from ampbench.results import load

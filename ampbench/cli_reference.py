@@ -12,7 +12,7 @@ from rich.markup import escape
 from ampbench import registry
 from ampbench.errors import UsageError
 from ampbench.interfaces import HasReference, Task
-from ampbench.references import build, reference_samples, write_arrays
+from ampbench.metrics.references import build, reference_samples, write_arrays
 from ampbench.results.provenance import commit, versions
 from ampbench.verify import Effort, Row, Subject, certify
 

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ampbench.findings import tally
+from ampbench.atlas.findings import tally
 from ampbench.results import schema, validate
 from ampbench.results.frame import metric_columns
 from ampbench.statistics.crossed_effects import complete, estimate, holm, mean_ranks, noise
@@ -59,7 +59,7 @@ class Summary:
         remarks: what is missing, left out or not comparable.
         limits: what so few seeds and observations cannot tell.
         findings: what the failure atlas found, by task, budget, sample size and method; see
-            :func:`ampbench.findings.tally`.
+            :func:`ampbench.atlas.findings.tally`.
         unchecked: how many results it never looked at.
     """
 

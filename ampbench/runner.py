@@ -27,7 +27,7 @@ import torch
 from pluggy import HookCaller
 from torch import Tensor
 
-from ampbench.atlas import examine, failed
+from ampbench.atlas.checks import examine, failed
 from ampbench.errors import (
     AmpbenchError,
     FitWarning,
@@ -55,8 +55,8 @@ from ampbench.interfaces import (
     rebuild,
 )
 from ampbench.interfaces.events import Finished, Fitting, Listener, Measuring, Note, Sampling
+from ampbench.metrics.references import compares, reference_samples
 from ampbench.preload import ALWAYS, preload
-from ampbench.references import compares, reference_samples
 from ampbench.registry import Registry
 from ampbench.results import Record, Run
 from ampbench.results.checksums import Damage

@@ -37,7 +37,7 @@ from pydantic_core import PydanticCustomError
 
 from ampbench.errors import AmpbenchError, PluginError, UsageError, unknown
 from ampbench.interfaces import HasReference, ShipsReference, Task
-from ampbench.references import compares
+from ampbench.metrics.references import compares
 from ampbench.registry import Registry
 from ampbench.results import Run
 from ampbench.results.frame import COLUMNS

@@ -14,7 +14,7 @@ from ampbench.arviz import inference_data, tree
 from ampbench.cli_export import export, one
 from ampbench.errors import GraphError, ResultsError, UsageError
 from ampbench.graph import Graph
-from ampbench.references import reference_samples
+from ampbench.metrics.references import reference_samples
 from ampbench.registry import Registry
 from ampbench.results import Record, Run, load
 from ampbench.results.record import Measured

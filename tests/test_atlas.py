@@ -18,12 +18,13 @@ from scipy.stats import binom, norm
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, Uniform
 
-from ampbench import atlas, cli_atlas, cli_compare, hookimpl, runner, sweep
-from ampbench.atlas import CHECKS, MATERIAL, SHIFT, WIDTH, examine
+from ampbench import cli_atlas, cli_compare, hookimpl, runner, sweep
+from ampbench.atlas.checks import CHECKS, MATERIAL, SHIFT, WIDTH, examine
+from ampbench.atlas.findings import said, tally
+from ampbench.atlas.modes import empty_balls, empty_by_chance, labels, local_scale
 from ampbench.compare import summarise
 from ampbench.display import Display
 from ampbench.errors import SamplesError
-from ampbench.findings import said, tally
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
     HasReference,
@@ -37,8 +38,7 @@ from ampbench.interfaces import (
     Task,
 )
 from ampbench.interfaces.events import both
-from ampbench.modes import empty_balls, empty_by_chance, labels, local_scale
-from ampbench.references import reference_samples
+from ampbench.metrics.references import reference_samples
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Record, load
 from ampbench.results.record import Check

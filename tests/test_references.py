@@ -19,7 +19,7 @@ from ampbench.cli import app
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, ShipsReference, Task
-from ampbench.references import build, reference_samples, reference_seed
+from ampbench.metrics.references import build, reference_samples, reference_seed
 from ampbench.registry import Registry
 from ampbench_tasks import packaged
 

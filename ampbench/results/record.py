@@ -108,10 +108,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Check:
-    """What one check of :mod:`ampbench.atlas` says about the samples of a run.
+    """What one check of :mod:`ampbench.atlas.checks` says about the samples of a run.
 
     Attributes:
-        name: one of :data:`ampbench.atlas.CHECKS`.
+        name: one of :data:`ampbench.atlas.checks.CHECKS`.
         value: how large the failure is; 0, or 1 for a factor, if there is none.
         threshold: what the value has to exceed to be a finding.
         text: where it is worst, or what else should be known.

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from ampbench.graph import Simulator, join
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, ShipsReference, Task
-from ampbench.references import reference_samples
+from ampbench.metrics.references import reference_samples
 from ampbench.registry import Entry, Registry, load
 
 FOLDER = Path(__file__).parent

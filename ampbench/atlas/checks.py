@@ -16,7 +16,7 @@ missing mass.
 Checks do not depend on the order of samples, nor (up to rounding) on the units and the origin of each parameter. Those
 that compare points with points take :data:`POINTS` of each set, always the same ones.
 
-See :mod:`ampbench.modes` and :mod:`ampbench.moments` for the definitions and their references.
+See :mod:`ampbench.atlas.modes` and :mod:`ampbench.atlas.moments` for the definitions and their references.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 from scipy.stats import norm, poisson
 from torch import Tensor
 
+from ampbench.atlas.modes import NEIGHBOURS, dropped, empty_balls, empty_by_chance, labels, local_scale, nearest_mode
+from ampbench.atlas.moments import Moments, by_chance, combination, form, location, moments, shifts, widths
 from ampbench.errors import SamplesError
 from ampbench.graph.prior import LatentPrior, elementwise, not_finite, parameter_names
 from ampbench.interfaces import Task
-from ampbench.modes import NEIGHBOURS, dropped, empty_balls, empty_by_chance, labels, local_scale, nearest_mode
-from ampbench.moments import Moments, by_chance, combination, form, location, moments, shifts, widths
 from ampbench.results.record import Check
 
 MATERIAL = 0.05
