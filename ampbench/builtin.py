@@ -56,6 +56,6 @@ def metrics() -> Mapping[str, Lazy]:
 def executors() -> Mapping[str, Lazy]:
     """Where runs run, on this machine."""
     return {
-        "local": Lazy("ampbench.executors:Local", "all cores of this machine, a process for each fit"),
-        "in-process": Lazy("ampbench.executors:InProcess", "one run after the other in this process, to debug"),
+        "local": Lazy("ampbench.running.executors:Local", "all cores of this machine, a process for each fit"),
+        "in-process": Lazy("ampbench.running.executors:InProcess", "one run after the other in this process, to debug"),
     }

@@ -35,13 +35,13 @@ from ampbench.assess import (
     trials,
 )
 from ampbench.errors import UsageError
-from ampbench.executors import imports
 from ampbench.fits import FitError, Isolated
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import Limits, Progress, Task
 from ampbench.lc2st import beyond
-from ampbench.process import start_server
 from ampbench.registry import Registry
+from ampbench.running.executors import imports
+from ampbench.running.process import start_server
 from ampbench.spec import split
 from ampbench.terminal import duration, plain, print_folded, print_table
 from ampbench.termination import how, interruptible

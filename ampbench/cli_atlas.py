@@ -23,7 +23,7 @@ from ampbench.registry import Registry
 from ampbench.results import Run, load
 from ampbench.results.columns import records
 from ampbench.results.store import Store, Stored
-from ampbench.runner import look
+from ampbench.running.runner import look
 from ampbench.terminal import line, print_folded, print_table
 
 BY = ["task", "budget", "samples", "method"]

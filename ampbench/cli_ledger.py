@@ -26,7 +26,7 @@ def reproduce(
     Arguments:
         name: of the study.
         subset: of its cells.
-        select: see :func:`ampbench.sweep.chosen`.
+        select: see :func:`ampbench.running.sweep.chosen`.
         results: the results directory; what is stored there is not run again.
         executor: an executor's spec.
         device: any torch device.

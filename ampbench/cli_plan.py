@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ampbench import registry, sweep
-from ampbench.plan import STATES, Estimate, Plan, Planned, plan
+from ampbench import registry
 from ampbench.results.store import Store
+from ampbench.running import sweep
+from ampbench.running.plan import STATES, Estimate, Plan, Planned, plan
 from ampbench.terminal import duration, line, print_folded, print_table
 
 MEANING = {
@@ -34,7 +35,7 @@ def show_plan(
         path: a TOML file, or None to take ``given``.
         given: the sweep's keys from the command line.
         results: the results directory; it need not exist.
-        select, shard: see :func:`ampbench.sweep.chosen`.
+        select, shard: see :func:`ampbench.running.sweep.chosen`.
         as_json: print one JSON array with an object per run instead.
     """
     every = sweep.asked(path, given, registry.load())

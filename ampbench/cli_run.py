@@ -11,13 +11,13 @@ from rich.console import Console
 from ampbench import registry
 from ampbench.display import Display
 from ampbench.errors import UsageError
-from ampbench.heartbeat import Heartbeat, Sign, signs
 from ampbench.interfaces.events import both
 from ampbench.results import Record
 from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, is_good
+from ampbench.running.heartbeat import Heartbeat, Sign, signs
+from ampbench.running.tally import Tally, lines
 from ampbench.spec import Spec
-from ampbench.tally import Tally, lines
 from ampbench.terminal import duration, line
 from ampbench.termination import how, interruptible
 
@@ -38,13 +38,13 @@ def run_sweep(
         path: a TOML file, or None to take ``given``.
         given: the sweep's keys from the command line.
         results: the results directory.
-        select, shard: which of its runs; see :func:`ampbench.sweep.chosen`.
+        select, shard: which of its runs; see :func:`ampbench.running.sweep.chosen`.
         executor: an executor's spec.
         device: any torch device.
         limits: the fields of :class:`ampbench.interfaces.Limits`.
     """
-    from ampbench import runner, sweep
     from ampbench.interfaces import Job, Limits
+    from ampbench.running import runner, sweep
 
     _check_device(device)
     loaded = registry.load()

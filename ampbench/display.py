@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from ampbench.interfaces.events import Event, Finished, Fitting, Note
-from ampbench.tally import Tally, lines
+from ampbench.running.tally import Tally, lines
 from ampbench.terminal import number, plain
 
 EVERY = 30.0

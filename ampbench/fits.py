@@ -27,9 +27,9 @@ from ampbench.errors import AmpbenchError, FitWarning, SamplesError, UsageError
 from ampbench.graph import Graph, Simulator, join
 from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential, silent
 from ampbench.lc2st import lc2st
-from ampbench.preload import ALWAYS, preload
-from ampbench.process import Clock, Send, confined, last_words
 from ampbench.registry import Registry
+from ampbench.running.preload import ALWAYS, preload
+from ampbench.running.process import Clock, Send, confined, last_words
 from ampbench.seeding import derive, seeded
 
 DRAWS = 99

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from ampbench import registry, runner, sweep
+from ampbench import registry
 from ampbench.errors import AmpbenchError, MetricError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
@@ -51,6 +51,7 @@ from ampbench.interfaces.events import Event, Finished
 from ampbench.interfaces.tuples import Laws
 from ampbench.results import Record, Run, tensors
 from ampbench.results.store import Store
+from ampbench.running import runner, sweep
 from ampbench.seeding import seeded
 from ampbench.spec import Spec
 

@@ -18,7 +18,7 @@ from scipy.stats import binom, norm
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, Uniform
 
-from ampbench import cli_atlas, cli_compare, hookimpl, runner, sweep
+from ampbench import cli_atlas, cli_compare, hookimpl
 from ampbench.atlas.checks import CHECKS, MATERIAL, SHIFT, WIDTH, examine
 from ampbench.atlas.findings import said, tally
 from ampbench.atlas.modes import empty_balls, empty_by_chance, labels, local_scale
@@ -44,7 +44,8 @@ from ampbench.results import Record, load
 from ampbench.results.record import Check
 from ampbench.results.schema import FINDINGS
 from ampbench.results.store import Store
-from ampbench.tally import Tally
+from ampbench.running import runner, sweep
+from ampbench.running.tally import Tally
 
 N = 2_000
 

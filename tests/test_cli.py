@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from ampbench.cli import main
-from ampbench.heartbeat import signs
 from ampbench.results import load
 from ampbench.results.store import Store
+from ampbench.running.heartbeat import signs
 
 FAULTY = Path(__file__).parent / "faulty_plugin"
 QUICK = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ampbench import registry, sweep
+from ampbench import registry
 from ampbench.cli_plan import show_plan
 from ampbench.cli_store import check_store, collect_garbage, merge_stores, show_failures
 from ampbench.errors import ResultsError, UsageError
@@ -21,6 +21,7 @@ from ampbench.results import Record, Run
 from ampbench.results.record import Draw, Measured
 from ampbench.results.schema import FAILED
 from ampbench.results.store import Store
+from ampbench.running import sweep
 
 HOSTILE = 'x[bold red]y\x1b[2J\x07\r\n"../../z'
 RUN = Run("two_moons", "1", "npe", "npe:batch_size=200", 10, 1, 0, 100, ("c2st",))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ampbench import executors
-from ampbench.executors import InProcess, Local, places
 from ampbench.interfaces import Executor, Job
+from ampbench.running import executors
+from ampbench.running.executors import InProcess, Local, places
 from ampbench.testing import ExecutorConformance
 
 

@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from ampbench import hookimpl, runner, sweep
+from ampbench import hookimpl
 from ampbench.errors import ResultsError
 from ampbench.graph import Simulator
 from ampbench.interfaces import CanRestore, HasDensity, HasState, Method, Posterior, Progress, Task
 from ampbench.interfaces.events import Event, Fitting, Note
-from ampbench.plan import plan
 from ampbench.registry import Plugin
 from ampbench.registry import load as load_plugins
 from ampbench.results import Run, load, upkeep
 from ampbench.results.record import Origin
 from ampbench.results.store import Store
+from ampbench.running import runner, sweep
+from ampbench.running.plan import plan
 
 FITS: list[int] = []
 BROKEN: list[Tensor] = []

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ampbench.plan import Estimate, plan
 from ampbench.results import Record, Run
 from ampbench.results.record import Draw, Measured
 from ampbench.results.store import Store
+from ampbench.running.plan import Estimate, plan
 
 RUN = Run("task", "1", "method", "method:a=1", 10, 1, 0, 100, ("c2st",), ("torch==2.13.*",))
 RUNS = [replace(RUN, seed=seed, observation=number) for seed in (0, 1) for number in (1, 2, 3)]

@@ -13,11 +13,12 @@ from typing import Annotated
 
 import pytest
 
-from ampbench import hookimpl, sweep
+from ampbench import hookimpl
 from ampbench.errors import PluginError, UsageError
 from ampbench.hookspecs import KINDS, Lazy
 from ampbench.interfaces import Default, Divergence
 from ampbench.registry import Plugin, Registry, load
+from ampbench.running import sweep
 
 
 def plugin(name: str = "mine") -> Plugin:

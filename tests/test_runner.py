@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from ampbench import hookimpl, runner, sweep
+from ampbench import hookimpl
 from ampbench.errors import FitWarning, MetricError, UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
@@ -33,6 +33,7 @@ from ampbench.interfaces.events import Event, Note
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Record, Run, load
 from ampbench.results.frame import Store
+from ampbench.running import runner, sweep
 
 FITS: list[str] = []
 

@@ -22,7 +22,6 @@ from ampbench.cli_plan import _row
 from ampbench.compare import summarise
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.ledger import STUDIES, beside, ledger, reproduced
-from ampbench.plan import plan
 from ampbench.results import Record, Run, checksums, load, validate
 from ampbench.results.columns import Column, Table, records
 from ampbench.results.record import Measured
@@ -39,6 +38,7 @@ from ampbench.results.schema import (
     TABLES,
 )
 from ampbench.results.store import Store
+from ampbench.running.plan import plan
 from ampbench.spec import Spec
 
 Follows = Callable[..., pd.DataFrame]

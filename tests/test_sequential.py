@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from ampbench import hookimpl, runner, sweep
+from ampbench import hookimpl
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
     Fitted,
@@ -29,6 +29,7 @@ from ampbench.interfaces import (
 from ampbench.registry import Plugin, Registry
 from ampbench.results import load
 from ampbench.results.store import Store
+from ampbench.running import runner, sweep
 
 
 class Normals(Task, HasReference):

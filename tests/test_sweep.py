@@ -13,11 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ampbench import hookimpl, sweep
+from ampbench import hookimpl
 from ampbench.errors import PluginError, UsageError
 from ampbench.interfaces import Observation, ShipsReference, Task
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Run
+from ampbench.running import sweep
 
 GOOD = {"tasks": ["two_moons"], "methods": ["amp", "npe"], "budgets": [10, 100], "observations": [1, 2]}
 

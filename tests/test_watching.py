@@ -17,12 +17,12 @@ from rich.console import Console
 from ampbench.cli_run import show_status
 from ampbench.display import Display
 from ampbench.errors import UsageError
-from ampbench.heartbeat import SILENT, Heartbeat, signs
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
 from ampbench.results import Record, Run
 from ampbench.results.record import Measured
-from ampbench.runlog import RunLog, place
-from ampbench.tally import Tally, lines
+from ampbench.running.heartbeat import SILENT, Heartbeat, signs
+from ampbench.running.runlog import RunLog, place
+from ampbench.running.tally import Tally, lines
 
 RUN = Run("two_moons", "1", "npe", "npe", 1000, 1, 0, 100, ("c2st", "mmd"))
 RUNS = [replace(RUN, method=m, resolved=m, observation=n) for m in ("npe", "[red]amp[/red]\x1b[31m") for n in (1, 2)]
@@ -116,8 +116,8 @@ def test_signs_of_life(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from ampbench.heartbeat import Heartbeat
-from ampbench.tally import Tally
+from ampbench.running.heartbeat import Heartbeat
+from ampbench.running.tally import Tally
 with Heartbeat(Path(sys.argv[1]), Tally([]).snapshot):
     print("alive", flush=True)
     time.sleep(60)

@@ -15,17 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from ampbench import registry, runner, sweep
+from ampbench import registry
 from ampbench.cli_run import with_workers
 from ampbench.errors import ResultsError, UsageError
-from ampbench.executors import InProcess, Local
 from ampbench.interfaces import Executor, Job, Limits
 from ampbench.interfaces.events import Event, Finished, Note, Sampling
-from ampbench.process import Stopped
 from ampbench.results import Run, load
 from ampbench.results.store import Store
-from ampbench.runlog import place
-from ampbench.worker import isolated
+from ampbench.running import runner, sweep
+from ampbench.running.executors import InProcess, Local
+from ampbench.running.process import Stopped
+from ampbench.running.runlog import place
+from ampbench.running.worker import isolated
 
 FAULTY = Path(__file__).parent / "faulty_plugin"
 
@@ -286,7 +287,7 @@ sys.path[:0] = sys.argv[1:-1]
 from pathlib import Path
 if __name__ == "__main__":
     from ampbench import registry, runner, sweep
-    from ampbench.executors import Local
+    from ampbench.running.executors import Local
     from ampbench.results.store import Store
     from ampbench.interfaces import Job
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]}

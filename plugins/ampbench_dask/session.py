@@ -1,8 +1,9 @@
 """What happens between a sweep and the workers of a dask scheduler; needs distributed.
 
-Dask brings each job to a free worker, and to another one if that is lost. There, :func:`ampbench.worker.isolated` does
-the work in a child process and writes results into the shared results directory, so that dask carries notices only, and
-nothing is lost with a worker, a connection or the scheduler: what is not stored is submitted again.
+Dask brings each job to a free worker, and to another one if that is lost. There,
+:func:`ampbench.running.worker.isolated` does the work in a child process and writes results into the shared results
+directory, so that dask carries notices only, and nothing is lost with a worker, a connection or the scheduler: what is
+not stored is submitted again.
 
 ============================  =======================================================================================
 a worker is lost              dask gives its job to another one; after ``distributed.scheduler.allowed-failures``
@@ -31,16 +32,17 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, get_worker
 
-from ampbench import registry, runner
+from ampbench import registry
 from ampbench.errors import AmpbenchError, UsageError
-from ampbench.executors import methods_import
 from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Finished, Listener, Note, both
-from ampbench.process import start_server
 from ampbench.results import Record, Run
 from ampbench.results.store import Store
-from ampbench.runner import Failure
-from ampbench.worker import isolated
+from ampbench.running import runner
+from ampbench.running.executors import methods_import
+from ampbench.running.process import start_server
+from ampbench.running.runner import Failure
+from ampbench.running.worker import isolated
 from ampbench_dask.notices import decode, encode
 from ampbench_dask.scheduler import DAEMON
 

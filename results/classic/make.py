@@ -24,7 +24,7 @@ from ampbench import registry
 from ampbench.compare import summarise
 from ampbench.labels import labels
 from ampbench.ledger import CLASSIFIERS, ledger
-from ampbench.sweep import read, runs
+from ampbench.running.sweep import read, runs
 from ampbench.tables import p_value
 
 HERE = Path(__file__).parent

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from ampbench import registry, sweep
+from ampbench import registry
 from ampbench.interfaces import Executor, Job
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Sampling
 from ampbench.results import load
+from ampbench.running import sweep
 from ampbench.testing import ExecutorConformance
 from ampbench_dask.scheduler import Dask
 

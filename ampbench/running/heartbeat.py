@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from ampbench.results import atomic
-from ampbench.tally import Best, Doing, Snapshot
+from ampbench.running.tally import Best, Doing, Snapshot
 
 try:
     import fcntl

@@ -1,9 +1,9 @@
 """Where jobs run. An executor is a component like any other; the hook ``executors`` brings yours.
 
-An executor hands each job, a fit with its observations, to :func:`ampbench.worker.isolated` on some machine that sees
-the results directory. That function stores each result where it is made, keeps faults and limits, and may be called
-again for the same job: what is stored by then is not computed again. So an executor for another engine needs a few
-lines, and needs no care for results, only for workers that vanish.
+An executor hands each job, a fit with its observations, to :func:`ampbench.running.worker.isolated` on some machine
+that sees the results directory. That function stores each result where it is made, keeps faults and limits, and may be
+called again for the same job: what is stored by then is not computed again. So an executor for another engine needs a
+few lines, and needs no care for results, only for workers that vanish.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from typing import final
 import joblib
 import torch
 
-from ampbench import registry, runner
+from ampbench import registry
 from ampbench.errors import UsageError
 from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Listener, both
 from ampbench.interfaces.executor import Executor
-from ampbench.process import start_server
 from ampbench.results.store import Store
-from ampbench.runlog import RunLog, place
-from ampbench.worker import isolated
+from ampbench.running import runner
+from ampbench.running.process import start_server
+from ampbench.running.runlog import RunLog, place
+from ampbench.running.worker import isolated
 
 PATIENCE = 0.2
 """Seconds between two looks at what is done, if nothing is heard."""

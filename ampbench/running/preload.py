@@ -1,8 +1,8 @@
 """Modules that take seconds to import, loaded once for all workers: importing this module imports them.
 
-The workers of :mod:`ampbench.process` are forked from a server process that has imported this. What it should load is
-told by an environment variable, because that is what reaches the server. A module that does not import is left to who
-needs it: the error belongs to the run, not to the server.
+The workers of :mod:`ampbench.running.process` are forked from a server process that has imported this. What it should
+load is told by an environment variable, because that is what reaches the server. A module that does not import is left
+to who needs it: the error belongs to the run, not to the server.
 
 No module here may touch a GPU: CUDA does not survive a fork.
 """

@@ -1,6 +1,7 @@
 """What a sweep has done, what it has still to do, and how long that may take.
 
-The estimate counts a fit once for all observations that share it; see :mod:`ampbench.durations` for what it rests on.
+The estimate counts a fit once for all observations that share it; see :mod:`ampbench.running.durations` for what it
+rests on.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ampbench.durations import Durations
 from ampbench.results import Run
 from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, is_good
+from ampbench.running.durations import Durations
 
 STATES = ("done", "failed", "damaged", "drawn", "fitted", "missing")
 """What a run can be.

@@ -6,7 +6,7 @@ that is interrupted while it is measured, or a metric that is asked for later, c
 before it is sampled, if its method can restore it; then an observation that is asked for later costs none either.
 
 Each finished run is stored at once. Whatever a plugin raises costs its own run, never the others; that a plugin can
-hang, or end the process, is dealt with by :mod:`ampbench.worker`.
+hang, or end the process, is dealt with by :mod:`ampbench.running.worker`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ from ampbench.interfaces import (
 )
 from ampbench.interfaces.events import Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.metrics.references import compares, reference_samples
-from ampbench.preload import ALWAYS, preload
 from ampbench.registry import Registry
 from ampbench.results import Record, Run
 from ampbench.results.checksums import Damage
@@ -64,6 +63,7 @@ from ampbench.results.parsing import check_provenance
 from ampbench.results.provenance import commit, versions
 from ampbench.results.record import Check, Draw, Measured, Origin
 from ampbench.results.store import Store
+from ampbench.running.preload import ALWAYS, preload
 from ampbench.seeding import derive, seeded
 from ampbench.spec import Spec
 

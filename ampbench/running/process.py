@@ -44,7 +44,7 @@ from threadpoolctl import threadpool_limits
 
 from ampbench.errors import AmpbenchError
 from ampbench.interfaces.executor import Limits
-from ampbench.preload import ALWAYS, PRELOAD
+from ampbench.running.preload import ALWAYS, PRELOAD
 
 POLL = 0.2
 """Seconds after which the parent looks up: at the clock, and whether it should stop."""
@@ -169,7 +169,7 @@ class _Server:
 
     def prepare(self, modules: Iterable[str], threads: int) -> None:
         """Choose what the next server has, if this one has gone or there is none yet."""
-        names = ["ampbench.worker", "sklearn.neural_network", *ALWAYS, *modules]
+        names = ["ampbench.running.worker", "sklearn.neural_network", *ALWAYS, *modules]
         limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         self._environment = {PRELOAD: ",".join(names), **dict.fromkeys(limits, str(threads))}
 
@@ -177,7 +177,7 @@ class _Server:
         """Start a child, and the server before it if there is none."""
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)  # the server must find what this process does
         with self._lock, _environment({**self._environment, "PYTHONPATH": path}):
-            multiprocessing.set_forkserver_preload(["ampbench.preload"])
+            multiprocessing.set_forkserver_preload(["ampbench.running.preload"])
             forkserver.ensure_running()
             if child:
                 child.start()

@@ -12,11 +12,11 @@ a step takes too long                  the parent kills the child, records ``tim
 ``kill -9``, a lost machine            nobody's fault: the job is started again, at most ``retries`` times
 =====================================  ==================================================================
 
-How a child is started, limited and watched is told in :mod:`ampbench.process`. "The others go on" in a new child. What
-is stored, or drawn, is not computed again. If the child ended while it was fitting, all runs of the fit have failed; if
-later, the one observation that it was at. A job whose child ended before its samples were drawn needs its fit again,
-unless that is kept, so that this is counted as a retry too; where none is left, what was not reached is recorded as
-``not-run``.
+How a child is started, limited and watched is told in :mod:`ampbench.running.process`. "The others go on" in a new
+child. What is stored, or drawn, is not computed again. If the child ended while it was fitting, all runs of the fit
+have failed; if later, the one observation that it was at. A job whose child ended before its samples were drawn needs
+its fit again, unless that is kept, so that this is counted as a retry too; where none is left, what was not reached is
+recorded as ``not-run``.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ampbench import registry, runner
+from ampbench import registry
 from ampbench.interfaces.events import Event, Finished, Fitting, Listener, Measuring, Note, Sampling
 from ampbench.interfaces.executor import Job
-from ampbench.process import Clock, Ending, Send, Stop, confined, last_words
 from ampbench.results import Run
 from ampbench.results.store import Store
-from ampbench.runlog import RunLog, place
-from ampbench.runner import Failure
+from ampbench.running import runner
+from ampbench.running.process import Clock, Ending, Send, Stop, confined, last_words
+from ampbench.running.runlog import RunLog, place
+from ampbench.running.runner import Failure
 
 EVERY = 0.2
 """Seconds between two notices about the steps of a fit."""
