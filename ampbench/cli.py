@@ -19,7 +19,8 @@ from rich.table import Table
 from ampbench import __version__
 from ampbench.errors import AmpbenchError, ResultsWarning
 from ampbench.hookspecs import KINDS
-from ampbench.terminal import line, plain, print_table
+from ampbench.reporting.text import line, plain
+from ampbench.terminal import print_table
 
 if TYPE_CHECKING:
     from ampbench.registry import Entry
@@ -293,7 +294,7 @@ def results(
     """Show all stored results, one row per run."""
     from json import dumps as as_json
 
-    from ampbench.labels import labels, legend
+    from ampbench.reporting.labels import labels, legend
     from ampbench.results import load
     from ampbench.results.columns import records
     from ampbench.results.frame import metric_columns
@@ -395,7 +396,7 @@ def ledger(
     """
     from json import dumps as as_json
 
-    from ampbench.ledger import select
+    from ampbench.reporting.ledger import select
     from ampbench.results.columns import records
 
     frame = select(task or (), method or (), budget or (), classifier or ())

@@ -40,10 +40,11 @@ from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import Limits, Progress, Task
 from ampbench.lc2st import beyond
 from ampbench.registry import Registry
+from ampbench.reporting.text import duration, plain
 from ampbench.running.executors import imports
 from ampbench.running.process import start_server
 from ampbench.spec import split
-from ampbench.terminal import duration, plain, print_folded, print_table
+from ampbench.terminal import print_folded, print_table
 from ampbench.termination import how, interruptible
 
 LAWS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}

@@ -14,17 +14,18 @@ from torch import Tensor
 from ampbench import registry
 from ampbench.atlas.checks import CHECKS
 from ampbench.atlas.findings import tally
-from ampbench.compare import latest
 from ampbench.errors import AmpbenchError, ResultsError
 from ampbench.interfaces import Task
-from ampbench.labels import labels, legend
 from ampbench.metrics.references import compares, reference_samples
 from ampbench.registry import Registry
+from ampbench.reporting.compare import latest
+from ampbench.reporting.labels import labels, legend
+from ampbench.reporting.text import line
 from ampbench.results import Run, load
 from ampbench.results.columns import records
 from ampbench.results.store import Store, Stored
 from ampbench.running.runner import look
-from ampbench.terminal import line, print_folded, print_table
+from ampbench.terminal import print_folded, print_table
 
 BY = ["task", "budget", "samples", "method"]
 

@@ -11,14 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from ampbench.atlas.findings import said
-from ampbench.compare import GROUP, SEEDS, Summary, latest, summarise
 from ampbench.errors import UsageError
-from ampbench.labels import labels, legend
-from ampbench.ledger import Beside, beside
+from ampbench.reporting.compare import GROUP, SEEDS, Summary, latest, summarise
+from ampbench.reporting.labels import labels, legend
+from ampbench.reporting.ledger import Beside, beside
+from ampbench.reporting.tables import interval, latex, markdown, p_value
+from ampbench.reporting.text import decimals, line, number
 from ampbench.results import load
 from ampbench.results.columns import records
-from ampbench.tables import interval, latex, markdown, p_value
-from ampbench.terminal import decimals, line, number, print_folded, print_table
+from ampbench.terminal import print_folded, print_table
 
 LEGEND = (
     "n: seeds x observations; diff: paired difference to the lowest mean; p: of that difference, by Holm's method over "

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from ampbench.arviz import inference_data
-from ampbench.compare import latest
 from ampbench.errors import ResultsError, UsageError
+from ampbench.reporting.compare import latest
+from ampbench.reporting.inference_data import inference_data
 from ampbench.results import load
 from ampbench.spec import Spec
 from ampbench.terminal import print_folded

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ampbench.cli_run import run_sweep
-from ampbench.ledger import reproduced, study
+from ampbench.reporting.ledger import reproduced, study
 from ampbench.results import load
 
 CAVEAT = (
@@ -33,7 +33,7 @@ def reproduce(
         threads: CPU threads of each worker.
 
     Returns:
-        The exit code of the runs, and the table of :func:`ampbench.ledger.reproduced` over what is finished.
+        The exit code of the runs, and the table of :func:`ampbench.reporting.ledger.reproduced` over what is finished.
     """
     found, sweep = study(name, subset)
     code = run_sweep(None, sweep, results, select, None, executor, device, {"threads": threads})

@@ -12,13 +12,13 @@ from ampbench import registry
 from ampbench.display import Display
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
+from ampbench.reporting.text import duration, line
 from ampbench.results import Record
 from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, is_good
 from ampbench.running.heartbeat import Heartbeat, Sign, signs
 from ampbench.running.tally import Tally, lines
 from ampbench.spec import Spec
-from ampbench.terminal import duration, line
 from ampbench.termination import how, interruptible
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ampbench.errors import ResultsError, unknown
+from ampbench.reporting.text import line, plain
 from ampbench.results import Record, upkeep
 from ampbench.results.checksums import Damage
 from ampbench.results.record import FAILURES
 from ampbench.results.store import Store
-from ampbench.terminal import line, plain
 
 
 def check_store(results: Path) -> int:

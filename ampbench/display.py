@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from ampbench.interfaces.events import Event, Finished, Fitting, Note
+from ampbench.reporting.text import number, plain
 from ampbench.running.tally import Tally, lines
-from ampbench.terminal import number, plain
 
 EVERY = 30.0
 """Seconds between two plain lines about fits that go on."""

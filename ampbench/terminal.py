@@ -6,7 +6,6 @@ characters, with which they could move the cursor or forget to end a colour, are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
@@ -14,29 +13,12 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from ampbench.reporting.text import decimals, line, number
+
 GAP = 2
 """Between two columns of a table."""
 FOLDED = 20
 """Width that a folded column is given at least, if it has so much to say."""
-LARGE = 1e6
-"""Numbers from here on are written with an exponent."""
-
-
-def plain(text: str) -> str:
-    r"""Show what cannot be printed as its escape; line ends and tabs stay.
-
-    Example:
-        >>> print(plain("a\x1b[31m"))
-        a\x1b[31m
-    """
-    return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
-    )
-
-
-def line(text: str) -> str:
-    """The same on one line."""
-    return plain(" ".join(text.split()))
 
 
 def print_folded(text: str) -> None:
@@ -69,38 +51,6 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], fold: 
         for row in shown:
             table.add_row(*(row[i] for i in positions))
         console.print(table)
-
-
-def decimals(values: Iterable[float]) -> int:
-    """Return how many decimals show three digits of the largest of some numbers: from three to six."""
-    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    return min(max(2 - math.floor(math.log10(largest)), 3), 6) if largest > 0 else 3
-
-
-def number(value: float, digits: int = 3, sign: str = "") -> str:
-    """Write a number; "-" if it is unknown.
-
-    Example:
-        >>> number(0.12345), number(0.5, 2, sign="+"), number(-6.25e13), number(float("nan"))
-        ('0.123', '+0.50', '-6.25e+13', '-')
-    """
-    if math.isnan(value):
-        return "-"
-    return f"{value:{sign}.2e}" if abs(value) >= LARGE else f"{value:{sign}.{digits}f}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people.
-
-    Example:
-        >>> duration(4.2), duration(75), duration(3600 * 50), duration(3600 * 100)
-        ('4 s', '1 min 15 s', '2 d 2 h', '4 d 4 h')
-    """
-    whole = round(seconds)
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // part} {smaller}"
-    return f"{whole} s"
 
 
 def _side_by_side(widths: Sequence[int], room: int) -> list[list[int]]:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from ampbench.arviz import inference_data, tree
 from ampbench.cli_export import export, one
 from ampbench.errors import GraphError, ResultsError, UsageError
 from ampbench.graph import Graph
 from ampbench.metrics.references import reference_samples
 from ampbench.registry import Registry
+from ampbench.reporting.inference_data import inference_data, tree
 from ampbench.results import Record, Run, load
 from ampbench.results.record import Measured
 from ampbench.results.store import Store

@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, Uniform
 
 from ampbench import cli_atlas, cli_compare, hookimpl
+from ampbench.atlas import checks
 from ampbench.atlas.checks import CHECKS, MATERIAL, SHIFT, WIDTH, examine
 from ampbench.atlas.findings import said, tally
 from ampbench.atlas.modes import empty_balls, empty_by_chance, labels, local_scale
-from ampbench.compare import summarise
 from ampbench.display import Display
 from ampbench.errors import SamplesError
 from ampbench.graph import Graph, Simulator, density, simulator
@@ -40,6 +40,7 @@ from ampbench.interfaces import (
 from ampbench.interfaces.events import both
 from ampbench.metrics.references import reference_samples
 from ampbench.registry import Plugin, Registry
+from ampbench.reporting.compare import summarise
 from ampbench.results import Record, load
 from ampbench.results.record import Check
 from ampbench.results.schema import FINDINGS
@@ -285,12 +286,12 @@ def test_a_check_that_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: object) -> object:
         raise RuntimeError("no way")
 
-    monkeypatch.setitem(atlas._COMPARISONS, "heavy tails", broken)  # type: ignore[arg-type]
-    checks = examine(wide(2), gaussian(2, 1), gaussian(2, 2))
-    assert [(check.name, check.text) for check in checks if check.found] == [
+    monkeypatch.setitem(checks._COMPARISONS, "heavy tails", broken)  # type: ignore[arg-type]
+    made = examine(wide(2), gaussian(2, 1), gaussian(2, 2))
+    assert [(check.name, check.text) for check in made if check.found] == [
         ("check failed", "heavy tails: RuntimeError: no way")
     ]
-    assert "invented mass" in {check.name for check in checks}
+    assert "invented mass" in {check.name for check in made}
 
 
 def test_a_collapsed_posterior_is_found() -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from ampbench.cli_compare import show
-from ampbench.compare import COLUMNS, Summary, summarise
 from ampbench.errors import UsageError
+from ampbench.reporting.compare import COLUMNS, Summary, summarise
+from ampbench.reporting.tables import latex, markdown, p_value
 from ampbench.results import Record, Run, load
 from ampbench.results.record import Measured
 from ampbench.results.store import Store
-from ampbench.tables import latex, markdown, p_value
 
 TASKS = ("two_moons", "slcp")
 

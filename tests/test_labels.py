@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampbench.labels import LONG, labels, legend
+from ampbench.reporting.labels import LONG, labels, legend
 from ampbench.spec import Spec
 
 FAMILIES = ("flow", "implicit", "implicit(depth=3,width=128)", "implicit(depth=3,width=64)")

@@ -13,8 +13,8 @@ import pytest
 
 from ampbench import cli_ledger
 from ampbench.errors import ResultsError, UsageError
-from ampbench.ledger import COLUMNS, STUDIES, beside, ledger, reproduced, select, study, validated
 from ampbench.registry import Registry
+from ampbench.reporting.ledger import COLUMNS, STUDIES, beside, ledger, reproduced, select, study, validated
 
 
 def results(**changes: Any) -> pd.DataFrame:

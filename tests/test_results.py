@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ampbench.compare import summarise
 from ampbench.errors import ResultsError, ResultsWarning
+from ampbench.reporting.compare import summarise
 from ampbench.results import Record, Run, load
 from ampbench.results.frame import COLUMNS
 from ampbench.results.record import FAILURES, Measured

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 import ampbench
 from ampbench.cli_plan import _row
-from ampbench.compare import summarise
 from ampbench.errors import ResultsError, ResultsWarning
-from ampbench.ledger import STUDIES, beside, ledger, reproduced
+from ampbench.reporting.compare import summarise
+from ampbench.reporting.ledger import STUDIES, beside, ledger, reproduced
 from ampbench.results import Record, Run, checksums, load, validate
 from ampbench.results.columns import Column, Table, records
 from ampbench.results.record import Measured
@@ -88,8 +88,8 @@ it, and the same `ampbench run` repeats it.
 
 **Frames that somebody sent**: `ampbench.load("theirs.csv")` reads what `ampbench results --csv` or `--json` printed,
 and so does `ampbench compare --results theirs.csv`. `ampbench.validate(frame)` checks a frame that you made, or
-changed, and gives its columns their types; `ampbench.compare.summarise(frame)` does so by itself. Read CSV with
-`ampbench.load`: elsewhere a version `1.10` becomes the number 1.1, and a key of digits loses its zeros. Columns of
+changed, and gives its columns their types; `ampbench.reporting.compare.summarise(frame)` does so by itself. Read CSV
+with `ampbench.load`: elsewhere a version `1.10` becomes the number 1.1, and a key of digits loses its zeros. Columns of
 your own may stand beside ours, and columns of which all values may be missing or empty may be left out.
 """
 

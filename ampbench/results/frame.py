@@ -32,7 +32,7 @@ def load(path: str | Path) -> pd.DataFrame:
     """Return all results below a directory, or those of an exported file, one row per run.
 
     Rows that differ only in ``task_version``, ``packages`` or in the metrics that were asked for are several answers to
-    one question; :func:`ampbench.compare.summarise` takes the latest.
+    one question; :func:`ampbench.reporting.compare.summarise` takes the latest.
 
     Arguments:
         path: the results directory, as given to ``ampbench run --results``; or a file that ``ampbench results --csv``

@@ -89,7 +89,8 @@ RESULTS = Table(
 
 COMPARISON = Table(
     "comparisons",
-    "`ampbench.compare.summarise(frame).table`, `ampbench compare --csv`, and `table` of `ampbench compare --json`",
+    "`ampbench.reporting.compare.summarise(frame).table`, `ampbench compare --csv`, and `table` of "
+    "`ampbench compare --json`",
     "a method on a task, by one metric; the lowest mean comes first",
     (
         TASK,
@@ -128,7 +129,8 @@ COMPARISON = Table(
 
 FINDINGS = Table(
     "findings",
-    "`ampbench.compare.summarise(frame).findings`, `findings` of `ampbench compare --json`, `ampbench atlas --json`",
+    "`ampbench.reporting.compare.summarise(frame).findings`, `findings` of `ampbench compare --json`, "
+    "`ampbench atlas --json`",
     "a failure that was found in samples of a method on a task; with an empty finding: that nothing was found",
     (
         TASK,
@@ -148,7 +150,7 @@ FINDINGS = Table(
 
 RANKS = Table(
     "ranks",
-    "`ampbench.compare.summarise(frame).ranks`, and `ranks` of `ampbench compare --json`",
+    "`ampbench.reporting.compare.summarise(frame).ranks`, and `ranks` of `ampbench compare --json`",
     "a method's mean rank over the tasks on which all methods have scores",
     (
         BUDGET,
@@ -164,7 +166,7 @@ RANKS = Table(
 
 LEDGER = Table(
     "published scores",
-    "`ampbench.ledger.ledger()`, `ampbench ledger --json` and `--csv`",
+    "`ampbench.reporting.ledger.ledger()`, `ampbench ledger --json` and `--csv`",
     "one published number",
     (
         Column("task", str, "name of the task, as ours"),
@@ -184,7 +186,7 @@ LEDGER = Table(
 
 BESIDE = Table(
     "published scores beside ours",
-    "`ampbench.ledger.beside(frame).table`, and `published` of `ampbench compare --published --json`",
+    "`ampbench.reporting.ledger.beside(frame).table`, and `published` of `ampbench compare --published --json`",
     "a mean score, of ours or of the literature",
     (
         TASK,
@@ -201,7 +203,7 @@ BESIDE = Table(
 
 REPRODUCED = Table(
     "reproductions",
-    "`ampbench.ledger.reproduced(frame, study)`",
+    "`ampbench.reporting.ledger.reproduced(frame, study)`",
     "a cell of a published table, run again",
     (
         TASK,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
+from ampbench.reporting.text import duration, line
 from ampbench.results import Record, Run
 from ampbench.spec import Spec
-from ampbench.terminal import duration, line
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ import pandas as pd
 
 import ampbench
 from ampbench import registry
-from ampbench.compare import summarise
-from ampbench.labels import labels
-from ampbench.ledger import CLASSIFIERS, ledger
+from ampbench.reporting.compare import summarise
+from ampbench.reporting.labels import labels
+from ampbench.reporting.ledger import CLASSIFIERS, ledger
+from ampbench.reporting.tables import p_value
 from ampbench.running.sweep import read, runs
-from ampbench.tables import p_value
 
 HERE = Path(__file__).parent
 SEQUENTIAL = ("SNPE", "SNLE", "SNRE", "SMC-ABC")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pandas as pd
 
-from ampbench.terminal import decimals, line, number
+from ampbench.reporting.text import decimals, line, number
 
 GROUP = ["budget", "samples", "metric"]
 HEADINGS = [
