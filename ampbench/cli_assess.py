@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
-from torch import Tensor
-from torch.distributions import Distribution, Gamma, Independent, LogNormal, Normal, Uniform
 
 from ampbench import registry
-from ampbench.assess import (
-    HeldOut,
-    Outcome,
-    Recommendation,
-    difference,
-    faults,
-    hold_out,
-    mean_score,
-    outcomes,
-    prior_outcome,
-    recommend,
-    trials,
-)
+from ampbench.assess.assessment import HeldOut, hold_out, outcomes, prior_outcome, trials
+from ampbench.assess.fits import FitError, Isolated
+from ampbench.assess.lc2st import beyond
+from ampbench.assess.outcome import Outcome, faults
+from ampbench.assess.recommendation import Recommendation, difference, mean_score, recommend
+from ampbench.assess.subject import read_model, read_observation
 from ampbench.errors import UsageError
-from ampbench.fits import FitError, Isolated
-from ampbench.graph import Graph, density, simulator
-from ampbench.interfaces import Limits, Progress, Task
-from ampbench.lc2st import beyond
+from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
 from ampbench.reporting.text import duration, plain
 from ampbench.running.executors import imports
@@ -47,7 +31,6 @@ from ampbench.spec import split
 from ampbench.terminal import print_folded, print_table
 from ampbench.termination import how, interruptible
 
-LAWS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
 BAR = 12
 """Characters of the bar of the best fit."""
 LINES = 8
@@ -89,7 +72,7 @@ def run_assess(
     here = None if observation is None else read_observation(observation)
     names, sizes = list(dict.fromkeys(_methods(methods))), _budgets(budgets)
     tested = [] if here is None else ["sbi.diagnostics.lc2st"]
-    start_server(["ampbench.assess", *tested, *imports(names)], confines.threads)
+    start_server(["ampbench.assess.assessment", *tested, *imports(names)], confines.threads)
     worker = Isolated(partial(read_model, subject, prior), confines, device)
     try:
         with interruptible():
@@ -135,92 +118,6 @@ def _stopped(interruption: KeyboardInterrupt, remark: str) -> int:
     word, code = how(interruption)
     print(f"ampbench: {word}; {remark}", file=sys.stderr)
     return code
-
-
-def read_model(subject: str, prior: str | None) -> tuple[Graph, tuple[str, ...]]:
-    """Return the graph that is meant, and its observed variables: a simulator and its prior, or a task.
-
-    Raises:
-        UsageError: it cannot be understood.
-    """
-    if prior is None:
-        if re.fullmatch(r"[\w.]+:\w+", subject):
-            raise UsageError(f"the simulator {subject!r} needs a prior: --prior module:name, or 'uniform(0,10)^2'")
-        task: Task = registry.load().build("tasks", subject)
-        return task.graph, task.observed
-    simulate = _imported(subject, "simulator")
-    if not callable(simulate):
-        raise UsageError(f"{subject} is a {type(simulate).__name__}, not a function from theta (n, D) to x (n, L)")
-    return Graph(density("theta", read_prior(prior)), simulator("x", simulate, ["theta"])), ("x",)
-
-
-def read_prior(text: str) -> Distribution:
-    """Read a prior: ``module:name`` of a torch distribution, or one law for D independent components.
-
-    Raises:
-        UsageError: neither can be understood, or it is no distribution.
-
-    Example:
-        >>> read_prior("uniform(0,10)^2").event_shape
-        torch.Size([2])
-    """
-    number = r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*"
-    match = re.fullmatch(rf"\s*({'|'.join(LAWS)})\({number},{number}\)(?:\s*\^\s*(\d+))?\s*", text)
-    if match:
-        first, second, size = float(match[2]), float(match[3]), int(match[4] or 1)
-        try:
-            law: Any = LAWS[match[1]]
-            return Independent(law(torch.full((size,), first), torch.full((size,), second), validate_args=True), 1)
-        except ValueError as error:
-            raise UsageError(f"the prior {text!r} does not exist: {str(error).splitlines()[0]}") from error
-    if not re.fullmatch(r"[\w.]+:\w+", text):
-        known = ", ".join(LAWS)
-        raise UsageError(f"cannot read the prior {text!r}; write module:name, or such as uniform(0,10)^2, with {known}")
-    found = _imported(text, "prior")
-    if not isinstance(found, Distribution):
-        raise UsageError(f"{text} is a {type(found).__name__}, not a torch Distribution; let the name be one")
-    return found
-
-
-def read_observation(text: str) -> Tensor:
-    """Read an observation, shape (L,): numbers, or a file of them (.npy, or text), of whatever shape.
-
-    Raises:
-        UsageError: it cannot be understood.
-
-    Example:
-        >>> read_observation("0.5, -1e-2")
-        tensor([ 0.5000, -0.0100])
-    """
-    path = Path(text)
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False).ravel()
-        else:
-            values = np.array(re.split(r"[\s,;]+", (path.read_text() if path.is_file() else text).strip(" \n\t,;")))
-        return torch.from_numpy(values.astype(float)).to(torch.get_default_dtype())
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot read the observation {text!r}: {error}; write numbers such as 0.5,1.2, or the path of a file of "
-            "them (.npy, or text)"
-        ) from error
-
-
-def _imported(text: str, what: str) -> Any:
-    """Import ``module:name``; modules of the working directory are found too."""
-    module, colon, name = text.partition(":")
-    if not colon:
-        raise UsageError(f"cannot read the {what} {text!r}; write module:name, such as mymodel:{what}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
-            raise
-        raise UsageError(f"no module {module!r} here ({os.getcwd()}) or among the installed packages") from error
-    except AttributeError as error:
-        raise UsageError(f"the {what} {text!r}: {error}") from error
 
 
 def _methods(texts: Sequence[str]) -> list[str]:

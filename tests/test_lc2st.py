@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ampbench.fits import FitError, Isolated
+from ampbench.assess.fits import FitError, Isolated
+from ampbench.assess.lc2st import lc2st
 from ampbench.graph import Graph
 from ampbench.interfaces import Limits
-from ampbench.lc2st import lc2st
 
 pytest.importorskip("sbi")
 

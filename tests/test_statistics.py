@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ampbench.statistics.crossed_effects import complete, estimate, holm, mean_ranks, noise
+from ampbench.statistics.crossed_effects import complete, estimate, mean_ranks, noise
+from ampbench.statistics.multiple_testing import holm
 
 Array = NDArray[np.float64]
 

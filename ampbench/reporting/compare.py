@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from ampbench.atlas.findings import tally
 from ampbench.results import schema, validate
 from ampbench.results.frame import metric_columns
-from ampbench.statistics.crossed_effects import complete, estimate, holm, mean_ranks, noise
+from ampbench.statistics.crossed_effects import complete, estimate, mean_ranks, noise
+from ampbench.statistics.multiple_testing import holm
 
 GROUP = ["task", "budget", "samples"]
 UNIT = ["observation", "seed"]

@@ -180,21 +180,6 @@ def complete(scores: pd.DataFrame) -> pd.DataFrame:
     return scores
 
 
-def holm(p_values: Sequence[float]) -> Array:
-    """Return Holm's adjusted p-values, which may be compared with the family-wise error rate; NaN stays, uncounted.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03]).tolist()
-        [0.03, 0.06, 0.06]
-    """
-    p = np.asarray(p_values, dtype=float)
-    adjusted = np.full_like(p, math.nan)
-    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is sorted to the end
-    steps = p[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return adjusted
-
-
 def mean_ranks(
     tasks: Sequence[Array], level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[Array, Array, Array]:

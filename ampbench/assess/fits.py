@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from ampbench import registry
+from ampbench.assess.lc2st import lc2st
 from ampbench.errors import AmpbenchError, FitWarning, SamplesError, UsageError
 from ampbench.graph import Graph, Simulator, join
 from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential, silent
-from ampbench.lc2st import lc2st
 from ampbench.registry import Registry
 from ampbench.running.preload import ALWAYS, preload
 from ampbench.running.process import Clock, Send, confined, last_words
@@ -204,7 +204,7 @@ class Isolated:
     def lc2st(
         self, theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, here: Tensor, trials: int, seed: int
     ) -> float:
-        """See :func:`ampbench.lc2st.lc2st`; raises :class:`FitError`."""
+        """See :func:`ampbench.assess.lc2st.lc2st`; raises :class:`FitError`."""
         arrays = [each.numpy() for each in (theta, x, draws, observation, here)]
         p: float = self._answer(partial(_lc2st, arrays, trials, seed), silent)
         return p

@@ -10,7 +10,7 @@ Fresh simulations :math:`(\theta^*, x)`, drawn beside the budget, judge every fi
   p-values is corrected for their number (Bonferroni), and the fits for theirs (Holm), so that among exact posteriors a
   fault is found in one assessment of twenty.
 - *And at your own observation?* That is an average over the prior. Given an observation, a classifier looks for a
-  fault there (:mod:`ampbench.lc2st`); its p-value takes part in Holm's correction as a second one of the fit.
+  fault there (:mod:`ampbench.assess.lc2st`); its p-value takes part in Holm's correction as a second one of the fit.
 
 Scores and calibration are both needed: the prior is calibrated and says nothing, and an overconfident fit may have a
 good score. All fits see the same held-out simulations, so that scores are compared in pairs. The recommendation is the
@@ -26,23 +26,22 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
+from ampbench.assess.fits import DRAWS, Drawn, Fit, Question, describe, fit_here, simulations
+from ampbench.assess.lc2st import check_installed, lc2st
+from ampbench.assess.outcome import Outcome
 from ampbench.errors import PluginError, UsageError
-from ampbench.fits import DRAWS, Drawn, Fit, Question, describe, fit_here, simulations
 from ampbench.graph import Graph
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import Progress, check_observation, silent
-from ampbench.lc2st import check_installed, lc2st
 from ampbench.registry import Registry
 from ampbench.seeding import derive, seeded
 from ampbench.statistics.calibration import coverage, places, quantities, random_points, tarp_places, uniform
@@ -50,18 +49,10 @@ from ampbench.statistics.scoring_rules import energy_score, log_score
 
 LEAST = 50
 """Fewer held-out simulations show next to nothing."""
-LEVEL = 0.05
-"""Probability of a false alarm, over all fits together, and of each comparison of scores."""
 CHUNK = 20
 """Held-out simulations scored at a time: the pairs of draws take memory."""
-SURE = 3.0
-"""Standard errors from which coverage surely leans to one side."""
 TRIALS = 60
 """Permutations of L-C2ST for each fit of an assessment, so that its smallest p-value survives the correction."""
-
-Fault = str
-"""``none found``, ``overconfident`` (too narrow), ``underconfident`` (too wide), ``biased`` (neither), or
-``wrong at x_o``: no fault on average, but one at the user's observation."""
 
 
 @dataclass(frozen=True)
@@ -95,59 +86,6 @@ class HeldOut:
         """What every fit is asked."""
         here = None if self.here is None else self.here.numpy()
         return Question(self.x.numpy(), here, self.theta.shape[1], self.seed)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was found out about one fit; of one that failed, the reason alone.
-
-    Attributes:
-        method: its spec.
-        budget: simulations it was given.
-        error: why it failed, or "".
-        warning: what it warned of, or "".
-        spent: simulations it took.
-        fit_seconds: time of the fit.
-        sample_seconds: mean time of drawing for one observation.
-        scores: by rule, the scores at all held-out simulations, shape (B,) each.
-        coverage: by level, how often central intervals hold the truth: the mean over components.
-        p: that of the hypothesis that it is calibrated, corrected for the statistics looked at.
-        here: the p-value of L-C2ST at the user's own observation; NaN without one.
-        output: the end of what the process of a failed fit printed, or where it crashed.
-        lean: standard errors by which the truth lies too far out in the posterior; negative: too far in.
-    """
-
-    method: str
-    budget: int
-    error: str = ""
-    warning: str = ""
-    spent: int = 0
-    fit_seconds: float = float("nan")
-    sample_seconds: float = float("nan")
-    scores: Mapping[str, Tensor] = field(default_factory=dict)
-    coverage: Mapping[float, float] = field(default_factory=dict)
-    p: float = float("nan")
-    lean: float = 0.0
-    here: float = float("nan")
-    output: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it can be judged."""
-        return not self.error
-
-    @property
-    def label(self) -> str:
-        """Method and budget, for sentences."""
-        return f"{self.method} with {self.budget:,} simulations"
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """The fit to take, and why; None where none can be recommended."""
-
-    outcome: Outcome | None
-    reasons: tuple[str, ...]
 
 
 def hold_out(
@@ -212,7 +150,7 @@ def outcomes(
         budgets: numbers of simulations.
         registry: where methods come from.
         fit: fits and draws; None to do so in this process, on the CPU.
-        test: what tests a fit at the user's own observation, with the arguments of :func:`ampbench.lc2st.lc2st`.
+        test: what tests a fit at the user's own observation, with the arguments of :func:`ampbench.assess.lc2st.lc2st`.
         started: told of each fit; returns what is told of its progress.
 
     Raises:
@@ -294,135 +232,3 @@ RULES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"log": log_score, "en
 def _scores(rule: Callable[[Tensor, Tensor], Tensor], draws: Tensor, truth: Tensor) -> Tensor:
     chunks = zip(draws.split(CHUNK, dim=1), truth.split(CHUNK), strict=True)
     return torch.cat([rule(samples, true) for samples, true in chunks]).double()
-
-
-def faults(found: Sequence[Outcome]) -> list[Fault]:
-    """Say what is wrong with the calibration of each outcome that is ok; "" of one that is not."""
-    everywhere = [each.p if each.ok else 1.0 for each in found]
-    here = [1.0 if math.isnan(each.here) else each.here for each in found]
-    number = sum(each.ok + (not math.isnan(each.here)) for each in found)
-    rejected = holm([*everywhere, *here], number)
-    pairs = zip(found, rejected[: len(found)], rejected[len(found) :], strict=True)
-    return [_fault(each, on_average, locally) if each.ok else "" for each, on_average, locally in pairs]
-
-
-def _fault(outcome: Outcome, on_average: bool, locally: bool) -> Fault:
-    if not on_average:
-        return "wrong at x_o" if locally else "none found"
-    if abs(outcome.lean) < SURE:
-        return "biased"
-    return "overconfident" if outcome.lean > 0 else "underconfident"
-
-
-def holm(p_values: Sequence[float], number: int, level: float = LEVEL) -> list[bool]:
-    """Say which of ``number`` hypotheses are rejected, at a family-wise level.
-
-    Example:
-        >>> holm([0.04, 0.001, 0.02], 3)
-        [True, True, True]
-        >>> holm([0.04, 0.001, 0.03], 3)
-        [False, True, False]
-    """
-    rejected = [False] * len(p_values)
-    for k, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        if p_values[i] > level / max(1, number - k):
-            break
-        rejected[i] = True
-    return rejected
-
-
-def surely_worse(one: Outcome, other: Outcome, rule: str, comparisons: int = 1) -> bool:
-    """Whether one scores worse than the other beyond the noise of the held-out simulations, paired."""
-    gap, error = difference(one, other, rule)
-    return gap > float(stats.norm.isf(LEVEL / max(1, comparisons))) * error
-
-
-def difference(one: Outcome, other: Outcome, rule: str) -> tuple[float, float]:
-    """The mean paired difference of two fits' scores, and its standard error."""
-    differences = one.scores[rule] - other.scores[rule]
-    return float(differences.mean()), float(differences.std()) / len(differences) ** 0.5
-
-
-def mean_score(outcome: Outcome, rule: str) -> float:
-    """The mean score; lower is better."""
-    return float(outcome.scores[rule].mean())
-
-
-def recommend(found: Sequence[Outcome], prior: Outcome, rule: str) -> Recommendation:
-    """Choose a fit: calibrated, not surely worse than the best that is, and the cheapest of those.
-
-    Arguments:
-        found: the outcomes.
-        prior: that of :func:`prior_outcome`.
-        rule: the score to compare by.
-    """
-    judged = [(each, fault) for each, fault in zip(found, faults(found), strict=True) if each.ok]
-    if not judged:
-        return Recommendation(None, ("Every fit failed; the reasons stand beside them.",))
-    learned = [(each, fault) for each, fault in judged if surely_worse(prior, each, rule, len(judged))]
-    if not learned:
-        return Recommendation(
-            None,
-            (
-                "No fit surely scores better than the prior: either the observations say next to nothing about the "
-                "parameters, or it takes more simulations.",
-            ),
-        )
-    sound = [each for each, fault in learned if fault == "none found"]
-    sharpest = min((each for each, _ in learned), key=lambda each: mean_score(each, rule))
-    if not sound:
-        fault = next(fault for each, fault in learned if each is sharpest)
-        return Recommendation(None, (_unsound(sharpest, fault), *_trend(found, sharpest, rule)))
-    best = min(sound, key=lambda each: mean_score(each, rule))
-    equals = [each for each in sound if not surely_worse(each, best, rule, len(sound) - 1)]
-    chosen = min(equals, key=lambda each: (each.budget, mean_score(each, rule)))
-    return Recommendation(chosen, tuple(_reasons(found, chosen, best, sharpest, rule)))
-
-
-def _unsound(sharpest: Outcome, fault: Fault) -> str:
-    if fault == "wrong at x_o":
-        return (
-            f"Every fit that learned anything is miscalibrated. The best score is that of {sharpest.label}, which is "
-            f"wrong at your observation (L-C2ST, p = {sharpest.here:.2g}), though not on average."
-        )
-    return (
-        f"Every fit that learned anything is miscalibrated. The best score is that of {sharpest.label}, which is "
-        f"{fault}: its 90 % intervals hold the truth in {sharpest.coverage[0.9]:.0%} of cases. Do not trust its widths."
-    )
-
-
-def _reasons(found: Sequence[Outcome], chosen: Outcome, best: Outcome, sharpest: Outcome, rule: str) -> Iterator[str]:
-    n = len(chosen.scores[rule])
-    yield (
-        f"No fault of calibration was found at {n} held-out simulations (p = {chosen.p:.2g}); its 90 % intervals hold "
-        f"the truth in {chosen.coverage[0.9]:.0%} of cases."
-    )
-    if not math.isnan(chosen.here):
-        yield f"Nor was one found at your observation (L-C2ST, p = {chosen.here:.2g})."
-    if chosen is best:
-        yield "It has the best score of all fits without such a fault."
-    else:
-        gap, error = difference(chosen, best, rule)
-        yield (
-            f"It is the cheapest whose score is not surely worse than the best of these, that of {best.label}: "
-            f"higher by {gap:.3f} ± {error:.3f}. More held-out simulations would tell smaller differences."
-        )
-    if surely_worse(chosen, sharpest, rule, len(found) - 1):
-        yield f"{sharpest.label} scores better, but is miscalibrated."
-    yield from _trend(found, chosen, rule)
-
-
-def _trend(found: Sequence[Outcome], chosen: Outcome, rule: str) -> Iterator[str]:
-    """Say whether the chosen method still improves with its budget."""
-    curve = sorted((each for each in found if each.ok and each.method == chosen.method), key=lambda each: each.budget)
-    if len(curve) < 2:
-        yield "One budget shows no trend: give several to see whether more simulations would help."
-        return
-    before, last = curve[-2:]
-    if surely_worse(before, last, rule, len(found) - 1):
-        yield (
-            f"{last.method} still improved from {before.budget:,} to {last.budget:,} simulations: a larger budget may "
-            "be better still."
-        )
-    else:
-        yield f"{last.method} did not surely improve from {before.budget:,} to {last.budget:,} simulations."
