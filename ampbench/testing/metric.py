@@ -1,0 +1,52 @@
+"""Conformance of a metric."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from ampbench.errors import AmpbenchError, MetricError
+from ampbench.interfaces import (
+    BatchedMetric,
+    Metric,
+)
+from ampbench.seeding import seeded
+
+
+class MetricConformance(ABC):
+    """What the runner relies on in a metric that is lowest for equal distributions."""
+
+    @abstractmethod
+    def make(self) -> Metric:
+        """Make the metric under test."""
+
+    def test_orders_distributions(self) -> None:
+        """Samples of the same law score lower than shifted ones; the value and its provenance are reproducible."""
+        with seeded(0):
+            reference, same = torch.randn(500, 2), torch.randn(500, 2)
+        near, far = self.make().measure(same, reference), self.make().measure(same + 1.5, reference)
+        assert near.value < far.value
+        assert near == self.make().measure(same, reference)
+        assert all(isinstance(value, str | int | float) for value in near.provenance.values())
+
+    def test_refuses_bad_input(self) -> None:
+        """NaN, mismatched sizes and empty input give an error, not a number."""
+        good = torch.zeros(100, 2)
+        for bad in (torch.full((100, 2), torch.nan), torch.zeros(100, 3), torch.zeros(0, 2)):
+            try:
+                self.make().measure(bad, good)
+            except AmpbenchError:
+                continue
+            raise AssertionError(f"samples of shape {tuple(bad.shape)} were not refused")
+
+    def test_many_pairs_are_measured_as_each(self) -> None:
+        """A batched metric gives every pair its own value, whatever else is in the batch, and a bad pair its error."""
+        metric = self.make()
+        if not isinstance(metric, BatchedMetric):
+            return
+        with seeded(0):
+            pairs = [(torch.randn(n, 2) + n / 200, torch.randn(200, 2)) for n in (100, 200)]
+        *many, refused = metric.measure_many([*pairs, (torch.full((100, 2), torch.nan), pairs[0][1])])
+        assert many == [metric.measure(*pair) for pair in pairs]
+        assert isinstance(refused, MetricError)
