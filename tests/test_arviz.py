@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ampbench.cli_export import export, one
+from ampbench.cli.export import export, one
 from ampbench.errors import GraphError, ResultsError, UsageError
 from ampbench.graph import Graph
 from ampbench.metrics.references import reference_samples

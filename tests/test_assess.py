@@ -19,8 +19,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ampbench import assess, cli_assess, hookimpl
+from ampbench import assess, hookimpl
 from ampbench.assess.outcome import LEVEL
+from ampbench.cli import assess as cli_assess
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator
 from ampbench.interfaces import Method, Posterior, Progress

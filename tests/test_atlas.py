@@ -18,12 +18,14 @@ from scipy.stats import binom, norm
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, Uniform
 
-from ampbench import cli_atlas, cli_compare, hookimpl
+from ampbench import hookimpl
 from ampbench.atlas import checks
 from ampbench.atlas.checks import CHECKS, MATERIAL, SHIFT, WIDTH, examine
 from ampbench.atlas.findings import said, tally
 from ampbench.atlas.modes import empty_balls, empty_by_chance, labels, local_scale
-from ampbench.display import Display
+from ampbench.cli import atlas as cli_atlas
+from ampbench.cli import compare as cli_compare
+from ampbench.cli.display import Display
 from ampbench.errors import SamplesError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (

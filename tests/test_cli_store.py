@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from ampbench import registry
-from ampbench.cli_plan import show_plan
-from ampbench.cli_store import check_store, collect_garbage, merge_stores, show_failures
+from ampbench.cli.plan import show_plan
+from ampbench.cli.store import check_store, collect_garbage, merge_stores, show_failures
 from ampbench.errors import ResultsError, UsageError
 from ampbench.results import Record, Run
 from ampbench.results.record import Draw, Measured

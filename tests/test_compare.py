@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ampbench.cli_compare import show
+from ampbench.cli.compare import show
 from ampbench.errors import UsageError
 from ampbench.reporting.compare import COLUMNS, Summary, summarise
 from ampbench.reporting.tables import latex, markdown, p_value

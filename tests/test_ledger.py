@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ampbench import cli_ledger
+from ampbench.cli import ledger as cli_ledger
 from ampbench.errors import ResultsError, UsageError
 from ampbench.registry import Registry
 from ampbench.reporting.ledger import COLUMNS, STUDIES, beside, ledger, reproduced, select, study, validated

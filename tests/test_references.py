@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 from typer.testing import CliRunner
 
-from ampbench.cli import app
+from ampbench.cli.app import app
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasReference, ShipsReference, Task

@@ -304,7 +304,7 @@ def test_the_core_imports_no_builtin_plugin() -> None:
 def test_help_and_list_import_no_torch(arguments: list[str]) -> None:
     code = f"""
         import sys
-        from ampbench.cli import app
+        from ampbench.cli.app import app
         try:
             app({arguments!r})
         except SystemExit:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ampbench.cli_plan import show_plan
-from ampbench.cli_run import run_sweep
-from ampbench.cli_store import check_store, merge_stores
+from ampbench.cli.plan import show_plan
+from ampbench.cli.run import run_sweep
+from ampbench.cli.store import check_store, merge_stores
 from ampbench.results import load
 from ampbench.results.store import Store
 

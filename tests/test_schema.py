@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ampbench
-from ampbench.cli_plan import _row
+from ampbench.cli.plan import _row
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.reporting.compare import summarise
 from ampbench.reporting.ledger import STUDIES, beside, ledger, reproduced

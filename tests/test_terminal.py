@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ampbench.cli.terminal import print_table
 from ampbench.reporting.text import decimals, duration, line, number, plain
-from ampbench.terminal import print_table
 
 
 @given(st.text())

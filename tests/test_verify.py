@@ -16,7 +16,7 @@ from torch.distributions import Beta as BetaLaw
 from torch.distributions import Binomial, Gamma, Independent, MultivariateNormal, Normal, constraints
 
 from ampbench import registry
-from ampbench.cli_tasks import run_verify
+from ampbench.cli.verify import run_verify
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Observation, ShipsReference, Task

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ampbench.cli_run import show_status
-from ampbench.display import Display
+from ampbench.cli.display import Display
+from ampbench.cli.run import show_status
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
 from ampbench.results import Record, Run

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ampbench import registry
-from ampbench.cli_run import with_workers
+from ampbench.cli.run import with_workers
 from ampbench.errors import ResultsError, UsageError
 from ampbench.interfaces import Executor, Job, Limits
 from ampbench.interfaces.events import Event, Finished, Note, Sampling

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ampbench.atlas.findings import said
+from ampbench.cli.terminal import print_folded, print_table
 from ampbench.errors import UsageError
 from ampbench.reporting.compare import GROUP, SEEDS, Summary, latest, summarise
 from ampbench.reporting.labels import labels, legend
@@ -19,7 +20,6 @@ from ampbench.reporting.tables import interval, latex, markdown, p_value
 from ampbench.reporting.text import decimals, line, number
 from ampbench.results import load
 from ampbench.results.columns import records
-from ampbench.terminal import print_folded, print_table
 
 LEGEND = (
     "n: seeds x observations; diff: paired difference to the lowest mean; p: of that difference, by Holm's method over "

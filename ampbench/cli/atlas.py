@@ -14,6 +14,7 @@ from torch import Tensor
 from ampbench import registry
 from ampbench.atlas.checks import CHECKS
 from ampbench.atlas.findings import tally
+from ampbench.cli.terminal import print_folded, print_table
 from ampbench.errors import AmpbenchError, ResultsError
 from ampbench.interfaces import Task
 from ampbench.metrics.references import compares, reference_samples
@@ -25,7 +26,6 @@ from ampbench.results import Run, load
 from ampbench.results.columns import records
 from ampbench.results.store import Store, Stored
 from ampbench.running.runner import look
-from ampbench.terminal import print_folded, print_table
 
 BY = ["task", "budget", "samples", "method"]
 

@@ -21,6 +21,8 @@ from ampbench.assess.lc2st import beyond
 from ampbench.assess.outcome import Outcome, faults
 from ampbench.assess.recommendation import Recommendation, difference, mean_score, recommend
 from ampbench.assess.subject import read_model, read_observation
+from ampbench.cli.interruption import how, interruptible
+from ampbench.cli.terminal import print_folded, print_table
 from ampbench.errors import UsageError
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
@@ -28,8 +30,6 @@ from ampbench.reporting.text import duration, plain
 from ampbench.running.executors import imports
 from ampbench.running.process import start_server
 from ampbench.spec import split
-from ampbench.terminal import print_folded, print_table
-from ampbench.termination import how, interruptible
 
 BAR = 12
 """Characters of the bar of the best fit."""

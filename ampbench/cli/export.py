@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from ampbench.cli.terminal import print_folded
 from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.inference_data import inference_data
 from ampbench.results import load
 from ampbench.spec import Spec
-from ampbench.terminal import print_folded
 
 
 def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from ampbench import registry
-from ampbench.display import Display
+from ampbench.cli.display import Display
+from ampbench.cli.interruption import how, interruptible
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
 from ampbench.reporting.text import duration, line
@@ -19,7 +20,6 @@ from ampbench.results.store import Store, is_good
 from ampbench.running.heartbeat import Heartbeat, Sign, signs
 from ampbench.running.tally import Tally, lines
 from ampbench.spec import Spec
-from ampbench.termination import how, interruptible
 
 
 def run_sweep(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ampbench.cli_run import run_sweep
+from ampbench.cli.run import run_sweep
 from ampbench.reporting.ledger import reproduced, study
 from ampbench.results import load
 

@@ -17,10 +17,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ampbench import __version__
+from ampbench.cli.terminal import print_table
 from ampbench.errors import AmpbenchError, ResultsWarning
 from ampbench.hookspecs import KINDS
 from ampbench.reporting.text import line, plain
-from ampbench.terminal import print_table
 
 if TYPE_CHECKING:
     from ampbench.registry import Entry
@@ -138,10 +138,10 @@ def run(
     """
     given = _given(task, method, budget, seed, observation, metric, samples)
     if dry_run:
-        from ampbench.cli_plan import show_plan
+        from ampbench.cli.plan import show_plan
 
         sys.exit(show_plan(sweep, given, results, select or [], shard))
-    from ampbench.cli_run import run_sweep, with_workers
+    from ampbench.cli.run import run_sweep, with_workers
 
     limits = {"threads": threads, "seconds": timeout, "memory": memory, "retries": retries}
     where = with_workers(executor, workers)
@@ -154,7 +154,7 @@ def status(results: ResultsOption = Path("results")) -> None:
 
     From another terminal, or another machine that sees the directory.
     """
-    from ampbench.cli_run import show_status
+    from ampbench.cli.run import show_status
 
     sys.exit(show_status(results))
 
@@ -178,7 +178,7 @@ def plan(
 
     Takes the options of run, and runs nothing. The time is judged by what stored runs took.
     """
-    from ampbench.cli_plan import show_plan
+    from ampbench.cli.plan import show_plan
 
     given = _given(task, method, budget, seed, observation, metric, samples)
     sys.exit(show_plan(sweep, given, results, select or [], shard, json))
@@ -208,7 +208,7 @@ def failures(
 
     The same run command tries them again.
     """
-    from ampbench.cli_store import show_failures
+    from ampbench.cli.store import show_failures
 
     sys.exit(show_failures(results, kind or (), traceback, json))
 
@@ -223,7 +223,7 @@ def store_check(results: ResultsOption = Path("results")) -> None:
 
     Exit code 1 if something is damaged.
     """
-    from ampbench.cli_store import check_store
+    from ampbench.cli.store import check_store
 
     sys.exit(check_store(results))
 
@@ -237,7 +237,7 @@ def store_merge(
 
     Good results that are there already stay. Exit code 1 if something was damaged, and left out.
     """
-    from ampbench.cli_store import merge_stores
+    from ampbench.cli.store import merge_stores
 
     sys.exit(merge_stores(source, into))
 
@@ -254,7 +254,7 @@ def store_gc(
 
     Safe while runs are being written.
     """
-    from ampbench.cli_store import collect_garbage
+    from ampbench.cli.store import collect_garbage
 
     sys.exit(collect_garbage(results, failed, damaged, fits, dry_run))
 
@@ -294,11 +294,11 @@ def results(
     """Show all stored results, one row per run."""
     from json import dumps as as_json
 
+    from ampbench.cli.terminal import print_folded
     from ampbench.reporting.labels import labels, legend
     from ampbench.results import load
     from ampbench.results.columns import records
     from ampbench.results.frame import metric_columns
-    from ampbench.terminal import print_folded
 
     frame = load(results)
     if json:
@@ -327,7 +327,7 @@ def atlas(
 
     Results of older versions are checked now, and the checks stored, where their samples still are.
     """
-    from ampbench.cli_atlas import show_atlas
+    from ampbench.cli.atlas import show_atlas
 
     show_atlas(results, task or (), method or (), json)
 
@@ -347,7 +347,7 @@ def export(
 
     Say no more than it takes to mean one run: what is left to choose from is named. Needs ampbench[arviz].
     """
-    from ampbench.cli_export import export as write
+    from ampbench.cli.export import export as write
 
     wanted = {"task": task, "method": method, "budget": budget, "samples": samples}
     wanted |= {"seed": seed, "observation": observation}
@@ -371,7 +371,7 @@ def compare(
 
     Lower scores are better. A method is the best only if every other one is worse beyond the noise, over three seeds.
     """
-    from ampbench.cli_compare import show
+    from ampbench.cli.compare import show
 
     forms = {"markdown": markdown, "latex": latex, "csv": csv, "json": json}
     show(results, [form for form, wanted in forms.items() if wanted], noise, published, mix)
@@ -427,8 +427,8 @@ def reproduce(
 
     What is stored already is not run again. The subset fast takes about ten minutes, all takes weeks.
     """
-    from ampbench.cli_ledger import CAVEAT
-    from ampbench.cli_ledger import reproduce as run_again
+    from ampbench.cli.ledger import CAVEAT
+    from ampbench.cli.ledger import reproduce as run_again
 
     code, table = run_again(study, subset, select or [], results, executor, device, threads)
     columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
@@ -453,7 +453,7 @@ def verify(
 
     Works on any registered task, yours too. Exit code 1 if a check failed.
     """
-    from ampbench.cli_tasks import run_verify
+    from ampbench.cli.verify import run_verify
 
     sys.exit(run_verify(task or (), check or (), observations, seed, quick, json, threads))
 
@@ -474,7 +474,7 @@ def reference_build(
 
     The same version of the task gives the same samples. Exit code 1 if a check failed.
     """
-    from ampbench.cli_reference import build_reference
+    from ampbench.cli.reference import build_reference
 
     sys.exit(build_reference(task, output, samples))
 
@@ -487,7 +487,7 @@ def reference_export(
     samples: Annotated[int, typer.Option(metavar="N", help="Number of samples.")] = 10_000,
 ) -> None:
     """Write the samples of one observation: array theta, shape (n, D), and x."""
-    from ampbench.cli_reference import export_reference
+    from ampbench.cli.reference import export_reference
 
     export_reference(task, observation, output, samples)
 
@@ -522,7 +522,7 @@ def assess(
     Needs no reference: held-out simulations show how much each fit says, and whether it is calibrated. Each fit has
     a process of its own. Exit code 1 if a fit failed.
     """
-    from ampbench.cli_assess import run_assess
+    from ampbench.cli.assess import run_assess
 
     sys.exit(
         run_assess(
@@ -543,7 +543,7 @@ def assess(
 @app.command()
 def doctor() -> None:
     """Check that the installation is in order."""
-    from ampbench.doctor import examine
+    from ampbench.cli.doctor import examine
 
     checks = examine()
     for check in checks:

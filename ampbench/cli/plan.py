@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ampbench import registry
+from ampbench.cli.terminal import print_folded, print_table
 from ampbench.reporting.text import duration, line
 from ampbench.results.store import Store
 from ampbench.running import sweep
 from ampbench.running.plan import STATES, Estimate, Plan, Planned, plan
-from ampbench.terminal import print_folded, print_table
 
 MEANING = {
     "failed": "will be tried again; see ampbench failures",
