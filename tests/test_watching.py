@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ampbench.cli.display import Display
+from ampbench.cli.display import Display, lines
 from ampbench.cli.run import show_status
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
@@ -22,7 +22,7 @@ from ampbench.results import Record, Run
 from ampbench.results.record import Measured
 from ampbench.running.heartbeat import SILENT, Heartbeat, signs
 from ampbench.running.runlog import RunLog, place
-from ampbench.running.tally import Tally, lines
+from ampbench.running.tally import Tally
 
 RUN = Run("two_moons", "1", "npe", "npe", 1000, 1, 0, 100, ("c2st", "mmd"))
 RUNS = [replace(RUN, method=m, resolved=m, observation=n) for m in ("npe", "[red]amp[/red]\x1b[31m") for n in (1, 2)]

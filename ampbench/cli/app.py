@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ampbench import __version__
-from ampbench.cli.terminal import print_table
+from ampbench.cli.options import (
+    DeviceOption,
+    ExecutorOption,
+    MemoryOption,
+    ReadOption,
+    ResultsOption,
+    SelectOption,
+    SweepOptions,
+    ThreadsOption,
+    TimeoutOption,
+    takes_sweep,
+)
 from ampbench.errors import AmpbenchError, ResultsWarning
 from ampbench.hookspecs import KINDS
-from ampbench.reporting.text import line, plain
-
-if TYPE_CHECKING:
-    from ampbench.registry import Entry
+from ampbench.reporting.text import plain
 
 app = typer.Typer(
     help="Compare likelihood-free inference methods, and infer with adversarial message passing.",
@@ -32,42 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-SweepArgument = Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A file that says what to run.")]
-TaskOption = Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Task; repeatable.")]
-MethodOption = Annotated[
-    list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
-]
-BudgetOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")]
-SeedOption = Annotated[list[int] | None, typer.Option(metavar="N", help="Seed; repeatable.  [default: 0]")]
-ObservationOption = Annotated[
-    list[int] | None,
-    typer.Option(metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"),
-]
-MetricOption = Annotated[
-    list[str] | None, typer.Option(metavar="SPEC", help="Metric; repeatable.  [default: c2st and mmd]")
-]
-SamplesOption = Annotated[int | None, typer.Option(metavar="N", help="Posterior samples to compare.  [default: 10000]")]
-SelectOption = Annotated[
-    list[str] | None,
-    typer.Option("--select", metavar="COND", help="Only such runs: task=two_moons,method~jsd,…; repeatable."),
-]
-ShardOption = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")]
-ExecutorOption = Annotated[str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")]
-DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")]
-ThreadsOption = Annotated[
-    int, typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks.")
-]
-TimeoutOption = Annotated[
-    float | None,
-    typer.Option(min=0.1, metavar="SECONDS", help="Longest time of a fit, and of judging an observation."),
-]
-MemoryOption = Annotated[float | None, typer.Option(min=0.5, metavar="GIB", help="Largest memory of a worker (Linux).")]
-ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
-ReadOption = Annotated[
-    Path,
-    typer.Option("--results", metavar="DIR|FILE", help="Results directory, or a .csv or .json of: ampbench results."),
-]
 
 
 def main() -> None:
@@ -107,18 +75,9 @@ def options(
 
 
 @app.command()
+@takes_sweep
 def run(
-    sweep: SweepArgument = None,
-    task: TaskOption = None,
-    method: MethodOption = None,
-    budget: BudgetOption = None,
-    seed: SeedOption = None,
-    observation: ObservationOption = None,
-    metric: MetricOption = None,
-    samples: SamplesOption = None,
-    results: ResultsOption = Path("results"),
-    select: SelectOption = None,
-    shard: ShardOption = None,
+    sweep: SweepOptions,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done: ampbench plan.")] = False,
     executor: ExecutorOption = "local",
     workers: Annotated[
@@ -136,16 +95,14 @@ def run(
 
     A run that is stored already is skipped, so that the same command continues what was interrupted.
     """
-    given = _given(task, method, budget, seed, observation, metric, samples)
     if dry_run:
         from ampbench.cli.plan import show_plan
 
-        sys.exit(show_plan(sweep, given, results, select or [], shard))
+        sys.exit(show_plan(sweep.request, sweep.results))
     from ampbench.cli.run import run_sweep, with_workers
 
     limits = {"threads": threads, "seconds": timeout, "memory": memory, "retries": retries}
-    where = with_workers(executor, workers)
-    sys.exit(run_sweep(sweep, given, results, select or [], shard, where, device, limits))
+    sys.exit(run_sweep(sweep.request, sweep.results, with_workers(executor, workers), device, limits))
 
 
 @app.command()
@@ -160,18 +117,9 @@ def status(results: ResultsOption = Path("results")) -> None:
 
 
 @app.command()
+@takes_sweep
 def plan(
-    sweep: SweepArgument = None,
-    task: TaskOption = None,
-    method: MethodOption = None,
-    budget: BudgetOption = None,
-    seed: SeedOption = None,
-    observation: ObservationOption = None,
-    metric: MetricOption = None,
-    samples: SamplesOption = None,
-    results: ResultsOption = Path("results"),
-    select: SelectOption = None,
-    shard: ShardOption = None,
+    sweep: SweepOptions,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per run.")] = False,
 ) -> None:
     """Show what is done of a sweep, and what is left.
@@ -180,21 +128,7 @@ def plan(
     """
     from ampbench.cli.plan import show_plan
 
-    given = _given(task, method, budget, seed, observation, metric, samples)
-    sys.exit(show_plan(sweep, given, results, select or [], shard, json))
-
-
-def _given(
-    tasks: list[str] | None,
-    methods: list[str] | None,
-    budgets: list[int] | None,
-    seeds: list[int] | None,
-    observations: list[int] | None,
-    metrics: list[str] | None,
-    samples: int | None,
-) -> dict[str, object]:
-    """The keys of a sweep that were given as options."""
-    return {name: value for name, value in locals().items() if value not in (None, [])}
+    sys.exit(show_plan(sweep.request, sweep.results, json))
 
 
 @app.command()
@@ -264,11 +198,9 @@ def list_components(
     kind: Annotated[str | None, typer.Argument(metavar="[" + "|".join(KINDS) + "]", help="One kind only.")] = None,
 ) -> None:
     """List the components that can be used in specs."""
-    from ampbench import registry
+    from ampbench.cli import listing
 
-    loaded = registry.load()
-    for each in [kind] if kind else KINDS:
-        _print_entries(each, list(loaded.entries(each).values()))
+    listing.list_components(kind)
 
 
 @app.command()
@@ -277,12 +209,9 @@ def plugins() -> None:
 
     AMPBENCH_DISABLE_PLUGINS=name,name leaves some out.
     """
-    from ampbench import registry
+    from ampbench.cli import listing
 
-    table = _table("plugin", "distribution", "version", "entry point")
-    for plugin in registry.load().plugins.values():
-        table.add_row(*map(escape, (plugin.name, plugin.distribution, plugin.version, plugin.target)))
-    _print(table)
+    listing.list_plugins()
 
 
 @app.command()
@@ -292,28 +221,9 @@ def results(
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
 ) -> None:
     """Show all stored results, one row per run."""
-    from json import dumps as as_json
+    from ampbench.cli.results import show_results
 
-    from ampbench.cli.terminal import print_folded
-    from ampbench.reporting.labels import labels, legend
-    from ampbench.results import load
-    from ampbench.results.columns import records
-    from ampbench.results.frame import metric_columns
-
-    frame = load(results)
-    if json:
-        print(as_json(records(frame), indent=1))
-    elif csv:
-        print(frame.to_csv(index=False), end="")
-    else:
-        named = labels(frame["method"])
-        _print_groups(
-            frame.assign(method=frame["method"].map(named)),
-            ["task", "method", "budget", "seed"],
-            ["observation", "status", *metric_columns(frame), "fit_seconds", "findings"],
-        )
-        for text in legend(named):
-            print_folded(text)
+    show_results(results, json, csv)
 
 
 @app.command()
@@ -394,23 +304,9 @@ def ledger(
 
     Scores of different classifiers or sample sizes are not comparable; they stand in tables of their own.
     """
-    from json import dumps as as_json
+    from ampbench.cli.ledger import show_ledger
 
-    from ampbench.reporting.ledger import select
-    from ampbench.results.columns import records
-
-    frame = select(task or (), method or (), budget or (), classifier or ())
-    if json:
-        print(as_json(records(frame), indent=1))
-    elif csv:
-        print(frame.to_csv(index=False), end="")
-    else:
-        shown = frame.assign(samples=frame["samples"].astype("string").fillna("unknown"))
-        shown = shown.astype({"n": "float64"})
-        _print_groups(
-            shown, ["task", "budget", "classifier", "samples"], ["method", "c2st", "se", "source"], "no such score"
-        )
-        print("se: standard error, over observations and seeds; - where it is not published")
+    show_ledger(task or (), method or (), budget or (), classifier or (), json, csv)
 
 
 @app.command()
@@ -427,14 +323,9 @@ def reproduce(
 
     What is stored already is not run again. The subset fast takes about ten minutes, all takes weeks.
     """
-    from ampbench.cli.ledger import CAVEAT
     from ampbench.cli.ledger import reproduce as run_again
 
-    code, table = run_again(study, subset, select or [], results, executor, device, threads)
-    columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
-    _print_groups(table, ["task", "budget"], columns)
-    print(CAVEAT)
-    sys.exit(code)
+    sys.exit(run_again(study, subset, select or [], results, executor, device, threads))
 
 
 @app.command()
@@ -549,52 +440,3 @@ def doctor() -> None:
     for check in checks:
         print(f"{'ok' if check.ok else 'PROBLEM':8}{check.what}: {check.found}")
     sys.exit(0 if all(check.ok for check in checks) else 1)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=i == 0)
-    return table
-
-
-def _print(table: Table) -> None:
-    Console().print(table)
-    print()
-
-
-def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
-    """Print components; on a narrow terminal, what says least is left out rather than folded to shreds."""
-    console = Console()
-    labels = dict.fromkeys(label for entry in entries for label in entry.labels)
-    columns = {
-        kind: [entry.name for entry in entries],
-        **{label: [entry.labels.get(label, "") for entry in entries] for label in labels},
-        "source": [entry.source for entry in entries],
-        "what it is": [entry.summary for entry in entries],
-        "from": [entry.plugin.distribution for entry in entries],
-    }
-    widths = {title: 2 + max(map(len, [title, *cells])) for title, cells in columns.items()}
-    droppable = (["from"] if len(set(columns["from"])) == 1 else []) + (["what it is"] if labels else [])
-    for title in droppable:
-        if sum(widths.values()) > console.width:
-            del columns[title], widths[title]
-    table = _table(*columns)
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*map(escape, row))
-    console.print(table)
-    print()
-
-
-def _print_groups(frame: Any, by: list[str], columns: list[str], nothing: str = "no results yet") -> None:
-    """Print a pandas frame as one table per group, under a line that names the group."""
-    if frame.empty:
-        print(nothing)
-    for values, part in frame.groupby(by, sort=False):
-        Console(highlight=False).print(
-            escape(line(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True))))
-        )
-        last_is_text = part[columns[-1]].dtype.kind not in "if"
-        rows = zip(*(part[name].tolist() for name in columns), strict=True)
-        print_table(columns, rows, fold=len(columns) - 1 if last_is_text else -1)
-        print()

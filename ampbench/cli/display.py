@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from ampbench.interfaces.events import Event, Finished, Fitting, Note
-from ampbench.reporting.text import number, plain
-from ampbench.running.tally import Tally, lines
+from ampbench.reporting.text import duration, line, number, plain
+from ampbench.running.tally import Snapshot, Tally
 
 EVERY = 30.0
 """Seconds between two plain lines about fits that go on."""
@@ -76,3 +76,19 @@ class Display:
             escape(plain(text.replace("\n", " "))), soft_wrap=not self.console.is_terminal
         )  # one line stays one line in a file
         self._printed = time.monotonic()
+
+
+def lines(state: Snapshot) -> list[str]:
+    """Say how things stand, a line each: the sum, the best so far, what the workers are at."""
+    left = "" if state.left is None or state.done == state.total else f", about {duration(state.left)} left"
+    text = [
+        f"{state.done} of {state.total} runs done, {state.failed} failed, {len(state.running)} fits in work; "
+        f"{duration(state.seconds)} so far{left}"
+    ]
+    if best := state.best:
+        mean = f"{best.metric} {best.mean:.3f}, mean of {best.n}"
+        text.append(f"best so far on {best.task}, budget {best.budget}: {best.method} ({mean})")
+    for doing in state.running:
+        steps = f" {doing.done} of {doing.total}" if doing.total else ""
+        text.append(f"  {duration(doing.seconds)}  {doing.step}{steps}  {doing.fit}")
+    return ["  " * each.startswith("  ") + line(each) for each in text]

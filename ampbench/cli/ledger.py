@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from ampbench.cli.run import run_sweep
-from ampbench.reporting.ledger import reproduced, study
+from ampbench.cli.terminal import print_groups
+from ampbench.reporting.ledger import reproduced, select, study
 from ampbench.results import load
+from ampbench.results.columns import records
+from ampbench.running.sweep import Request
 
 CAVEAT = (
     "diff_in_se: the difference in standard errors, as if all scores were independent.\n"
@@ -18,23 +20,54 @@ CAVEAT = (
 )
 
 
+def show_ledger(
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    budgets: Sequence[int],
+    classifiers: Sequence[str],
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Print published scores; those of other classifiers or sample sizes stand in tables of their own.
+
+    Arguments:
+        tasks, methods, budgets, classifiers: see :func:`ampbench.reporting.ledger.select`.
+        as_json, as_csv: print that instead of tables.
+    """
+    frame = select(tasks, methods, budgets, classifiers)
+    if as_json:
+        print(json.dumps(records(frame), indent=1))
+    elif as_csv:
+        print(frame.to_csv(index=False), end="")
+    else:
+        shown = frame.assign(samples=frame["samples"].astype("string").fillna("unknown"))
+        shown = shown.astype({"n": "float64"})
+        print_groups(
+            shown, ["task", "budget", "classifier", "samples"], ["method", "c2st", "se", "source"], "no such score"
+        )
+        print("se: standard error, over observations and seeds; - where it is not published")
+
+
 def reproduce(
-    name: str, subset: str, select: Sequence[str], results: Path, executor: str, device: str, threads: int
-) -> tuple[int, pd.DataFrame]:
-    """Run a subset of a study through the ordinary machinery, and compare.
+    name: str, subset: str, selections: Sequence[str], results: Path, executor: str, device: str, threads: int
+) -> int:
+    """Run a subset of a study through the ordinary machinery, and print ours, theirs and the difference.
 
     Arguments:
         name: of the study.
         subset: of its cells.
-        select: see :func:`ampbench.running.sweep.chosen`.
+        selections: see :func:`ampbench.running.sweep.chosen`.
         results: the results directory; what is stored there is not run again.
         executor: an executor's spec.
         device: any torch device.
         threads: CPU threads of each worker.
 
     Returns:
-        The exit code of the runs, and the table of :func:`ampbench.reporting.ledger.reproduced` over what is finished.
+        The exit code of the runs.
     """
     found, sweep = study(name, subset)
-    code = run_sweep(None, sweep, results, select, None, executor, device, {"threads": threads})
-    return code, reproduced(load(results), found)
+    code = run_sweep(Request(given=sweep, select=tuple(selections)), results, executor, device, {"threads": threads})
+    columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
+    print_groups(reproduced(load(results), found), ["task", "budget"], columns)
+    print(CAVEAT)
+    return code

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
 from ampbench import registry
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.reporting.text import duration, line
 from ampbench.results.store import Store
-from ampbench.running import sweep
 from ampbench.running.plan import STATES, Estimate, Plan, Planned, plan
+from ampbench.running.sweep import Request
 
 MEANING = {
     "failed": "will be tried again; see ampbench failures",
@@ -22,25 +21,16 @@ MEANING = {
 }
 
 
-def show_plan(
-    path: Path | None,
-    given: dict[str, object],
-    results: Path,
-    select: Sequence[str] = (),
-    shard: str | None = None,
-    as_json: bool = False,
-) -> int:
+def show_plan(request: Request, results: Path, as_json: bool = False) -> int:
     """Print what is done and what is not, and return the exit code.
 
     Arguments:
-        path: a TOML file, or None to take ``given``.
-        given: the sweep's keys from the command line.
+        request: the sweep.
         results: the results directory; it need not exist.
-        select, shard: see :func:`ampbench.running.sweep.chosen`.
         as_json: print one JSON array with an object per run instead.
     """
-    every = sweep.asked(path, given, registry.load())
-    part = sweep.chosen(every, select, shard)
+    every = request.runs(registry.load())
+    part = request.chosen(every)
     made = plan(part, Store(results))
     if as_json:
         print(json.dumps([_row(planned) for planned in made.runs], indent=1))

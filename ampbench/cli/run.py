@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from ampbench import registry
-from ampbench.cli.display import Display
+from ampbench.cli.display import Display, lines
 from ampbench.cli.interruption import how, interruptible
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
@@ -18,38 +18,28 @@ from ampbench.results import Record
 from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, is_good
 from ampbench.running.heartbeat import Heartbeat, Sign, signs
-from ampbench.running.tally import Tally, lines
+from ampbench.running.sweep import Request
+from ampbench.running.tally import Tally
 from ampbench.spec import Spec
 
 
-def run_sweep(
-    path: Path | None,
-    given: dict[str, Any],
-    results: Path,
-    select: Sequence[str],
-    shard: str | None,
-    executor: str,
-    device: str,
-    limits: dict[str, Any],
-) -> int:
+def run_sweep(request: Request, results: Path, executor: str, device: str, limits: dict[str, Any]) -> int:
     """Run a sweep and return the exit code: 1 if runs failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Arguments:
-        path: a TOML file, or None to take ``given``.
-        given: the sweep's keys from the command line.
+        request: the sweep.
         results: the results directory.
-        select, shard: which of its runs; see :func:`ampbench.running.sweep.chosen`.
         executor: an executor's spec.
         device: any torch device.
         limits: the fields of :class:`ampbench.interfaces.Limits`.
     """
     from ampbench.interfaces import Job, Limits
-    from ampbench.running import runner, sweep
+    from ampbench.running import runner
 
     _check_device(device)
     loaded = registry.load()
     built = loaded.build("executors", executor)
-    runs = sweep.chosen(sweep.asked(path, given, loaded), select, shard)
+    runs = request.chosen(request.runs(loaded))
     store = Store(results)
     store.prepare()
     found = {run: store.standing(run) for run in runs}

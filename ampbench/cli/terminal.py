@@ -1,15 +1,13 @@
-r"""What is printed is text, whatever it contains.
-
-Names and messages come from sweep files, plugins and exceptions. Square brackets in them are no markup, and control
-characters, with which they could move the cursor or forget to end a colour, are shown as ``\x1b``.
-"""
+"""Output on a terminal: folded lines, and tables that fit the width or go on below."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -69,3 +67,17 @@ def _cells(values: Sequence[object]) -> list[Text]:
     """Write the cells of a column."""
     digits = decimals(value for value in values if isinstance(value, float))
     return [Text(number(value, digits) if isinstance(value, float) else line(str(value))) for value in values]
+
+
+def print_groups(frame: Any, by: list[str], columns: list[str], nothing: str = "no results yet") -> None:
+    """Print a pandas frame as one table per group, under a line that names the group."""
+    if frame.empty:
+        print(nothing)
+    for values, part in frame.groupby(by, sort=False):
+        Console(highlight=False).print(
+            escape(line(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True))))
+        )
+        last_is_text = part[columns[-1]].dtype.kind not in "if"
+        rows = zip(*(part[name].tolist() for name in columns), strict=True)
+        print_table(columns, rows, fold=len(columns) - 1 if last_is_text else -1)
+        print()

@@ -26,6 +26,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 from operator import eq, ge, gt, le, lt, ne
@@ -114,19 +115,33 @@ class Sweep(BaseModel):
     samples: Annotated[int, Field(ge=10, lt=2**31)] = 10_000
 
 
-def asked(path: Path | None, given: dict[str, object], registry: Registry) -> list[Run]:
-    """Return the runs of a file or of options; raises :class:`UsageError` if both are given or something is wrong.
+@dataclass(frozen=True)
+class Request:
+    """A sweep as a command asks for it.
 
-    Arguments:
+    Attributes:
         path: a TOML file, or None to take ``given``.
         given: the sweep's keys from the command line.
-        registry: where names are looked up.
+        select, shard: which part of its runs; see :func:`chosen`.
     """
-    if path and given:
-        raise UsageError(f"give either the file {path} or options, not both; drop {', '.join(sorted(given))}")
-    if path:
-        return runs(read(path), registry, str(path))
-    return runs(check(given, "ampbench run"), registry)
+
+    path: Path | None = None
+    given: Mapping[str, object] = field(default_factory=dict)
+    select: tuple[str, ...] = ()
+    shard: str | None = None
+
+    def runs(self, registry: Registry) -> list[Run]:
+        """Return all runs of the sweep; raises :class:`UsageError` if file and options are given, or one is wrong."""
+        if self.path and self.given:
+            names = ", ".join(sorted(self.given))
+            raise UsageError(f"give either the file {self.path} or options, not both; drop {names}")
+        if self.path:
+            return runs(read(self.path), registry, str(self.path))
+        return runs(check(self.given, "ampbench run"), registry)
+
+    def chosen(self, runs: Sequence[Run]) -> list[Run]:
+        """Return the part of the runs that is asked for; see :func:`chosen`."""
+        return chosen(runs, self.select, self.shard)
 
 
 def read(path: Path) -> Sweep:
@@ -142,7 +157,7 @@ def read(path: Path) -> Sweep:
     return check(content, str(path))
 
 
-def check(content: dict[str, Any], where: str) -> Sweep:
+def check(content: Mapping[str, Any], where: str) -> Sweep:
     """Validate a sweep; ``where`` is named in the error."""
     try:
         return Sweep.model_validate(content)

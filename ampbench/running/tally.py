@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
-from ampbench.reporting.text import duration, line
 from ampbench.results import Record, Run
 from ampbench.spec import Spec
 
@@ -144,19 +143,3 @@ def _doing(event: Event, since: float) -> Doing:
 
 def _fit(run: Run) -> str:
     return f"{run.task}  {run.method}  budget {run.budget}  seed {run.seed}"
-
-
-def lines(state: Snapshot) -> list[str]:
-    """Say how things stand, a line each: the sum, the best so far, what the workers are at."""
-    left = "" if state.left is None or state.done == state.total else f", about {duration(state.left)} left"
-    text = [
-        f"{state.done} of {state.total} runs done, {state.failed} failed, {len(state.running)} fits in work; "
-        f"{duration(state.seconds)} so far{left}"
-    ]
-    if best := state.best:
-        mean = f"{best.metric} {best.mean:.3f}, mean of {best.n}"
-        text.append(f"best so far on {best.task}, budget {best.budget}: {best.method} ({mean})")
-    for doing in state.running:
-        steps = f" {doing.done} of {doing.total}" if doing.total else ""
-        text.append(f"  {duration(doing.seconds)}  {doing.step}{steps}  {doing.fit}")
-    return ["  " * each.startswith("  ") + line(each) for each in text]

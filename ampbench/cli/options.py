@@ -1,0 +1,99 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from ampbench.running.sweep import Request
+
+SelectOption = Annotated[
+    list[str] | None,
+    typer.Option("--select", metavar="COND", help="Only such runs: task=two_moons,method~jsd,…; repeatable."),
+]
+ShardOption = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")]
+ExecutorOption = Annotated[str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")]
+DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")]
+ThreadsOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks.")
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="SECONDS", help="Longest time of a fit, and of judging an observation."),
+]
+MemoryOption = Annotated[float | None, typer.Option(min=0.5, metavar="GIB", help="Largest memory of a worker (Linux).")]
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
+ReadOption = Annotated[
+    Path,
+    typer.Option("--results", metavar="DIR|FILE", help="Results directory, or a .csv or .json of: ampbench results."),
+]
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What to run, and where results lie: the options that ``run`` and ``plan`` share."""
+
+    sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A file that says what to run.")] = None
+    task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Task; repeatable.")] = None
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
+    ] = None
+    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")] = None
+    seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Seed; repeatable.  [default: 0]")] = None
+    observation: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"),
+    ] = None
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC", help="Metric; repeatable.  [default: c2st and mmd]")
+    ] = None
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Posterior samples to compare.  [default: 10000]")
+    ] = None
+    results: ResultsOption = Path("results")
+    select: SelectOption = None
+    shard: Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")] = None
+
+    @property
+    def request(self) -> Request:
+        """The sweep that is asked for."""
+        from ampbench.running.sweep import Request
+
+        keys = {
+            "tasks": self.task,
+            "methods": self.method,
+            "budgets": self.budget,
+            "seeds": self.seed,
+            "observations": self.observation,
+            "metrics": self.metric,
+            "samples": self.samples,
+        }
+        given = {key: value for key, value in keys.items() if value not in (None, [])}
+        return Request(self.sweep, given, tuple(self.select or ()), self.shard)
+
+
+def takes_sweep(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, whose first parameter is a :class:`SweepOptions`, the options that this class declares."""
+    hints = get_type_hints(SweepOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        for each in fields(SweepOptions)
+    ]
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [*shared, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own)]
+
+    @functools.wraps(command)
+    def called(**given: object) -> None:
+        sweep = {each.name: given.pop(each.name) for each in fields(SweepOptions)}
+        command(SweepOptions(**sweep), **given)  # type: ignore[arg-type]
+
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    return called

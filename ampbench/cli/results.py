@@ -1,0 +1,30 @@
+"""``ampbench results``: all stored results, one row per run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ampbench.cli.terminal import print_folded, print_groups
+from ampbench.reporting.labels import labels, legend
+from ampbench.results import load
+from ampbench.results.columns import records
+from ampbench.results.frame import metric_columns
+
+
+def show_results(results: Path, as_json: bool, as_csv: bool) -> None:
+    """Print the frame of a results directory, or of a file that was exported from one."""
+    frame = load(results)
+    if as_json:
+        print(json.dumps(records(frame), indent=1))
+    elif as_csv:
+        print(frame.to_csv(index=False), end="")
+    else:
+        named = labels(frame["method"])
+        print_groups(
+            frame.assign(method=frame["method"].map(named)),
+            ["task", "method", "budget", "seed"],
+            ["observation", "status", *metric_columns(frame), "fit_seconds", "findings"],
+        )
+        for text in legend(named):
+            print_folded(text)
