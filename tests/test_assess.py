@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ampbench import assess, hookimpl
 from ampbench.assess.outcome import LEVEL
+from ampbench.assess.subject import read_observation, read_prior
 from ampbench.cli import assess as cli_assess
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator
@@ -171,7 +172,7 @@ def test_at_an_observation_the_prior_is_wrong(gaussian_graph: Graph, methods: Re
     pytest.importorskip("sbi")
     judges = assess.hold_out(gaussian_graph, ["x"], 200, 0, torch.tensor([1.5]))
     ignorant, *others = run(judges, methods, "ignorant", "scaled", "broken")
-    assert ignorant.here == 1 / (assess.trials(3) + 1), "the smallest there is"
+    assert ignorant.p_at_observation == 1 / (assess.trials(3) + 1), "the smallest there is"
     found = [replace(ignorant, p=0.5), *others]
     assert assess.faults(found) == ["wrong at x_o", "none found", ""]
     advice = assess.recommend(found, assess.prior_outcome(judges), "log")
@@ -330,13 +331,13 @@ def test_observations(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     Path("x.txt").write_text("0.5; -0.01\n")
     np.save("x.npy", np.array([[0.5], [-0.01]]))
-    assert torch.equal(cli_assess.read_observation(text), torch.tensor([0.5, -0.01]))
+    assert torch.equal(read_observation(text), torch.tensor([0.5, -0.01]))
 
 
 @pytest.mark.parametrize("text", ["", "0.5,x", "nowhere.npy", "nowhere.txt"])
 def test_impossible_observations(text: str) -> None:
     with pytest.raises(UsageError, match="cannot read the observation"):
-        cli_assess.read_observation(text)
+        read_observation(text)
 
 
 @pytest.mark.parametrize(
@@ -351,4 +352,4 @@ def test_impossible_observations(text: str) -> None:
 )
 def test_impossible_priors(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        cli_assess.read_prior(text)
+        read_prior(text)

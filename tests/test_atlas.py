@@ -20,7 +20,7 @@ from torch.distributions import Distribution, Independent, Normal, Uniform
 
 from ampbench import hookimpl
 from ampbench.atlas import checks
-from ampbench.atlas.checks import CHECKS, MATERIAL, SHIFT, WIDTH, examine
+from ampbench.atlas.checks import CHECKS, MATERIAL, SHIFT, WIDTH, check_samples
 from ampbench.atlas.findings import said, tally
 from ampbench.atlas.modes import empty_balls, empty_by_chance, labels, local_scale
 from ampbench.cli import atlas as cli_atlas
@@ -47,7 +47,9 @@ from ampbench.results import Record, load
 from ampbench.results.record import Check
 from ampbench.results.schema import FINDINGS
 from ampbench.results.store import Store
-from ampbench.running import runner, sweep
+from ampbench.running import measuring, runner, sweep
+from ampbench.running.backfill import check_unchecked
+from ampbench.running.context import Services
 from ampbench.running.tally import Tally
 
 N = 2_000
@@ -91,7 +93,7 @@ def mixture(d: int, seed: int) -> Tensor:
 
 
 def findings(task: Task, samples: Tensor, reference: Tensor | None) -> list[str]:
-    return [check.name for check in examine(task, samples, reference) if check.found]
+    return [check.name for check in check_samples(task, samples, reference) if check.found]
 
 
 def scaled(factor: float) -> Callable[[Tensor], Tensor]:
@@ -127,7 +129,7 @@ FAILURES: Mapping[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("d", [1, 2, 10])
 @pytest.mark.parametrize("make", [gaussian, mixture])
 def test_clean_samples_are_silent(make: Callable[[int, int], Tensor], d: int) -> None:
-    checks = examine(wide(d), make(d, 1), make(d, 2))
+    checks = check_samples(wide(d), make(d, 1), make(d, 2))
     assert {check.name for check in checks if check.found} == set()
     assert {check.name for check in checks} == set(CHECKS) - {"check failed"} - ({"correlations"} if d == 1 else set())
 
@@ -143,7 +145,7 @@ def test_a_failure_is_found_by_its_check_and_by_no_other(name: str, d: int) -> N
 @pytest.mark.parametrize("d", [1, 2, 10])
 def test_a_dropped_mode_is_found_with_its_mass_and_its_place(d: int) -> None:
     samples = mixture(d, 1)
-    checks = examine(wide(d), samples[samples[:, 0] < 4.5], mixture(d, 2))
+    checks = check_samples(wide(d), samples[samples[:, 0] < 4.5], mixture(d, 2))
     (check,) = (check for check in checks if check.found)
     assert check.name == "dropped modes"
     assert check.value == pytest.approx(1 / 3, abs=4 * math.sqrt(2 / 9 / N))
@@ -159,7 +161,7 @@ def test_mass_where_the_reference_has_none_is_invented() -> None:
     ring, reference = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1)
     assert findings(wide(2), ring, reference) == []
     fit = reference.std(0) * torch.randn(N, 2, generator=generator)
-    found = {check.name: check.value for check in examine(wide(2), fit, reference) if check.found}
+    found = {check.name: check.value for check in check_samples(wide(2), fit, reference) if check.found}
     assert "invented mass" in found
     inside = float((fit.norm(dim=1) < 0.8).float().mean() + (fit.norm(dim=1) > 1.2).float().mean())
     assert 0.5 * inside < found["invented mass"] < inside
@@ -171,7 +173,7 @@ def test_samples_outside_the_prior_are_counted_exactly() -> None:
     for count in (1, 17):
         out = samples.clone()
         out[:count] = 4.5
-        (check,) = (check for check in examine(box(1), out, reference) if check.found)
+        (check,) = (check for check in check_samples(box(1), out, reference) if check.found)
         assert check.name == "outside prior"
         assert check.value == pytest.approx(count / N)
         assert check.text == f"most in theta: {count} of {N}"
@@ -187,7 +189,7 @@ def test_the_boundary_of_the_prior_is_inside() -> None:
 def test_the_parameter_that_leaves_the_prior_is_named() -> None:
     samples = torch.zeros(N, 3)
     samples[:5, 2] = -5
-    check = next(check for check in examine(box(3), samples, None) if check.name == "outside prior")
+    check = next(check for check in check_samples(box(3), samples, None) if check.name == "outside prior")
     assert check.text == f"most in theta[2]: 5 of {N}"
 
 
@@ -199,19 +201,22 @@ def test_resampled_particles_are_found_without_a_reference() -> None:
 
 def test_the_order_of_samples_does_not_matter() -> None:
     samples, reference = mixture(2, 1), mixture(2, 2)
-    turned = examine(wide(2), samples.flip(0), reference[torch.randperm(N)])
-    assert turned == examine(wide(2), samples, reference)
+    turned = check_samples(wide(2), samples.flip(0), reference[torch.randperm(N)])
+    assert turned == check_samples(wide(2), samples, reference)
 
 
 def test_units_and_origins_do_not_matter() -> None:
     """Exactly representable changes, so that only the checks themselves round."""
     samples, reference = scaled(1.3)(mixture(3, 1)), mixture(3, 2)
     scale, origin = torch.tensor([4.0, 0.5, 64.0]), torch.tensor([0.0, 0.0, 0.0])
-    before, after = examine(wide(3), samples, reference), examine(wide(3), samples * scale + origin, reference * scale)
+    before, after = (
+        check_samples(wide(3), samples, reference),
+        check_samples(wide(3), samples * scale + origin, reference * scale),
+    )
     assert [check.name for check in before] == [check.name for check in after]
     for one, other in zip(before, after, strict=True):
         assert (one.value, one.threshold) == pytest.approx((other.value, other.threshold), rel=1e-6, abs=1e-9)
-    far = examine(wide(3), samples + 3.0, reference + 3.0)
+    far = check_samples(wide(3), samples + 3.0, reference + 3.0)
     for one, other in zip(before, far, strict=True):  # float32 samples are rounded by the move itself
         assert one.value == pytest.approx(other.value, rel=1e-3, abs=2e-3)
 
@@ -277,11 +282,11 @@ def test_the_modes_of_tasks_are_known(registry: Registry) -> None:
 def test_bad_input_is_named() -> None:
     task = wide(2)
     with pytest.raises(SamplesError, match=r"shape \(10, 3\), expected \(n, 2\)"):
-        examine(task, torch.zeros(10, 3), None)
+        check_samples(task, torch.zeros(10, 3), None)
     bad = torch.zeros(10, 2)
     bad[:3, 1], bad[4, 0] = torch.nan, torch.inf
     with pytest.raises(SamplesError, match=r"4 of 10 .* infinite: theta\[0\] \(1 infinite\), theta\[1\] \(3 NaN\)"):
-        examine(task, bad, None)
+        check_samples(task, bad, None)
 
 
 def test_a_check_that_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +294,7 @@ def test_a_check_that_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError("no way")
 
     monkeypatch.setitem(checks._COMPARISONS, "heavy tails", broken)  # type: ignore[arg-type]
-    made = examine(wide(2), gaussian(2, 1), gaussian(2, 2))
+    made = check_samples(wide(2), gaussian(2, 1), gaussian(2, 2))
     assert [(check.name, check.text) for check in made if check.found] == [
         ("check failed", "heavy tails: RuntimeError: no way")
     ]
@@ -299,7 +304,7 @@ def test_a_check_that_raises_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_collapsed_posterior_is_found() -> None:
     found = findings(wide(2), gaussian(2, 1).mean(0).expand(N, 2), gaussian(2, 2))
     assert {"repeated samples", "too narrow"} <= {*found}
-    constant = examine(wide(2), gaussian(2, 1), gaussian(2, 2) * torch.tensor([1.0, 0.0]))
+    constant = check_samples(wide(2), gaussian(2, 1), gaussian(2, 2) * torch.tensor([1.0, 0.0]))
     assert "theta[1] is constant in the reference" in constant[-1].text
 
 
@@ -307,7 +312,7 @@ def test_a_parameter_that_hardly_varies_costs_only_what_needs_its_width() -> Non
     """As a discrete one may: all of its reference within the quantiles is one value."""
     samples, reference = gaussian(2, 1), gaussian(2, 2)
     reference[:, 1] = (torch.arange(N) < N // 100).float()
-    checks = examine(wide(2), samples, reference)
+    checks = check_samples(wide(2), samples, reference)
     assert all(math.isfinite(check.value) and math.isfinite(check.threshold) for check in checks)
     assert {check.text.partition(":")[0] for check in checks if check.name == "check failed"} >= {"shifted", "moments"}
     assert "outside prior" in {check.name for check in checks}
@@ -378,7 +383,7 @@ def swept(mine: Registry, folder: Path) -> list[Record]:
     runs = sweep.runs(sweep.check(asked, "test"), mine)
     counting = Tally(runs)
     with Display(counting) as display:
-        return runner.execute(runs, mine, Store(folder), "cpu", both(counting, display))
+        return runner.execute(runs, Services(mine, Store(folder), "cpu", both(counting, display)))
 
 
 def test_a_plugin_that_drops_a_mode_is_seen_everywhere(
@@ -417,16 +422,16 @@ def test_older_records_are_read_and_checked_later(
 ) -> None:
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "look", lambda *_: None)
+        patch.setattr(measuring, "atlas_checks", lambda *_: None)
         old = swept(mine, tmp_path)
     path = store.runs / old[0].run.key / "record.json"
     assert "checks" not in json.loads(path.read_text()), "as before there was an atlas"
     assert load(tmp_path)["findings"].isna().all()
     cli_compare.show(tmp_path, [], noise=False, published=False, mix=False)
     assert "6 results were never checked" in " ".join(capsys.readouterr().out.split())
-    assert cli_atlas.catch_up(store, mine, [], ["careless"]) == 3
-    assert cli_atlas.catch_up(store, mine, [], []) == 3
-    assert cli_atlas.catch_up(store, mine, [], []) == 0
+    assert check_unchecked(store, mine, [], ["careless"]) == 3
+    assert check_unchecked(store, mine, [], []) == 3
+    assert check_unchecked(store, mine, [], []) == 0
     frame = load(tmp_path)
     assert (frame["findings"].str.startswith("dropped modes") == (frame["method"] == "careless:drop=true")).all()
     for record in old:

@@ -34,6 +34,7 @@ from ampbench.registry import Plugin, Registry
 from ampbench.results import Record, Run, load
 from ampbench.results.frame import Store
 from ampbench.running import runner, sweep
+from ampbench.running.context import Services
 
 FITS: list[str] = []
 
@@ -151,7 +152,7 @@ def execute(
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [10], "samples": 100, "methods": methods, **more}
     store = Store(folder)
     todo = runner.pending(sweep.runs(sweep.check(asked, "test"), registry), store)
-    return runner.execute(todo, registry, store, "cpu", listener or Silent())
+    return runner.execute(todo, Services(registry, store, "cpu", listener or Silent()))
 
 
 def test_one_fit_serves_all_observations_and_is_not_repeated(tmp_path: Path) -> None:
@@ -305,5 +306,5 @@ def test_a_machine_with_other_versions_is_refused(tmp_path: Path) -> None:
     other = tuple("torch==1.0.*" if package.startswith("torch==") else package for package in run.packages)
     store = Store(tmp_path)
     with pytest.raises(UsageError, match=r"computes with torch==.*planned with torch==1\.0\.\*; install the same"):
-        runner.execute([replace(run, packages=other)], registry, store, "cpu", Silent())
+        runner.execute([replace(run, packages=other)], Services(registry, store, "cpu", Silent()))
     assert list(store.records()) == []

@@ -30,6 +30,7 @@ from ampbench.registry import Plugin, Registry
 from ampbench.results import load
 from ampbench.results.store import Store
 from ampbench.running import runner, sweep
+from ampbench.running.context import Services
 
 
 class Normals(Task, HasReference):
@@ -81,7 +82,7 @@ class Knowing(Method, Oracle):
     def __init__(self) -> None:
         self.task: Task | None = None
 
-    def told(self, task: Task) -> Method:
+    def with_task(self, task: Task) -> Method:
         told = Knowing()
         told.task = task
         return told
@@ -107,7 +108,7 @@ def execute(folder: Path, method: str) -> None:
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [10], "samples": 100, "methods": [method]}
     store = Store(folder)
     runs = runner.pending(sweep.runs(sweep.check(asked, "test"), registry), store)
-    runner.execute(runs, registry, store, "cpu", lambda event: None)
+    runner.execute(runs, Services(registry, store, "cpu", lambda event: None))
 
 
 def test_time_and_simulations_belong_to_the_observation(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def runs(methods: list[str], metric: str = "mean", **more: object) -> list[Run]:
 def execute(folder: Path, wanted: list[Run], executor: Executor | None = None, limits: Limits | None = None) -> Heard:
     heard = Heard()
     todo = runner.pending(wanted, Store(folder))
-    jobs = [Job(group, folder, "cpu", limits or Limits()) for group in runner.fits(todo)]
+    jobs = [Job(group, folder, "cpu", limits or Limits()) for group in runner.group_by_fit(todo)]
     (executor or Local(workers=2)).execute(jobs, heard)
     return heard
 
@@ -286,14 +286,11 @@ import sys
 sys.path[:0] = sys.argv[1:-1]
 from pathlib import Path
 if __name__ == "__main__":
-    from ampbench import registry, runner, sweep
-    from ampbench.running.executors import Local
-    from ampbench.results.store import Store
-    from ampbench.interfaces import Job
-    asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]}
-    runs = sweep.runs(sweep.check(asked, "test"), registry.load())
-    Local(workers=1).execute([Job(group, Path(sys.argv[-1])) for group in runner.fits(runs)], lambda event: None)
-    print({record.status for record in Store(Path(sys.argv[-1])).records()})
+    from ampbench import registry, runner, sweep from ampbench.running.executors import Local from
+    ampbench.results.store import Store from ampbench.interfaces import Job asked = {"tasks": ["normals"], "metrics":
+    ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]} runs = sweep.runs(sweep.check(asked, "test"),
+    registry.load()) Local(workers=1).execute([Job(group, Path(sys.argv[-1])) for group in runner.group_by_fit(runs)],
+    lambda event: None) print({record.status for record in Store(Path(sys.argv[-1])).records()})
 """
 
 

@@ -35,7 +35,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ampbench.assess.fits import DRAWS, Drawn, Fit, Question, describe, fit_here, simulations
+from ampbench.assess.fits import HELD_OUT_DRAWS, Drawn, EvaluationSet, Fit, fit_and_draw
+from ampbench.assess.fits import simulate as simulate_here
 from ampbench.assess.lc2st import check_installed, lc2st
 from ampbench.assess.outcome import Outcome
 from ampbench.errors import PluginError, UsageError
@@ -43,13 +44,14 @@ from ampbench.graph import Graph
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import Progress, check_observation, silent
 from ampbench.registry import Registry
+from ampbench.running.failures import describe_with_line
 from ampbench.seeding import derive, seeded
 from ampbench.statistics.calibration import coverage, places, quantities, random_points, tarp_places, uniform
 from ampbench.statistics.scoring_rules import energy_score, log_score
 
-LEAST = 50
+MIN_HELD_OUT = 50
 """Fewer held-out simulations show next to nothing."""
-CHUNK = 20
+SCORED_AT_ONCE = 20
 """Held-out simulations scored at a time: the pairs of draws take memory."""
 TRIALS = 60
 """Permutations of L-C2ST for each fit of an assessment, so that its smallest p-value survives the correction."""
@@ -68,7 +70,7 @@ class HeldOut:
         spread: mean deviations from them, shape (D,): the unit of length of each component.
         rule: the score to compare by: ``log`` or ``energy``.
         seed: every number of the assessment follows from it.
-        here: the user's own observation, shape (L,), or None.
+        observation: the user's own observation, shape (L,), or None.
     """
 
     graph: Graph
@@ -79,13 +81,13 @@ class HeldOut:
     spread: Tensor
     rule: str
     seed: int
-    here: Tensor | None = None
+    observation: Tensor | None = None
 
     @property
-    def question(self) -> Question:
-        """What every fit is asked."""
-        here = None if self.here is None else self.here.numpy()
-        return Question(self.x.numpy(), here, self.theta.shape[1], self.seed)
+    def evaluation_set(self) -> EvaluationSet:
+        """The observations at which the posterior of every fit is sampled."""
+        own = None if self.observation is None else self.observation.numpy()
+        return EvaluationSet(self.x.numpy(), own, self.seed)
 
 
 def hold_out(
@@ -93,7 +95,7 @@ def hold_out(
     observed: Sequence[str],
     n: int,
     seed: int,
-    here: Tensor | None = None,
+    observation: Tensor | None = None,
     simulate: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> HeldOut:
     """Draw n simulations to judge by.
@@ -103,19 +105,22 @@ def hold_out(
         observed: names of its observed variables.
         n: how many.
         seed: every number follows from it.
-        here: the user's own observation, shape (L,), to judge fits at.
+        observation: the user's own observation, shape (L,), to judge fits at.
         simulate: from n and a seed to theta (n, D) and x (n, L); None to simulate in this process.
 
     Raises:
-        UsageError: fewer than ``LEAST``; or an observation of another shape, or sbi is not installed to judge there.
+        UsageError: fewer than ``MIN_HELD_OUT``; or an observation of another shape, or sbi is not installed to judge
+            there.
     """
-    if n < LEAST:
-        raise UsageError(f"{n} held-out simulations show next to nothing; take at least {LEAST}, better 200 or more")
-    if here is not None:
+    if n < MIN_HELD_OUT:
+        raise UsageError(
+            f"{n} held-out simulations show next to nothing; take at least {MIN_HELD_OUT}, better 200 or more"
+        )
+    if observation is not None:
         check_installed()
     observed = graph.check(observed)
     latents = [name for name in graph.names if name not in observed]
-    simulate = simulate or partial(simulations, (graph, observed))
+    simulate = simulate or partial(simulate_here, (graph, observed))
     theta, x = map(torch.from_numpy, simulate(n, derive(seed, "assess", "held out")))
     with seeded(derive(seed, "assess", "prior")):
         prior = LatentPrior(graph, latents).sample([2000])
@@ -129,7 +134,7 @@ def hold_out(
         (prior - centre).abs().mean(0).clamp(min=1e-12),
         "energy" if any(graph[name].support.is_discrete for name in latents) else "log",
         seed,
-        None if here is None else check_observation(here.to(x), x.shape[1]),
+        None if observation is None else check_observation(observation.to(x), x.shape[1]),
     )
 
 
@@ -162,14 +167,14 @@ def outcomes(
             registry.checked("methods", text)
     if bad := [budget for budget in budgets if budget < 1]:
         raise UsageError(f"a budget of {bad[0]} simulations; take at least 1")
-    fit = fit or partial(fit_here, (held_out.graph, held_out.observed), registry, "cpu")
+    fit = fit or partial(fit_and_draw, (held_out.graph, held_out.observed), registry, "cpu")
     wanted = [(text, budget) for budget in sorted(set(budgets)) for text in dict.fromkeys(methods)]
     for text, budget in wanted:
         try:
-            drawn = fit(held_out.question, text, budget, started(text, budget))
+            drawn = fit(held_out.evaluation_set, text, budget, started(text, budget))
             outcome = _judged(held_out, text, budget, drawn, partial(test, trials=trials(len(wanted))))
         except (Exception, SystemExit) as error:
-            outcome = Outcome(text, budget, error=describe(error), output=getattr(error, "output", ""))
+            outcome = Outcome(text, budget, error=describe_with_line(error), output=getattr(error, "output", ""))
         yield outcome
 
 
@@ -182,17 +187,17 @@ def prior_outcome(held_out: HeldOut) -> Outcome:
     """Judge the prior itself: what a posterior must beat to have learned anything."""
     prior = LatentPrior(held_out.graph, [n for n in held_out.graph.names if n not in held_out.observed])
     with seeded(derive(held_out.seed, "assess", "prior draws")):
-        draws = prior.sample([DRAWS, len(held_out.x)])
+        draws = prior.sample([HELD_OUT_DRAWS, len(held_out.x)])
     return judge(held_out, draws, Outcome("prior", 0))
 
 
 def _judged(held_out: HeldOut, text: str, budget: int, drawn: Drawn, test: Callable[..., float]) -> Outcome:
     draws = torch.from_numpy(drawn.draws)
-    here = float("nan")
-    if held_out.here is not None and drawn.here is not None:
+    p_at_observation = float("nan")
+    if held_out.observation is not None and drawn.at_observation is not None:
         seed = derive(held_out.seed, "assess", "lc2st")
-        at = torch.from_numpy(drawn.here)
-        here = test(held_out.theta, held_out.x, draws[0], held_out.here, at, seed=seed)
+        own = torch.from_numpy(drawn.at_observation)
+        p_at_observation = test(held_out.theta, held_out.x, draws[0], held_out.observation, own, seed=seed)
     known = Outcome(
         text,
         budget,
@@ -200,7 +205,7 @@ def _judged(held_out: HeldOut, text: str, budget: int, drawn: Drawn, test: Calla
         spent=drawn.spent,
         fit_seconds=drawn.fit_seconds,
         sample_seconds=drawn.sample_seconds,
-        here=here,
+        p_at_observation=p_at_observation,
     )
     return judge(held_out, draws, known)
 
@@ -230,5 +235,5 @@ RULES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"log": log_score, "en
 
 
 def _scores(rule: Callable[[Tensor, Tensor], Tensor], draws: Tensor, truth: Tensor) -> Tensor:
-    chunks = zip(draws.split(CHUNK, dim=1), truth.split(CHUNK), strict=True)
+    chunks = zip(draws.split(SCORED_AT_ONCE, dim=1), truth.split(SCORED_AT_ONCE), strict=True)
     return torch.cat([rule(samples, true) for samples, true in chunks]).double()

@@ -1,22 +1,15 @@
-"""A fit and what it draws at many observations: here, or in a process of its own.
+"""Fits of an assessment, and their draws at many observations: in this process, or in a child process each.
 
-A model of the user's own is not sent to the other process, since few functions could be: what is sent is how to read
-it, such as ``mymodel:simulator``, and the child imports it anew.
+A model of the user's own is not sent to the child, since few functions can be pickled: the child is told how to read
+the model, such as ``mymodel:simulator``, and imports it anew.
 """
 
 from __future__ import annotations
 
-import sysconfig
-import threading
 import time
-import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,95 +17,81 @@ from torch import Tensor
 
 from ampbench import registry
 from ampbench.assess.lc2st import lc2st
-from ampbench.errors import AmpbenchError, FitWarning, SamplesError, UsageError
+from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, join
-from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential, silent
+from ampbench.graph.prior import LatentPrior, parameter_names
+from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential
 from ampbench.registry import Registry
-from ampbench.running.preload import ALWAYS, preload
-from ampbench.running.process import Clock, Send, confined, last_words
+from ampbench.running.calls import StartStep, call_in_child
+from ampbench.running.fitting import timed_fit
+from ampbench.running.sampling import valid_samples
 from ampbench.seeding import derive, seeded
 
-DRAWS = 99
+HELD_OUT_DRAWS = 99
 """Posterior draws for each held-out simulation."""
-HERE = 500
+OBSERVATION_DRAWS = 500
 """Posterior draws at the user's own observation."""
-EVERY = 0.2
-"""Seconds between two notices about the steps of a fit."""
 
-Model = Callable[[], tuple[Graph, tuple[str, ...]]]
-"""Returns a graph and the names of its observed variables; picklable, unlike most graphs."""
+Model = tuple[Graph, tuple[str, ...]]
+"""A graph, and the names of its observed variables."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of every fit: arrays, since torch hands tensors to other processes by open files.
+class EvaluationSet:
+    """Where the posterior of every fit is sampled: arrays, since torch hands tensors to other processes by open files.
 
     Attributes:
-        observations: shape (B, L).
-        here: the user's own observation, shape (L,), or None.
-        features: D, the number of components of theta.
+        observations: held-out ones, shape (B, L).
+        observation: the user's own, shape (L,), or None.
         seed: every number follows from it.
     """
 
     observations: np.ndarray
-    here: np.ndarray | None
-    features: int
+    observation: np.ndarray | None
     seed: int
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a fit has drawn, and what it took.
+    """Posterior draws of a fit, and its cost.
 
     Attributes:
-        draws: shape (DRAWS, B, D).
-        here: at the user's own observation, shape (HERE, D), or None.
-        warning: what the fit warned of, or "".
+        draws: shape (HELD_OUT_DRAWS, B, D).
+        at_observation: at the user's own observation, shape (OBSERVATION_DRAWS, D), or None.
+        warning: texts of the fit's warnings, or "".
         spent: simulations.
         fit_seconds: time of the fit.
         sample_seconds: mean time of drawing for one observation.
     """
 
     draws: np.ndarray
-    here: np.ndarray | None
+    at_observation: np.ndarray | None
     warning: str
     spent: int
     fit_seconds: float
     sample_seconds: float
 
 
-class FitError(AmpbenchError):
-    """There is no fit; the message says why.
-
-    Attributes:
-        output: the end of what its process printed, or where it crashed.
-    """
-
-    def __init__(self, message: str, output: str = "") -> None:
-        super().__init__(message)
-        self.output = output
-
-
-Fit = Callable[[Question, str, int, Progress], Drawn]
+Fit = Callable[[EvaluationSet, str, int, Progress], Drawn]
 """Fits the method of a spec with a budget, and draws; told of progress. Whatever it raises is the fit's failure."""
 
 
-def simulations(model: tuple[Graph, tuple[str, ...]], n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def simulate(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Simulate n times: theta (n, D) and x (n, L)."""
     source = Simulator(*model, n, seed)
     values = source.sample(n)
     return join(values, source.latents).numpy(), join(values, source.observed).numpy()
 
 
-def fit_here(
-    model: tuple[Graph, tuple[str, ...]],
+def fit_and_draw(
+    model: Model,
     methods: Registry,
     device: str,
-    question: Question,
-    text: str,
+    evaluation: EvaluationSet,
+    spec: str,
     budget: int,
     progress: Progress,
-    sampling: Callable[[], None] = lambda: None,
+    sampling: Callable[[], object] = lambda: None,
 ) -> Drawn:
     """Fit in this process, and draw at all observations; partially applied it is a :data:`Fit`.
 
@@ -120,8 +99,8 @@ def fit_here(
         model: a graph and the names of its observed variables.
         methods: where methods come from.
         device: any torch device.
-        question: what to draw.
-        text: the method's spec.
+        evaluation: where to draw.
+        spec: the method.
         budget: number of simulations.
         progress: told of the fit's steps.
         sampling: called when the fit is over.
@@ -130,175 +109,95 @@ def fit_here(
         UsageError: the method is sequential.
         SamplesError: the posterior's draws are NaN, infinite, or of another shape.
     """
-    method: Method = methods.build("methods", text)
-    preload((*ALWAYS, *method.imports))  # what it costs to import a library is no property of the method
-    source = Simulator(*model, budget, derive(question.seed, "assess", "budget", budget))
-    start = time.perf_counter()
-    with seeded(derive(source.seed, "fit")), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", FitWarning)
-        posterior = method.fit(source, torch.device(device), progress)
-    fitted = time.perf_counter()
-    if isinstance(posterior, Sequential):
+    method: Method = methods.build("methods", spec)
+    simulator = Simulator(*model, budget, derive(evaluation.seed, "assess", "budget", budget))
+    new = timed_fit(method, simulator, device, progress)
+    if isinstance(new.posterior, Sequential):
         raise UsageError(
-            f"a sequential method spends its whole budget on each observation, here {len(question.observations)} "
+            f"a sequential method spends its whole budget on each observation, here {len(evaluation.observations)} "
             "times over; take its amortised form"
         )
     sampling()
-    draws = _draws(posterior, question)
-    drawn = time.perf_counter()
-    here = None
-    if question.here is not None:
-        here = _draw(posterior, question.here, HERE, "here", "at your observation", question)
+    names = parameter_names(LatentPrior(simulator.graph, simulator.latents))
+    start = time.perf_counter()
+    draws = _draws(new.posterior, names, evaluation)
+    seconds = time.perf_counter() - start
+    at_observation = None
+    if (x := evaluation.observation) is not None:
+        at_observation = _draw(new.posterior, x, OBSERVATION_DRAWS, names, evaluation.seed, "here")
     return Drawn(
         draws,
-        here,
-        "; ".join(str(each.message) for each in caught),
-        source.spent,
-        fitted - start,
-        (drawn - fitted) / len(question.observations),
+        at_observation,
+        "; ".join(new.warnings),
+        new.simulations,
+        new.seconds,
+        seconds / len(evaluation.observations),
     )
 
 
-def _draws(posterior: Posterior, question: Question) -> np.ndarray:
-    """Draw for each observation, (DRAWS, B, D)."""
+def _draws(posterior: Posterior, names: tuple[str, ...], evaluation: EvaluationSet) -> np.ndarray:
+    """Draw at each held-out observation, (HELD_OUT_DRAWS, B, D)."""
     each = [
-        _draw(posterior, x, DRAWS, i, f"at held-out simulation {i}", question)
-        for i, x in enumerate(question.observations)
+        _draw(posterior, x, HELD_OUT_DRAWS, names, evaluation.seed, number)
+        for number, x in enumerate(evaluation.observations)
     ]
     return np.stack(each, axis=1)
 
 
-def _draw(posterior: Posterior, x: np.ndarray, n: int, which: object, where: str, question: Question) -> np.ndarray:
-    """Draw for one observation, (n, D); raises :class:`SamplesError` for what cannot be judged."""
-    with seeded(derive(question.seed, "assess", "draws", which)):
+def _draw(
+    posterior: Posterior, x: np.ndarray, n: int, names: tuple[str, ...], seed: int, which: int | str
+) -> np.ndarray:
+    """Draw for one observation, (n, D): number ``which`` of the held-out ones, or the user's own, "here"."""
+    with seeded(derive(seed, "assess", "draws", which)):
         samples: Tensor = posterior.sample(torch.from_numpy(x), n)
-    expected = (n, question.features)
-    if tuple(samples.shape) != expected:
-        raise SamplesError(f"the posterior returned shape {tuple(samples.shape)}, expected {expected}, {where}")
-    if bad := int((~torch.isfinite(samples)).any(1).sum()):
-        raise SamplesError(f"{bad} of {n} posterior samples are NaN or infinite, {where}")
-    return samples.detach().cpu().numpy().astype(x.dtype)
+    where = "at your observation" if which == "here" else f"at held-out simulation {which}"
+    return valid_samples(samples, n, names, where).numpy().astype(x.dtype)
 
 
 class Isolated:
-    """Does the work in processes of their own, so that a fault costs its own fit only.
+    """Does the work of an assessment in child processes, so that a fault costs its own fit only.
 
     Arguments:
-        model: how the child gets the model.
-        limits: what each child may use; a killed one is not started again.
+        read: returns the model; picklable, unlike most graphs.
+        limits: what each child may use.
         device: any torch device.
     """
 
-    def __init__(self, model: Model, limits: Limits, device: str) -> None:
-        self._model, self._limits, self._device = model, limits, device
+    def __init__(self, read: Callable[[], Model], limits: Limits, device: str) -> None:
+        self._read, self._limits, self._device = read, limits, device
 
-    def simulations(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """See :func:`simulations`; raises :class:`FitError`."""
-        return self._answer(partial(_simulate, self._model, n, seed), silent)
+    def simulate(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """See :func:`simulate`; raises :class:`ampbench.running.calls.CallError`."""
+        return call_in_child(partial(_simulate, self._read, n, seed), self._limits)
 
-    def fit(self, question: Question, text: str, budget: int, progress: Progress) -> Drawn:
-        """See :func:`fit_here`; raises :class:`FitError`."""
-        return self._answer(partial(_fit, self._model, self._device, question, text, budget), progress)
+    def fit(self, evaluation: EvaluationSet, spec: str, budget: int, progress: Progress) -> Drawn:
+        """See :func:`fit_and_draw`; raises :class:`ampbench.running.calls.CallError`."""
+        return call_in_child(partial(_fit, self._read, self._device, evaluation, spec, budget), self._limits, progress)
 
     def lc2st(
-        self, theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, here: Tensor, trials: int, seed: int
+        self, theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, own: Tensor, trials: int, seed: int
     ) -> float:
-        """See :func:`ampbench.assess.lc2st.lc2st`; raises :class:`FitError`."""
-        arrays = [each.numpy() for each in (theta, x, draws, observation, here)]
-        p: float = self._answer(partial(_lc2st, arrays, trials, seed), silent)
-        return p
-
-    def _answer(self, work: Callable[[Send], None], progress: Progress) -> Any:
-        clock = Clock(self._limits.seconds)
-        answers = []
-
-        def hear(message: object) -> None:
-            match message:
-                case _Step(doing, done, total):
-                    clock.step(doing, doing)
-                    progress(done, total)
-                case _:
-                    answers.append(message)
-
-        with TemporaryDirectory(prefix="ampbench-") as folder:
-            output = Path(folder) / "output"
-            ending = confined(work, self._limits, output, hear, clock, threading.Event())
-            printed = last_words(output)
-        if ending:
-            raise FitError(ending.message, printed)
-        (answer,) = answers
-        if isinstance(answer, _Failed):
-            raise FitError(answer.message, printed)
-        return answer
+        """See :func:`ampbench.assess.lc2st.lc2st`; raises :class:`ampbench.running.calls.CallError`."""
+        arrays = [each.numpy() for each in (theta, x, draws, observation, own)]
+        return call_in_child(partial(_lc2st, arrays, trials, seed), self._limits)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """What a child is doing."""
-
-    doing: str
-    done: int = 0
-    total: int = 0
+def _simulate(read: Callable[[], Model], n: int, seed: int, start: StartStep) -> tuple[np.ndarray, np.ndarray]:
+    start("simulating")
+    return simulate(read(), n, seed)
 
 
-@dataclass(frozen=True)
-class _Failed:
-    """Why there is no answer."""
-
-    message: str
-
-
-def _simulate(model: Model, n: int, seed: int, send: Send) -> None:
-    """What a child does that simulates."""
-    send(_Step("simulating"))
-    _send(send, lambda: simulations(model(), n, seed))
+def _fit(
+    read: Callable[[], Model], device: str, evaluation: EvaluationSet, spec: str, budget: int, start: StartStep
+) -> Drawn:
+    progress = start("the fit")
+    methods = registry.load()
+    return fit_and_draw(
+        read(), methods, device, evaluation, spec, budget, progress, lambda: start("sampling the posterior")
+    )
 
 
-def _fit(model: Model, device: str, question: Question, text: str, budget: int, send: Send) -> None:
-    """What a child does that fits."""
-    send(_Step("the fit"))
-    said = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal said
-        if done == total or time.monotonic() - said > EVERY:
-            said = time.monotonic()
-            send(_Step("the fit", done, total))
-
-    def sampling() -> None:
-        send(_Step("sampling the posterior"))
-
-    _send(send, lambda: fit_here(model(), registry.load(), device, question, text, budget, progress, sampling))
-
-
-def _lc2st(arrays: Sequence[np.ndarray], trials: int, seed: int, send: Send) -> None:
-    """What a child does that tests a fit at the user's own observation."""
-    send(_Step("the test at your observation"))
-    theta, x, draws, observation, here = map(torch.from_numpy, arrays)
-    _send(send, lambda: lc2st(theta, x, draws, observation, here, trials, seed))
-
-
-def _send(send: Send, answer: Callable[[], object]) -> None:
-    """Send an answer, or why there is none."""
-    try:
-        message = answer()
-    except (Exception, SystemExit) as error:
-        message = _Failed(describe(error))
-    send(message)
-
-
-def describe(error: BaseException) -> str:
-    """Say on one line what went wrong, and, where it was not foreseen, in which line of whose code."""
-    text = " ".join(str(error).split())
-    if isinstance(error, AmpbenchError):
-        return text
-    return f"{type(error).__name__}: {text}{_place(error)}"
-
-
-def _place(error: BaseException) -> str:
-    """The innermost line that belongs to no library: most likely it is the user's."""
-    libraries = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if not each.filename.startswith(libraries)] or frames
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
+def _lc2st(arrays: Sequence[np.ndarray], trials: int, seed: int, start: StartStep) -> float:
+    start("the test at your observation")
+    theta, x, draws, observation, own = map(torch.from_numpy, arrays)
+    return lc2st(theta, x, draws, observation, own, trials, seed)

@@ -39,7 +39,7 @@ def check_installed() -> None:
         raise UsageError("judging fits at an observation takes L-C2ST, which needs sbi: pip install 'ampbench[sbi]'")
 
 
-def lc2st(theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, here: Tensor, trials: int, seed: int) -> float:
+def lc2st(theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, own: Tensor, trials: int, seed: int) -> float:
     """Return the p-value of the hypothesis that q is the posterior at one observation.
 
     Arguments:
@@ -47,7 +47,7 @@ def lc2st(theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, here: Te
         x: these simulations, shape (B, L).
         draws: one draw of q for each of them, shape (B, D).
         observation: shape (L,).
-        here: draws of q at the observation, shape (n, D).
+        own: draws of q at the observation, shape (n, D).
         trials: how many permutations; the smallest p-value is 1 / (trials + 1).
         seed: the p-value follows from it.
 
@@ -69,8 +69,8 @@ def lc2st(theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, here: Te
             classifier_kwargs=dict(CLASSIFIER),
         )
         test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)
-        found = test.get_statistic_on_observed_data(here.float(), observation.float())
-        null = test.get_statistics_under_null_hypothesis(here.float(), observation.float()).scores
+        found = test.get_statistic_on_observed_data(own.float(), observation.float())
+        null = test.get_statistics_under_null_hypothesis(own.float(), observation.float()).scores
     return (1 + int(np.sum(null >= found))) / (trials + 1)
 
 

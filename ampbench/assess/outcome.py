@@ -38,7 +38,7 @@ class Outcome:
         scores: by rule, the scores at all held-out simulations, shape (B,) each.
         coverage: by level, how often central intervals hold the truth: the mean over components.
         p: that of the hypothesis that it is calibrated, corrected for the statistics looked at.
-        here: the p-value of L-C2ST at the user's own observation; NaN without one.
+        p_at_observation: the p-value of L-C2ST at the user's own observation; NaN without one.
         output: the end of what the process of a failed fit printed, or where it crashed.
         lean: standard errors by which the truth lies too far out in the posterior; negative: too far in.
     """
@@ -54,7 +54,7 @@ class Outcome:
     coverage: Mapping[float, float] = field(default_factory=dict)
     p: float = float("nan")
     lean: float = 0.0
-    here: float = float("nan")
+    p_at_observation: float = float("nan")
     output: str = ""
 
     @property
@@ -70,7 +70,7 @@ class Outcome:
 
 def faults(found: Sequence[Outcome]) -> list[Fault]:
     """Say what is wrong with the calibration of each outcome that is ok; "" of one that is not."""
-    p_values = [each.p if each.ok else math.nan for each in found] + [each.here for each in found]
+    p_values = [each.p if each.ok else math.nan for each in found] + [each.p_at_observation for each in found]
     rejected = (holm(p_values) <= LEVEL).tolist()
     pairs = zip(found, rejected[: len(found)], rejected[len(found) :], strict=True)
     return [_fault(each, on_average, locally) if each.ok else "" for each, on_average, locally in pairs]

@@ -71,7 +71,7 @@ def _unsound(sharpest: Outcome, fault: Fault) -> str:
     if fault == "wrong at x_o":
         return (
             f"Every fit that learned anything is miscalibrated. The best score is that of {sharpest.label}, which is "
-            f"wrong at your observation (L-C2ST, p = {sharpest.here:.2g}), though not on average."
+            f"wrong at your observation (L-C2ST, p = {sharpest.p_at_observation:.2g}), though not on average."
         )
     return (
         f"Every fit that learned anything is miscalibrated. The best score is that of {sharpest.label}, which is "
@@ -85,8 +85,8 @@ def _reasons(found: Sequence[Outcome], chosen: Outcome, best: Outcome, sharpest:
         f"No fault of calibration was found at {n} held-out simulations (p = {chosen.p:.2g}); its 90 % intervals hold "
         f"the truth in {chosen.coverage[0.9]:.0%} of cases."
     )
-    if not math.isnan(chosen.here):
-        yield f"Nor was one found at your observation (L-C2ST, p = {chosen.here:.2g})."
+    if not math.isnan(chosen.p_at_observation):
+        yield f"Nor was one found at your observation (L-C2ST, p = {chosen.p_at_observation:.2g})."
     if chosen is best:
         yield "It has the best score of all fits without such a fault."
     else:

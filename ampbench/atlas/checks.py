@@ -100,7 +100,7 @@ class _Pair:
         return f"{len(ours)} of {len(self.samples)} samples, {len(theirs)} of {len(self.reference)} of the reference"
 
 
-def examine(task: Task, samples: Tensor, reference: Tensor | None) -> tuple[Check, ...]:
+def check_samples(task: Task, samples: Tensor, reference: Tensor | None) -> tuple[Check, ...]:
     """Check posterior samples.
 
     Arguments:

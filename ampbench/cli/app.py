@@ -434,9 +434,9 @@ def assess(
 @app.command()
 def doctor() -> None:
     """Check that the installation is in order."""
-    from ampbench.cli.doctor import examine
+    from ampbench.cli.doctor import check_installation
 
-    checks = examine()
+    checks = check_installation()
     for check in checks:
         print(f"{'ok' if check.ok else 'PROBLEM':8}{check.what}: {check.found}")
     sys.exit(0 if all(check.ok for check in checks) else 1)

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from ampbench import registry
 from ampbench.assess.assessment import HeldOut, hold_out, outcomes, prior_outcome, trials
-from ampbench.assess.fits import FitError, Isolated
+from ampbench.assess.fits import Isolated
 from ampbench.assess.lc2st import beyond
 from ampbench.assess.outcome import Outcome, faults
 from ampbench.assess.recommendation import Recommendation, difference, mean_score, recommend
@@ -27,6 +27,7 @@ from ampbench.errors import UsageError
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
 from ampbench.reporting.text import duration, plain
+from ampbench.running.calls import CallError
 from ampbench.running.executors import imports
 from ampbench.running.process import start_server
 from ampbench.spec import split
@@ -76,8 +77,8 @@ def run_assess(
     worker = Isolated(partial(read_model, subject, prior), confines, device)
     try:
         with interruptible():
-            judges = hold_out(graph, observed, held_out, seed, here, worker.simulations)
-    except FitError as error:
+            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate)
+    except CallError as error:
         raise UsageError(
             f"no held-out simulations, and so nothing to judge by: {error}{_printed(error.output)}"
         ) from error
@@ -156,7 +157,9 @@ def _print(
         curve = [each for each in found if each.method == method]
         columns = ["budget", "score", "se", "50 %", "90 %", "p", "p(x_o)", "fault", "fit", "gain"]
         rows = [dict(zip(columns, _row(each, prior, rule, gain, wrong[id(each)]), strict=True)) for each in curve]
-        shown = [name for name in columns if name != ("p(x_o)" if judges.here is None else "se")]  # of 80 characters
+        shown = [
+            name for name in columns if name != ("p(x_o)" if judges.observation is None else "se")
+        ]  # of 80 characters
         print_table(shown, ([row[name] for name in shown] for row in rows))
         for each in curve:
             if remark := each.error or each.warning:
@@ -166,17 +169,21 @@ def _print(
         print()
     print_folded(
         f"score: the held-out {rule} score, lower is better, {mean_score(prior, rule):.3f} for the prior; "
-        + ("se: its standard error, much larger than that of differences between fits; " if judges.here is None else "")
+        + (
+            "se: its standard error, much larger than that of differences between fits; "
+            if judges.observation is None
+            else ""
+        )
         + "50 %, 90 %: how often such intervals hold "
         "the truth; p: of calibration, corrected within a fit; fault: at a level of 0.05 over all fits; gain: over the "
         "prior's score"
     )
-    if judges.here is not None:
+    if judges.observation is not None:
         print_folded(
             f"p(x_o): of L-C2ST at your observation, by {permutations} permutations and a network with one layer "
             "of 16 units; it finds coarse faults there only"
         )
-        if outside := beyond(judges.here, judges.x):
+        if outside := beyond(judges.observation, judges.x):
             print_folded(
                 f"Your observation lies outside what the simulator gives: {outside}. What p(x_o) says is worth little."
             )
@@ -203,7 +210,7 @@ def _row(outcome: Outcome, prior: Outcome, rule: str, most: float, fault: str) -
         f"{outcome.coverage[0.5]:.0%}",
         f"{outcome.coverage[0.9]:.0%}",
         f"{outcome.p:.2g}",
-        f"{outcome.here:.2g}",
+        f"{outcome.p_at_observation:.2g}",
         fault,
         duration(outcome.fit_seconds),
         bar,
@@ -224,8 +231,8 @@ def _as_json(
     chosen = advice.outcome
     return {
         "rule": judges.rule,
-        "observation": None if judges.here is None else judges.here.tolist(),
-        "permutations": None if judges.here is None else permutations,
+        "observation": None if judges.observation is None else judges.observation.tolist(),
+        "permutations": None if judges.observation is None else permutations,
         "prior": _json_row(prior, ""),
         "fits": rows,
         "recommendation": {
@@ -241,7 +248,7 @@ def _json_row(outcome: Outcome, fault: str) -> dict[str, str | int | float | Non
     row: dict[str, Any] = {"method": outcome.method, "budget": outcome.budget, "fault": fault}
     row |= {"error": plain(outcome.error), "warning": plain(outcome.warning), "spent": outcome.spent}
     row |= {"fit_seconds": outcome.fit_seconds, "sample_seconds": outcome.sample_seconds, "p": outcome.p}
-    row |= {"p_at_observation": outcome.here, "output": plain(outcome.output)}
+    row |= {"p_at_observation": outcome.p_at_observation, "output": plain(outcome.output)}
     for name, values in outcome.scores.items():
         row |= {f"{name}_score": float(values.mean()), f"{name}_score_se": float(values.std()) / len(values) ** 0.5}
     row |= {f"coverage_{round(100 * level)}": value for level, value in outcome.coverage.items()}

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import torch
-from torch import Tensor
+from rich.console import Console
 
 from ampbench import registry
 from ampbench.atlas.checks import CHECKS
 from ampbench.atlas.findings import tally
 from ampbench.cli.terminal import print_folded, print_table
-from ampbench.errors import AmpbenchError, ResultsError
-from ampbench.interfaces import Task
-from ampbench.metrics.references import compares, reference_samples
-from ampbench.registry import Registry
+from ampbench.errors import ResultsError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.labels import labels, legend
 from ampbench.reporting.text import line
-from ampbench.results import Run, load
+from ampbench.results import load
 from ampbench.results.columns import records
-from ampbench.results.store import Store, Stored
-from ampbench.running.runner import look
+from ampbench.results.store import Store
+from ampbench.running.backfill import check_unchecked
 
 BY = ["task", "budget", "samples", "method"]
 
@@ -43,7 +38,7 @@ def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_j
     """
     if not results.is_dir():
         raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
-    catch_up(Store(results), registry.load(), tasks, methods)
+    _check_unchecked(Store(results), tasks, methods)
     frame, _ = latest(load(results))
     for column, wanted in (("task", tasks), ("method", methods)):
         frame = frame[frame[column].isin(wanted)] if wanted else frame
@@ -54,68 +49,17 @@ def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_j
         _print(table, int((frame["findings_detail"].isna() & (frame["status"] == "ok")).sum()))
 
 
-def catch_up(store: Store, loaded: Registry, tasks: Sequence[str], methods: Sequence[str]) -> int:
-    """Check the samples of results that were never checked, store the checks, and return how many there were.
+def _check_unchecked(store: Store, tasks: Sequence[str], methods: Sequence[str]) -> None:
+    """Check results that were never checked, with a line about the progress on a terminal."""
+    console = Console(stderr=True, highlight=False)
+    with console.status("") as status:
 
-    Only results of the present version of their task; the samples of others belong to another reference.
-    """
-    waiting = [found for found in store.scan() if isinstance(found, Stored) and _waits(found, tasks, methods)]
-    built: dict[str, Task | None] = {}
-    references: dict[tuple[str, int, int], Tensor | None] = {}
-    done = 0
-    for number, found in enumerate(sorted(waiting, key=_order), start=1):
-        run = found.record.run
-        if run.task not in built:
-            built[run.task] = _task(loaded, run.task)
-        task = built[run.task]
-        if task is None or task.version != run.task_version:
-            continue
-        try:
-            samples = torch.from_numpy(store.samples(run.key))
-        except ResultsError:  # its numbers were kept, its samples not; or they are damaged, as store check will say
-            continue
-        if sys.stderr.isatty():
-            print(f"\rchecking {number} of {len(waiting)} ", end="", file=sys.stderr, flush=True)
-        where = (run.task, run.observation, run.samples)
-        if where not in references:
-            references = {where: _reference(task, run, loaded)}  # one at a time: they are large
-        store.put_checks(found, look(task, run, samples, references[where]))
-        done += 1
-    if sys.stderr.isatty() and done:
-        print("\r\x1b[K", end="", file=sys.stderr)
-    if done:
-        print(f"{done} results that nobody had looked at were checked now", file=sys.stderr)
-    return done
+        def progress(done: int, total: int) -> None:
+            status.update(f"checking {done + 1} of {total}")
 
-
-def _waits(found: Stored, tasks: Sequence[str], methods: Sequence[str]) -> bool:
-    record = found.record
-    asked = (not tasks or record.run.task in tasks) and (not methods or record.run.method in methods)
-    return asked and record.ok and record.checks is None
-
-
-def _order(found: Stored) -> tuple[str, int, int]:
-    run = found.record.run
-    return run.task, run.observation, run.samples
-
-
-def _reference(task: Task, run: Run, loaded: Registry) -> Tensor | None:
-    """The reference samples that the run was scored with; None if it was scored without."""
-    if not any(compares(text, loaded) for text in run.metrics):
-        return None
-    try:
-        return reference_samples(task, run.observation, run.samples)
-    except AmpbenchError:
-        return None
-
-
-def _task(loaded: Registry, spec: str) -> Task | None:
-    """The task; None if its plugin is not here."""
-    try:
-        task: Task = loaded.build("tasks", spec)
-    except AmpbenchError:
-        return None
-    return task
+        count = check_unchecked(store, registry.load(), tasks, methods, progress)
+    if count:
+        console.print(f"{count} results had never been checked, and were checked now")
 
 
 def _print(table: pd.DataFrame, unchecked: int) -> None:

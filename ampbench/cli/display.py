@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
@@ -12,10 +10,11 @@ from rich.text import Text
 from ampbench.interfaces.events import Event, Finished, Fitting, Note
 from ampbench.reporting.text import duration, line, number, plain
 from ampbench.running.tally import Snapshot, Tally
+from ampbench.running.throttle import Throttle
 
-EVERY = 30.0
+STEP_INTERVAL = 30.0
 """Seconds between two plain lines about fits that go on."""
-LINES = 20
+MAX_LINES = 20
 """The longest live view."""
 
 
@@ -29,7 +28,7 @@ class Display:
     def __init__(self, tally: Tally) -> None:
         self.console = Console(highlight=False)
         self._tally = tally
-        self._printed = time.monotonic()
+        self._throttle = Throttle(STEP_INTERVAL)
         self._live = Live(
             console=self.console, get_renderable=self._view, refresh_per_second=4, transient=True, redirect_stderr=False
         )
@@ -62,20 +61,20 @@ class Display:
             case Fitting(run, done, total) if not self.console.is_terminal:
                 if not done:
                     self._say(f"fitting {run.task}  {run.method}  budget {run.budget}  seed {run.seed}")
-                elif time.monotonic() - self._printed > EVERY:
+                elif self._throttle.due():
                     self._say(f"fitting {run.task}  {run.method}: step {done} of {total}")
 
     def _view(self) -> Group:
         text = lines(self._tally.snapshot())
-        if len(text) > LINES:
-            text = [*text[: LINES - 1], f"  and {len(text) - LINES + 1} more"]
+        if len(text) > MAX_LINES:
+            text = [*text[: MAX_LINES - 1], f"  and {len(text) - MAX_LINES + 1} more"]
         return Group(*(Text(each, no_wrap=True, overflow="ellipsis") for each in text))
 
     def _say(self, text: str) -> None:
         self.console.print(
             escape(plain(text.replace("\n", " "))), soft_wrap=not self.console.is_terminal
         )  # one line stays one line in a file
-        self._printed = time.monotonic()
+        self._throttle.restart()
 
 
 def lines(state: Snapshot) -> list[str]:

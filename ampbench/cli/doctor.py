@@ -21,7 +21,7 @@ class Check:
     ok: bool
 
 
-def examine() -> list[Check]:
+def check_installation() -> list[Check]:
     """Look at versions, devices, plugins and every component."""
     return [*_versions(), *_devices(), *_components()]
 

@@ -49,7 +49,7 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
     for damage in found.values():
         if isinstance(damage, Damage):
             print(f"run again: {line(str(damage))}")
-    jobs = [Job(group, results.resolve(), device, Limits(**limits)) for group in runner.fits(todo)]
+    jobs = [Job(group, results.resolve(), device, Limits(**limits)) for group in runner.group_by_fit(todo)]
     tally = Tally(todo)
     try:
         with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display:

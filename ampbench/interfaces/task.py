@@ -19,7 +19,7 @@ class Oracle(ABC):
     """The ability of a method to be told the task, and so its exact posterior: for reference points only."""
 
     @abstractmethod
-    def told(self, task: Task) -> Method:
+    def with_task(self, task: Task) -> Method:
         """Return the method that knows the task; raises :class:`UsageError` if the task has no reference."""
 
 

@@ -18,8 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.interfaces import HasReference, NeedsSetting, ShipsReference, Task
-from ampbench.registry import Registry
+from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.results import atomic
 from ampbench.seeding import derive
 
@@ -27,14 +26,6 @@ from ampbench.seeding import derive
 def reference_seed(number: int) -> int:
     """The seed of the reference samples of a numbered observation."""
     return derive(0, "reference", number)
-
-
-def compares(metric: str, registry: Registry) -> bool:
-    """Whether a metric needs reference samples; one that cannot be built will say so when its turn comes."""
-    try:
-        return not isinstance(registry.build("metrics", metric), NeedsSetting)
-    except (Exception, SystemExit):
-        return False
 
 
 def reference_samples(task: Task, number: int, n: int) -> Tensor:

@@ -65,7 +65,7 @@ def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def examine(path: Path, parse: Callable[[], T]) -> T | Damage | None:
+def read_checked(path: Path, parse: Callable[[], T]) -> T | Damage | None:
     """Return what a file holds, what is wrong with it, or None if it does not exist."""
     try:
         return parse()

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from ampbench.errors import ResultsError
 from ampbench.results import atomic, checksums, parsing, tensors
-from ampbench.results.checksums import Damage, examine, writing
+from ampbench.results.checksums import Damage, read_checked, writing
 from ampbench.results.record import Check, Draw, Origin, Record, Run
 
 T = TypeVar("T")
@@ -202,7 +202,7 @@ class Store:
             digest = _sha256(content.pop("samples", ""))
             return Stored(_decode(content, path.parent.name), digest, schema)
 
-        return examine(path, parse)
+        return read_checked(path, parse)
 
     def read_draw(self, path: Path) -> tuple[Draw, str] | Damage | None:
         """Read how some samples came about, and their SHA-256; None if there is no such file."""
@@ -263,7 +263,7 @@ def _read_about(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> t
             raise ValueError(f"it does not belong to its name: it says {key}")
         return make(content), digest
 
-    return examine(path, parse)
+    return read_checked(path, parse)
 
 
 def _command(run: Run) -> str:

@@ -26,11 +26,13 @@ from ampbench.interfaces.events import Event, Listener, both
 from ampbench.interfaces.executor import Executor
 from ampbench.results.store import Store
 from ampbench.running import runner
+from ampbench.running.context import Services
 from ampbench.running.process import start_server
-from ampbench.running.runlog import RunLog, place
+from ampbench.running.runlog import RunLog, log_path
 from ampbench.running.worker import isolated
+from ampbench.threads import limited_threads
 
-PATIENCE = 0.2
+RELAY_INTERVAL = 0.2
 """Seconds between two looks at what is done, if nothing is heard."""
 
 
@@ -40,18 +42,11 @@ class InProcess(Executor):
 
     def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
         """See :class:`Executor`."""
-        from threadpoolctl import threadpool_limits
-
         plugins = registry.load()
         for job in jobs:
-            told = both(listener, RunLog(place(job.results, job.runs[0])))
-            before = torch.get_num_threads()
-            torch.set_num_threads(job.limits.threads)
-            try:
-                with threadpool_limits(job.limits.threads):
-                    runner.execute(job.runs, plugins, Store(job.results), job.device, told)
-            finally:
-                torch.set_num_threads(before)
+            told = both(listener, RunLog(log_path(job.results, job.runs[0])))
+            with limited_threads(job.limits.threads):
+                runner.execute(job.runs, Services(plugins, Store(job.results), job.device, told))
 
 
 @final
@@ -72,12 +67,12 @@ class Local(Executor):
         """See :class:`Executor`."""
         if not jobs:
             return
-        devices = places(jobs[0].device)
-        workers = self.workers or self._as_many_as_fit(jobs[0], devices)
+        available = devices(jobs[0].device)
+        workers = self.workers or self._worker_count(jobs[0], available)
         start_server(methods_import(jobs), jobs[0].limits.threads)
         free: queue.SimpleQueue[str] = queue.SimpleQueue()
         for number in range(workers):
-            free.put(devices[number % len(devices)])
+            free.put(available[number % len(available)])
         stop = threading.Event()
 
         def work(job: Job, relay: Relay) -> None:
@@ -98,10 +93,10 @@ class Local(Executor):
                 relay.drain(listener)
                 raise
 
-    def _as_many_as_fit(self, job: Job, devices: Sequence[str]) -> int:
+    def _worker_count(self, job: Job, available: Sequence[str]) -> int:
         if torch.device(job.device).type == "cpu":
             return max(1, joblib.cpu_count() // job.limits.threads)
-        return self.per_gpu * len(devices)
+        return self.per_gpu * len(available)
 
 
 class Relay:
@@ -119,7 +114,7 @@ class Relay:
         waiting = set(futures)
         while waiting:
             with contextlib.suppress(queue.Empty):
-                listener(self._heard.get(timeout=PATIENCE))
+                listener(self._heard.get(timeout=RELAY_INTERVAL))
             for future in [future for future in waiting if future.done()]:
                 waiting.remove(future)
                 future.result()
@@ -132,7 +127,7 @@ class Relay:
                 listener(self._heard.get_nowait())
 
 
-def places(device: str) -> list[str]:
+def devices(device: str) -> list[str]:
     """Return every device of a kind, if none of them is named: ``cuda`` is ``cuda:0``, ``cuda:1`` and so on."""
     wanted = torch.device(device)
     if wanted.type == "cpu" or wanted.index is not None:

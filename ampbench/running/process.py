@@ -1,6 +1,6 @@
-"""A function in a process of its own: it may raise, hang, or end the process, and costs nobody else anything.
+"""Work in a child process, which may raise, hang or end the process without harm to its parent.
 
-The child tells through a pipe what it does; the parent watches that each step of it ends in time, and how it ends.
+The child sends messages through a pipe; the parent limits the time of each step, and reports how the child ended.
 
 =====================================  ==================================================================
 too much memory                        the allocation fails, as an exception, at the limit
@@ -17,13 +17,10 @@ The memory limit is ``RLIMIT_DATA``, for the reasons in docs/decisions/0010-exec
 References:
     Python documentation, *multiprocessing: contexts and start methods*,
     https://docs.python.org/3/library/multiprocessing.html
-    *getrlimit(2)*, *prctl(2)*, Linux manual pages, https://man7.org/linux/man-pages/man2/getrlimit.2.html
 """
 
 from __future__ import annotations
 
-import ctypes
-import faulthandler
 import multiprocessing
 import os
 import signal
@@ -39,24 +36,18 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from threadpoolctl import threadpool_limits
-
-from ampbench.errors import AmpbenchError
 from ampbench.interfaces.executor import Limits
+from ampbench.running.child import LOST_STATUS, NO_MEMORY_STATUS, Completed, Send, child_main
 from ampbench.running.preload import ALWAYS, PRELOAD
 
-POLL = 0.2
-"""Seconds after which the parent looks up: at the clock, and whether it should stop."""
-START = 300.0
+POLL_INTERVAL = 0.2
+"""Seconds between two looks of the parent at the clock, and at whether it should stop."""
+MAX_START_SECONDS = 300.0
 """Seconds that a child may take to begin: the first one waits until the server has imported everything."""
-LONGEST = 4000
+MAX_OUTPUT = 4000
 """Characters of a child's output that are kept with a failure."""
-GIBIBYTE = 2**30
-OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+SIGNALS_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """Signals that a process does not send to itself: somebody, or the system when memory is short."""
-LOST, NO_MEMORY = 255, 77
-"""Exit statuses: the fork server has gone, and its children with it; a child ran out of memory even for its report."""
 
 
 class Stop(Protocol):
@@ -91,7 +82,7 @@ class Clock:
     """
 
     def __init__(self, allowed: float | None) -> None:
-        self._allowed: float | None = START
+        self._allowed: float | None = MAX_START_SECONDS
         self._then = allowed
         self._step: object = None
         self._doing = "the start of its worker process"
@@ -110,14 +101,11 @@ class Clock:
         return f"{self._doing} took longer than the {self._allowed:g} s allowed"
 
 
-Send = Callable[[Any], None]
-
-
-def confined(
+def run_in_child(
     work: Callable[[Send], None],
     limits: Limits,
     output: Path,
-    hear: Callable[[Any], None],
+    on_message: Callable[[Any], None],
     clock: Clock,
     stop: Stop,
 ) -> Ending | None:
@@ -127,19 +115,19 @@ def confined(
         work: what to do, given a function that sends messages; it must be picklable, as the messages are.
         limits: what it may use; its time is up to the clock.
         output: a file for what it prints.
-        hear: told each message; it moves the clock on.
+        on_message: called with each message; it moves the clock on.
         clock: says when a step takes too long.
         stop: when it is set, the child is killed and :class:`Stopped` raised.
 
     Returns:
-        None if it came to its end, else how it ended.
+        None if the work is complete, else how the child ended.
 
     Raises:
         AmpbenchError: that ``work`` has raised; every other exception of it ends the process.
     """
     receiver, sender = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("forkserver").Process(
-        target=_child, args=(work, limits, output, sender), name="ampbench worker"
+        target=child_main, args=(work, limits, output, sender), name="ampbench worker"
     )
     try:
         try:
@@ -148,12 +136,14 @@ def confined(
             ending: Ending | None = Ending("killed", f"no worker process could be started: {error}")
         else:
             sender.close()
-            ending = _follow(child, receiver, hear, clock, stop)
+            ending = _follow(child, receiver, on_message, clock, stop)
     finally:
         receiver.close()
         _kill(child)
     if ending and ending.kind == "killed":
-        time.sleep(POLL)  # who ends a worker, such as a cluster at a time limit, may be ending this process too
+        time.sleep(
+            POLL_INTERVAL
+        )  # who ends a worker, such as a cluster at a time limit, may be ending this process too
         if stop.is_set():
             raise Stopped
     return ending
@@ -193,20 +183,20 @@ def start_server(modules: Iterable[str], threads: int) -> None:
 
 
 def _follow(
-    child: ForkServerProcess, receiver: Connection, hear: Callable[[Any], None], clock: Clock, stop: Stop
+    child: ForkServerProcess, receiver: Connection, on_message: Callable[[Any], None], clock: Clock, stop: Stop
 ) -> Ending | None:
     """Listen to a child until it has ended, one way or the other."""
     through = False
     while True:
-        ready = connection.wait([receiver, child.sentinel], timeout=POLL)
+        ready = connection.wait([receiver, child.sentinel], timeout=POLL_INTERVAL)
         if receiver in ready:
             try:
                 message = receiver.recv()
             except (EOFError, OSError):  # it has ended
                 pass
             else:
-                if not isinstance(message, _Through):
-                    hear(message)
+                if not isinstance(message, Completed):
+                    on_message(message)
                 elif message.error:
                     raise message.error
                 else:
@@ -221,36 +211,29 @@ def _follow(
             return None if through else _cause(child.exitcode)
 
 
-@dataclass(frozen=True)
-class _Through:
-    """The last notice of a child: it is through with its job, or something is wrong that concerns all jobs."""
-
-    error: AmpbenchError | None = None
-
-
 def _cause(status: int | None) -> Ending:
     """What an exit status says about a child that was not through: a kind of failure, and a message."""
-    if status is None or status == LOST:
+    if status is None or status == LOST_STATUS:
         return Ending("killed", "its worker process was lost")
-    if status == NO_MEMORY:
+    if status == NO_MEMORY_STATUS:
         return Ending("memory", "its worker process ran out of memory")
     if status >= 0:
         return Ending("crashed", f"its worker process ended itself with exit status {status}")
     name = signal.Signals(-status).name
-    if -status in OUTSIDE:
+    if -status in SIGNALS_FROM_OUTSIDE:
         return Ending(
             "killed", f"its worker process was killed by {name}, by hand or by the system when memory is short"
         )
     return Ending("crashed", f"its worker process crashed with {name}")
 
 
-def last_words(output: Path) -> str:
+def last_output(output: Path) -> str:
     """The end of what a child printed; if it crashed, where it was."""
     with suppress(OSError):
         text = output.read_text(encoding="utf-8", errors="replace")
         before, modules, after = text.rpartition("\nExtension modules:")  # where faulthandler tells no more
         text = before if modules else after
-        return text[-LONGEST:]
+        return text[-MAX_OUTPUT:]
     return ""
 
 
@@ -261,64 +244,6 @@ def _kill(child: ForkServerProcess) -> None:
             os.killpg(child.pid, signal.SIGKILL)
         child.kill()
         child.join()
-
-
-def _child(work: Callable[[Send], None], limits: Limits, output: Path, sender: Connection) -> None:
-    """The child process: everything that may go wrong happens below here."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    with suppress(PermissionError):
-        os.setsid()  # so that what a plugin starts can be ended with it
-    _die_with_parent()
-    _redirect(output)
-    _limit_memory(limits.memory)
-
-    def send(message: Any) -> None:
-        try:
-            sender.send(message)
-        except OSError:  # nobody listens any more; it must not look like a fault of the plugin that reports progress
-            os._exit(LOST)
-
-    try:
-        torch.set_num_threads(limits.threads)
-        with threadpool_limits(limits.threads):
-            work(send)
-    except AmpbenchError as error:
-        sender.send(_Through(error))
-    except MemoryError as error:
-        error.__traceback__ = None  # whose frames hold on to what filled it
-        os._exit(NO_MEMORY)
-    else:
-        sender.send(_Through())
-
-
-def _die_with_parent() -> None:
-    """End this process as soon as the fork server ends, which ends with the parent, however it ends (Linux)."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
-
-
-def _redirect(path: Path) -> None:
-    """Send what plugins print, and where they crash, to a file of their own."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError:  # nowhere to write it: the store will say so
-        target = os.open(os.devnull, os.O_WRONLY)
-    sys.stdout.flush()
-    for stream in (1, 2):
-        os.dup2(target, stream)
-    os.close(target)
-    faulthandler.enable()
-
-
-def _limit_memory(gibibytes: float | None) -> None:
-    """Make allocations beyond the limit fail, as MemoryError or torch's error."""
-    if gibibytes is not None and sys.platform == "linux":
-        import resource
-
-        limit = int(gibibytes * GIBIBYTE)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 @contextmanager

@@ -10,20 +10,20 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
 from ampbench.results import Run
+from ampbench.running.throttle import Throttle
 
-EVERY = 5.0
+STEP_INTERVAL = 5.0
 """Seconds between two lines about the steps of one fit."""
 
 
-def place(results: Path, run: Run) -> Path:
-    """Where the log of a run's fit is."""
+def log_path(results: Path, run: Run) -> Path:
+    """Return the path of the log of a run's fit."""
     return results / "logs" / f"{run.fit_digest}.jsonl"
 
 
@@ -32,7 +32,7 @@ class RunLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._said = 0.0
+        self._throttle = Throttle(STEP_INTERVAL)
 
     def write(self, event: str, run: Run | None = None, **about: object) -> None:
         """Append a line."""
@@ -51,8 +51,7 @@ class RunLog:
                 about = {"task": run.task, "method": run.resolved, "budget": run.budget, "seed": run.seed}
                 self.write("fitting", None, **about)
             case Fitting(_, done, total):
-                if done == total or time.monotonic() - self._said > EVERY:
-                    self._said = time.monotonic()
+                if self._throttle.due() or done == total:
                     self.write("step", done=done, total=total)
             case Sampling(run):
                 self.write("sampling", run)

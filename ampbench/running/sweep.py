@@ -38,10 +38,10 @@ from pydantic_core import PydanticCustomError
 
 from ampbench.errors import AmpbenchError, PluginError, UsageError, unknown
 from ampbench.interfaces import HasReference, ShipsReference, Task
-from ampbench.metrics.references import compares
 from ampbench.registry import Registry
 from ampbench.results import Run
 from ampbench.results.frame import COLUMNS
+from ampbench.running.components import needs_reference
 from ampbench.spec import Spec, split
 
 MOST = 1_000_000
@@ -184,7 +184,7 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     written = tuple(metrics.values())
     methods = _specs(sweep.methods, "methods", registry, where)
     tasks = _specs(sweep.tasks, "tasks", registry, where)
-    comparing = [text for text in metrics if compares(text, registry)]
+    comparing = [text for text in metrics if needs_reference(registry, text)]
     numbers = {text: _numbers(text, sweep.observations, comparing, registry, where) for text in tasks}
     _check_size(len(methods) * len(sweep.budgets) * len(sweep.seeds) * sum(len(some) for _, some in numbers.values()))
     judged = frozenset().union(*(registry.packages("metrics", text) for text in metrics))

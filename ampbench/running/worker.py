@@ -22,7 +22,6 @@ recorded as ``not-run``.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,11 +32,14 @@ from ampbench.interfaces.executor import Job
 from ampbench.results import Run
 from ampbench.results.store import Store
 from ampbench.running import runner
-from ampbench.running.process import Clock, Ending, Send, Stop, confined, last_words
-from ampbench.running.runlog import RunLog, place
-from ampbench.running.runner import Failure
+from ampbench.running.child import Send
+from ampbench.running.context import Services
+from ampbench.running.failures import Failure
+from ampbench.running.process import Clock, Ending, Stop, last_output, run_in_child
+from ampbench.running.runlog import RunLog, log_path
+from ampbench.running.throttle import Throttle
 
-EVERY = 0.2
+STEP_INTERVAL = 0.2
 """Seconds between two notices about the steps of a fit."""
 
 
@@ -93,10 +95,10 @@ def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
 
 def _attempt(job: Job, listener: Listener, stop: Stop) -> tuple[list[Run], _End | None]:
     """Run one child until it ends; returns the runs that have no record yet."""
-    store, log = Store(job.results), RunLog(place(job.results, job.runs[0]))
+    store, log = Store(job.results), RunLog(log_path(job.results, job.runs[0]))
     watch = _Watch(job, listener)
     output = log.path.with_suffix(".out")
-    ending = confined(partial(_execute, job), job.limits, output, watch.hear, watch.clock, stop)
+    ending = run_in_child(partial(_execute, job), job.limits, output, watch.hear, watch.clock, stop)
     end = watch.end(ending) if ending else None
     if end:
         log.write("lost", kind=end.failure.kind, message=end.failure.message)
@@ -144,20 +146,18 @@ class _Watch:
 
 
 def _fail(runs: Iterable[Run], failure: Failure, job: Job, store: Store, listener: Listener) -> None:
-    plugins = registry.load()
+    services = Services(registry.load(), store, job.device, listener)
     for run in runs:
         drawn = store.draw(run)
-        where = place(job.results, run)
-        record = Failure(
-            failure.kind, failure.message, f"{failure.message}\nlog: {where}\n{last_words(where.with_suffix('.out'))}"
-        )
-        runner.fail(run, record, plugins, store, job.device, listener, drawn[0] if drawn else None)
+        log = log_path(job.results, run)
+        trace = f"{failure.message}\nlog: {log}\n{last_output(log.with_suffix('.out'))}"
+        runner.record_failure(run, replace(failure, traceback=trace), services, drawn[0] if drawn else None)
 
 
 def _execute(job: Job, send: Send) -> None:
-    """What the child does."""
-    notices = _Notices(send, RunLog(place(job.results, job.runs[0])))
-    runner.execute(job.runs, registry.load(), Store(job.results), job.device, notices)
+    """Execute the runs of a job in the child."""
+    notices = _Notices(send, RunLog(log_path(job.results, job.runs[0])))
+    runner.execute(job.runs, Services(registry.load(), Store(job.results), job.device, notices))
 
 
 class _Notices:
@@ -165,12 +165,10 @@ class _Notices:
 
     def __init__(self, send: Send, log: RunLog) -> None:
         self._send, self._log = send, log
-        self._said = 0.0
+        self._throttle = Throttle(STEP_INTERVAL)
 
     def __call__(self, event: Event) -> None:
         self._log(event)
-        if isinstance(event, Fitting) and 0 < event.done < event.total:
-            if time.monotonic() - self._said < EVERY:
-                return
-            self._said = time.monotonic()
+        if isinstance(event, Fitting) and 0 < event.done < event.total and not self._throttle.due():
+            return
         self._send(event)

@@ -49,7 +49,7 @@ class ExecutorConformance(ABC):
             if isinstance(event, Finished):
                 heard.append(event.record)
 
-        groups = runner.fits(runner.pending(self.wanted(), Store(folder)))
+        groups = runner.group_by_fit(runner.pending(self.wanted(), Store(folder)))
         self.make().execute([Job(group, folder) for group in groups], listen)
         return heard
 

@@ -19,7 +19,7 @@ from ampbench.interfaces import HasReference, Method, Oracle, Posterior, Progres
 class Reference(Method, Oracle):
     """The task's exact posterior, drawn anew; it spends no simulation, whatever the budget."""
 
-    def told(self, task: Task) -> Method:
+    def with_task(self, task: Task) -> Method:
         """Return the method that knows the task; raises :class:`UsageError` if that has no sampler."""
         if not isinstance(task, HasReference):
             raise UsageError(
@@ -30,7 +30,9 @@ class Reference(Method, Oracle):
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
         """Refuse: a simulator alone does not tell its posterior."""
-        raise UsageError("method 'reference' must be told the task, as 'ampbench run' does: Reference().told(task)")
+        raise UsageError(
+            "method 'reference' must be told the task, as 'ampbench run' does: Reference().with_task(task)"
+        )
 
 
 @final

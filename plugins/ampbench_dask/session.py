@@ -39,9 +39,10 @@ from ampbench.interfaces.events import Event, Finished, Listener, Note, both
 from ampbench.results import Record, Run
 from ampbench.results.store import Store
 from ampbench.running import runner
+from ampbench.running.context import Services
 from ampbench.running.executors import methods_import
+from ampbench.running.failures import Failure
 from ampbench.running.process import start_server
-from ampbench.running.runner import Failure
 from ampbench.running.worker import isolated
 from ampbench_dask.notices import decode, encode
 from ampbench_dask.scheduler import DAEMON
@@ -163,10 +164,11 @@ def _fail(job: Job, error: BaseException, listener: Listener) -> None:
     kind = "killed" if isinstance(error, KilledWorker) else "error"
     text = " ".join(str(error).split())
     failure = Failure(kind, f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error)))
-    store, plugins = Store(job.results), registry.load()
+    store = Store(job.results)
+    services = Services(registry.load(), store, job.device, listener)
     for run in runner.pending(job.runs, store):
         drawn = store.draw(run)
-        runner.fail(run, failure, plugins, store, job.device, listener, drawn[0] if drawn else None)
+        runner.record_failure(run, failure, services, drawn[0] if drawn else None)
     for run in job.runs:
         if record := store.get(run.key):
             listener(Finished(record))

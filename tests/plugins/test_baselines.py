@@ -45,7 +45,7 @@ def test_the_reference_scores_one_half(registry: Registry) -> None:
     task: Task = registry.build("tasks", "two_moons")
     assert isinstance(task, HasReference)
     source = Simulator(task.graph, task.observed, 10, seed=0)
-    posterior = fit(Reference().told(task), source)
+    posterior = fit(Reference().with_task(task), source)
     assert source.spent == 0
     x = task.numbered(1).x
     with seeded(0):

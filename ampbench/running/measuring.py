@@ -1,0 +1,109 @@
+"""Metrics and atlas checks of one observation's posterior samples."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ampbench.atlas.checks import check_samples, failed
+from ampbench.errors import MetricError
+from ampbench.interfaces import Metric, NeedsSetting, Setting, ShipsReference, Task
+from ampbench.interfaces.events import Measuring
+from ampbench.metrics.references import reference_samples
+from ampbench.results import Run
+from ampbench.results.parsing import check_provenance
+from ampbench.results.record import Check, Measured
+from ampbench.running.context import Context
+from ampbench.running.failures import Failure, describe, failure
+from ampbench.running.sampling import Drawn
+from ampbench.spec import Spec
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Metrics and checks of one run.
+
+    Attributes:
+        metrics: by name.
+        seconds: wall-clock time of all metrics, reference samples included.
+        failure: why some metrics have no value, or None.
+        checks: of the failure atlas; None if there are no samples.
+    """
+
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
+    seconds: float = 0.0
+    failure: Failure | None = None
+    checks: tuple[Check, ...] | None = None
+
+
+def measure_all(context: Context, run: Run, drawn: Drawn) -> Measurements:
+    """Compute every metric of one observation's posterior samples; never raises what a metric raises."""
+    listener = context.services.listener
+    start = time.perf_counter()
+    samples, reference = torch.from_numpy(drawn.samples), None
+    setting = Setting(context.task, context.task.numbered(run.observation), drawn.posterior)
+    try:
+        if context.compares(run):
+            listener(Measuring(run, "reference samples"))
+            reference = reference_samples(context.task, run.observation, run.samples)
+    except (Exception, SystemExit) as error:
+        return Measurements(failure=failure(error), checks=atlas_checks(context.task, run, samples))
+    metrics, failures = {}, []
+    for spec in run.metrics:
+        name = Spec.parse(spec).name
+        listener(Measuring(run, name))
+        measured = _measure(context.metrics[spec], samples, reference, setting)
+        if isinstance(measured, Failure):
+            failures.append(Failure(measured.kind, f"metric {name}: {measured.message}", measured.traceback))
+            measured = Measured(None, measured.message)
+        metrics[name] = measured
+    seconds = time.perf_counter() - start
+    listener(Measuring(run, "failure atlas"))
+    return Measurements(metrics, seconds, _joined(failures), atlas_checks(context.task, run, samples, reference))
+
+
+def atlas_checks(task: Task, run: Run, samples: Tensor, reference: Tensor | None = None) -> tuple[Check, ...]:
+    """Check samples of a run for failures; never raises.
+
+    Arguments:
+        task, run: what the samples belong to.
+        samples: shape (n, D).
+        reference: shape (m, D); without it stored reference samples are taken, where the task ships them.
+    """
+    try:
+        if reference is None and isinstance(task, ShipsReference):
+            reference = task.shipped_reference(run.observation)[: run.samples]
+        return check_samples(task, samples, reference)
+    except (Exception, SystemExit) as error:
+        return (failed("all checks", describe(error)),)
+
+
+def _measure(
+    metric: Metric | Failure, samples: Tensor, reference: Tensor | None, setting: Setting
+) -> Measured | Failure:
+    if isinstance(metric, Failure):
+        return metric
+    try:
+        if isinstance(metric, NeedsSetting):
+            measurement = metric.measure_in(setting, samples)
+        else:
+            assert reference is not None
+            measurement = metric.measure(samples, reference)
+        if not math.isfinite(measurement.value):
+            raise MetricError(f"the value is {measurement.value}")
+        check_provenance(measurement.provenance, "provenance")
+    except (Exception, SystemExit) as error:
+        return failure(error)
+    return Measured(float(measurement.value), "", dict(measurement.provenance))
+
+
+def _joined(failures: Sequence[Failure]) -> Failure | None:
+    if not failures:
+        return None
+    kind = "memory" if any(each.kind == "memory" for each in failures) else "metric"
+    return Failure(kind, "; ".join(each.message for each in failures), "\n".join(each.traceback for each in failures))

@@ -1,0 +1,41 @@
+"""CPU threads: a limit for torch and the linear algebra below numpy, because small networks are slower with many.
+
+With as many threads as cores, two busy processes make each other's threads wait: measured on two cores, a fit that
+takes 17 s with one thread takes 271 s with two beside another busy process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from ampbench.errors import UsageError
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Let torch and the linear algebra libraries use so many CPU threads inside the block; restore them after it.
+
+    Raises:
+        UsageError: less than one thread.
+
+    Example:
+        >>> before = torch.get_num_threads()
+        >>> with limited_threads(1):
+        ...     torch.get_num_threads()
+        1
+        >>> torch.get_num_threads() == before
+        True
+    """
+    if threads < 1:
+        raise UsageError(f"threads={threads} is impossible: 1 or more")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
