@@ -22,8 +22,6 @@ from ampbench.errors import UsageError
 from ampbench.interfaces import Executor, Job
 from ampbench.interfaces.events import Listener
 
-DAEMON = "DASK_DISTRIBUTED__WORKER__DAEMON"
-
 
 @final
 class Dask(Executor):

@@ -44,8 +44,8 @@ from ampbench.running.executors import methods_import
 from ampbench.running.failures import Failure
 from ampbench.running.process import start_server
 from ampbench.running.worker import isolated
+from ampbench_dask.environment import DAEMON
 from ampbench_dask.notices import decode, encode
-from ampbench_dask.scheduler import DAEMON
 
 POLL = 0.2
 """Seconds between two looks at the futures, if nothing is heard."""

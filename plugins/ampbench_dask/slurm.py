@@ -16,7 +16,7 @@ from typing import final
 from ampbench.errors import UsageError
 from ampbench.interfaces import Executor, Job
 from ampbench.interfaces.events import Listener
-from ampbench_dask.scheduler import DAEMON
+from ampbench_dask.environment import DAEMON
 
 
 @final

@@ -7,16 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ampbench.hookspecs import hookimpl
+from ampbench_trackers.environment import DIAGNOSTICS, TENSORBOARD
 
 if TYPE_CHECKING:
     from ampbench.interfaces import Posterior
     from ampbench.results import Run
-
-TENSORBOARD = "AMPBENCH_TENSORBOARD"
-"""The folder below which training curves are written for TensorBoard."""
-
-DIAGNOSTICS = "AMPBENCH_DIAGNOSTICS"
-"""The folder below which the diagnosis of every fit is written."""
 
 
 @hookimpl

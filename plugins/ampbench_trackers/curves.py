@@ -21,7 +21,7 @@ from ampbench.errors import PluginError
 from ampbench.interfaces import HasHistory, Posterior
 from ampbench.results import Run
 from ampbench.spec import Spec
-from ampbench_trackers import TENSORBOARD
+from ampbench_trackers.environment import TENSORBOARD
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -18,6 +18,7 @@ from ampbench.interfaces import CanDiagnose, HasHistory, Posterior
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Run
 from ampbench_trackers.curves import label, write
+from ampbench_trackers.environment import DIAGNOSTICS, TENSORBOARD
 
 RUN = Run("two_moons", "1", "amp:divergence=jsd", "amp:divergence=jsd(width=8),steps=4", 1000, 1, 0, 100, ("c2st",))
 
@@ -79,7 +80,7 @@ def finish(posterior: Posterior, run: Run = RUN) -> None:
 
 def test_tensorboard_reads_the_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
-    monkeypatch.setenv(ampbench_trackers.TENSORBOARD, str(tmp_path))
+    monkeypatch.setenv(TENSORBOARD, str(tmp_path))
     finish(Seen())
     (folder,) = (tmp_path / "tensorboard").iterdir()
     assert curves(folder) == {
@@ -118,7 +119,7 @@ def test_tensorboard_tells_fits_apart(tmp_path: Path) -> None:
 def test_tensorboard_shows_the_diagnosis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside the curves, if both are asked for; the bar of a tuple does not end a cell."""
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
-    for name in (ampbench_trackers.TENSORBOARD, ampbench_trackers.DIAGNOSTICS):
+    for name in (TENSORBOARD, DIAGNOSTICS):
         monkeypatch.setenv(name, str(tmp_path))
     finish(Known())
     (folder,) = (tmp_path / "tensorboard").iterdir()
@@ -134,7 +135,7 @@ def test_tensorboard_shows_the_diagnosis(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_diagnosis_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file for each fit; the same fit made again replaces it."""
-    monkeypatch.setenv(ampbench_trackers.DIAGNOSTICS, str(tmp_path))
+    monkeypatch.setenv(DIAGNOSTICS, str(tmp_path))
     finish(Diagnosed())
     finish(Diagnosed())
     finish(Diagnosed(), replace(RUN, seed=1))
@@ -144,12 +145,12 @@ def test_a_diagnosis_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (ampbench_trackers.TENSORBOARD, ampbench_trackers.DIAGNOSTICS):
+    for name in (TENSORBOARD, DIAGNOSTICS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     finish(Seen())
     finish(Diagnosed())
-    for name in (ampbench_trackers.TENSORBOARD, ampbench_trackers.DIAGNOSTICS):
+    for name in (TENSORBOARD, DIAGNOSTICS):
         monkeypatch.setenv(name, str(tmp_path))
     finish(Unseen())
     assert list(tmp_path.iterdir()) == []
