@@ -19,19 +19,19 @@ tails that Holm's method looks at it is too hopeful: five equal methods with thr
 family-wise error of 0.11 instead of 0.05. So p-values take the fewest degrees of freedom that may be true, those of the
 effect with the fewest levels; with three seeds they are 2, and only large differences count.
 
-Why not the percentiles of a hierarchical bootstrap, as is common? Two or three seeds, drawn with replacement, are
-often the same one twice: the percentiles cover too rarely (``tests/test_statistics.py`` measures it), and no number of
-resamples mends that. A residual bootstrap with effects shrunk and reflated to the estimated components (Carpenter et
-al. 2003) has this same variance as its limit, so there is nothing to draw.
+Why not the percentiles of a hierarchical bootstrap, as is common? Two or three seeds, drawn with replacement, are often
+the same one twice: the percentiles cover too rarely (``tests/statistics/test_crossed_effects.py`` measures it), and no
+number of resamples mends that. A residual bootstrap with effects shrunk and reflated to the estimated components
+(Carpenter et al. 2003) has this same variance as its limit, so there is nothing to draw.
 
 For ranks, which are no means, we do draw. Seeds and observations are drawn with replacement; tasks get random weights,
 uniform on the simplex, and with them one task that was not seen, on which the rank is the best there is, for the lower
 end, and the worst, for the upper (Gaffke 2005). Drawing tasks with replacement instead never draws what was not seen: a
 method that is last on eight of eight tasks would be last for sure, and its interval had no width. With the unseen task
-it has that of Clopper and Pearson: 8 of 8 leave an exception on 37 % of tasks possible. Of a method that is last on
-95 % of tasks, intervals by replacement covered the mean rank in 40 % of cases with eight tasks, these in over 99 %
-(``tests/test_statistics.py``). The price: for methods that change places they are wider by a fifth to a third, and
-cover 0.99.
+it has that of Clopper and Pearson: 8 of 8 leave an exception on 37 % of tasks possible. Of a method that is last on 95
+% of tasks, intervals by replacement covered the mean rank in 40 % of cases with eight tasks, these in over 99 %
+(``tests/statistics/test_crossed_effects.py``). The price: for methods that change places they are wider by a fifth to a
+third, and cover 0.99.
 
 What one seed cannot tell: with S = 1 there is no M_S. The interval then is that of this one fit on further
 observations, and a difference is one of two fits, not of two methods.

@@ -1,6 +1,6 @@
 """One definition of every frame: the documentation is written from it, and what is produced follows it.
 
-``python tests/test_schema.py --write`` renews docs/schema.md.
+``python tests/results/test_schema.py --write`` renews docs/schema.md.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def put_several(folder: Path) -> None:
     Store(folder).put(replace(record(other), metrics={"mmd": Measured(1e-9)}, versions={}), None)
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "schema.md"
 INTRODUCTION = """# Frames and their columns
 
@@ -105,7 +105,7 @@ def page() -> str:
 
 
 def test_the_page_is_that_of_the_schema() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "python tests/test_schema.py --write"
+    assert PAGE.read_text(encoding="utf-8") == page(), "python tests/results/test_schema.py --write"
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.title)

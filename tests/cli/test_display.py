@@ -21,7 +21,7 @@ from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note
 from ampbench.results import Record, Run
 from ampbench.results.record import Measured
 from ampbench.running.heartbeat import SILENT, Heartbeat, signs
-from ampbench.running.runlog import RunLog, place
+from ampbench.running.runlog import RunLog, log_path
 from ampbench.running.tally import Tally
 
 RUN = Run("two_moons", "1", "npe", "npe", 1000, 1, 0, 100, ("c2st", "mmd"))
@@ -176,16 +176,16 @@ def test_signs_and_logs_in_a_folder_that_cannot_be_written(tmp_path: Path) -> No
     (tmp_path / "active").write_text("in the way")
     (tmp_path / "logs").write_text("in the way")
     with Heartbeat(tmp_path, tally().snapshot):
-        RunLog(place(tmp_path, RUN))(Fitting(RUN))
+        RunLog(log_path(tmp_path, RUN))(Fitting(RUN))
     assert signs(tmp_path) == []
 
 
 def test_a_log_has_a_line_for_each_event(tmp_path: Path) -> None:
-    log = RunLog(place(tmp_path, RUN))
+    log = RunLog(log_path(tmp_path, RUN))
     events = [Fitting(RUN), Fitting(RUN, 1, 9), Fitting(RUN, 9, 9), Sampling(RUN), Measuring(RUN, "c2st")]
     for event in [*events, Finished(record(RUN, 0.5)), Note("hello\nthere")]:
         log(event)
-    written = [json.loads(line) for line in place(tmp_path, RUN).read_text().splitlines()]
+    written = [json.loads(line) for line in log_path(tmp_path, RUN).read_text().splitlines()]
     assert [line["event"] for line in written] == [
         "fitting",
         "step",

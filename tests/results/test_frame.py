@@ -15,7 +15,7 @@ from ampbench.results.frame import COLUMNS
 from ampbench.results.record import FAILURES, Measured
 from ampbench.results.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 RUN = Run("task", "1", "method", "method:a=1", 10, 1, 0, 100, ("c2st",))
 

@@ -25,10 +25,10 @@ from ampbench.results.store import Store
 from ampbench.running import runner, sweep
 from ampbench.running.executors import InProcess, Local
 from ampbench.running.process import Stopped
-from ampbench.running.runlog import place
+from ampbench.running.runlog import log_path
 from ampbench.running.worker import isolated
 
-FAULTY = Path(__file__).parent / "faulty_plugin"
+FAULTY = Path(__file__).parents[1] / "faulty_plugin"
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def test_a_fault_in_a_metric_costs_no_fit(tmp_path: Path, fault: str, kind: str)
     job = Job(tuple(wanted), tmp_path, limits=Limits(seconds=2 if kind == "timeout" else None, retries=0))
     isolated(job, Heard())
     assert outcomes(tmp_path, wanted) == dict.fromkeys((1, 2, 3, 4), kind)
-    events = [json.loads(line)["event"] for line in place(tmp_path, wanted[0]).read_text().splitlines()]
+    events = [json.loads(line)["event"] for line in log_path(tmp_path, wanted[0]).read_text().splitlines()]
     assert events.count("fitting") == 1
     record = Store(tmp_path).get(wanted[0].key)
     assert record is not None
@@ -159,7 +159,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
 
 def fittings(folder: Path, run: Run) -> int:
     """How often a run's fit was made, or begun."""
-    events = [json.loads(line)["event"] for line in place(folder, run).read_text().splitlines()]
+    events = [json.loads(line)["event"] for line in log_path(folder, run).read_text().splitlines()]
     return events.count("fitting")
 
 
@@ -248,7 +248,7 @@ def test_a_stopped_job_leaves_no_process(tmp_path: Path) -> None:
 
     with pytest.raises(Stopped):
         isolated(Job(tuple(wanted), tmp_path), listen, stop)
-    pids = {json.loads(line)["pid"] for line in place(tmp_path, wanted[0]).read_text().splitlines()} - {os.getpid()}
+    pids = {json.loads(line)["pid"] for line in log_path(tmp_path, wanted[0]).read_text().splitlines()} - {os.getpid()}
     assert pids
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
@@ -322,7 +322,7 @@ def test_what_a_plugin_prints_goes_into_a_file(tmp_path: Path, capfd: pytest.Cap
     wanted = runs(["faulty:fault=print"])
     execute(tmp_path, wanted)
     assert "hello" not in capfd.readouterr().out
-    assert place(tmp_path, wanted[0]).with_suffix(".out").read_text() == "[bold]hello[/bold] from the method\n"
+    assert log_path(tmp_path, wanted[0]).with_suffix(".out").read_text() == "[bold]hello[/bold] from the method\n"
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from ampbench.results.store import Store
 
 pytest.importorskip("arviz_base")
 RUN = Run("two_moons", "1", "npe", "npe:a=1", 1000, 1, 0, 100, ("c2st",), ("sbi==0.27.*",))
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def put(folder: Path, registry: Registry, run: Run = RUN, error: str = "", day: int = 1) -> np.ndarray:

@@ -19,7 +19,7 @@ from ampbench.results import Record, Run, atomic, load, upkeep
 from ampbench.results.record import Draw, Measured
 from ampbench.results.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUN = Run("task", "1", "method", "method:a=1", 10, 1, 0, 100, ("c2st",), ("torch==2.13.*",))
 SAMPLES = np.zeros((100, 2), np.float32)
 DRAW = Draw(1.0, 0.1, 10, "cpu", {}, "")

@@ -23,7 +23,7 @@ from ampbench.results import load
 from ampbench.results.store import Store
 from ampbench.running.heartbeat import signs
 
-FAULTY = Path(__file__).parent / "faulty_plugin"
+FAULTY = Path(__file__).parents[1] / "faulty_plugin"
 QUICK = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
 ARGUMENTS = ["--task", "two_moons", "--budget", "100", "--samples", "50", "--observation", "1", "--observation", "2"]
 

@@ -400,7 +400,7 @@ def judge(path: Path, registry: Registry) -> None:
 
 
 def test_the_example_of_the_documentation(registry: Registry, tmp_path: Path) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
     (tmp_path / "sweep.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
     runs = sweep.asked(tmp_path / "sweep.toml", {}, registry)
     assert len(runs) == 2 * 2 * 2 * 7 * 10

@@ -11,7 +11,7 @@ import torch
 
 from ampbench.interfaces import Executor, Job
 from ampbench.running import executors
-from ampbench.running.executors import InProcess, Local, places
+from ampbench.running.executors import InProcess, Local, devices
 from ampbench.testing import ExecutorConformance
 
 
@@ -26,8 +26,8 @@ class TestInProcess(ExecutorConformance):
 
 
 def test_places() -> None:
-    assert places("cpu") == ["cpu"]
-    assert places("cuda:3") == ["cuda:3"]
+    assert devices("cpu") == ["cpu"]
+    assert devices("cuda:3") == ["cuda:3"]
 
 
 @pytest.mark.parametrize("per_gpu", [1, 3])

@@ -81,7 +81,7 @@ class Rubbish(Method):
         return NotANumber()
 
 
-FAULTY = Path(__file__).parent / "faulty_plugin"
+FAULTY = Path(__file__).parents[1] / "faulty_plugin"
 METHODS = {"scaled": Scaled, "ignorant": Ignorant, "broken": Broken, "rubbish": Rubbish}
 
 
