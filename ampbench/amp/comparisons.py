@@ -11,11 +11,11 @@ from ampbench.amp.chains import Chain
 from ampbench.amp.sites import Site
 from ampbench.graph import Factor, join
 from ampbench.interfaces import Divergence, Tuples
-from ampbench.interfaces.tuples import UNKNOWN, Laws
+from ampbench.interfaces.tuples import UNKNOWN, Densities
 
 
 @dataclass(frozen=True, eq=False)
-class Meeting:
+class LocalComparison:
     """Where the two chains meet: a site, the bottom-up chain that passes it, and what judges it there.
 
     Attributes:
@@ -24,7 +24,7 @@ class Meeting:
         evidence: what the bottom-up chain starts from.
         factors: the inverse factors whose variables are judged here.
         divergence: the local divergence.
-        laws: the densities that are known here.
+        densities: the densities that are known here.
     """
 
     name: str
@@ -32,48 +32,53 @@ class Meeting:
     evidence: frozenset[str]
     factors: tuple[Factor, ...]
     divergence: Divergence
-    laws: Laws
+    densities: Densities
 
     def __str__(self) -> str:
         return self.name
 
 
-def by_likelihood(meetings: Iterable[Meeting]) -> bool:
+def by_likelihood(comparisons: Iterable[LocalComparison]) -> bool:
     """Whether all families are fitted by their density alone, so that nothing need be drawn from them."""
-    return all(meeting.divergence.likelihood for meeting in meetings)
+    return all(comparison.divergence.likelihood for comparison in comparisons)
 
 
-Shown = Mapping[Meeting, Tuples]
+TuplesBySite = Mapping[LocalComparison, Tuples]
 """What a chain shows where it meets the other one."""
 
 
-def top_down_view(values: Mapping[str, Tensor], meetings: Iterable[Meeting]) -> Shown:
-    """What top-down samples (B, D_i) show at every meeting."""
-    return {meeting: view(values, meeting.site, meeting.laws) for meeting in meetings}
+def top_down_view(values: Mapping[str, Tensor], comparisons: Iterable[LocalComparison]) -> TuplesBySite:
+    """What top-down samples (B, D_i) show at every comparison."""
+    return {comparison: view(values, comparison.site, comparison.densities) for comparison in comparisons}
 
 
 def bottom_up_view(
-    bottom_up: Chain, evidence: Iterable[Mapping[str, Tensor]], meetings: Iterable[Meeting], particles: int
-) -> Shown:
-    """What the bottom-up chains show: each meeting sees contexts that were themselves inferred from the evidence."""
+    bottom_up: Chain, evidence: Iterable[Mapping[str, Tensor]], comparisons: Iterable[LocalComparison], particles: int
+) -> TuplesBySite:
+    """What the bottom-up chains show: each comparison sees contexts that were themselves inferred from the evidence."""
     drawn = {frozenset(given): bottom_up(given, particles) for given in evidence}
-    return {meeting: view(drawn[meeting.evidence], meeting.site, meeting.laws) for meeting in meetings}
+    return {
+        comparison: view(drawn[comparison.evidence], comparison.site, comparison.densities)
+        for comparison in comparisons
+    }
 
 
-def forced_view(bottom_up: Chain, values: Mapping[str, Tensor], meetings: Iterable[Meeting], particles: int) -> Shown:
-    """What the families show with teacher forcing: each meeting's context is the top-down chain's own, (B, D_i).
+def forced_view(
+    bottom_up: Chain, values: Mapping[str, Tensor], comparisons: Iterable[LocalComparison], particles: int
+) -> TuplesBySite:
+    """What the families show with teacher forcing: each comparison's context is the top-down chain's own, (B, D_i).
 
     References:
         Williams & Zipser 1989, *A learning algorithm for continually running fully recurrent neural networks*.
     """
     shown = {}
-    for meeting in meetings:
-        given = {name: values[name] for name in meeting.site.context}
-        drawn = bottom_up.through(meeting.factors, given, particles)
-        shown[meeting] = view(drawn, meeting.site, meeting.laws)
+    for comparison in comparisons:
+        given = {name: values[name] for name in comparison.site.context}
+        drawn = bottom_up.through(comparison.factors, given, particles)
+        shown[comparison] = view(drawn, comparison.site, comparison.densities)
     return shown
 
 
-def view(values: Mapping[str, Tensor], site: Site, laws: Laws = UNKNOWN) -> Tuples:
+def view(values: Mapping[str, Tensor], site: Site, densities: Densities = UNKNOWN) -> Tuples:
     """Return what a chain with these values shows at a site."""
-    return Tuples(join(values, site.variables), join(values, site.context), laws)
+    return Tuples(join(values, site.variables), join(values, site.context), densities)

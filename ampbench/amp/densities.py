@@ -27,7 +27,7 @@ from ampbench.errors import UsageError
 from ampbench.graph import Factor, Graph
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import Tuples
-from ampbench.interfaces.tuples import Laws
+from ampbench.interfaces.tuples import Densities
 
 
 def known_likelihood(
@@ -96,7 +96,7 @@ def _fault(graph: Graph, site: Site) -> str:
     return ""
 
 
-class SiteLaws(Laws):
+class SiteDensities(Densities):
     """The densities of a site: of its families, and of the model where it has one.
 
     Arguments:

@@ -55,7 +55,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ampbench.amp.chains import Chain
-from ampbench.amp.comparisons import Meeting, Shown, bottom_up_view, forced_view, top_down_view, view
+from ampbench.amp.comparisons import LocalComparison, TuplesBySite, bottom_up_view, forced_view, top_down_view, view
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph.rows import Rows
 from ampbench.interfaces import HasLogRatio
@@ -75,37 +75,37 @@ ROWS = 5000
 
 
 @dataclass(frozen=True)
-class Sides:
+class ChainPair:
     """Two chains and what has learned to tell them apart.
 
     Attributes:
         bottom_up: what infers: the families, or a part of their draws.
-        meetings: where they meet the model.
-        adversaries: one per meeting, at the end of training.
+        comparisons: where they meet the model.
+        adversaries: one per comparison, at the end of training.
     """
 
     bottom_up: Chain
-    meetings: Sequence[Meeting]
+    comparisons: Sequence[LocalComparison]
     adversaries: Sequence[nn.Module]
 
     @torch.no_grad()
-    def on_simulations(self, simulations: Rows, teacher_forcing: bool) -> tuple[Shown, Shown]:
-        """Return what p and q show at every meeting, one tuple of q, (1, n, ·), for each of p, (n, ·).
+    def on_simulations(self, simulations: Rows, teacher_forcing: bool) -> tuple[TuplesBySite, TuplesBySite]:
+        """Return what p and q show at every comparison, one tuple of q, (1, n, ·), for each of p, (n, ·).
 
         Arguments:
             simulations: one tensor (n, D_i) per variable, in network coordinates, that trained nothing.
             teacher_forcing: whether q starts from the simulated context, rather than from the evidence: each family is
                 tested on its own, without what the factors before it got wrong.
         """
-        p = top_down_view(simulations, self.meetings)
+        p = top_down_view(simulations, self.comparisons)
         if teacher_forcing:
-            return p, forced_view(self.bottom_up, simulations, self.meetings, 1)
-        starts = dict.fromkeys(meeting.evidence for meeting in self.meetings)
+            return p, forced_view(self.bottom_up, simulations, self.comparisons, 1)
+        starts = dict.fromkeys(comparison.evidence for comparison in self.comparisons)
         evidence = [{name: simulations[name] for name in names} for names in starts]
-        return p, bottom_up_view(self.bottom_up, evidence, self.meetings, 1)
+        return p, bottom_up_view(self.bottom_up, evidence, self.comparisons, 1)
 
     @torch.no_grad()
-    def on_data(self, model: Callable[[int], Rows], data: Iterable[Rows]) -> tuple[Shown, Shown]:
+    def on_data(self, model: Callable[[int], Rows], data: Iterable[Rows]) -> tuple[TuplesBySite, TuplesBySite]:
         """Return the same for samples of a model, and rows of data with inferred latents.
 
         Arguments:
@@ -114,21 +114,24 @@ class Sides:
                 nothing. Meetings whose evidence no group holds are left out.
         """
         groups = {frozenset(rows): rows for rows in data}
-        meetings = [meeting for meeting in self.meetings if meeting.evidence in groups]
+        comparisons = [comparison for comparison in self.comparisons if comparison.evidence in groups]
         drawn = {held: model(len(next(iter(rows.values())))) for held, rows in groups.items()}
-        p = {meeting: view(drawn[meeting.evidence], meeting.site, meeting.laws) for meeting in meetings}
-        return p, bottom_up_view(self.bottom_up, groups.values(), meetings, 1)
+        p = {
+            comparison: view(drawn[comparison.evidence], comparison.site, comparison.densities)
+            for comparison in comparisons
+        }
+        return p, bottom_up_view(self.bottom_up, groups.values(), comparisons, 1)
 
     @torch.no_grad()
-    def log_ratios(self, p: Shown, q: Shown) -> dict[Meeting, tuple[Tensor, Tensor]]:
+    def log_ratios(self, p: TuplesBySite, q: TuplesBySite) -> dict[LocalComparison, tuple[Tensor, Tensor]]:
         """Return the logits (n,) of p and of q that the trained adversaries give, where they are log-ratios."""
         found = {}
-        for meeting, adversary in zip(self.meetings, self.adversaries, strict=True):
-            divergence = meeting.divergence
-            if meeting in p and isinstance(divergence, HasLogRatio):
-                found[meeting] = (
-                    divergence.log_ratio(adversary, p[meeting]),
-                    divergence.log_ratio(adversary, q[meeting])[0],
+        for comparison, adversary in zip(self.comparisons, self.adversaries, strict=True):
+            divergence = comparison.divergence
+            if comparison in p and isinstance(divergence, HasLogRatio):
+                found[comparison] = (
+                    divergence.log_ratio(adversary, p[comparison]),
+                    divergence.log_ratio(adversary, q[comparison])[0],
                 )
         return found
 
@@ -177,12 +180,12 @@ def kl(d_p: Tensor, d_q: Tensor) -> Estimate:
     return Estimate.of(1 - d_q - torch.exp(-d_p))
 
 
-def diagnose(sides: Sides, p: Shown, q: Shown, folds: int, level: float) -> DataFrame:
+def diagnose(pair: ChainPair, p: TuplesBySite, q: TuplesBySite, folds: int, level: float) -> DataFrame:
     """Test at every tuple whether the chains can be told apart.
 
     Arguments:
-        sides: the chains.
-        p, q: what they show, as :meth:`Sides.on_simulations` or :meth:`Sides.on_data` returns it.
+        pair: the chains.
+        p, q: what they show, as :meth:`ChainPair.on_simulations` or :meth:`ChainPair.on_data` returns it.
         folds: K of the cross-fitting.
         level: how often a fit that is exact at every tuple may be called different at any.
 
@@ -197,39 +200,39 @@ def diagnose(sides: Sides, p: Shown, q: Shown, folds: int, level: float) -> Data
     """
     import pandas as pd
 
-    for meeting, tuples in p.items():
+    for comparison, tuples in p.items():
         if folds < 2 or len(tuples.joint) < 10 * folds:
             raise UsageError(
                 f"a diagnosis needs at least 2 folds of 10 simulations or rows, got {len(tuples.joint)} and {folds} "
-                f"folds at {meeting}; hold out a larger fraction, or give fresh ones to diagnose()"
+                f"folds at {comparison}; hold out a larger fraction, or give fresh ones to diagnose()"
             )
     if not 0 < level < 1:
         raise UsageError(f"the level of a test lies between 0 and 1, got {level}")
-    trained = sides.log_ratios(p, q)
+    trained = pair.log_ratios(p, q)
     rows = []
-    for meeting in p:
-        parts = _cross_fit(p[meeting].joint, q[meeting].joint[0], folds)
+    for comparison in p:
+        parts = _cross_fit(p[comparison].joint, q[comparison].joint[0], folds)
         seen = _fresh(parts)
-        seen |= _of_adversary(*trained[meeting]) if meeting in trained else dict.fromkeys(ADVERSARY, math.nan)
+        seen |= _of_adversary(*trained[comparison]) if comparison in trained else dict.fromkeys(ADVERSARY, math.nan)
         verdict = _verdict(seen, level / (2 * len(p)))
-        rows.append({"tuple": str(meeting), "simulations": len(p[meeting].joint), **seen, "verdict": verdict})
+        rows.append({"tuple": str(comparison), "simulations": len(p[comparison].joint), **seen, "verdict": verdict})
     return pd.DataFrame(rows)
 
 
-def warn_if_told_apart(sides: Sides, p: Shown, q: Shown, advice: str) -> None:
+def warn_if_told_apart(pair: ChainPair, p: TuplesBySite, q: TuplesBySite, advice: str) -> None:
     """Warn with :class:`FitWarning` if an adversary surely tells the chains apart after its training.
 
     Arguments:
-        sides: the chains.
+        pair: the chains.
         p, q: what they show; see :func:`diagnose`.
         advice: what to do about it.
     """
-    found = {meeting: accuracy(*d) for meeting, d in sides.log_ratios(p, q).items()}
-    apart = {meeting: each for meeting, each in found.items() if each.surely_above > TOLERATED}
+    found = {comparison: accuracy(*d) for comparison, d in pair.log_ratios(p, q).items()}
+    apart = {comparison: each for comparison, each in found.items() if each.surely_above > TOLERATED}
     if apart:
         places = ", ".join(
-            f"{meeting} with accuracy {each.value:.2f} ± {each.error:.2f} on {len(p[meeting].joint)} held-out tuples"
-            for meeting, each in apart.items()
+            f"{where} with accuracy {each.value:.2f} ± {each.error:.2f} on {len(p[where].joint)} held-out tuples"
+            for where, each in apart.items()
         )
         warnings.warn(
             f"adversaries still tell the chains apart at the end of training: at {places} (0.5 is perfect); {advice}",

@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import Meeting, bottom_up_view, by_likelihood, forced_view, top_down_view
+from ampbench.amp.comparisons import LocalComparison, bottom_up_view, by_likelihood, forced_view, top_down_view
 from ampbench.amp.optimisation import Checkpoint, Descent, move_average
 from ampbench.amp.sources import Source
 from ampbench.errors import TrainingError
@@ -141,13 +141,13 @@ class UnfinishedTrainingError(TrainingError):
 
 
 def train(
-    bottom_up: BottomUp, meetings: Sequence[Meeting], source: Source, settings: Settings, progress: Progress
+    bottom_up: BottomUp, comparisons: Sequence[LocalComparison], source: Source, settings: Settings, progress: Progress
 ) -> Trained:
     """Run Algorithm 1.
 
     Arguments:
         bottom_up: the families.
-        meetings: the tuples at which the chains are compared.
+        comparisons: the tuples at which the chains are compared.
         source: top-down samples and evidence, on the device of the families.
         settings: see :class:`Settings`; at least one step.
         progress: called after every step.
@@ -156,27 +156,27 @@ def train(
         TrainingError: a loss, a gradient or the score became NaN or infinite; names tuple or player, and step. It is an
             :class:`UnfinishedTrainingError` if there was a checkpoint before.
     """
-    adversaries = untrained(bottom_up, meetings)
-    pairs = list(zip(meetings, adversaries, strict=True))
+    adversaries = build_adversaries(bottom_up, comparisons)
+    pairs = list(zip(comparisons, adversaries, strict=True))
     weights = [weight for adversary in adversaries for weight in adversary.parameters()]
     learned = Learned(bottom_up, source.model)
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
     phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps, settings.weight_decay)
     averaged = copy.deepcopy(learned).requires_grad_(False).eval()
-    likelihood = by_likelihood(meetings)
+    likelihood = by_likelihood(comparisons)
     checkpoint = Checkpoint(averaged, settings.patience)
 
     try:
         for step in range(1, settings.steps + 1):
             X = source.top_down(settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
-            p = top_down_view(X, meetings)
+            p = top_down_view(X, comparisons)
             if likelihood:
                 q = p  # nobody looks at q
             elif settings.teacher_forcing:
-                q = forced_view(bottom_up, X, meetings, settings.particles)
+                q = forced_view(bottom_up, X, comparisons, settings.particles)
             else:  # lines 7 and 9: infer, with fresh ε
                 evidence = source.evidence(X, settings.batch_size)
-                q = bottom_up_view(bottom_up, evidence, meetings, settings.particles)
+                q = bottom_up_view(bottom_up, evidence, comparisons, settings.particles)
 
             adversary_losses = {}
             for at, adversary in pairs:  # line 10
@@ -208,7 +208,7 @@ def train(
     return Trained(checkpoint.best, adversaries, checkpoint.history)
 
 
-def untrained(bottom_up: BottomUp, meetings: Sequence[Meeting]) -> list[nn.Module]:
+def build_adversaries(bottom_up: BottomUp, comparisons: Sequence[LocalComparison]) -> list[nn.Module]:
     """Return ξ at the start: one adversary per tuple, on the device of the families."""
     with bottom_up.device:
-        return [at.divergence.adversary(bottom_up.features(at.site)) for at in meetings]
+        return [at.divergence.adversary(bottom_up.features(at.site)) for at in comparisons]

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp, TopDown, with_conditionals
-from ampbench.amp.comparisons import Meeting
-from ampbench.amp.diagnostics import ROWS, Sides, diagnose, warn_if_told_apart
+from ampbench.amp.comparisons import LocalComparison
+from ampbench.amp.diagnostics import ROWS, ChainPair, diagnose, warn_if_told_apart
 from ampbench.amp.engine import Trained, train
 from ampbench.amp.method import AMP
 from ampbench.amp.sources import Source, held_out_score, minibatch, split
@@ -104,10 +104,10 @@ class LearnedModel(HasHistory, CanDiagnose):
             coordinates.
     """
 
-    def __init__(self, trained: Trained, meetings: Sequence[Meeting], held_out: Sequence[Rows]) -> None:
+    def __init__(self, trained: Trained, comparisons: Sequence[LocalComparison], held_out: Sequence[Rows]) -> None:
         self.trained = trained
         self.held_out = tuple(held_out)
-        self._meetings = tuple(meetings)
+        self._comparisons = tuple(comparisons)
         assert isinstance(trained.learned.model, TopDown)
         self._model = trained.learned.model
         self.graph = self._model.graph
@@ -118,9 +118,9 @@ class LearnedModel(HasHistory, CanDiagnose):
         return history_frame(self.trained.history)
 
     @property
-    def sides(self) -> Sides:
+    def chain_pair(self) -> ChainPair:
         """The two chains, and the adversaries between them."""
-        return Sides(self.trained.learned.bottom_up, self._meetings, self.trained.adversaries)
+        return ChainPair(self.trained.learned.bottom_up, self._comparisons, self.trained.adversaries)
 
     def diagnose(self, data: Rows | None = None, folds: int = 2, level: float = 0.01, seed: int = 0) -> DataFrame:
         """Test at every tuple whether samples of the model can be told from rows of data with inferred latents.
@@ -137,7 +137,7 @@ class LearnedModel(HasHistory, CanDiagnose):
         """
         rows = self.held_out if data is None else [self._encoded(each) for each in groups(self.graph, data).values()]
         with seeded(derive(seed, "diagnose")):
-            return diagnose(self.sides, *self.sides.on_data(self._model, rows), folds, level)
+            return diagnose(self.chain_pair, *self.chain_pair.on_data(self._model, rows), folds, level)
 
     @torch.no_grad()
     def sample(self, n: int) -> dict[str, Tensor]:
@@ -202,7 +202,7 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
     coordinates = _coordinates(graph, data, device)
     model = TopDown(graph, coordinates, theta, device)
     chains = {held: graph.ancestral(held).inverse(held) for held in rows}
-    bottom_up, meetings = method.assemble(graph, coordinates, chains, device)
+    bottom_up, comparisons = method.assemble(graph, coordinates, chains, device)
     encoded = {held: encode(coordinates, each, device) for held, each in rows.items()}
     settings = method.settings.on(len(next(iter(data.values()))))
     source = Data(model, encoded, settings.held_out)
@@ -212,10 +212,10 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
             _check_taught(theta)
         progress(done, total)
 
-    trained = train(bottom_up, meetings, source, settings, watched)
+    trained = train(bottom_up, comparisons, source, settings, watched)
     held_out = [{name: value[:ROWS].clone() for name, value in each.items()} for each in source.held_out.values()]
-    found = LearnedModel(trained, meetings, held_out)
-    warn_if_told_apart(found.sides, *found.sides.on_data(trained.learned.model, held_out), ADVICE)
+    found = LearnedModel(trained, comparisons, held_out)
+    warn_if_told_apart(found.chain_pair, *found.chain_pair.on_data(trained.learned.model, held_out), ADVICE)
     return found
 
 

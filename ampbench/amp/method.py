@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import Meeting, by_likelihood
-from ampbench.amp.densities import SiteLaws, known_likelihood, learned_prior
+from ampbench.amp.comparisons import LocalComparison, by_likelihood
+from ampbench.amp.densities import SiteDensities, known_likelihood, learned_prior
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
-from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train, untrained
+from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, build_adversaries, train
 from ampbench.amp.posterior import AMPPosterior, posterior_type
-from ampbench.amp.refinement import Refinement, refine, refinement_steps, unrefined
+from ampbench.amp.refinement import Refinement, build_refiner, refine, refinement_steps
 from ampbench.amp.sites import Scope, Site, sites
 from ampbench.amp.sources import Simulations
 from ampbench.errors import TrainingError, UsageError, unknown
@@ -124,49 +124,49 @@ class AMP(Method, CanRestore):
         values = simulator.sample(simulator.remaining)
         coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
-        bottom_up, meetings = self._assembled(simulator, coordinates, device)
-        source = Simulations(encoded, simulator.observed, settings.held_out, by_likelihood(meetings))
+        bottom_up, comparisons = self._assembled(simulator, coordinates, device)
+        source = Simulations(encoded, simulator.observed, settings.held_out, by_likelihood(comparisons))
         observed = {name: values[name].shape[1] for name in simulator.observed}
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 
         def posterior(trained: Trained, refinement: Refinement | None = None) -> AMPPosterior:
             made = posterior_type(trained, refinement)
-            return made(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
+            return made(trained, refinement, comparisons, held_out, coordinates, observed, simulator.latents)
 
         try:
-            trained, refinement = _trained(bottom_up, meetings, source, settings, progress)
+            trained, refinement = _trained(bottom_up, comparisons, source, settings, progress)
         except UnfinishedTrainingError as error:
             raise UnfinishedFitError(str(error), posterior(error.trained)) from error
         found = posterior(trained, refinement)
-        p, q = found.sides.on_simulations(held_out, settings.teacher_forcing)
-        warn_if_told_apart(found.sides, p, q, ADVICE)
+        p, q = found.chain_pair.on_simulations(held_out, settings.teacher_forcing)
+        warn_if_told_apart(found.chain_pair, p, q, ADVICE)
         return found
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AMPPosterior:
         """Build the networks again, and give them their parameters."""
         of = states.parts(state)
         coordinates = _coordinates(of, simulator)
-        bottom_up, meetings = self._assembled(simulator, coordinates, device)
+        bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         states.load(bottom_up, of["families"], "these families")
         learned = Learned(bottom_up, nn.Module()).requires_grad_(False).eval()
-        adversaries = untrained(bottom_up, meetings)
+        adversaries = build_adversaries(bottom_up, comparisons)
         states.load(nn.ModuleList(adversaries), of["adversaries"], "these adversaries")
         refinement = None
         if refined := states.rows(of["refinement"]):
             last_word = None
             if of["thinned"]["draws"]:
-                last_word = unrefined(bottom_up, meetings[0]).requires_grad_(False)
+                last_word = build_refiner(bottom_up, comparisons[0]).requires_grad_(False)
                 states.load(last_word, of["last_word"], "these adversaries")
             refinement = Refinement(last_word, refined)
         held_out = {name: value.to(device) for name, value in of["held_out"].items()}
         observed = {name: int(of["observed"][name]) for name in simulator.observed}
         trained = Trained(learned, adversaries, states.rows(of["history"]))
         made = posterior_type(trained, refinement)
-        return made(trained, refinement, meetings, held_out, coordinates, observed, simulator.latents)
+        return made(trained, refinement, comparisons, held_out, coordinates, observed, simulator.latents)
 
     def _assembled(
         self, simulator: Simulator, coordinates: Mapping[str, Coordinates], device: torch.device
-    ) -> tuple[BottomUp, list[Meeting]]:
+    ) -> tuple[BottomUp, list[LocalComparison]]:
         chains = {frozenset(simulator.observed): simulator.graph.inverse(simulator.observed)}
         return self.assemble(simulator.graph, coordinates, chains, device)
 
@@ -181,7 +181,7 @@ class AMP(Method, CanRestore):
         coordinates: Mapping[str, Coordinates],
         chains: Mapping[frozenset[str], tuple[Factor, ...]],
         device: torch.device,
-    ) -> tuple[BottomUp, list[Meeting]]:
+    ) -> tuple[BottomUp, list[LocalComparison]]:
         """Return the families of all chains, and the places where they meet the model.
 
         Raises:
@@ -193,24 +193,24 @@ class AMP(Method, CanRestore):
             bottom_up = BottomUp(chains, sizes, {name: self.families.get(name, self.family) for name in names})
         _check_discrete(graph, bottom_up)
         return bottom_up, [
-            self._meeting(graph, coordinates, bottom_up, evidence, site)
+            self._comparison(graph, coordinates, bottom_up, evidence, site)
             for evidence, factors in chains.items()
             for site in sites(factors, graph.check(evidence), self.scope, graph.learned())
         ]
 
-    def _meeting(
+    def _comparison(
         self,
         graph: Graph,
         coordinates: Mapping[str, Coordinates],
         bottom_up: BottomUp,
         evidence: frozenset[str],
         site: Site,
-    ) -> Meeting:
+    ) -> LocalComparison:
         factors = tuple(factor for factor in bottom_up.chains[evidence] if factor.variable in site.variables)
         known = known_likelihood(graph, coordinates, site), learned_prior(graph, coordinates, site)
-        laws = SiteLaws(bottom_up, factors, site, *known)
+        densities = SiteDensities(bottom_up, factors, site, *known)
         name = str(site) if len(bottom_up.chains) == 1 else f"{site} from {', '.join(graph.check(evidence))}"
-        return Meeting(name, site, evidence, factors, self._divergence(site), laws)
+        return LocalComparison(name, site, evidence, factors, self._divergence(site), densities)
 
     def _divergence(self, site: Site) -> Divergence:
         """The divergence at a site: that of the variables judged there, if any is named."""
@@ -224,17 +224,21 @@ class AMP(Method, CanRestore):
 
 
 def _trained(
-    bottom_up: BottomUp, meetings: Sequence[Meeting], source: Simulations, settings: Settings, progress: Progress
+    bottom_up: BottomUp,
+    comparisons: Sequence[LocalComparison],
+    source: Simulations,
+    settings: Settings,
+    progress: Progress,
 ) -> tuple[Trained, Refinement | None]:
     """Train both players, and let the adversary go on alone where there is one that can say something."""
-    steps, alone = settings.steps, refinement_steps(meetings, settings.steps)
-    trained = train(bottom_up, meetings, source, settings, lambda done, _: progress(done, steps + alone))
+    steps, alone = settings.steps, refinement_steps(comparisons, settings.steps)
+    trained = train(bottom_up, comparisons, source, settings, lambda done, _: progress(done, steps + alone))
     if not alone:
         return trained, None
     try:
         return trained, refine(
             trained.learned.bottom_up,
-            meetings[0],
+            comparisons[0],
             trained.adversaries[0],
             source,
             settings.batch_size,

@@ -61,7 +61,7 @@ class Descent:
         Raises:
             TrainingError: a loss or the norm of the gradient is NaN or infinite; nothing has moved then.
         """
-        self._seen = {f"{self.player} loss {meeting}": loss.detach() for meeting, loss in losses.items()}
+        self._seen = {f"{self.player} loss {comparison}": loss.detach() for comparison, loss in losses.items()}
         if not self.parameters:
             return
         total = torch.stack(list(losses.values())).sum()
@@ -82,9 +82,9 @@ class Descent:
 
     def _broken(self, losses: Mapping[Any, Tensor], norm: Tensor, step: int) -> TrainingError:
         what, value = f"norm of the {self.player} gradient", norm
-        for meeting, loss in losses.items():
+        for comparison, loss in losses.items():
             if not torch.isfinite(loss):
-                what, value = f"{self.player} loss at tuple {meeting}", loss
+                what, value = f"{self.player} loss at tuple {comparison}", loss
                 break
         return TrainingError(f"the {what} became {value.item()} in step {step}; {ADVICE}")
 

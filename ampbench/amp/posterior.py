@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.comparisons import Meeting
-from ampbench.amp.diagnostics import Sides, diagnose
+from ampbench.amp.comparisons import LocalComparison
+from ampbench.amp.diagnostics import ChainPair, diagnose
 from ampbench.amp.engine import Trained
-from ampbench.amp.refinement import Refinement, Thinned
+from ampbench.amp.refinement import Refinement, Resampled
 from ampbench.graph import join
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
@@ -49,7 +49,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         self,
         trained: Trained,
         refinement: Refinement | None,
-        meetings: Sequence[Meeting],
+        comparisons: Sequence[LocalComparison],
         held_out: Mapping[str, Tensor],
         coordinates: Mapping[str, Coordinates],
         observed: Mapping[str, int],
@@ -57,7 +57,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
     ) -> None:
         self.trained = trained
         self.refinement = refinement
-        self.sides = _sides(trained, refinement, tuple(meetings))
+        self.chain_pair = _chain_pair(trained, refinement, tuple(comparisons))
         self.held_out = held_out
         self._coordinates = coordinates
         self._observed = observed
@@ -104,7 +104,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         Arguments:
             simulations: fresh ones, as :meth:`ampbench.graph.Simulator.sample` returns them; without any, the
                 held-out ones.
-            teacher_forcing: see :meth:`ampbench.amp.diagnostics.Sides.on_simulations`.
+            teacher_forcing: see :meth:`ampbench.amp.diagnostics.ChainPair.on_simulations`.
             folds, level: see :func:`ampbench.amp.diagnostics.diagnose`, also for the columns returned.
             seed: of the chain and of the classifiers.
 
@@ -117,7 +117,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         else:
             rows = {name: each.encode(simulations[name]).to(device) for name, each in self._coordinates.items()}
         with seeded(derive(seed, "diagnose")):
-            return diagnose(self.sides, *self.sides.on_simulations(rows, teacher_forcing), folds, level)
+            return diagnose(self.chain_pair, *self.chain_pair.on_simulations(rows, teacher_forcing), folds, level)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
@@ -131,7 +131,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
             name: self._coordinates[name].encode(part).to(self.trained.learned.bottom_up.device)
             for name, part in self._parts(observation[None], self._observed).items()
         }
-        drawn = self.sides.bottom_up(evidence, n)
+        drawn = self.chain_pair.bottom_up(evidence, n)
         return {name: self._coordinates[name].decode(drawn[name][:, 0].cpu()) for name in self._latents}
 
     @staticmethod
@@ -169,9 +169,9 @@ def _last_word(refinement: Refinement | None) -> nn.Module | None:
     return refinement.adversary if refinement else None
 
 
-def _sides(trained: Trained, refinement: Refinement | None, meetings: tuple[Meeting, ...]) -> Sides:
+def _chain_pair(trained: Trained, refinement: Refinement | None, comparisons: tuple[LocalComparison, ...]) -> ChainPair:
     """Return the chains, and the adversaries between them, as they are in the end."""
     families, last_word = trained.learned.bottom_up, _last_word(refinement)
     if last_word is None:
-        return Sides(families, meetings, trained.adversaries)
-    return Sides(Thinned(families, meetings[0], last_word), meetings, [last_word])
+        return ChainPair(families, comparisons, trained.adversaries)
+    return ChainPair(Resampled(families, comparisons[0], last_word), comparisons, [last_word])

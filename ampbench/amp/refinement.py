@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import Meeting, bottom_up_view, top_down_view, view
+from ampbench.amp.comparisons import LocalComparison, bottom_up_view, top_down_view, view
 from ampbench.amp.optimisation import Descent
 from ampbench.amp.sources import Simulations
 from ampbench.graph import Factor
@@ -72,25 +72,25 @@ class Refinement:
     history: Sequence[Mapping[str, float]]
 
 
-def refinement_steps(meetings: Sequence[Meeting], steps: int) -> int:
+def refinement_steps(comparisons: Sequence[LocalComparison], steps: int) -> int:
     """Return how many steps an adversary goes on alone after so many of training.
 
     It is 0 unless a single tuple holds all that is inferred.
     """
-    return round(meetings[0].divergence.refine * steps) if len(meetings) == 1 else 0
+    return round(comparisons[0].divergence.refine * steps) if len(comparisons) == 1 else 0
 
 
-def unrefined(bottom_up: BottomUp, meeting: Meeting) -> nn.Module:
+def build_refiner(bottom_up: BottomUp, comparison: LocalComparison) -> nn.Module:
     """Return the adversary that goes on alone, as it is before any training."""
-    features = bottom_up.features(meeting.site)
+    features = bottom_up.features(comparison.site)
     with bottom_up.device:
-        learned = isinstance(meeting.divergence, HasLogRatio)
-        return meeting.divergence.adversary(features) if learned else Adversary(features)
+        learned = isinstance(comparison.divergence, HasLogRatio)
+        return comparison.divergence.adversary(features) if learned else Adversary(features)
 
 
 def refine(
     bottom_up: BottomUp,
-    meeting: Meeting,
+    comparison: LocalComparison,
     adversary: nn.Module,
     source: Simulations,
     batch_size: int,
@@ -101,7 +101,7 @@ def refine(
 
     Arguments:
         bottom_up: the families.
-        meeting: where all that is inferred is judged, by a divergence whose ``refine`` is above 0.
+        comparison: where all that is inferred is judged, by a divergence whose ``refine`` is above 0.
         adversary: the one in training, to start from if it learned a log-ratio; it is left as it is.
         source: simulations to learn from, and held-out ones to choose by.
         batch_size: simulations per step.
@@ -111,60 +111,62 @@ def refine(
     Raises:
         TrainingError: the loss or its gradient became NaN or infinite.
     """
-    if isinstance(meeting.divergence, HasLogRatio):
+    if isinstance(comparison.divergence, HasLogRatio):
         adversary = copy.deepcopy(adversary)
     else:
-        adversary = unrefined(bottom_up, meeting)
+        adversary = build_refiner(bottom_up, comparison)
     descent = Descent("adversary", adversary.parameters(), RATE, steps)
-    p_held, q_held = _sides(bottom_up, meeting, source.held_out, source, PARTICLES)
-    patience = PATIENCE * steps / meeting.divergence.refine
+    p_held, q_held = _both_tuples(bottom_up, comparison, source.held_out, source, PARTICLES)
+    patience = PATIENCE * steps / comparison.divergence.refine
     best, least, best_at, history = None, 2 * math.log(2), 0, []
     for step in range(steps + 1):
         if step % max(1, steps // CHECKS) == 0 or step == steps:
             with torch.no_grad():
-                loss = float(_classification(meeting, adversary, p_held, q_held))
+                loss = float(_classification(comparison, adversary, p_held, q_held))
             history.append({"step": step, "held-out adversary loss": loss})
             if loss < least:
                 best, least, best_at = copy.deepcopy(adversary).requires_grad_(False), loss, step
             if step - best_at >= patience:
                 break
         if step < steps:
-            p, q = _sides(bottom_up, meeting, source.top_down(batch_size), source, 1)
-            descent.descend({meeting: _classification(meeting, adversary, p, q)}, step + 1)
+            p, q = _both_tuples(bottom_up, comparison, source.top_down(batch_size), source, 1)
+            descent.descend({comparison: _classification(comparison, adversary, p, q)}, step + 1)
             progress(step + 1, steps)
     return Refinement(best, history)
 
 
 @torch.no_grad()
-def _sides(
-    bottom_up: BottomUp, meeting: Meeting, rows: Mapping[str, Tensor], source: Simulations, particles: int
+def _both_tuples(
+    bottom_up: BottomUp, comparison: LocalComparison, rows: Mapping[str, Tensor], source: Simulations, particles: int
 ) -> tuple[Tuples, Tuples]:
     evidence = source.evidence(rows, len(next(iter(rows.values()))))
-    return top_down_view(rows, [meeting])[meeting], bottom_up_view(bottom_up, evidence, [meeting], particles)[meeting]
+    return top_down_view(rows, [comparison])[comparison], bottom_up_view(bottom_up, evidence, [comparison], particles)[
+        comparison
+    ]
 
 
-def _classification(meeting: Meeting, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
+def _classification(comparison: LocalComparison, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
     """Eq. 7 of the log-ratio."""
-    return classification_loss(partial(_ratio(meeting).log_ratio, adversary), p, q)
+    return classification_loss(partial(_ratio(comparison).log_ratio, adversary), p, q)
 
 
-def _ratio(meeting: Meeting) -> HasLogRatio:
+def _ratio(comparison: LocalComparison) -> HasLogRatio:
     """What reads the log-ratio off an adversary that has gone on alone: of a new one, it is the output."""
-    return meeting.divergence if isinstance(meeting.divergence, HasLogRatio) else HasLogRatio()
+    return comparison.divergence if isinstance(comparison.divergence, HasLogRatio) else HasLogRatio()
 
 
-class Thinned:
+class Resampled:
     """A bottom-up chain of which only some draws are kept; it is called as :class:`~ampbench.amp.chains.BottomUp` is.
 
     Arguments:
         bottom_up: the families.
-        meeting: where all that is inferred is judged.
+        comparison: where all that is inferred is judged.
         adversary: whose log-ratio decides.
     """
 
-    def __init__(self, bottom_up: BottomUp, meeting: Meeting, adversary: nn.Module) -> None:
+    def __init__(self, bottom_up: BottomUp, comparison: LocalComparison, adversary: nn.Module) -> None:
         self.bottom_up = bottom_up
-        self.meeting = meeting
+        self.comparison = comparison
         self.adversary = adversary
 
     def __call__(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
@@ -182,7 +184,9 @@ class Thinned:
 
     def _draw(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         values = self.bottom_up.through(factors, given, max(LEAST, CANDIDATES * particles))
-        log_ratio = _ratio(self.meeting).log_ratio(self.adversary, view(values, self.meeting.site, self.meeting.laws))
+        log_ratio = _ratio(self.comparison).log_ratio(
+            self.adversary, view(values, self.comparison.site, self.comparison.densities)
+        )
         kept = systematic(inclusion(log_ratio, particles))
         return {
             name: value.gather(0, kept[..., None].expand(-1, -1, value.shape[-1])) for name, value in values.items()

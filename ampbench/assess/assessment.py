@@ -46,7 +46,14 @@ from ampbench.interfaces import Progress, check_observation, silent
 from ampbench.registry import Registry
 from ampbench.running.failures import describe_with_line
 from ampbench.seeding import derive, seeded
-from ampbench.statistics.calibration import coverage, places, quantities, random_points, tarp_places, uniform
+from ampbench.statistics.calibration import (
+    coverage,
+    quantities,
+    random_points,
+    rank_statistics,
+    tarp_statistics,
+    uniformity_p_values,
+)
 from ampbench.statistics.scoring_rules import energy_score, log_score
 
 MIN_HELD_OUT = 50
@@ -214,12 +221,12 @@ def judge(held_out: HeldOut, draws: Tensor, known: Outcome) -> Outcome:
     """Return the outcome of a fit, given its draws (L, B, D) at the held-out observations, and what is known of it."""
     truth, spread = held_out.theta, held_out.spread
     generator = torch.Generator().manual_seed(derive(held_out.seed, "assess", "ties"))
-    u = places(
+    u = rank_statistics(
         quantities(truth, held_out.centre, spread), quantities(draws, held_out.centre, spread), generator
     )  # (B, K)
     points = random_points(held_out.x, held_out.centre, spread, generator)
-    near = tarp_places(truth, draws, points, spread, generator)
-    p_values = [p for column in torch.cat([u, near[:, None]], dim=1).T.numpy() for p in uniform(column)]
+    near = tarp_statistics(truth, draws, points, spread, generator)
+    p_values = [p for column in torch.cat([u, near[:, None]], dim=1).T.numpy() for p in uniformity_p_values(column)]
     components = u[:, : truth.shape[1]]
     out = (2 * components - 1).abs().mean(1)  # (B,): 1/2 on average if calibrated, more if too narrow
     return replace(
@@ -227,7 +234,7 @@ def judge(held_out: HeldOut, draws: Tensor, known: Outcome) -> Outcome:
         scores={name: _scores(rule, draws / spread, truth / spread) for name, rule in RULES.items()},
         coverage={level: float(coverage(components, level).mean()) for level in (0.5, 0.9)},
         p=min(1.0, min(p_values) * len(p_values)),
-        lean=float((out.mean() - 0.5) / (out.std() / len(out) ** 0.5)),
+        dispersion_z=float((out.mean() - 0.5) / (out.std() / len(out) ** 0.5)),
     )
 
 

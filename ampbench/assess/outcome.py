@@ -40,7 +40,7 @@ class Outcome:
         p: that of the hypothesis that it is calibrated, corrected for the statistics looked at.
         p_at_observation: the p-value of L-C2ST at the user's own observation; NaN without one.
         output: the end of what the process of a failed fit printed, or where it crashed.
-        lean: standard errors by which the truth lies too far out in the posterior; negative: too far in.
+        dispersion_z: standard errors by which the truth lies too far out in the posterior; negative: too far in.
     """
 
     method: str
@@ -53,7 +53,7 @@ class Outcome:
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     coverage: Mapping[float, float] = field(default_factory=dict)
     p: float = float("nan")
-    lean: float = 0.0
+    dispersion_z: float = 0.0
     p_at_observation: float = float("nan")
     output: str = ""
 
@@ -79,6 +79,6 @@ def faults(found: Sequence[Outcome]) -> list[Fault]:
 def _fault(outcome: Outcome, on_average: bool, locally: bool) -> Fault:
     if not on_average:
         return "wrong at x_o" if locally else "none found"
-    if abs(outcome.lean) < SURE:
+    if abs(outcome.dispersion_z) < SURE:
         return "biased"
-    return "overconfident" if outcome.lean > 0 else "underconfident"
+    return "overconfident" if outcome.dispersion_z > 0 else "underconfident"

@@ -19,7 +19,7 @@ from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import Task
 
-LAWS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
+PRIORS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
 
 
 def read_model(subject: str, prior: str | None) -> tuple[Graph, tuple[str, ...]]:
@@ -50,16 +50,16 @@ def read_prior(text: str) -> Distribution:
         torch.Size([2])
     """
     number = r"\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*"
-    match = re.fullmatch(rf"\s*({'|'.join(LAWS)})\({number},{number}\)(?:\s*\^\s*(\d+))?\s*", text)
+    match = re.fullmatch(rf"\s*({'|'.join(PRIORS)})\({number},{number}\)(?:\s*\^\s*(\d+))?\s*", text)
     if match:
         first, second, size = float(match[2]), float(match[3]), int(match[4] or 1)
         try:
-            law: Any = LAWS[match[1]]
+            law: Any = PRIORS[match[1]]
             return Independent(law(torch.full((size,), first), torch.full((size,), second), validate_args=True), 1)
         except ValueError as error:
             raise UsageError(f"the prior {text!r} does not exist: {str(error).splitlines()[0]}") from error
     if not re.fullmatch(r"[\w.]+:\w+", text):
-        known = ", ".join(LAWS)
+        known = ", ".join(PRIORS)
         raise UsageError(f"cannot read the prior {text!r}; write module:name, or such as uniform(0,10)^2, with {known}")
     found = _imported(text, "prior")
     if not isinstance(found, Distribution):

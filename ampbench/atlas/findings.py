@@ -50,11 +50,11 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return table.sort_values([*by, "count"], ascending=[True] * len(by) + [False], kind="stable", ignore_index=True)
 
 
-def said(part: pd.DataFrame) -> str:
+def summary_line(part: pd.DataFrame) -> str:
     """Say what was found in a group, in one line.
 
     Example:
-        >>> said(pd.DataFrame({"finding": ["dropped modes", "too wide"], "count": [3, 2], "of": [10, 10]}))
+        >>> summary_line(pd.DataFrame({"finding": ["dropped modes", "too wide"], "count": [3, 2], "of": [10, 10]}))
         'dropped modes 3/10, too wide 2/10'
     """
     return ", ".join(

@@ -79,7 +79,7 @@ def _merged(points: Array, found: NDArray[np.int64]) -> NDArray[np.int64]:
     while True:
         member = nearest_mode(points, points, found)
         pairs = combinations(np.unique(member), 2)
-        pair = next((pair for pair in pairs if _one(*(points[member == each] for each in pair))), None)
+        pair = next((pair for pair in pairs if _unimodal(*(points[member == each] for each in pair))), None)
         if pair is None:
             break
         found = np.where(found == pair[1], pair[0], found)
@@ -87,7 +87,7 @@ def _merged(points: Array, found: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(found >= 0, np.searchsorted(numbers, found), -1)
 
 
-def _one(a: Array, b: Array) -> bool:
+def _unimodal(a: Array, b: Array) -> bool:
     """Whether no valley lies between two clusters, on the line between their means."""
     line = b.mean(0) - a.mean(0)
     place = (np.concatenate([a, b]) - a.mean(0)) @ line / (line @ line)  # 0 and 1 at the means

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ampbench.atlas.findings import said
+from ampbench.atlas.findings import summary_line
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.errors import UsageError
 from ampbench.reporting.compare import GROUP, SEEDS, Summary, latest, summarise
@@ -143,7 +143,7 @@ def _print_findings(part: pd.DataFrame) -> None:
         return
     print_folded("found in the samples of how many runs (more by: ampbench atlas):")
     for method, found in part.groupby("method", sort=False):
-        print_folded(f"{method}: {said(found)}")
+        print_folded(f"{method}: {summary_line(found)}")
     print()
 
 

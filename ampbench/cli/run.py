@@ -17,7 +17,7 @@ from ampbench.reporting.text import duration, line
 from ampbench.results import Record
 from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, is_good
-from ampbench.running.heartbeat import Heartbeat, Sign, signs
+from ampbench.running.heartbeat import Heartbeat, SweepStatus, sweep_statuses
 from ampbench.running.sweep import Request
 from ampbench.running.tally import Tally
 from ampbench.spec import Spec
@@ -80,7 +80,7 @@ def show_status(results: Path) -> int:
     records = list(Store(results).records())
     failed = sum(not record.ok for record in records)
     console.print(f"{len(records) - failed} runs are stored in {results}, and {failed} failures")
-    found = signs(results)
+    found = sweep_statuses(results)
     if not found:
         console.print("no sweep is running")
     for sign in found:
@@ -91,7 +91,7 @@ def show_status(results: Path) -> int:
     return 0
 
 
-def _headline(sign: Sign) -> str:
+def _headline(sign: SweepStatus) -> str:
     where = f"sweep of {sign.began} on {sign.host}, process {sign.pid}"
     if sign.alive:
         return f"{where}, running; last sign {duration(sign.age)} ago"

@@ -24,7 +24,7 @@ LEVELS = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True)
-class Law:
+class Summary:
     """A distribution over vectors of L components, as seen in n samples.
 
     Attributes:
@@ -40,7 +40,7 @@ class Law:
     pairs: Tensor
 
     @staticmethod
-    def of(samples: Tensor, cuts: Tensor | None = None) -> Law:
+    def of(samples: Tensor, cuts: Tensor | None = None) -> Summary:
         """Summarise samples (n, L), at their own quantiles unless cut points are given."""
         samples = samples.double()
         if cuts is None:
@@ -49,11 +49,11 @@ class Law:
         inside = samples[:, None] <= cuts  # (n, 3, L)
         middle = inside[:, 1]
         pairs = middle & middle.roll(-1, 1)
-        return Law(len(samples), cuts, inside.double().mean(0), pairs.double().mean(0))
+        return Summary(len(samples), cuts, inside.double().mean(0), pairs.double().mean(0))
 
     def z_scores(self, samples: Tensor) -> Tensor:
         """Compare with samples (n, L): a standard normal score per statistic, (3, L) and (1, L) stacked to (4, L)."""
-        other = Law.of(samples, self.cuts)
+        other = Summary.of(samples, self.cuts)
         mine = torch.cat([self.below, self.pairs[None]])
         theirs = torch.cat([other.below, other.pairs[None]])
         pooled = (self.n * mine + other.n * theirs) / (self.n + other.n)
@@ -72,8 +72,8 @@ class Golden:
     """
 
     source: str
-    prior: Law
-    given: tuple[tuple[Tensor, Law], ...]
+    prior: Summary
+    given: tuple[tuple[Tensor, Summary], ...]
 
     @staticmethod
     def record(source: str, prior: Tensor, thetas: Tensor, simulate: Callable[[Tensor, int], Tensor], n: int) -> Golden:
@@ -86,7 +86,7 @@ class Golden:
             simulate: from one theta (D,) and a number n to observations (n, L).
             n: how many simulations at each theta.
         """
-        return Golden(source, Law.of(prior), tuple((theta, Law.of(simulate(theta, n))) for theta in thetas))
+        return Golden(source, Summary.of(prior), tuple((theta, Summary.of(simulate(theta, n))) for theta in thetas))
 
     def dumps(self) -> str:
         """Write as JSON."""
@@ -101,15 +101,15 @@ class Golden:
         return Golden(data["source"], _read(data["prior"]), given)
 
 
-def _written(law: Law) -> dict[str, object]:
+def _written(law: Summary) -> dict[str, object]:
     def short(values: Tensor) -> list[object]:
         return json.loads(json.dumps(values.tolist()), parse_float=lambda text: float(f"{float(text):.7g}"))
 
     return {"n": law.n, "cuts": short(law.cuts), "below": short(law.below), "pairs": short(law.pairs)}
 
 
-def _read(data: dict[str, object]) -> Law:
+def _read(data: dict[str, object]) -> Summary:
     def table(name: str) -> Tensor:
         return torch.tensor(data[name], dtype=torch.float64)
 
-    return Law(int(str(data["n"])), table("cuts"), table("below"), table("pairs"))
+    return Summary(int(str(data["n"])), table("cuts"), table("below"), table("pairs"))

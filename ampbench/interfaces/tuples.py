@@ -10,7 +10,7 @@ from torch import Tensor
 from ampbench.errors import UsageError
 
 
-class Laws:
+class Densities:
     """The densities that are known at a site, in network coordinates; a site where none is known has this one.
 
     A divergence that needs a density asks the tuples for it; where it is unknown, the answer is an error that says why.
@@ -40,7 +40,7 @@ class Laws:
         return tuples.joint.new_zeros(tuples.joint.shape[:-1])
 
 
-UNKNOWN = Laws()
+UNKNOWN = Densities()
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Tuples:
     Attributes:
         variable: shape (*, D): the inferred part, x_i.
         context: shape (*, C): the part that it was inferred from, pã(x_i).
-        laws: the densities that are known at this site.
+        densities: the densities that are known at this site.
     """
 
     variable: Tensor
     context: Tensor
-    laws: Laws = UNKNOWN
+    densities: Densities = UNKNOWN
 
     @property
     def joint(self) -> Tensor:
@@ -64,4 +64,4 @@ class Tuples:
 
     def detach(self) -> Tuples:
         """The same numbers, cut from the graph of gradients."""
-        return Tuples(self.variable.detach(), self.context.detach(), self.laws)
+        return Tuples(self.variable.detach(), self.context.detach(), self.densities)

@@ -65,7 +65,7 @@ def gradient_penalty(adversary: nn.Module, *sides: Tuples) -> Tensor:
     for side in sides:
         variable = side.variable.detach().requires_grad_(True)
         context = side.context.detach().requires_grad_(True)
-        outputs = adversary(Tuples(variable, context, side.laws))
+        outputs = adversary(Tuples(variable, context, side.densities))
         if outputs.ndim == side.joint.ndim:  # several per tuple: random signs make the square an unbiased sum of theirs
             outputs = outputs * torch.randint_like(outputs, 2).mul(2).sub(1)
         slopes = torch.autograd.grad(outputs.sum(), [variable, context], create_graph=True, allow_unused=True)

@@ -92,7 +92,7 @@ def summarise(frame: pd.DataFrame) -> Summary:
     frame, remarks = latest(validate(frame))
     for group, part in frame.groupby(GROUP, sort=True):
         label = dict(zip(GROUP, group, strict=True))
-        where = _said(label)
+        where = _described(label)
         failed = part[part["status"] != "ok"]
         remarks += [f"failed: {_name(row)}: {row['error']}" for _, row in failed.iterrows()]
         remarks += [f"not all with the same versions: {where}: {versions}" for versions in _mixed(part)]
@@ -246,11 +246,14 @@ def _ranks(scores: Mapping[tuple[Any, ...], pd.DataFrame]) -> tuple[list[dict[st
         if len(methods) < 2 or len(tasks) < 2:
             continue
         if len(cubes) < 2:
-            remarks.append(f"no ranks: {_said(label)}: fewer than two tasks have scores of all {len(methods)} methods")
+            remarks.append(
+                f"no ranks: {_described(label)}: fewer than two tasks have scores of all {len(methods)} methods"
+            )
             continue
         if len(cubes) < len(tasks):
             remarks.append(
-                f"ranks of {_said(label)} are over the {len(cubes)} of {len(tasks)} tasks with scores of all methods"
+                f"ranks of {_described(label)} are over the {len(cubes)} of {len(tasks)} tasks with scores of "
+                "all methods"
             )
         ranks, low, high = mean_ranks(cubes)
         found = [
@@ -293,7 +296,7 @@ def _definitions(part: pd.DataFrame, metric: str) -> set[str]:
     return {json.dumps({k: v for k, v in how.items() if k not in VOLATILE}, sort_keys=True) for how in kept}
 
 
-def _said(label: Mapping[str, Any]) -> str:
+def _described(label: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in label.items())
 
 

@@ -100,7 +100,11 @@ class Column:
 
     def fault(self, value: object, where: str = "") -> str:
         """Return what is wrong with a value, or ""."""
-        return "" if self.accepts(value) else f"{where or self.name} is {_said(value)}, where {self.allowed} should be"
+        return (
+            ""
+            if self.accepts(value)
+            else f"{where or self.name} is {_described(value)}, where {self.allowed} should be"
+        )
 
     def names(self, columns: Iterable[str]) -> list[str]:
         """Return those columns that this one describes.
@@ -241,5 +245,5 @@ def _number(text: str) -> int | float | str | None:
     return text or None
 
 
-def _said(value: object) -> str:
+def _described(value: object) -> str:
     return "missing" if value is None else repr(value)

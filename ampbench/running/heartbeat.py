@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from ampbench.results import atomic
-from ampbench.running.tally import Best, Doing, Snapshot
+from ampbench.running.tally import Activity, Best, Snapshot
 
 try:
     import fcntl
@@ -35,7 +35,7 @@ SILENT = 60.0
 
 
 @dataclass(frozen=True)
-class Sign:
+class SweepStatus:
     """What is known of a sweep.
 
     Attributes:
@@ -101,7 +101,7 @@ class Heartbeat:
             atomic.write(self._path, json.dumps(what).encode())
 
 
-def signs(results: Path) -> list[Sign]:
+def sweep_statuses(results: Path) -> list[SweepStatus]:
     """Return what is known of the sweeps that write into a results directory, the oldest first."""
     found = [sign for path in sorted((results / "active").glob("*.json")) if (sign := _read(path))]
     return sorted(found, key=lambda sign: sign.began)
@@ -116,13 +116,13 @@ def forget_the_dead(results: Path) -> None:
             path.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Sign | None:
+def _read(path: Path) -> SweepStatus | None:
     """Read a sign; None if its sweep has just ended, or it is no sign."""
     try:
         what = json.loads(path.read_text(encoding="utf-8"))
         age = max(0.0, time.time() - path.stat().st_mtime)
         state = what.pop("state")
-        running = tuple(Doing(**doing) for doing in state.pop("running"))
+        running = tuple(Activity(**doing) for doing in state.pop("running"))
         best = state.pop("best")
         snapshot = Snapshot(running=running, best=Best(**best) if best else None, **state)
         host, pid, began = str(what["host"]), int(what["pid"]), str(what["began"])
@@ -130,7 +130,7 @@ def _read(path: Path) -> Sign | None:
         return None
     held = _held(path.with_suffix(".lock"))
     certain = held is True or (held is False and host == platform.node())
-    return Sign(host, pid, began, age, bool(held) if certain else age < SILENT, certain, snapshot)
+    return SweepStatus(host, pid, began, age, bool(held) if certain else age < SILENT, certain, snapshot)
 
 
 def _lock(file: IO[str]) -> None:

@@ -85,20 +85,20 @@ class Clock:
         self._allowed: float | None = MAX_START_SECONDS
         self._then = allowed
         self._step: object = None
-        self._doing = "the start of its worker process"
+        self._activity = "the start of its worker process"
         self._since = time.monotonic()  # not wall-clock time, which may jump
 
     def step(self, step: object, doing: str) -> None:
         """Note what the child is doing; another step than before has all its time before it."""
         if step != self._step:
             self._since = time.monotonic()
-        self._step, self._doing, self._allowed = step, doing, self._then
+        self._step, self._activity, self._allowed = step, doing, self._then
 
     def late(self) -> str:
         """Return what takes longer than it may, "" if nothing does."""
         if self._allowed is None or time.monotonic() - self._since <= self._allowed:
             return ""
-        return f"{self._doing} took longer than the {self._allowed:g} s allowed"
+        return f"{self._activity} took longer than the {self._allowed:g} s allowed"
 
 
 def run_in_child(

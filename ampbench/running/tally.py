@@ -15,7 +15,7 @@ from ampbench.spec import Spec
 
 
 @dataclass(frozen=True)
-class Doing:
+class Activity:
     """What one worker is at.
 
     Attributes:
@@ -63,7 +63,7 @@ class Snapshot:
     failed: int
     seconds: float
     left: float | None
-    running: Sequence[Doing] = field(default_factory=tuple)
+    running: Sequence[Activity] = field(default_factory=tuple)
     best: Best | None = None
 
 
@@ -103,7 +103,7 @@ class Tally:
         with self._lock:
             seconds = time.monotonic() - self._began
             left = seconds * (self.total - self.done) / self.done if self.done else None
-            running = tuple(_doing(event, since) for event, since in self._running.values())
+            running = tuple(_activity(event, since) for event, since in self._running.values())
             return Snapshot(self.total, self.done, len(self.failed), seconds, left, running, self._best())
 
     def _finished(self, record: Record) -> None:
@@ -129,15 +129,15 @@ class Tally:
         return Best(task, budget, metric, method, fmean(methods[method]), len(methods[method]))
 
 
-def _doing(event: Event, since: float) -> Doing:
+def _activity(event: Event, since: float) -> Activity:
     seconds = time.monotonic() - since
     match event:
         case Fitting(run, done, total):
-            return Doing(_fit(run), "fit", done, total, seconds)
+            return Activity(_fit(run), "fit", done, total, seconds)
         case Sampling(run):
-            return Doing(_fit(run), f"observation {run.observation}: posterior samples", 0, 0, seconds)
+            return Activity(_fit(run), f"observation {run.observation}: posterior samples", 0, 0, seconds)
         case Measuring(run, what):
-            return Doing(_fit(run), f"observation {run.observation}: {what}", 0, 0, seconds)
+            return Activity(_fit(run), f"observation {run.observation}: {what}", 0, 0, seconds)
     raise AssertionError(event)
 
 

@@ -39,7 +39,7 @@ from scipy import stats
 from torch import Tensor
 
 
-def places(truth: Tensor, draws: Tensor, generator: torch.Generator) -> Tensor:
+def rank_statistics(truth: Tensor, draws: Tensor, generator: torch.Generator) -> Tensor:
     """Return the place of each true value among its draws, uniform on (0, 1) if they have one law.
 
     Arguments:
@@ -52,7 +52,7 @@ def places(truth: Tensor, draws: Tensor, generator: torch.Generator) -> Tensor:
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
-        >>> u = places(torch.tensor([2.5]), torch.tensor([[1.0], [2.0], [3.0]]), generator)
+        >>> u = rank_statistics(torch.tensor([2.5]), torch.tensor([[1.0], [2.0], [3.0]]), generator)
         >>> bool(2 / 4 <= u <= 3 / 4)
         True
     """
@@ -85,7 +85,7 @@ def quantity_names(components: Sequence[str]) -> list[str]:
     return [*names, "the products of neighbours"] if len(components) > 1 else names
 
 
-def tarp_places(truth: Tensor, draws: Tensor, points: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
+def tarp_statistics(truth: Tensor, draws: Tensor, points: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
     """Return the places of the distances to points, shape (B,).
 
     Arguments:
@@ -96,7 +96,7 @@ def tarp_places(truth: Tensor, draws: Tensor, points: Tensor, spread: Tensor, ge
         generator: breaks ties.
     """
     far, near = (torch.linalg.vector_norm((theta - points) / spread, dim=-1) for theta in (draws, truth))
-    return places(near, far, generator)
+    return rank_statistics(near, far, generator)
 
 
 def random_points(x: Tensor, centre: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
@@ -127,7 +127,7 @@ def coverage(u: Tensor, level: float) -> Tensor:
     return ((2 * u - 1).abs() <= level).float().mean(0)
 
 
-def uniform(values: NDArray[np.float64]) -> list[float]:
+def uniformity_p_values(values: NDArray[np.float64]) -> list[float]:
     """Test values (n,) for uniformity on (0, 1), and their distance to 1/2, which shows too wide and too narrow.
 
     Returns:

@@ -13,7 +13,7 @@ from ampbench.interfaces import (
     HasLogRatio,
     Tuples,
 )
-from ampbench.interfaces.tuples import Laws
+from ampbench.interfaces.tuples import Densities
 from ampbench.seeding import seeded
 
 
@@ -28,10 +28,10 @@ class DivergenceConformance(ABC):
 
     def sides(self, shift: Tensor) -> tuple[Tuples, Tuples]:
         """Top-down samples N(0, 1), and two particles of bottom-up samples N(shift, 1), with a shared context."""
-        laws = _ShiftedLaws(shift)
+        densities = _ShiftedDensities(shift)
         context = torch.randn(self.rows, 2)
-        p = Tuples(torch.randn(self.rows, 1), context, laws)
-        q = Tuples(torch.randn(2, self.rows, 1) + shift, context.expand(2, -1, -1), laws)
+        p = Tuples(torch.randn(self.rows, 1), context, densities)
+        q = Tuples(torch.randn(2, self.rows, 1) + shift, context.expand(2, -1, -1), densities)
         return p, q
 
     def test_losses_are_finite_scalars(self) -> None:
@@ -91,7 +91,7 @@ class DivergenceConformance(ABC):
             optimiser.step()
 
 
-class _ShiftedLaws(Laws):
+class _ShiftedDensities(Densities):
     """The densities of :meth:`DivergenceConformance.sides`: q is N(shift, 1), and the context ignores the variable."""
 
     def __init__(self, shift: Tensor) -> None:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ampbench.interfaces import HasLikelihood
-from ampbench.statistics.calibration import places, quantities, quantity_names, uniform
+from ampbench.statistics.calibration import quantities, quantity_names, rank_statistics, uniformity_p_values
 from ampbench.verify.finding import Finding, smallest
 from ampbench.verify.subject import Subject
 
@@ -40,8 +40,10 @@ def calibration(subject: Subject) -> Iterator[Finding]:
     n = subject.effort.observations
     values = torch.stack([_values(subject, i, centre, spread) for i in range(n)], dim=1)
     generator = torch.Generator().manual_seed(subject.derive("ties"))
-    columns = places(values[0], values[1:], generator).T.numpy()
-    tested = [(f"rank of {name}", p) for name, u in zip(_names(subject), columns, strict=True) for p in uniform(u)]
+    columns = rank_statistics(values[0], values[1:], generator).T.numpy()
+    tested = [
+        (f"rank of {name}", p) for name, u in zip(_names(subject), columns, strict=True) for p in uniformity_p_values(u)
+    ]
     yield smallest("calibration", tested, f"{n} observations, {RANKS} draws each")
 
 

@@ -14,7 +14,7 @@ from torch.distributions import biject_to, constraints
 from ampbench.verify.finding import SkipCheck
 
 
-class Free:
+class Unconstrained:
     """The bijection between theta (n, D) and u (n, D′).
 
     Arguments:
@@ -24,7 +24,7 @@ class Free:
         SkipCheck: a variable is discrete, or its support has no bijection.
 
     Example:
-        >>> free = Free([("rate", constraints.positive, 1), ("shift", constraints.real, 1)])
+        >>> free = Unconstrained([("rate", constraints.positive, 1), ("shift", constraints.real, 1)])
         >>> theta, jacobian = free.decode(torch.tensor([[0.0, 3.0]]))
         >>> theta, jacobian, free.encode(theta)
         (tensor([[1., 3.]]), tensor([0.]), tensor([[0., 3.]]))

@@ -1,7 +1,7 @@
 r"""The simulator against golden statistics: what an independent implementation produced at some theta.
 
 Shares below cut points, and shares of neighbours that lie below theirs together, are compared by Fisher's exact test,
-which holds for rare events and for discrete data; see :class:`ampbench.interfaces.golden.Law`.
+which holds for rare events and for discrete data; see :class:`ampbench.interfaces.golden.Summary`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.interfaces import HasGolden
-from ampbench.interfaces.golden import LEVELS, Golden, Law
+from ampbench.interfaces.golden import LEVELS, Golden, Summary
 from ampbench.verify.finding import Finding, SkipCheck, smallest
 from ampbench.verify.statistics import shares
 from ampbench.verify.subject import Subject, components
@@ -40,7 +40,7 @@ def simulator_golden(subject: Subject) -> Iterator[Finding]:
     yield smallest("simulator", tested, remark)
 
 
-def share_tests(law: Law, samples: Tensor, names: list[str], place: str) -> list[tuple[str, float]]:
+def share_tests(law: Summary, samples: Tensor, names: list[str], place: str) -> list[tuple[str, float]]:
     """Compare samples (n, L) with a law: what was tested, and its p-value."""
     if law.cuts.shape[1] != samples.shape[1]:
         raise ValueError(

@@ -58,7 +58,7 @@ def importance(subject: Subject) -> Iterator[Finding]:
     """Compare the reference with importance sampling at every judged observation."""
     _ = subject.likelihood
     for place, observation in subject.judged():
-        u = subject.free.encode(subject.draws(place, observation.x).double())
+        u = subject.unconstrained.encode(subject.draws(place, observation.x).double())
         yield _compare(subject, place, observation, u)
 
 
@@ -88,8 +88,8 @@ def sample(subject: Subject, x: Tensor, draws: Tensor, seed: int) -> Weighted:
 def _weighted(subject: Subject, x: Tensor, proposal: Proposal, n: int, generator: Generator) -> Weighted:
     from_prior = int(PRIOR_SHARE * n)
     prior = subject.prior(from_prior, "importance", n)
-    u = torch.cat([subject.free.encode(prior.double()), proposal.sample(n - from_prior, generator)])
-    theta, jacobian = subject.free.decode(u)
+    u = torch.cat([subject.unconstrained.encode(prior.double()), proposal.sample(n - from_prior, generator)])
+    theta, jacobian = subject.unconstrained.decode(u)
     parts = torch.stack([subject.log_prior(theta) + jacobian, proposal.log_prob(u)])
     shares = torch.tensor([PRIOR_SHARE, 1 - PRIOR_SHARE], dtype=u.dtype).log()[:, None]
     log_weights = subject.log_posterior(u, x) - torch.logsumexp(parts + shares, dim=0)

@@ -60,7 +60,7 @@ def likelihood(subject: Subject) -> Iterator[Finding]:
 def _pairs(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
     """Thetas from the prior, and the longest steps from them: along one coordinate, and in all, by turns."""
     theta = subject.prior(1000, "likelihood")
-    u = subject.free.encode(theta.double())
+    u = subject.unconstrained.encode(theta.double())
     generator = torch.Generator().manual_seed(subject.derive("likelihood steps"))
     for i in range(subject.effort.steps):
         direction = torch.randn(u.shape[1], generator=generator, dtype=u.dtype)
@@ -138,4 +138,4 @@ def _log_ratio(subject: Subject, theta: Tensor, other: Tensor, x: Tensor) -> Ten
 
 def _theta(subject: Subject, u: Tensor) -> Tensor:
     """The parameters (D,) at unconstrained coordinates (D′,), rounded as the simulator rounds them."""
-    return subject.free.decode(u[None])[0][0].float()
+    return subject.unconstrained.decode(u[None])[0][0].float()

@@ -122,7 +122,7 @@ def population(subject: Subject) -> Iterator[Finding]:
 
 def _judge(subject: Subject, place: str, x: Tensor) -> Iterator[Finding]:
     chains = subject.effort.chains
-    u = subject.free.encode(subject.draws(place, x).double())
+    u = subject.unconstrained.encode(subject.draws(place, x).double())
     fresh = u[2 * chains :]
 
     def log_density(v: Tensor) -> Tensor:

@@ -59,7 +59,9 @@ def prior_density(subject: Subject) -> Iterator[Finding]:
     theta = subject.prior(2 * subject.effort.draws, "density")
 
     def log_density(u: Tensor) -> Tensor:
-        drawn, jacobian = subject.free.decode(u)
+        drawn, jacobian = subject.unconstrained.decode(u)
         return subject.log_prior(drawn) + jacobian
 
-    yield balance("prior density", log_density, subject.free.encode(theta.double()), subject.derive("prior balance"))
+    yield balance(
+        "prior density", log_density, subject.unconstrained.encode(theta.double()), subject.derive("prior balance")
+    )

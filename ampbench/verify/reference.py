@@ -98,7 +98,7 @@ def _against(subject: Subject, stored: Tensor, fresh: Tensor) -> list[tuple[str,
 
 
 def _balance(subject: Subject, check: str, place: str, draws: Tensor, x: Tensor) -> Finding:
-    u = subject.free.encode(draws.double())
+    u = subject.unconstrained.encode(draws.double())
     finding = balance(check, lambda v: subject.log_posterior(v, x), u, subject.derive(check, place))
     return Finding(check, f"{place}: {finding.detail}", finding.p, finding.verdict)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from ampbench.interfaces.golden import Law
+from ampbench.interfaces.golden import Summary
 
 Array = NDArray[np.float64]
 
@@ -29,13 +29,13 @@ LARGEST = 0.05
 """If one draw carries more than this share of a mean's variance, the mean is not nearly normal."""
 
 
-def shares(law: Law, samples: Tensor) -> Array:
-    """Compare samples (n, L) with a golden law: Fisher's exact p-values, (4, L); see :meth:`Law.z_scores`."""
+def shares(law: Summary, samples: Tensor) -> Array:
+    """Compare samples (n, L) with a golden law: Fisher's exact p-values, (4, L); see :meth:`Summary.z_scores`."""
     slack = ROUNDING * law.cuts.abs()  # an atom at a cut point may have been rounded to either side of it
-    return np.maximum(_fisher(law, Law.of(samples, law.cuts)), _fisher(law, Law.of(samples, law.cuts + slack)))
+    return np.maximum(_fisher(law, Summary.of(samples, law.cuts)), _fisher(law, Summary.of(samples, law.cuts + slack)))
 
 
-def _fisher(golden: Law, ours: Law) -> Array:
+def _fisher(golden: Summary, ours: Summary) -> Array:
     mine, theirs = (
         np.rint(law.n * np.concatenate([law.below.numpy(), law.pairs.numpy()[None]])) for law in (golden, ours)
     )

@@ -12,7 +12,7 @@ from ampbench.errors import GraphError
 from ampbench.graph import Graph, Simulator, join
 from ampbench.interfaces import HasLikelihood, HasReference, Observation, Task
 from ampbench.seeding import derive, seeded
-from ampbench.verify.coordinates import Free
+from ampbench.verify.coordinates import Unconstrained
 from ampbench.verify.finding import SkipCheck
 
 
@@ -106,14 +106,14 @@ class Subject:
         return components(self.task.latents, self.sizes)
 
     @cached_property
-    def free(self) -> Free:
+    def unconstrained(self) -> Unconstrained:
         """Unconstrained coordinates of theta.
 
         Raises:
             SkipCheck: a latent variable is discrete, or its support has no coordinates.
         """
         graph = self.task.graph
-        return Free([(name, graph[name].support, self.sizes[name]) for name in self.task.latents])
+        return Unconstrained([(name, graph[name].support, self.sizes[name]) for name in self.task.latents])
 
     def reference(self, x: Tensor, n: int, *purpose: object) -> Tensor:
         """Draw n times from the reference, (n, D); raises :class:`SkipCheck` if the task has none."""
@@ -171,7 +171,7 @@ class Subject:
 
     def log_posterior(self, u: Tensor, x: Tensor) -> Tensor:
         """log of p(x | theta) p(theta) and the Jacobian, at unconstrained coordinates (n, D′): shape (n,)."""
-        theta, jacobian = self.free.decode(u)
+        theta, jacobian = self.unconstrained.decode(u)
         log_prior = self.log_prior(theta) + jacobian
         result = torch.full_like(log_prior, -torch.inf)
         inside = torch.isfinite(log_prior)

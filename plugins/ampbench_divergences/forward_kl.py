@@ -38,4 +38,4 @@ class ForwardKL(WithoutAdversary):
         Raises:
             UsageError: the family has no density.
         """
-        return -p.laws.family(p.detach()).mean()
+        return -p.densities.family(p.detach()).mean()

@@ -47,7 +47,7 @@ class WithLikelihood(nn.Module):
     def forward(self, tuples: Tuples) -> Tensor:
         """Return d_z + log p(x | z), shape (*,); raises :class:`UsageError` where the likelihood is unknown."""
         held = replace(tuples, context=tuples.context.detach())
-        return self.latent(held) + held.laws.likelihood(held)
+        return self.latent(held) + held.densities.likelihood(held)
 
 
 @final
@@ -74,5 +74,5 @@ class KLLikelihood(RatioDivergence):
         Raises:
             UsageError: the likelihood is unknown.
         """
-        prior = q.laws.prior(q.detach())
+        prior = q.densities.prior(q.detach())
         return -(adversary(q) + prior - prior.detach()).mean()

@@ -48,4 +48,4 @@ def beside_another_context(p: Tuples, q: Tuples) -> Tuples:
         Tuples of q's shape.
     """
     variable = p.variable.expand(*q.context.shape[:-1], -1)
-    return Tuples(variable, q.context.roll(1, dims=-2), q.laws)
+    return Tuples(variable, q.context.roll(1, dims=-2), q.densities)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ampbench.amp import AMP, diagnostics
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import Meeting, Shown
-from ampbench.amp.diagnostics import Sides, accuracy, diagnose, jsd, kl, p_value, warn_if_told_apart
+from ampbench.amp.comparisons import LocalComparison, TuplesBySite
+from ampbench.amp.diagnostics import ChainPair, accuracy, diagnose, jsd, kl, p_value, warn_if_told_apart
 from ampbench.amp.sites import Site
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph import Factor, Graph, Simulator
@@ -57,18 +57,20 @@ class Residual(nn.Module):
         return (self.shift**2 / 2 - self.shift * residual).squeeze(-1)
 
 
-def sides(shift1: float, shift2: float, divergence: Divergence | None = None) -> Sides:
+def sides(shift1: float, shift2: float, divergence: Divergence | None = None) -> ChainPair:
     """The unit Gaussian chain against families that are exact up to shifts, with exact adversaries."""
     shifts = {"z1": shift1, "z2": shift2}
     families = {name: lambda size, context, name=name: Shifted(name, shifts[name]) for name in shifts}
     evidence = frozenset(["x"])
     bottom_up = BottomUp({evidence: (Z1, Z2)}, {"x": 1, "z1": 1, "z2": 1}, families)
     judge = divergence or JSD(width=8, depth=1)
-    meetings = [
-        Meeting(str(Site((f.variable,), f.context)), Site((f.variable,), f.context), evidence, (f,), judge, UNKNOWN)
+    comparisons = [
+        LocalComparison(
+            str(Site((f.variable,), f.context)), Site((f.variable,), f.context), evidence, (f,), judge, UNKNOWN
+        )
         for f in (Z1, Z2)
     ]
-    return Sides(bottom_up, meetings, [Residual(name, shifts[name]) for name in shifts])
+    return ChainPair(bottom_up, comparisons, [Residual(name, shifts[name]) for name in shifts])
 
 
 def simulations(n: int) -> dict[str, Tensor]:
@@ -77,8 +79,10 @@ def simulations(n: int) -> dict[str, Tensor]:
     return {"z2": z2, "z1": z1, "x": z1 + torch.randn(n, 1)}
 
 
-def seen(sides: Sides, rows: dict[str, Tensor], teacher_forcing: bool = True) -> tuple[Sides, Shown, Shown]:
-    return sides, *sides.on_simulations(rows, teacher_forcing)
+def seen(
+    pair: ChainPair, rows: dict[str, Tensor], teacher_forcing: bool = True
+) -> tuple[ChainPair, TuplesBySite, TuplesBySite]:
+    return sides, *pair.on_simulations(rows, teacher_forcing)
 
 
 def test_an_exact_fit_passes() -> None:

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from ampbench.amp import AMP
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import Meeting
+from ampbench.amp.comparisons import LocalComparison
 from ampbench.amp.refinement import (
     CANDIDATES,
     CHECKS,
     MOST,
     PATIENCE,
-    Thinned,
+    Resampled,
     inclusion,
     refine,
     refinement_steps,
@@ -76,9 +76,9 @@ def bottom_up() -> BottomUp:
 
 
 @pytest.fixture
-def meeting() -> Meeting:
+def comparison() -> LocalComparison:
     divergence = JSD(width=32, depth=1)
-    return Meeting("(z | x)", Site(("z",), ("x",)), frozenset("x"), (FACTOR,), divergence, UNKNOWN)
+    return LocalComparison("(z | x)", Site(("z",), ("x",)), frozenset("x"), (FACTOR,), divergence, UNKNOWN)
 
 
 def simulations(n: int) -> Simulations:
@@ -111,40 +111,40 @@ def test_systematic_sampling_keeps_each_as_often_as_it_should() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2000, MOST // CANDIDATES + 1])
-def test_an_exact_ratio_gives_modes_their_shares(bottom_up: BottomUp, meeting: Meeting, n: int) -> None:
+def test_an_exact_ratio_gives_modes_their_shares(bottom_up: BottomUp, comparison: LocalComparison, n: int) -> None:
     rows = max(1, 2000 // n)
-    drawn = Thinned(bottom_up, meeting, Exact())({"x": torch.zeros(rows, 1)}, n)
+    drawn = Resampled(bottom_up, comparison, Exact())({"x": torch.zeros(rows, 1)}, n)
     assert {name: value.shape for name, value in drawn.items()} == {"x": (n, rows, 1), "z": (n, rows, 1)}
     assert float((drawn["z"] < 0).float().mean()) == pytest.approx(0.5, abs=0.05)
     assert n == 1 or len(drawn["z"].unique()) > 0.99 * n
 
 
-def test_the_adversary_finds_the_shares_alone(bottom_up: BottomUp, meeting: Meeting) -> None:
-    start = meeting.divergence.adversary(2)
+def test_the_adversary_finds_the_shares_alone(bottom_up: BottomUp, comparison: LocalComparison) -> None:
+    start = comparison.divergence.adversary(2)
     before = [weight.clone() for weight in start.parameters()]
     done: list[tuple[int, int]] = []
-    found = refine(bottom_up, meeting, start, simulations(4000), 128, 600, lambda *step: done.append(step))
+    found = refine(bottom_up, comparison, start, simulations(4000), 128, 600, lambda *step: done.append(step))
     assert found.adversary is not None
     assert all(torch.equal(weight, old) for weight, old in zip(start.parameters(), before, strict=True))
     assert done[-1] == (600, 600)
     assert [row["step"] for row in found.history] == list(range(0, 601, 15))
-    drawn = Thinned(bottom_up, meeting, found.adversary)({"x": torch.randn(100, 1)}, 40)
+    drawn = Resampled(bottom_up, comparison, found.adversary)({"x": torch.randn(100, 1)}, 40)
     assert float((drawn["z"] < 0).float().mean()) == pytest.approx(0.5, abs=0.08)  # 3,200 simulations say 0.5 ± 0.01
 
 
-def test_an_adversary_that_is_worse_than_none_is_not_believed(bottom_up: BottomUp, meeting: Meeting) -> None:
-    nonsense = meeting.divergence.adversary(2)
+def test_an_adversary_that_is_worse_than_none_is_not_believed(bottom_up: BottomUp, comparison: LocalComparison) -> None:
+    nonsense = comparison.divergence.adversary(2)
     with torch.no_grad():
         nonsense.network.last.bias.fill_(5.0)
-    assert refine(bottom_up, meeting, nonsense, simulations(200), 64, 1, lambda *_: None).adversary is None
+    assert refine(bottom_up, comparison, nonsense, simulations(200), 64, 1, lambda *_: None).adversary is None
 
 
-def test_it_stops_once_it_learns_no_more(bottom_up: BottomUp, meeting: Meeting) -> None:
+def test_it_stops_once_it_learns_no_more(bottom_up: BottomUp, comparison: LocalComparison) -> None:
     """From 20 simulations it soon learns them by heart."""
-    meeting = replace(meeting, divergence=JSD(refine=3))
+    comparison = replace(comparison, divergence=JSD(refine=3))
     done: list[tuple[int, int]] = []
-    start = meeting.divergence.adversary(2)
-    found = refine(bottom_up, meeting, start, simulations(22), 20, 4000, lambda *step: done.append(step))
+    start = comparison.divergence.adversary(2)
+    found = refine(bottom_up, comparison, start, simulations(22), 20, 4000, lambda *step: done.append(step))
     losses = [row["held-out adversary loss"] for row in found.history]
     best = losses.index(min(losses)) if min(losses) < 2 * math.log(2) else 0
     assert len(losses) - 1 == best + PATIENCE * CHECKS / 3
@@ -181,7 +181,7 @@ def test_how_long_it_may_go_on(
 def test_one_adversary_has_to_judge_all(registry: Registry, chain: Graph, scope: str, steps: int) -> None:
     method: AMP = registry.build("methods", f"amp:{QUICK},scope={scope}")
     found = fit(method, Simulator(chain, ("x",), 200, seed=0))
-    assert refinement_steps(found.sides.meetings, 40) == steps
+    assert refinement_steps(found.chain_pair.comparisons, 40) == steps
     assert (found.refinement is not None) == (steps > 0)
     assert {name: value.shape for name, value in found.sample_variables(torch.zeros(1), 7).items()} == {
         "z2": (7, 1),

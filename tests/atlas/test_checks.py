@@ -21,7 +21,7 @@ from torch.distributions import Distribution, Independent, Normal, Uniform
 from ampbench import hookimpl
 from ampbench.atlas import checks
 from ampbench.atlas.checks import CHECKS, MATERIAL, SHIFT, WIDTH, check_samples
-from ampbench.atlas.findings import said, tally
+from ampbench.atlas.findings import summary_line, tally
 from ampbench.atlas.modes import empty_balls, empty_by_chance, labels, local_scale
 from ampbench.cli import atlas as cli_atlas
 from ampbench.cli import compare as cli_compare
@@ -451,5 +451,5 @@ def test_counts_are_of_runs_in_which_the_check_was_made(mine: Registry, tmp_path
     failed = [Check("check failed", 1.0, 0.0, "a: b"), Check("check failed", 1.0, 0.0, "c: d")]
     store.put_checks(found, failed)  # type: ignore[arg-type]
     table = tally(load(tmp_path), ["method"])
-    assert said(table[table["method"] == "careless"]) == "check failed 1/3"
-    assert said(table[table["method"] != "careless"]) == "dropped modes 3/3"
+    assert summary_line(table[table["method"] == "careless"]) == "check failed 1/3"
+    assert summary_line(table[table["method"] != "careless"]) == "dropped modes 3/3"

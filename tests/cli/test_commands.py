@@ -21,7 +21,7 @@ import pytest
 from ampbench.cli import main
 from ampbench.results import load
 from ampbench.results.store import Store
-from ampbench.running.heartbeat import signs
+from ampbench.running.heartbeat import sweep_statuses
 
 FAULTY = Path(__file__).parents[1] / "faulty_plugin"
 QUICK = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
@@ -181,7 +181,7 @@ def test_killed_half_way_and_run_again(
     """What was finished stays and is not repeated; the frame equals that of an unbroken run."""
     process = begin(*SLOWLY, "--results", "broken", cwd=tmp_path)
     wait_for(process, "[3/12]")
-    (sign,) = signs(tmp_path / "broken")
+    (sign,) = sweep_statuses(tmp_path / "broken")
     process.send_signal(kill)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(kill, -signal.SIGKILL)

@@ -20,7 +20,7 @@ from ampbench.errors import UsageError
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
 from ampbench.results import Record, Run
 from ampbench.results.record import Measured
-from ampbench.running.heartbeat import SILENT, Heartbeat, signs
+from ampbench.running.heartbeat import SILENT, Heartbeat, sweep_statuses
 from ampbench.running.runlog import RunLog, log_path
 from ampbench.running.tally import Tally
 
@@ -105,11 +105,11 @@ def test_signs_of_life(tmp_path: Path) -> None:
     with Heartbeat(tmp_path, tally(Fitting(RUNS[0], 1, 2)).snapshot):
         (path,) = (tmp_path / "active").glob("*.json")
         os.utime(path, (0, 0))
-        (sign,) = signs(tmp_path)
+        (sign,) = sweep_statuses(tmp_path)
         assert (sign.pid, sign.host, sign.alive, sign.certain) == (os.getpid(), platform.node(), True, True)
         assert sign.state.running[0].done == 1
         assert show_status(tmp_path) == 0
-    assert signs(tmp_path) == []
+    assert sweep_statuses(tmp_path) == []
     assert list((tmp_path / "active").iterdir()) == []
 
 
@@ -133,13 +133,13 @@ def test_a_killed_sweep_is_known_at_once(tmp_path: Path, capsys: pytest.CaptureF
     process.stdout.close()
     (path,) = (tmp_path / "active").glob("*.json")
     os.utime(path, (2e9, 2e9))  # a clock that has jumped
-    (sign,) = signs(tmp_path)
+    (sign,) = sweep_statuses(tmp_path)
     assert not sign.alive
     assert sign.certain
     show_status(tmp_path)
     assert f"process {process.pid}, killed" in capsys.readouterr().out.replace("\n", " ")
     with Heartbeat(tmp_path, tally().snapshot):
-        assert [sign.pid for sign in signs(tmp_path)] == [os.getpid()], "the next sweep takes over"
+        assert [sign.pid for sign in sweep_statuses(tmp_path)] == [os.getpid()], "the next sweep takes over"
 
 
 def test_a_sweep_on_another_machine(tmp_path: Path) -> None:
@@ -149,20 +149,20 @@ def test_a_sweep_on_another_machine(tmp_path: Path) -> None:
         content = json.loads(path.read_text())
     other = tmp_path / "active" / "elsewhere-1.json"
     other.write_text(json.dumps(content | {"host": "elsewhere", "pid": 1}))
-    (sign,) = signs(tmp_path)
+    (sign,) = sweep_statuses(tmp_path)
     assert (sign.alive, sign.certain) == (True, False)
     os.utime(other, (time.time() - 2 * SILENT,) * 2)
-    (sign,) = signs(tmp_path)
+    (sign,) = sweep_statuses(tmp_path)
     assert (sign.alive, sign.certain) == (False, False)
     with Heartbeat(tmp_path, tally().snapshot):
-        assert len(signs(tmp_path)) == 2, "what is not certain is not removed"
+        assert len(sweep_statuses(tmp_path)) == 2, "what is not certain is not removed"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"state": {"running": 1}}', "null"])
 def test_nonsense_is_no_sign(tmp_path: Path, content: str) -> None:
     (tmp_path / "active").mkdir()
     (tmp_path / "active" / "x.json").write_text(content)
-    assert signs(tmp_path) == []
+    assert sweep_statuses(tmp_path) == []
     assert show_status(tmp_path) == 0
 
 
@@ -177,7 +177,7 @@ def test_signs_and_logs_in_a_folder_that_cannot_be_written(tmp_path: Path) -> No
     (tmp_path / "logs").write_text("in the way")
     with Heartbeat(tmp_path, tally().snapshot):
         RunLog(log_path(tmp_path, RUN))(Fitting(RUN))
-    assert signs(tmp_path) == []
+    assert sweep_statuses(tmp_path) == []
 
 
 def test_a_log_has_a_line_for_each_event(tmp_path: Path) -> None:

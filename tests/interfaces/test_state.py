@@ -71,8 +71,8 @@ def drawn(posterior: AMPPosterior, size: int) -> Mapping[str, Tensor]:
 def ratios(posterior: AMPPosterior) -> list[Tensor]:
     """What the adversaries say about the held-out simulations."""
     with seeded(5):
-        p, q = posterior.sides.on_simulations(posterior.held_out, False)
-    return [d for pair in posterior.sides.log_ratios(p, q).values() for d in pair]
+        p, q = posterior.chain_pair.on_simulations(posterior.held_out, False)
+    return [d for pair in posterior.chain_pair.log_ratios(p, q).values() for d in pair]
 
 
 def same(first: AMPPosterior, second: AMPPosterior, size: int) -> bool:

@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 
 from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence, Tuples
-from ampbench.interfaces.tuples import Laws
+from ampbench.interfaces.tuples import Densities
 from ampbench.seeding import seeded
 from ampbench_divergences.blend import Blend, Pair
 from ampbench_divergences.energy import Energy
@@ -34,7 +34,7 @@ Q = torch.tensor([0.6, 0.4, 0.6])
 POSTERIOR = torch.tensor([C, 0.0, TAU])
 
 
-class GaussianLaws(Laws):
+class GaussianLaws(Densities):
     """The densities of the model and of q."""
 
     def __init__(self, parameters: Tensor) -> None:
@@ -52,10 +52,10 @@ class LatentRatio(nn.Module):
 
     def __init__(self, parameters: Tensor) -> None:
         super().__init__()
-        self.laws = GaussianLaws(parameters)
+        self.densities = GaussianLaws(parameters)
 
     def forward(self, tuples: Tuples) -> Tensor:
-        return Normal(0, 1).log_prob(tuples.variable).squeeze(-1) - self.laws.family(tuples)
+        return Normal(0, 1).log_prob(tuples.variable).squeeze(-1) - self.densities.family(tuples)
 
 
 class EvidenceRatio(nn.Module):
@@ -71,10 +71,10 @@ def chains(parameters: Tensor, rows: int, particles: int = 1, even: bool = False
     if even:
         points = torch.quasirandom.SobolEngine(2 + particles, scramble=True, seed=0).draw(rows).double()
         noise = torch.special.ndtri(points.clamp(1e-9, 1 - 1e-9)).float()
-    laws = GaussianLaws(parameters)
+    densities = GaussianLaws(parameters)
     z, x = noise[:, :1], noise[:, :1] + NOISE * noise[:, 1:2]
-    drawn = laws.a * x + laws.b + laws.s * noise[:, 2:].T[..., None]  # (L, B, 1)
-    return Tuples(z, x, laws), Tuples(drawn, x.expand_as(drawn), laws)
+    drawn = densities.a * x + densities.b + densities.s * noise[:, 2:].T[..., None]  # (L, B, 1)
+    return Tuples(z, x, densities), Tuples(drawn, x.expand_as(drawn), densities)
 
 
 def off(parameters: Tensor) -> Tensor:
@@ -245,13 +245,13 @@ def test_the_whole_shows_the_log_ratio_of_the_tuple() -> None:
 def test_no_gradient_through_an_inferred_context() -> None:
     """z₂ | z₁ in a chain: with q(z₂ | z₁) exact, the site leaves q(z₁) alone wherever that lies (kl-likelihood)."""
     shift = torch.tensor(0.8, requires_grad=True)
-    laws = GaussianLaws(POSTERIOR)
+    densities = GaussianLaws(POSTERIOR)
     inner = shift + torch.randn(1, 20_000, 1)
     drawn = C * inner + TAU * torch.randn(1, 20_000, 1)
     loss = KLLikelihood().family_loss(
         WithLikelihood(LatentRatio(POSTERIOR)),
         Tuples(torch.randn(20_000, 1), inner[0].detach()),
-        Tuples(drawn, inner, laws),
+        Tuples(drawn, inner, densities),
     )
     (slope,) = torch.autograd.grad(loss, shift)
     assert slope.abs() < 0.01

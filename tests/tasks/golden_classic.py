@@ -48,12 +48,12 @@ def slcp_distractors(rng: np.random.Generator, theta: np.ndarray, n: int) -> np.
     locations = [15 * np.random.normal(size=92) for _ in range(20)]
     factors = [np.tril(np.random.normal(size=(92, 92))) + np.diag(np.exp(np.random.normal(size=92))) for _ in range(20)]
     permutation = np.random.permutation(100)
-    laws = [
+    densities = [
         multivariate_t(loc, 9 * factor @ factor.T, df=2, allow_singular=True)
         for loc, factor in zip(locations, factors, strict=True)
     ]
     counts = rng.multinomial(n, [1 / 20] * 20)
-    noise = np.concatenate([law.rvs(count, random_state=rng) for law, count in zip(laws, counts, strict=True)])
+    noise = np.concatenate([law.rvs(count, random_state=rng) for law, count in zip(densities, counts, strict=True)])
     return np.concatenate([slcp(rng, theta, n), rng.permutation(noise)], 1)[:, permutation]
 
 

@@ -20,7 +20,7 @@ from ampbench.cli.verify import run_verify
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Observation, ShipsReference, Task
-from ampbench.interfaces.golden import Golden, Law
+from ampbench.interfaces.golden import Golden, Summary
 from ampbench.results.schema import CERTIFICATION
 from ampbench.verify import CHECKS, LEVEL, QUICK, Row, Subject, certify
 from ampbench.verify.finding import Finding, judge, smallest
@@ -395,14 +395,14 @@ def test_rounded_cut_points_do_not_alarm() -> None:
     """Thirds have no short decimals: an atom at a golden cut point is written rounded, and read in single precision."""
     counts = torch.distributions.Binomial(3, torch.tensor(0.5))
     torch.manual_seed(0)
-    golden = Golden("", Law.of(counts.sample(torch.Size([20_000, 1])).double() / 3), ())
+    golden = Golden("", Summary.of(counts.sample(torch.Size([20_000, 1])).double() / 3), ())
     law = Golden.loads(golden.dumps()).prior
     assert float(shares(law, counts.sample(torch.Size([20_000, 1])) / 3).min()) > 1e-3
 
 
 def test_rare_events_do_not_alarm() -> None:
     """Three events in 2,000 against none in 20,000 are rare, not impossible: p = (1/11)³, far from a normal score."""
-    law = Law.of(torch.zeros(20_000, 1))
+    law = Summary.of(torch.zeros(20_000, 1))
     samples = torch.zeros(2000, 1)
     samples[:3] = 1
     assert float(shares(law, samples).min()) == pytest.approx(2 / 11**3, rel=0.01)
