@@ -19,6 +19,7 @@ from ampbench.interfaces import HasState, Method, Posterior, Progress, silent
 from ampbench.interfaces.method import fit, rebuild
 from ampbench.results import atomic, tensors
 from ampbench.seeding import derive, seeded
+from ampbench.threads import limited_threads
 
 
 def infer(
@@ -29,6 +30,7 @@ def infer(
     method: str = "amp",
     seed: int = 0,
     device: str = "cpu",
+    threads: int = 1,
     progress: Progress = silent,
 ) -> Posterior:
     """Infer the parameters of your own simulator.
@@ -41,6 +43,8 @@ def infer(
         method: a method's spec, such as ``amp:divergence=jsd,family=implicit`` or ``npe``.
         seed: same seed, same posterior.
         device: any torch device, for training.
+        threads: CPU threads of torch and the linear algebra below numpy; restored afterwards. One is fastest for small
+            networks, above all beside other busy processes.
         progress: called with (steps done, steps in all).
 
     Returns:
@@ -54,7 +58,9 @@ def infer(
         torch.Size([3, 1])
     """
     graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
-    return infer_graph(graph, ["x"], budget=budget, method=method, seed=seed, device=device, progress=progress)
+    return infer_graph(
+        graph, ["x"], budget=budget, method=method, seed=seed, device=device, threads=threads, progress=progress
+    )
 
 
 def infer_graph(
@@ -65,11 +71,13 @@ def infer_graph(
     method: str = "amp",
     seed: int = 0,
     device: str = "cpu",
+    threads: int = 1,
     progress: Progress = silent,
 ) -> Posterior:
     """Infer the latent variables of any directed graphical model from the observed ones; see :func:`infer`."""
     built: Method = registry.load().build("methods", method)
-    return fit(built, Simulator(graph, observed, budget, seed), device, progress)
+    with limited_threads(threads):
+        return fit(built, Simulator(graph, observed, budget, seed), device, progress)
 
 
 def learn(
@@ -79,6 +87,7 @@ def learn(
     method: str = "amp",
     seed: int = 0,
     device: str = "cpu",
+    threads: int = 1,
     progress: Progress = silent,
 ) -> LearnedModel:
     """Learn the conditionals of a graph from data, together with its inverse.
@@ -89,6 +98,7 @@ def learn(
         method: a spec of ``amp``, such as ``amp:divergence=jsd``.
         seed: same seed, same outcome.
         device: any torch device.
+        threads: CPU threads; see :func:`infer`.
         progress: called with (steps done, steps in all).
 
     Returns:
@@ -110,7 +120,7 @@ def learn(
     built: Method = registry.load().build("methods", method)
     if not isinstance(built, AMP):
         raise UsageError(f"method {method!r} infers parameters but learns no model; take a spec of amp")
-    with seeded(derive(seed, "learn")):
+    with limited_threads(threads), seeded(derive(seed, "learn")):
         return learning.learn(built, graph, data, torch.device(device), progress)
 
 

@@ -10,12 +10,17 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from torch.distributions import Independent, Normal
 
 from ampbench.graph import Graph, density, simulator
 from ampbench.registry import Registry, load
 from ampbench.results.columns import Table
 from ampbench.seeding import derive, seeded
+
+# Several processes run tests side by side, each on one core; subprocesses of the tests limit themselves, as for users.
+torch.set_num_threads(1)
+threadpool_limits(1)
 
 
 @pytest.fixture(autouse=True)

@@ -55,6 +55,7 @@ from ampbench.statistics.calibration import (
     uniformity_p_values,
 )
 from ampbench.statistics.scoring_rules import energy_score, log_score
+from ampbench.threads import limited_threads
 
 MIN_HELD_OUT = 50
 """Fewer held-out simulations show next to nothing."""
@@ -153,6 +154,7 @@ def outcomes(
     fit: Fit | None = None,
     test: Callable[..., float] = lc2st,
     started: Callable[[str, int], Progress] = lambda method, budget: silent,
+    threads: int = 1,
 ) -> Iterator[Outcome]:
     """Fit each method with each budget, small ones first, and judge it; what one raises costs its own outcome.
 
@@ -164,6 +166,7 @@ def outcomes(
         fit: fits and draws; None to do so in this process, on the CPU.
         test: what tests a fit at the user's own observation, with the arguments of :func:`ampbench.assess.lc2st.lc2st`.
         started: told of each fit; returns what is told of its progress.
+        threads: CPU threads of fits and tests in this process; see :func:`ampbench.threads.limited_threads`.
 
     Raises:
         UsageError: a method's spec cannot be understood, or it refuses a value, or a budget is not positive; before
@@ -178,8 +181,9 @@ def outcomes(
     wanted = [(text, budget) for budget in sorted(set(budgets)) for text in dict.fromkeys(methods)]
     for text, budget in wanted:
         try:
-            drawn = fit(held_out.evaluation_set, text, budget, started(text, budget))
-            outcome = _judged(held_out, text, budget, drawn, partial(test, trials=trials(len(wanted))))
+            with limited_threads(threads):
+                drawn = fit(held_out.evaluation_set, text, budget, started(text, budget))
+                outcome = _judged(held_out, text, budget, drawn, partial(test, trials=trials(len(wanted))))
         except (Exception, SystemExit) as error:
             outcome = Outcome(text, budget, error=describe_with_line(error), output=getattr(error, "output", ""))
         yield outcome

@@ -238,8 +238,10 @@ def atlas(
     Results of older versions are checked now, and the checks stored, where their samples still are.
     """
     from ampbench.cli.atlas import show_atlas
+    from ampbench.threads import limited_threads
 
-    show_atlas(results, task or (), method or (), json)
+    with limited_threads(1):
+        show_atlas(results, task or (), method or (), json)
 
 
 @app.command()
@@ -345,8 +347,10 @@ def verify(
     Works on any registered task, yours too. Exit code 1 if a check failed.
     """
     from ampbench.cli.verify import run_verify
+    from ampbench.threads import limited_threads
 
-    sys.exit(run_verify(task or (), check or (), observations, seed, quick, json, threads))
+    with limited_threads(threads):
+        sys.exit(run_verify(task or (), check or (), observations, seed, quick, json))
 
 
 reference = typer.Typer(help="Build or export the reference posterior samples of a task.", no_args_is_help=True)
@@ -366,8 +370,10 @@ def reference_build(
     The same version of the task gives the same samples. Exit code 1 if a check failed.
     """
     from ampbench.cli.reference import build_reference
+    from ampbench.threads import limited_threads
 
-    sys.exit(build_reference(task, output, samples))
+    with limited_threads(1):
+        sys.exit(build_reference(task, output, samples))
 
 
 @reference.command("export")
@@ -379,8 +385,10 @@ def reference_export(
 ) -> None:
     """Write the samples of one observation: array theta, shape (n, D), and x."""
     from ampbench.cli.reference import export_reference
+    from ampbench.threads import limited_threads
 
-    export_reference(task, observation, output, samples)
+    with limited_threads(1):
+        export_reference(task, observation, output, samples)
 
 
 @app.command()
@@ -414,21 +422,12 @@ def assess(
     a process of its own. Exit code 1 if a fit failed.
     """
     from ampbench.cli.assess import run_assess
+    from ampbench.threads import limited_threads
 
-    sys.exit(
-        run_assess(
-            subject,
-            prior,
-            methods or ["amp", "npe"],
-            budgets or ["1000,10000"],
-            held_out,
-            seed,
-            device,
-            observation,
-            {"threads": threads, "seconds": timeout, "memory": memory},
-            json,
-        )
-    )
+    limits = {"threads": threads, "seconds": timeout, "memory": memory}
+    names, sizes = methods or ["amp", "npe"], budgets or ["1000,10000"]
+    with limited_threads(threads):
+        sys.exit(run_assess(subject, prior, names, sizes, held_out, seed, device, observation, limits, json))
 
 
 @app.command()

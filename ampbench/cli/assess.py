@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 
@@ -67,7 +66,6 @@ def run_assess(
         as_json: print one JSON object.
     """
     confines = Limits(**limits, retries=0)
-    torch.set_num_threads(confines.threads)
     loaded = registry.load()
     graph, observed = read_model(subject, prior)
     here = None if observation is None else read_observation(observation)

@@ -26,7 +26,6 @@ def run_verify(
     seed: int = 0,
     quick: bool = False,
     as_json: bool = False,
-    threads: int = 1,
 ) -> int:
     """Certify tasks, print what was found, and return the exit code: 1 if anything failed.
 
@@ -37,12 +36,7 @@ def run_verify(
         seed: everything that is drawn follows from it.
         quick: smaller samples everywhere.
         as_json: print one JSON array of rows instead of tables.
-        threads: CPU threads of torch and of the linear algebra below scikit-learn.
     """
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(threads)
     loaded = registry.load()
     effort = QUICK if quick else Effort()
     if observations is not None:
@@ -50,12 +44,11 @@ def run_verify(
             raise UsageError(f"{observations} observations cannot show calibration; take at least 20")
         effort = replace(effort, observations=observations)
     rows: list[Row] = []
-    with threadpool_limits(threads):
-        for spec in tasks or list(loaded.entries("tasks")):
-            found = _examine(loaded, spec, bool(tasks), checks or tuple(CHECKS), seed, effort)
-            rows += found
-            if not as_json:
-                _print(spec, found)
+    for spec in tasks or list(loaded.entries("tasks")):
+        found = _examine(loaded, spec, bool(tasks), checks or tuple(CHECKS), seed, effort)
+        rows += found
+        if not as_json:
+            _print(spec, found)
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
     else:
