@@ -185,7 +185,7 @@ class BennettRatio:
 
     def _values(self, candidate: Candidate, x: Tensor, n: int) -> dict[str, Tensor]:
         """Posterior samples (n, D_i) beside the observation."""
-        latents = [name for name in candidate.graph.names if name not in self.observed]
+        latents = candidate.graph.latents(self.observed)
         parts = candidate.posterior.sample(x, n).split([self.sizes[name] for name in latents], dim=-1)
         given = x.to(parts[0]).split([self.sizes[name] for name in self.observed])
         known = {name: part.expand(n, -1) for name, part in zip(self.observed, given, strict=True)}

@@ -24,8 +24,5 @@ class Metrics:
     def time_c2st(self, dimensions: int) -> None:
         C2ST().measure(self.samples, self.reference)
 
-    def time_c2st_of_three(self, dimensions: int) -> None:
-        C2ST().measure_many([(self.samples + shift, self.reference) for shift in (0.0, 0.5, 1.0)])
-
     def time_mmd(self, dimensions: int) -> None:
         MMD().measure(self.samples, self.reference)

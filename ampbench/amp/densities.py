@@ -24,7 +24,7 @@ from torch.distributions import Distribution
 from ampbench.amp.chains import BottomUp
 from ampbench.amp.sites import Site
 from ampbench.errors import UsageError
-from ampbench.graph import Factor, Graph
+from ampbench.graph import Factor, Graph, split
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import Tuples
 from ampbench.interfaces.tuples import Densities
@@ -136,4 +136,4 @@ class SiteDensities(Densities):
 
     def _values(self, tuples: Tuples) -> dict[str, Tensor]:
         names = (*self.site.variables, *self.site.context)
-        return dict(zip(names, tuples.joint.split([self.bottom_up.sizes[name] for name in names], dim=-1), strict=True))
+        return split(tuples.joint, {name: self.bottom_up.sizes[name] for name in names})

@@ -23,7 +23,7 @@ from ampbench.amp.comparisons import LocalComparison
 from ampbench.amp.diagnostics import ChainPair, diagnose
 from ampbench.amp.engine import Trained
 from ampbench.amp.refinement import Refinement, Resampled
-from ampbench.graph import join
+from ampbench.graph import join, split
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
 from ampbench.interfaces import state as states
@@ -136,8 +136,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
 
     @staticmethod
     def _parts(joined: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
-        joined = joined.cpu().to(torch.get_default_dtype())
-        return dict(zip(sizes, joined.split(list(sizes.values()), dim=-1), strict=True))
+        return split(joined.cpu().to(torch.get_default_dtype()), sizes)
 
 
 @final

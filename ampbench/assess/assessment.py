@@ -127,7 +127,7 @@ def hold_out(
     if observation is not None:
         check_installed()
     observed = graph.check(observed)
-    latents = [name for name in graph.names if name not in observed]
+    latents = graph.latents(observed)
     simulate = simulate or partial(simulate_here, (graph, observed))
     theta, x = map(torch.from_numpy, simulate(n, derive(seed, "assess", "held out")))
     with seeded(derive(seed, "assess", "prior")):
@@ -196,7 +196,7 @@ def trials(fits: int) -> int:
 
 def prior_outcome(held_out: HeldOut) -> Outcome:
     """Judge the prior itself: what a posterior must beat to have learned anything."""
-    prior = LatentPrior(held_out.graph, [n for n in held_out.graph.names if n not in held_out.observed])
+    prior = LatentPrior(held_out.graph, held_out.graph.latents(held_out.observed))
     with seeded(derive(held_out.seed, "assess", "prior draws")):
         draws = prior.sample([HELD_OUT_DRAWS, len(held_out.x)])
     return judge(held_out, draws, Outcome("prior", 0))

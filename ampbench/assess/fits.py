@@ -19,7 +19,7 @@ from ampbench import registry
 from ampbench.assess.lc2st import lc2st
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, join
-from ampbench.graph.prior import LatentPrior, parameter_names
+from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential
 from ampbench.registry import Registry
 from ampbench.running.calls import StartStep, call_in_child
@@ -118,7 +118,7 @@ def fit_and_draw(
             "times over; take its amortised form"
         )
     sampling()
-    names = parameter_names(LatentPrior(simulator.graph, simulator.latents))
+    names = parameter_names(simulator.graph, simulator.latents)
     start = time.perf_counter()
     draws = _draws(new.posterior, names, evaluation)
     seconds = time.perf_counter() - start

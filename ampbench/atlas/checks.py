@@ -35,7 +35,8 @@ from torch import Tensor
 from ampbench.atlas.modes import NEIGHBOURS, dropped, empty_balls, empty_by_chance, labels, local_scale, nearest_mode
 from ampbench.atlas.moments import Moments, by_chance, combination, form, location, moments, shifts, widths
 from ampbench.errors import SamplesError
-from ampbench.graph.prior import LatentPrior, elementwise, not_finite, parameter_names
+from ampbench.graph import component_names
+from ampbench.graph.prior import LatentPrior, elementwise, not_finite
 from ampbench.interfaces import Task
 from ampbench.results.record import Check
 
@@ -116,7 +117,7 @@ def check_samples(task: Task, samples: Tensor, reference: Tensor | None) -> tupl
             :func:`ampbench.graph.prior.not_finite`.
     """
     prior = LatentPrior(task.graph, task.latents)
-    names = parameter_names(prior)
+    names = component_names(prior.sizes)
     for values in (samples, *([] if reference is None else [reference])):
         if values.ndim != 2 or values.shape[1] != len(names):
             raise SamplesError(f"samples have shape {tuple(values.shape)}, expected (n, {len(names)})")

@@ -1,7 +1,20 @@
 """What is a model? A directed graph of variables and their conditionals, its inverse, and its simulations."""
 
 from ampbench.graph.factorization import Factor, inverse, structure
-from ampbench.graph.model import Graph, Node, density, join, learned, simulator
+from ampbench.graph.model import Graph, Node, component_names, density, join, learned, simulator, split
 from ampbench.graph.simulation import Simulator
 
-__all__ = ["Factor", "Graph", "Node", "Simulator", "density", "inverse", "join", "learned", "simulator", "structure"]
+__all__ = [
+    "Factor",
+    "Graph",
+    "Node",
+    "Simulator",
+    "component_names",
+    "density",
+    "inverse",
+    "join",
+    "learned",
+    "simulator",
+    "split",
+    "structure",
+]

@@ -221,6 +221,15 @@ class Graph:
             raise GraphError(f"unknown variable {unknown[0]!r}; this graph has {', '.join(self.names)}")
         return tuple(name for name in self.names if name in wanted)
 
+    def latents(self, observed: Iterable[str]) -> tuple[str, ...]:
+        """Return the variables that are not observed, in topological order.
+
+        Raises:
+            GraphError: one of the observed names is not a variable.
+        """
+        given = self.check(observed)
+        return tuple(name for name in self.names if name not in given)
+
     def size(self, names: Iterable[str]) -> int | None:
         """Return how many components the named variables have together; None if a node does not declare its size."""
         sizes = [self[name].size for name in names]
@@ -235,7 +244,7 @@ class Graph:
         names = tuple(names)
         if self.size(names) != joined.shape[-1]:
             raise GraphError(f"{joined.shape[-1]} components, but {', '.join(names)} have {self.size(names)} together")
-        return dict(zip(names, joined.split([self[name].size or 0 for name in names], dim=-1), strict=True))
+        return split(joined, {name: self[name].size or 0 for name in names})
 
     def log_prob(self, values: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:
         """Return the sum of log p(x_i | pa(x_i)) over the named variables, shape (n,).
@@ -302,6 +311,26 @@ def join(values: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:
     """Concatenate the named variables' components: shape ``(*, sum of D_i)``, and ``(*, 0)`` for no names."""
     parts = [values[name] for name in names]
     return torch.cat(parts, dim=-1) if parts else next(iter(values.values()))[..., :0]
+
+
+def split(joined: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Undo :func:`join`: cut ``(*, sum of D_i)`` into variables of the given sizes D_i, ``(*, D_i)`` each.
+
+    Example:
+        >>> {name: part.tolist() for name, part in split(torch.arange(3), {"a": 1, "b": 2}).items()}
+        {'a': [0], 'b': [1, 2]}
+    """
+    return dict(zip(sizes, joined.split(list(sizes.values()), dim=-1), strict=True))
+
+
+def component_names(sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Name the components of variables: ``mu`` for a variable with one, ``theta[0]``, ``theta[1]``, … for several.
+
+    Example:
+        >>> component_names({"mu": 1, "theta": 2})
+        ('mu', 'theta[0]', 'theta[1]')
+    """
+    return tuple(name if size == 1 else f"{name}[{i}]" for name, size in sizes.items() for i in range(size))
 
 
 def _is_discrete(law: Distribution) -> bool:

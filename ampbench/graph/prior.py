@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import networkx as nx
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError
-from ampbench.graph.model import Graph, join
+from ampbench.graph.model import Graph, component_names, join, split
+from ampbench.seeding import seeded
 
 
 class LatentPrior(Distribution):
@@ -49,8 +49,7 @@ class LatentPrior(Distribution):
         self.graph = graph
         self.latents = graph.check(latents)
         self.device = torch.device(device)
-        wanted = {*self.latents}.union(*(nx.ancestors(graph.dag, name) for name in self.latents))
-        self._above = Graph(*(node for node in graph.nodes if node.name in wanted))
+        self._above = graph.ancestral(self.latents)
         drawn = self._above.sample(2)
         self.sizes = {name: drawn[name].shape[1] for name in self.latents}
         super().__init__(event_shape=torch.Size([sum(self.sizes.values())]), validate_args=False)
@@ -99,7 +98,7 @@ class LatentPrior(Distribution):
 
     def split(self, theta: Tensor) -> dict[str, Tensor]:
         """Cut theta (*, D) into the latents, (*, D_i) each."""
-        return dict(zip(self.latents, theta.split(list(self.sizes.values()), dim=-1), strict=True))
+        return split(theta, self.sizes)
 
 
 def elementwise(support: constraints.Constraint) -> constraints.Constraint:
@@ -109,9 +108,10 @@ def elementwise(support: constraints.Constraint) -> constraints.Constraint:
     return support
 
 
-def parameter_names(prior: LatentPrior) -> tuple[str, ...]:
-    """Name the components of theta: ``mu`` for a variable with one, ``theta[0]``, ``theta[1]``, … for several."""
-    return tuple(name if size == 1 else f"{name}[{i}]" for name, size in prior.sizes.items() for i in range(size))
+def parameter_names(graph: Graph, latents: Iterable[str]) -> tuple[str, ...]:
+    """Name the components of theta; see :func:`ampbench.graph.component_names`."""
+    with seeded(0):  # the prior is drawn to see the sizes
+        return component_names(LatentPrior(graph, latents).sizes)
 
 
 def not_finite(samples: Tensor, names: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ class Simulator:
     def __init__(self, graph: Graph, observed: Iterable[str], budget: int, seed: int) -> None:
         self.graph = graph
         self.observed = graph.check(observed)
-        self.latents = tuple(name for name in graph.names if name not in self.observed)
+        self.latents = graph.latents(self.observed)
         self.budget = budget
         self.seed = seed
         self.spent = 0

@@ -28,7 +28,7 @@ from ampbench.interfaces.method import (
     rebuild,
     silent,
 )
-from ampbench.interfaces.metric import BatchedMetric, Measurement, Metric, NeedsSetting, Setting
+from ampbench.interfaces.metric import Measurement, Metric, NeedsSetting, Setting
 from ampbench.interfaces.task import (
     HasGolden,
     HasLikelihood,
@@ -42,7 +42,6 @@ from ampbench.interfaces.task import (
 from ampbench.interfaces.tuples import Tuples
 
 __all__ = [
-    "BatchedMetric",
     "CanDiagnose",
     "CanRestore",
     "Conditional",

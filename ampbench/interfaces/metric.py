@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
@@ -31,21 +31,6 @@ class Metric(ABC):
 
         Raises:
             MetricError: NaN, too few samples or mismatched dimensions, by name.
-        """
-
-
-class BatchedMetric(ABC):
-    """The ability of a metric to measure several pairs of sample sets together, faster than one by one."""
-
-    @abstractmethod
-    def measure_many(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Measurement | MetricError]:
-        """Compare several (samples, reference); the values are those of :meth:`Metric.measure`, up to rounding.
-
-        Long training may amplify rounding, up to the size of the value's standard error.
-
-        Returns:
-            One entry per pair: its measurement, or the error that :meth:`Metric.measure` would raise, so that one bad
-            pair does not cost the others.
         """
 
 

@@ -56,7 +56,7 @@ class Task(ABC):
     @property
     def latents(self) -> tuple[str, ...]:
         """Names of the variables to infer, in topological order: theta is their components, joined."""
-        return tuple(name for name in self.graph.names if name not in self.observed)
+        return self.graph.latents(self.observed)
 
     def observations(self) -> Mapping[int, Observation]:
         """The task's numbered observations: published ones, or else fresh ones of the seeds 1 to 10."""

@@ -23,7 +23,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import final
 
 import numpy as np
@@ -31,7 +30,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import MetricError
-from ampbench.interfaces import BatchedMetric, Measurement, Metric
+from ampbench.interfaces import Measurement, Metric
 from ampbench.metrics.checks import check, z_score
 from ampbench.metrics.mlp import PATIENCE, Fit, Split, Training, fit_all
 from ampbench.options import at_least
@@ -58,7 +57,7 @@ class Recipe:
     watched: float = 0.0
 
 
-class _Perceptron(Metric, BatchedMetric):
+class _Perceptron(Metric):
     """Cross-validated accuracy of stacked perceptrons, computed on the samples' device.
 
     Arguments:
@@ -75,28 +74,11 @@ class _Perceptron(Metric, BatchedMetric):
         self.seed = seed
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
-        """Return the accuracy, with its standard error over folds."""
-        (outcome,) = self.measure_many([(samples, reference)])
-        if isinstance(outcome, MetricError):
-            raise outcome
-        return outcome
-
-    def measure_many(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Measurement | MetricError]:
-        """Return the accuracy of each pair, with its standard error over folds."""
-        outcomes: dict[int, Measurement | MetricError] = {}
-        problems: dict[int, list[Split]] = {}
-        for i, (samples, reference) in enumerate(pairs):
-            try:
-                check(self.recipe.name, samples, reference, least=self.folds)
-                problems[i] = self._problems(*z_score(self.recipe.name, samples, reference))
-            except MetricError as error:
-                outcomes[i] = error
-        for features in {pairs[i][0].shape[1] for i in problems}:
-            alike = [i for i in problems if pairs[i][0].shape[1] == features]
-            training = Training(10 * features, self.recipe.epochs, self.seed, self.recipe.patience)
-            fits = iter(fit_all([split for i in alike for split in problems[i]], training))
-            outcomes |= {i: self._outcome(list(islice(fits, self.folds)), *pairs[i]) for i in alike}
-        return [outcomes[i] for i in range(len(pairs))]
+        """Return the accuracy, with its standard error over folds, which are trained together."""
+        check(self.recipe.name, samples, reference, least=self.folds)
+        problems = self._problems(*z_score(self.recipe.name, samples, reference))
+        training = Training(10 * samples.shape[1], self.recipe.epochs, self.seed, self.recipe.patience)
+        return self._outcome(fit_all(problems, training), samples, reference)
 
     def _problems(self, samples: Tensor, reference: Tensor) -> list[Split]:
         """Return the classification problem of each fold."""
@@ -120,9 +102,9 @@ class _Perceptron(Metric, BatchedMetric):
         train, watch = train_test_split(train, test_size=self.recipe.watched, stratify=y[train], random_state=self.seed)
         return train, watch
 
-    def _outcome(self, fits: Sequence[Fit], samples: Tensor, reference: Tensor) -> Measurement | MetricError:
+    def _outcome(self, fits: Sequence[Fit], samples: Tensor, reference: Tensor) -> Measurement:
         if not all(math.isfinite(fit.loss) for fit in fits):
-            return MetricError(f"{self.recipe.name}: the classifier diverged; look for outliers in the samples")
+            raise MetricError(f"{self.recipe.name}: the classifier diverged; look for outliers in the samples")
         units, accuracies = 10 * samples.shape[1], [fit.accuracy for fit in fits]
         return Measurement(
             statistics.fmean(accuracies),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ampbench.graph import Simulator
-from ampbench.graph.prior import LatentPrior, parameter_names
+from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Method, Metric, NeedsSetting, Task
 from ampbench.interfaces.events import Listener, Note
 from ampbench.registry import Registry
@@ -15,7 +15,6 @@ from ampbench.results import Run
 from ampbench.results.store import Store
 from ampbench.running.components import build_method, call_hook
 from ampbench.running.failures import Failure, failure
-from ampbench.seeding import seeded
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ class Context:
     @cached_property
     def parameters(self) -> tuple[str, ...]:
         """Names of theta's components, of length D."""
-        with seeded(0):  # the prior is drawn once to see its size
-            return parameter_names(LatentPrior(self.task.graph, self.task.latents))
+        return parameter_names(self.task.graph, self.task.latents)
 
     def compares(self, run: Run) -> bool:
         """Return whether a metric of a run compares with reference samples."""

@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 
 import torch
 
-from ampbench.errors import AmpbenchError, MetricError
+from ampbench.errors import AmpbenchError
 from ampbench.interfaces import (
-    BatchedMetric,
     Metric,
 )
 from ampbench.seeding import seeded
@@ -39,14 +38,3 @@ class MetricConformance(ABC):
             except AmpbenchError:
                 continue
             raise AssertionError(f"samples of shape {tuple(bad.shape)} were not refused")
-
-    def test_many_pairs_are_measured_as_each(self) -> None:
-        """A batched metric gives every pair its own value, whatever else is in the batch, and a bad pair its error."""
-        metric = self.make()
-        if not isinstance(metric, BatchedMetric):
-            return
-        with seeded(0):
-            pairs = [(torch.randn(n, 2) + n / 200, torch.randn(200, 2)) for n in (100, 200)]
-        *many, refused = metric.measure_many([*pairs, (torch.full((100, 2), torch.nan), pairs[0][1])])
-        assert many == [metric.measure(*pair) for pair in pairs]
-        assert isinstance(refused, MetricError)

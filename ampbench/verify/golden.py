@@ -6,7 +6,7 @@ which holds for rare events and for discrete data; see :class:`ampbench.interfac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from ampbench.interfaces import HasGolden
 from ampbench.interfaces.golden import LEVELS, Golden, Summary
 from ampbench.verify.finding import Finding, SkipCheck, smallest
 from ampbench.verify.statistics import shares
-from ampbench.verify.subject import Subject, components
+from ampbench.verify.subject import Subject
 
 
 def golden_statistics(subject: Subject) -> Golden:
@@ -31,7 +31,7 @@ def golden_statistics(subject: Subject) -> Golden:
 def simulator_golden(subject: Subject) -> Iterator[Finding]:
     """Compare simulations at the golden thetas."""
     golden = golden_statistics(subject)
-    names = components(subject.task.graph.check(subject.task.observed), subject.sizes)
+    names = subject.observed_names
     tested = []
     for i, (theta, law) in enumerate(golden.given):
         _, x = subject.simulate(subject.effort.simulations, theta, "golden", i)
@@ -40,7 +40,7 @@ def simulator_golden(subject: Subject) -> Iterator[Finding]:
     yield smallest("simulator", tested, remark)
 
 
-def share_tests(law: Summary, samples: Tensor, names: list[str], place: str) -> list[tuple[str, float]]:
+def share_tests(law: Summary, samples: Tensor, names: Sequence[str], place: str) -> list[tuple[str, float]]:
     """Compare samples (n, L) with a law: what was tested, and its p-value."""
     if law.cuts.shape[1] != samples.shape[1]:
         raise ValueError(

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from ampbench.verify.finding import Finding, SkipCheck, smallest
 from ampbench.verify.statistics import Array, hoeffding, normal
-from ampbench.verify.subject import Subject, components
+from ampbench.verify.subject import Subject
 
 OVERLAP = 0.6
 PILOT = 500
@@ -90,7 +90,7 @@ def _identity(subject: Subject, u: Tensor, other: Tensor, i: int) -> list[tuple[
     left = torch.sigmoid(_log_ratio(subject, theta, other, x))
     right = torch.sigmoid(_log_ratio(subject, other, theta, y))
     columns = torch.linspace(0, x.shape[1] - 1, min(x.shape[1], WIDEST)).round().long().tolist()
-    names = components(subject.task.graph.check(subject.task.observed), subject.sizes)
+    names = subject.observed_names
     place = f" at pair {i + 1}"
     one = np.ones(n)
     tested = [(f"the identity{place}", difference(left.numpy(), right.numpy(), one, one))]

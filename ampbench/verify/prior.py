@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ampbench.graph import component_names, split
 from ampbench.verify.balance import balance
 from ampbench.verify.finding import Finding, SkipCheck, smallest
 from ampbench.verify.golden import golden_statistics, share_tests
@@ -30,9 +31,8 @@ def prior_golden(subject: Subject) -> Iterator[Finding]:
 def prior_moments(subject: Subject) -> Iterator[Finding]:
     """Compare means and variances of the root densities with their draws."""
     theta = subject.prior(subject.effort.simulations)
-    parts = theta.double().split([subject.sizes[name] for name in subject.task.latents], dim=1)
     tested = []
-    for name, part in zip(subject.task.latents, parts, strict=True):
+    for name, part in split(theta.double(), subject.latent_sizes).items():
         law = subject.task.graph[name].conditional
         if isinstance(law, Distribution):
             tested += _moments(name, law, part)
@@ -47,10 +47,11 @@ def _moments(name: str, law: Distribution, draws: Tensor) -> list[tuple[str, flo
     except NotImplementedError:
         return []
     tested = []
+    names = component_names({name: len(mean)})
     for i in torch.isfinite(mean + variance).nonzero().flatten().tolist():
         deviation = draws[:, i] - mean[i]
-        tested.append((f"mean of {name}[{i}]", zero_mean(deviation.numpy())))
-        tested.append((f"variance of {name}[{i}]", zero_mean((deviation**2 - variance[i]).numpy())))
+        tested.append((f"mean of {names[i]}", zero_mean(deviation.numpy())))
+        tested.append((f"variance of {names[i]}", zero_mean((deviation**2 - variance[i]).numpy())))
     return tested
 
 

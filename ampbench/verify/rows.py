@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ampbench.verify.finding import Finding, smallest
 from ampbench.verify.statistics import groups, neighbours, two_sample
-from ampbench.verify.subject import Subject, components
+from ampbench.verify.subject import Subject
 
 SIZE = 150
 """Rows of a batch."""
@@ -63,5 +63,5 @@ def _columns(width: int) -> Tensor:
 
 
 def _name(subject: Subject, given: Tensor | None, column: int) -> str:
-    observed = components(subject.task.graph.check(subject.task.observed), subject.sizes)
+    observed = subject.observed_names
     return ([*subject.names, *observed] if given is None else observed)[column]

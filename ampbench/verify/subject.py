@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import GraphError
-from ampbench.graph import Graph, Simulator, join
+from ampbench.graph import Graph, Simulator, component_names, join, split
 from ampbench.interfaces import HasLikelihood, HasReference, Observation, Task
 from ampbench.seeding import derive, seeded
 from ampbench.verify.coordinates import Unconstrained
@@ -101,9 +101,19 @@ class Subject:
         return {name: value.shape[1] for name, value in values.items()}
 
     @cached_property
-    def names(self) -> list[str]:
-        """The names of theta's components: ``theta[0]``, ``theta[1]`` and so on."""
-        return components(self.task.latents, self.sizes)
+    def names(self) -> tuple[str, ...]:
+        """Names of theta's components."""
+        return component_names(self.latent_sizes)
+
+    @cached_property
+    def observed_names(self) -> tuple[str, ...]:
+        """Names of the observation's components."""
+        return component_names({name: self.sizes[name] for name in self.task.graph.check(self.task.observed)})
+
+    @cached_property
+    def latent_sizes(self) -> dict[str, int]:
+        """How many components each latent variable has, in topological order."""
+        return {name: self.sizes[name] for name in self.task.latents}
 
     @cached_property
     def unconstrained(self) -> Unconstrained:
@@ -163,7 +173,7 @@ class Subject:
 
     def log_prior(self, theta: Tensor) -> Tensor:
         """log p(theta), shape (n,); raises :class:`SkipCheck` if a latent variable has no density."""
-        values = dict(zip(self.task.latents, theta.float().split(self._latent_sizes, dim=1), strict=True))
+        values = split(theta.float(), self.latent_sizes)
         try:
             return self.task.graph.log_prob(values, self.task.latents).detach().double()
         except GraphError as error:
@@ -178,12 +188,3 @@ class Subject:
         if bool(inside.any()):  # a likelihood need not exist outside the prior's support
             result[inside] = log_prior[inside] + self.log_likelihood(theta[inside], x)
         return result
-
-    @cached_property
-    def _latent_sizes(self) -> list[int]:
-        return [self.sizes[name] for name in self.task.latents]
-
-
-def components(names: tuple[str, ...], sizes: dict[str, int]) -> list[str]:
-    """Name every component: ``theta[0]``, ``theta[1]`` and so on."""
-    return [f"{name}[{i}]" for name in names for i in range(sizes[name])]

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.distributions import Normal, constraints
 
 from ampbench.errors import UsageError
-from ampbench.graph import Simulator, join
+from ampbench.graph import Simulator, join, split
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import (
     CanRestore,
@@ -130,7 +130,7 @@ class _Smooth(_Nearest, HasDensity):
 
     def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
         kept = self._kept(x)
-        parts = dict(zip(kept, theta.split([each.shape[1] for each in kept.values()], 1), strict=True))
+        parts = split(theta, {name: each.shape[1] for name, each in kept.items()})
         coordinates = {name: Coordinates(kept[name], self._supports[name]) for name in kept}
         slope = torch.stack([coordinates[name].log_slope(part) for name, part in parts.items()]).sum(0)
         inside = slope > -torch.inf

@@ -98,7 +98,7 @@ def graphs() -> dict[str, LinearGaussian]:
 
 def latents(model: LinearGaussian) -> list[str]:
     """Names of the inferred variables, in the order of a posterior's components."""
-    return [name for name in model.graph.names if name not in model.observed]
+    return list(model.graph.latents(model.observed))
 
 
 def flat(model: LinearGaussian) -> Graph:

@@ -156,7 +156,7 @@ class LinearGaussian:
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
         """log p(x | theta), shape (*,), float64, for theta (*, D) and x (*, L), broadcast."""
-        latents = self.graph.split(theta.double(), [name for name in self.graph.names if name not in self.observed])
+        latents = self.graph.split(theta.double(), self.graph.latents(self.observed))
         parts = self.graph.split(x.double(), self.observed)
         observed = [variable for variable in self._variables if variable.name in self.observed]
         terms = [v.law(*(latents[parent] for parent in v.weights)).log_prob(parts[v.name]) for v in observed]
