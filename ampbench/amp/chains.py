@@ -1,6 +1,9 @@
-r"""The bottom-up chain: from evidence through the inverse factors to the latents.
+r"""The two chains: the bottom-up chain of the families, and the top-down chain of a model with learned conditionals.
 
-.. math:: q(X_L \mid X_O) = \prod_i q(x_i \mid \tilde{\mathrm{pa}}(x_i))
+.. math:: q(X_L \mid X_O) = \prod_i q_\phi(x_i \mid \tilde{\mathrm{pa}}(x_i)), \qquad
+          p(X) = \prod_i p_\theta(x_i \mid \mathrm{pa}(x_i))
+
+with observed variables O, latent variables L, and the contexts :math:`\tilde{\mathrm{pa}}` of the inverse.
 """
 
 from __future__ import annotations
@@ -21,22 +24,22 @@ from ampbench.interfaces import Family, HasDensity
 
 
 class Chain(Protocol):
-    """What infers latents: :class:`BottomUp`, or a part of its draws."""
+    """A sampler of latents given evidence: :class:`BottomUp`, or its draws resampled."""
 
     def __call__(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         """Infer all latents from evidence, (B, D_i) per variable: (particles, B, D_i) per variable."""
 
     def through(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
-        """Draw the variables of some factors in turn, from given values."""
+        """Sample some factors in turn, given the values (B, D_i) of other variables."""
 
 
 class BottomUp(nn.Module):
-    """One family per inverse factor, sampled in order; equal factors of several chains are one conditional.
+    """The bottom-up chains: one conditional per inverse factor; chains with equal factors share the conditional.
 
     Arguments:
-        chains: by the evidence that they start from, inverse factorizations in sampling order.
+        chains: inverse factorizations in sampling order, by the set of variables that they start from.
         sizes: number of coordinates of each variable.
-        families: by variable, what builds the conditionals of its factors.
+        families: by variable, the family that builds the conditionals of its factors.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class BottomUp(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         anchor: Tensor = self._anchor  # type: ignore[assignment]
         return anchor.device
 
@@ -65,8 +68,8 @@ class BottomUp(nn.Module):
         """Infer all latents from evidence.
 
         Arguments:
-            evidence: one tensor (B, D_i) per variable that a chain starts from.
-            particles: L, how many samples to draw for each item of evidence.
+            evidence: one tensor (B, D_i) per variable; one of the chains starts from these variables.
+            particles: L, number of samples for each item of evidence.
 
         Returns:
             The evidence and the inferred latents, each of shape (L, B, D_i).
@@ -74,10 +77,10 @@ class BottomUp(nn.Module):
         return self.through(self.chains[frozenset(evidence)], evidence, particles)
 
     def through(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
-        """Draw the variables of some factors in turn, from given values (B, D_i); see :meth:`forward`."""
+        """Sample some factors in turn, given the values (B, D_i) of other variables; see :meth:`forward`."""
         values = {name: value.expand(particles, *value.shape) for name, value in given.items()}
         for factor in factors:
-            if given.keys() >= set(factor.context):  # not copied for each particle, which a family may make use of
+            if given.keys() >= set(factor.context):  # expanded, not copied: a family may use that rows are equal
                 context = join(given, factor.context)
                 context = context.expand(particles, *context.shape)
             else:
@@ -86,18 +89,18 @@ class BottomUp(nn.Module):
         return values
 
     def features(self, site: Site) -> int:
-        """Number of coordinates of the tuples at a site."""
+        """Return the number of coordinates of the tuple at a site."""
         return sum(self.sizes[name] for name in (*site.variables, *site.context))
 
     def conditional(self, factor: Factor) -> nn.Module:
-        """The family of a factor."""
+        """Return the conditional of a factor."""
         return self.conditionals[self.factors.index(factor)]
 
     def log_prob(self, values: Mapping[str, Tensor], factors: Iterable[Factor]) -> Tensor:
         """Return the sum of log q(x_i | pã(x_i)) over some factors, shape (*,), for values (*, D_i).
 
         Raises:
-            UsageError: the family of one of them has no density.
+            UsageError: the family of one of the factors has no density.
         """
         total = torch.zeros((), device=self.device)
         for factor in factors:
@@ -116,9 +119,9 @@ class TopDown(nn.Module):
 
     Arguments:
         graph: the model.
-        coordinates: of every variable.
-        theta: by name, the learned conditionals.
-        device: where samples go.
+        coordinates: network coordinates of every variable.
+        theta: the learned conditionals, by name.
+        device: the device of the samples.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class TopDown(nn.Module):
         self.device = device
 
     def __deepcopy__(self, memo: dict[int, object]) -> TopDown:
-        """Copy the parameters, and put them into the same graph; coordinates are frozen."""
+        """Copy the learned conditionals; graph and coordinates are shared, since they do not change."""
         return TopDown(self.graph, self.coordinates, copy.deepcopy(self.theta, memo), self.device)
 
     def forward(self, n: int) -> dict[str, Tensor]:
@@ -140,12 +143,12 @@ class TopDown(nn.Module):
         return {name: self.coordinates[name].encode(value) for name, value in values.items()}
 
     def below(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Complete given variables, (n, D_i) each, with draws of all others from the model."""
+        """Return given variables, (n, D_i) each, with draws of all other variables from the model."""
         known = {name: self.coordinates[name].decode(value) for name, value in given.items()}
         values = self.graph.complete(len(next(iter(known.values()))), known, self.device)
         return {**{name: self.coordinates[name].encode(value) for name, value in values.items()}, **given}
 
 
 def with_conditionals(graph: Graph, theta: nn.ModuleDict) -> Graph:
-    """Return the graph with other modules in the place of its learned conditionals."""
+    """Return the graph with its learned conditionals replaced by those of the same name in ``theta``."""
     return Graph(*(replace(node, conditional=theta[node.name]) if node.name in theta else node for node in graph.nodes))

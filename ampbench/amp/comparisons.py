@@ -1,4 +1,4 @@
-"""Local comparisons: at which site, between which chains, by which divergence."""
+"""Local comparisons of the two chains, and the samples that the chains have at the sites of the comparisons."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ampbench.interfaces.tuples import UNKNOWN, Densities
 
 @dataclass(frozen=True, eq=False)
 class LocalComparison:
-    """Where the two chains meet: a site, the bottom-up chain that passes it, and what judges it there.
+    """A comparison of the top-down chain with a bottom-up chain at one site, by one divergence.
 
     Attributes:
-        name: for people.
-        site: the tuple.
-        evidence: what the bottom-up chain starts from.
-        factors: the inverse factors whose variables are judged here.
+        name: name for messages and tables.
+        site: the tuple of variables.
+        evidence: names of the variables from which the bottom-up chain starts.
+        factors: the inverse factors of the site's variables.
         divergence: the local divergence.
-        densities: the densities that are known here.
+        densities: the densities that are known at the site.
     """
 
     name: str
@@ -39,23 +39,30 @@ class LocalComparison:
 
 
 def by_likelihood(comparisons: Iterable[LocalComparison]) -> bool:
-    """Whether all families are fitted by their density alone, so that nothing need be drawn from them."""
+    """Return whether all families are fitted by their density alone, so that training needs no samples of them."""
     return all(comparison.divergence.likelihood for comparison in comparisons)
 
 
 TuplesBySite = Mapping[LocalComparison, Tuples]
-"""What a chain shows where it meets the other one."""
+"""Samples of one chain at the sites of the comparisons."""
 
 
 def top_down_view(values: Mapping[str, Tensor], comparisons: Iterable[LocalComparison]) -> TuplesBySite:
-    """What top-down samples (B, D_i) show at every comparison."""
+    """Return the tuples of top-down samples, (B, D_i) per variable, at every site."""
     return {comparison: view(values, comparison.site, comparison.densities) for comparison in comparisons}
 
 
 def bottom_up_view(
     bottom_up: Chain, evidence: Iterable[Mapping[str, Tensor]], comparisons: Iterable[LocalComparison], particles: int
 ) -> TuplesBySite:
-    """What the bottom-up chains show: each comparison sees contexts that were themselves inferred from the evidence."""
+    """Sample the bottom-up chains, and return their tuples at every site; contexts are inferred from the evidence too.
+
+    Arguments:
+        bottom_up: the families.
+        evidence: for each bottom-up chain the variables that it starts from, (B, D_i) each.
+        comparisons: the sites.
+        particles: L, samples per item of evidence.
+    """
     drawn = {frozenset(given): bottom_up(given, particles) for given in evidence}
     return {
         comparison: view(drawn[comparison.evidence], comparison.site, comparison.densities)
@@ -66,19 +73,25 @@ def bottom_up_view(
 def forced_view(
     bottom_up: Chain, values: Mapping[str, Tensor], comparisons: Iterable[LocalComparison], particles: int
 ) -> TuplesBySite:
-    """What the families show with teacher forcing: each comparison's context is the top-down chain's own, (B, D_i).
+    """Sample the families with teacher forcing, and return their tuples: every context is a top-down sample.
+
+    Arguments:
+        bottom_up: the families.
+        values: top-down samples, (B, D_i) per variable.
+        comparisons: the sites.
+        particles: L, samples per top-down sample.
 
     References:
         Williams & Zipser 1989, *A learning algorithm for continually running fully recurrent neural networks*.
     """
-    shown = {}
+    tuples = {}
     for comparison in comparisons:
         given = {name: values[name] for name in comparison.site.context}
         drawn = bottom_up.through(comparison.factors, given, particles)
-        shown[comparison] = view(drawn, comparison.site, comparison.densities)
-    return shown
+        tuples[comparison] = view(drawn, comparison.site, comparison.densities)
+    return tuples
 
 
 def view(values: Mapping[str, Tensor], site: Site, densities: Densities = UNKNOWN) -> Tuples:
-    """Return what a chain with these values shows at a site."""
+    """Return the tuples at a site, given samples of all variables."""
     return Tuples(join(values, site.variables), join(values, site.context), densities)

@@ -1,15 +1,16 @@
-r"""Likelihood factors of the model that are known: what eq. 10 of Karaletsos 2016 needs at a tuple.
+r"""The densities that are known at a site: those of the families, and likelihood factors of the model.
 
-At a tuple {z} ∪ c the model says
+Eq. 10 of Karaletsos 2016 needs the likelihood at a tuple {z} ∪ c. It is known,
 
 .. math:: \log p(c \mid z) = \sum_{x_j \in c} \log p(x_j \mid \mathrm{pa}(x_j))
 
-if every variable of the context has a density whose parents all lie in the tuple, and no root of the context has a
-descendant in z (one beside z, such as a known cause of a common effect, is as likely whatever z is). It is evaluated at
-network coordinates, decoded; the Jacobian of the context's own coordinates is a constant and left out.
+up to a constant in z, if every variable of the context has a density whose parents all lie in the tuple, and no root of
+the context is an ancestor of z. (The density of another root, such as a known cause of a common effect, does not depend
+on z.) The densities are evaluated at decoded network coordinates; the Jacobian of the coordinates of c is constant and
+left out.
 
-A learned conditional among the inferred variables, p_θ(z_j | pa(z_j)), is no part of this likelihood; θ learns it from
-its own log-density at what was inferred, up to the same constant.
+The likelihood has no learned conditional of an inferred variable, p_θ(z_j | pa(z_j)). The parameters θ of such a
+conditional are trained by its log-density at the inferred values, up to a constant.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ def known_likelihood(
 ) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """Return the function from coordinates (*, D_i) of a site's variables to log p(context | variables), shape (*,).
 
-    Where the likelihood is unknown, that function raises a :class:`UsageError` that names the factor to blame.
+    Where the likelihood is unknown, the function raises a :class:`UsageError` that names the factor and the reason.
     """
     fault = _fault(graph, site)
-    home = _home(graph, site.context)
+    device = _device(graph, site.context)
 
     def log_likelihood(values: Mapping[str, Tensor]) -> Tensor:
         if fault:
             raise UsageError(f"the likelihood at tuple {site} is unknown: {fault}; take a divergence that needs none")
         first = next(iter(values.values()))
-        decoded = {name: coordinates[name].decode(value.to(home)).flatten(0, -2) for name, value in values.items()}
+        decoded = {name: coordinates[name].decode(value.to(device)).flatten(0, -2) for name, value in values.items()}
         return graph.log_prob(decoded, site.context).to(first).reshape(first.shape[:-1])
 
     return log_likelihood
@@ -55,7 +56,7 @@ def learned_prior(
 ) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """Return the function from coordinates (*, D_i) to the log-density of a site's learned variables, shape (*,).
 
-    It sums those that have a density and whose parents lie in the tuple.
+    It is a sum of log-densities. The sum has the variables with a density whose parents all lie in the tuple.
     """
     inside = {*site.variables, *site.context}
     nodes = [graph[name] for name in site.variables]
@@ -65,25 +66,26 @@ def learned_prior(
         first = next(iter(values.values()))
         total = first.new_zeros(first.shape[:-1])
         for node in nodes:
-            home, names = _home(graph, [node.name]), (node.name, *node.parents)
-            value, *parents = (coordinates[name].decode(values[name].to(home)).flatten(0, -2) for name in names)
+            device, names = _device(graph, [node.name]), (node.name, *node.parents)
+            value, *parents = (coordinates[name].decode(values[name].to(device)).flatten(0, -2) for name in names)
             assert isinstance(node.conditional, torch.nn.Module)
-            law = node.conditional(*parents) if parents else node.conditional(len(value))
-            if isinstance(law, Distribution):
-                total = total + law.log_prob(value).to(first).reshape(total.shape)
+            distribution = node.conditional(*parents) if parents else node.conditional(len(value))
+            if isinstance(distribution, Distribution):
+                total = total + distribution.log_prob(value).to(first).reshape(total.shape)
         return total
 
     return log_prior
 
 
-def _home(graph: Graph, names: Iterable[str]) -> torch.device:
-    """Where the densities are evaluated: with the parameters of a learned conditional, or else on the CPU."""
+def _device(graph: Graph, names: Iterable[str]) -> torch.device:
+    """Return the device of the densities: that of a learned conditional's parameters, or else the CPU."""
     modules = [graph[name].conditional for name in names]
     parameters = [each for module in modules if isinstance(module, torch.nn.Module) for each in module.parameters()]
     return parameters[0].device if parameters else torch.device("cpu")
 
 
 def _fault(graph: Graph, site: Site) -> str:
+    """Return why the likelihood at a site is unknown; "" if it is known."""
     inside = {*site.variables, *site.context}
     for name in site.context:
         node = graph[name]
@@ -97,15 +99,16 @@ def _fault(graph: Graph, site: Site) -> str:
 
 
 class SiteDensities(Densities):
-    """The densities of a site: of its families, and of the model where it has one.
+    """The densities of a site: those of its families, and those of the model that are known.
 
     Arguments:
         bottom_up: the families.
-        factors: those that are judged at the site.
-        site: whose tuples are looked at.
-        log_likelihood: from values of the site's variables to log p(context | variables), or to the error that says why
-            there is none.
-        log_prior: from the same values to the log-density of the learned ones among the variables.
+        factors: the inverse factors of the site's variables.
+        site: the tuple of variables.
+        log_likelihood: maps values of the site's variables to log p(context | variables), or raises an error if the
+            likelihood is unknown; see :func:`known_likelihood`.
+        log_prior: maps values of the site's variables to the log-density of its learned variables; see
+            :func:`learned_prior`.
     """
 
     def __init__(

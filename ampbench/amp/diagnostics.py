@@ -1,8 +1,8 @@
-r"""What adversaries say about a fit: a local two-sample test at every tuple, on simulations that trained nothing.
+r"""Diagnosis of a fit: a local two-sample test at every tuple, on held-out simulations.
 
-For each held-out simulation the model shows a tuple, t ~ p, and the bottom-up chain that starts from the same evidence
-shows another, s ~ q. Where the fit is exact, d = log p − log q is 0, and nobody can tell which one is which. Any
-function d says "p" where it is positive, and
+For each held-out simulation there is a tuple of the model, t ~ p, and a tuple of the bottom-up chain with the same
+evidence, s ~ q. If the fit is exact, d = log p − log q is 0, and t and s cannot be distinguished. Any function d
+classifies a tuple as one of p where it is positive, and
 
 .. math::
     \text{accuracy} &= \tfrac12 \Pr[d(t) > 0] + \tfrac12 \Pr[d(s) < 0], \\
@@ -10,28 +10,28 @@ function d says "p" where it is positive, and
         - \tfrac12 \mathbb E[\log(1 + e^{-d(t)})] - \tfrac12 \mathbb E[\log(1 + e^{d(s)})], \\
     \mathrm{KL}(q \| p) &\ge 1 - \mathbb E[d(s)] - \mathbb E[e^{-d(t)}],
 
-with equality for the true log-ratio; any other d, weaker or cut off, gives less. On simulations that d was not made
-from, the sample means are unbiased estimates of the right-hand sides. There are two such d:
+with equality for the true log-ratio; a less accurate or truncated d gives smaller values. On simulations that did not
+train d, sample means are unbiased estimates of the right-hand sides. There are two such functions d:
 
-* **the trained adversary**, if its divergence declares that it learns a log-ratio
-  (:class:`~ampbench.interfaces.HasLogRatio`). It was trained against the families of the last step, under a gradient
-  penalty, and may be blind to what is left;
-* **a fresh classifier**, which looks at nothing but these tuples, with cross-fitting: each fold of the simulations is
-  judged by a classifier that was trained on the others.
+* **the trained adversary**, if its divergence estimates a log-ratio (:class:`~ampbench.interfaces.HasLogRatio`). It was
+  trained against the families of the last step, under a gradient penalty, and may not detect the remaining error;
+* **a new classifier** for these tuples, with cross-fitting: each fold of the simulations is classified by a network
+that
+  was trained on the other folds.
 
-A model that was learned from data has simulations of its own, but no evidence beside them. There t is a sample of the
-model, s a held-out row with inferred latents, and d = 0 everywhere says that model and inverse are both right: that the
-model's tuples are those of the data.
+For a model that was learned from data, t is a sample of the model, and s a held-out row of data with inferred latents:
+they have no evidence in common. There d = 0 at every tuple means that both model and inverse are right: the tuples of
+the model have the distribution of the tuples of the data.
 
-**The p-value.** If the chain is exact, t and s are exchangeable, whether they share the evidence or are independent:
-then "d takes t for p and s for q" is as likely as "s for p and t for q", whatever d is. Pairs of which d thinks the
-same say nothing. So the number of pairs that d gets right, among those that it gets right or wrong, is binomial with
-probability ½, exactly, for every n.
-Counts of different folds are *not* independent: classifiers that chase the same chance difference agree. So the folds'
-p-values are joined by Bonferroni's rule, K · min p, which holds under any dependence.
+**The p-value.** If the fit is exact, t and s are exchangeable, whether they share the evidence or are independent. Then
+for any d, the event "d(t) > 0 and d(s) < 0" has the probability of the event "d(s) > 0 and d(t) < 0". Pairs with other
+signs carry no information. So the number of pairs that d classifies right, among those that it classifies right or
+wrong, is binomial with probability ½, exactly, for every n. Counts of different folds are *not* independent, since
+their classifiers may fit the same chance difference. The folds' p-values are therefore combined by Bonferroni's rule, K
+· min p, which holds under any dependence.
 
-What it cannot say: that a fit is good where the classifier is weak or simulations are few. That no difference was found
-is no proof of none. The held-out simulations have chosen the checkpoint; simulations made afresh have not.
+Limits: a weak classifier, or few simulations, may not detect an error, so that "no difference found" does not prove
+that the fit is exact. The held-out simulations have chosen the checkpoint; newly drawn simulations have not.
 
 References:
     Lopez-Paz & Oquab 2017, *Revisiting classifier two-sample tests*, arXiv:1610.06545.
@@ -64,24 +64,24 @@ from ampbench.networks import train_classifier
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-TOLERATED = 0.55
-"""An accuracy that is surely above this is worth a warning: the sides are told apart at every ninth tuple or more."""
+TOLERATED_ACCURACY = 0.55
+"""A fit is reported if an accuracy is above this value by :data:`STANDARD_ERRORS` standard errors."""
 
-SURELY = 3.0
-"""Standard errors between an accuracy and what it is surely above."""
+STANDARD_ERRORS = 3.0
+"""Standard errors between an accuracy and its lower bound."""
 
 ROWS = 5000
-"""At most so many held-out simulations are kept beside a posterior, and rows of each group beside a learned model."""
+"""Number of held-out simulations kept with a posterior, and of rows of each group with a learned model, at most."""
 
 
 @dataclass(frozen=True)
 class ChainPair:
-    """Two chains and what has learned to tell them apart.
+    """The two chains, and the adversaries that compare them.
 
     Attributes:
-        bottom_up: what infers: the families, or a part of their draws.
-        comparisons: where they meet the model.
-        adversaries: one per comparison, at the end of training.
+        bottom_up: the bottom-up chain: the families, or their draws resampled.
+        comparisons: the local comparisons.
+        adversaries: one per comparison, at the end of the training.
     """
 
     bottom_up: Chain
@@ -90,12 +90,12 @@ class ChainPair:
 
     @torch.no_grad()
     def on_simulations(self, simulations: Rows, teacher_forcing: bool) -> tuple[TuplesBySite, TuplesBySite]:
-        """Return what p and q show at every comparison, one tuple of q, (1, n, ·), for each of p, (n, ·).
+        """Return the tuples of p, (n, ·), and of q, (1, n, ·), at every site.
 
         Arguments:
-            simulations: one tensor (n, D_i) per variable, in network coordinates, that trained nothing.
-            teacher_forcing: whether q starts from the simulated context, rather than from the evidence: each family is
-                tested on its own, without what the factors before it got wrong.
+            simulations: held-out simulations, one tensor (n, D_i) per variable, in network coordinates.
+            teacher_forcing: whether the contexts of q are simulated, not inferred: each family is then tested without
+                the errors of the preceding inverse factors.
         """
         p = top_down_view(simulations, self.comparisons)
         if teacher_forcing:
@@ -106,12 +106,12 @@ class ChainPair:
 
     @torch.no_grad()
     def on_data(self, model: Callable[[int], Rows], data: Iterable[Rows]) -> tuple[TuplesBySite, TuplesBySite]:
-        """Return the same for samples of a model, and rows of data with inferred latents.
+        """Return the tuples of samples of a model, and of rows of data with inferred latents, at every site.
 
         Arguments:
-            model: draws so many samples of every variable, in network coordinates.
-            data: for each group, one tensor (n, D_i) per variable that it holds, in network coordinates, that trained
-                nothing. Meetings whose evidence no group holds are left out.
+            model: draws a number of samples of every variable, in network coordinates.
+            data: held-out rows: for each group, one tensor (n, D_i) per observed variable, in network coordinates.
+                Sites of evidence that no group has are left out.
         """
         groups = {frozenset(rows): rows for rows in data}
         comparisons = [comparison for comparison in self.comparisons if comparison.evidence in groups]
@@ -124,7 +124,7 @@ class ChainPair:
 
     @torch.no_grad()
     def log_ratios(self, p: TuplesBySite, q: TuplesBySite) -> dict[LocalComparison, tuple[Tensor, Tensor]]:
-        """Return the logits (n,) of p and of q that the trained adversaries give, where they are log-ratios."""
+        """Return the logits (n,) of the trained adversaries for p and q, at sites where they estimate log-ratios."""
         found = {}
         for comparison, adversary in zip(self.comparisons, self.adversaries, strict=True):
             divergence = comparison.divergence
@@ -145,18 +145,18 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Tensor) -> Estimate:
-        """Return the mean of values (n,); a single one may be anywhere."""
+        """Return the mean of values (n,); the standard error of a single value is infinite."""
         error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.inf
         return cls(float(values.mean()), error)
 
     @property
-    def surely_above(self) -> float:
-        """A bound from below."""
-        return self.value - SURELY * self.error
+    def lower_bound(self) -> float:
+        """The value less :data:`STANDARD_ERRORS` standard errors."""
+        return self.value - STANDARD_ERRORS * self.error
 
 
 def accuracy(d_p: Tensor, d_q: Tensor) -> Estimate:
-    """Return how often logits (n,) of both sides have the right sign; a logit of 0 is right half of the time."""
+    """Return the accuracy of logits (n,) of p and q; a logit of 0 counts as right half of the time."""
     return Estimate.of(0.5 + (d_p.sign() - d_q.sign()) / 4)
 
 
@@ -169,31 +169,32 @@ def p_value(d_p: Tensor, d_q: Tensor) -> float:
 
 
 def jsd(d_p: Tensor, d_q: Tensor) -> Estimate:
-    """Return the bound on the Jensen-Shannon divergence, in nats."""
+    """Return the lower bound on the Jensen-Shannon divergence, in nats."""
     return Estimate.of(math.log(2) - softplus(-d_p) / 2 - softplus(d_q) / 2)
 
 
 def kl(d_p: Tensor, d_q: Tensor) -> Estimate:
-    """Return the bound on KL(q‖p), in nats, with ratios cut off at √n: larger ones hang on a handful of tuples."""
+    """Return the lower bound on KL(q‖p), in nats; ratios are truncated at √n, since larger ones rest on few tuples."""
     limit = math.log(len(d_p)) / 2
     d_p, d_q = d_p.clamp(-limit, limit), d_q.clamp(-limit, limit)
     return Estimate.of(1 - d_q - torch.exp(-d_p))
 
 
 def diagnose(pair: ChainPair, p: TuplesBySite, q: TuplesBySite, folds: int, level: float) -> DataFrame:
-    """Test at every tuple whether the chains can be told apart.
+    """Test at every tuple whether the two chains differ.
 
     Arguments:
         pair: the chains.
-        p, q: what they show, as :meth:`ChainPair.on_simulations` or :meth:`ChainPair.on_data` returns it.
-        folds: K of the cross-fitting.
-        level: how often a fit that is exact at every tuple may be called different at any.
+        p, q: their tuples, from :meth:`ChainPair.on_simulations` or :meth:`ChainPair.on_data`.
+        folds: K, folds of the cross-fitting.
+        level: probability that a difference is found anywhere if the fit is exact at every tuple.
 
     Returns:
         One row per tuple, with the columns of :data:`ampbench.results.schema.DIAGNOSIS`.
 
         Errors are standard errors over simulations. A difference is found where a p-value, times twice the number of
-        tuples, is below the level; it is small unless an accuracy is surely above :data:`TOLERATED`.
+        tuples, is below the level; it is called small unless the lower bound of an accuracy is above
+        :data:`TOLERATED_ACCURACY`.
 
     Raises:
         UsageError: fewer than 10 simulations per fold, fewer than two folds, or a level outside (0, 1).
@@ -212,7 +213,7 @@ def diagnose(pair: ChainPair, p: TuplesBySite, q: TuplesBySite, folds: int, leve
     rows = []
     for comparison in p:
         parts = _cross_fit(p[comparison].joint, q[comparison].joint[0], folds)
-        seen = _fresh(parts)
+        seen = _of_classifier(parts)
         seen |= _of_adversary(*trained[comparison]) if comparison in trained else dict.fromkeys(ADVERSARY, math.nan)
         verdict = _verdict(seen, level / (2 * len(p)))
         rows.append({"tuple": str(comparison), "simulations": len(p[comparison].joint), **seen, "verdict": verdict})
@@ -220,15 +221,15 @@ def diagnose(pair: ChainPair, p: TuplesBySite, q: TuplesBySite, folds: int, leve
 
 
 def warn_if_told_apart(pair: ChainPair, p: TuplesBySite, q: TuplesBySite, advice: str) -> None:
-    """Warn with :class:`FitWarning` if an adversary surely tells the chains apart after its training.
+    """Warn with :class:`FitWarning` if an adversary distinguishes the chains after its training.
 
     Arguments:
         pair: the chains.
-        p, q: what they show; see :func:`diagnose`.
-        advice: what to do about it.
+        p, q: their tuples; see :func:`diagnose`.
+        advice: a remedy, for the message.
     """
     found = {comparison: accuracy(*d) for comparison, d in pair.log_ratios(p, q).items()}
-    apart = {comparison: each for comparison, each in found.items() if each.surely_above > TOLERATED}
+    apart = {comparison: each for comparison, each in found.items() if each.lower_bound > TOLERATED_ACCURACY}
     if apart:
         places = ", ".join(
             f"{where} with accuracy {each.value:.2f} ± {each.error:.2f} on {len(p[where].joint)} held-out tuples"
@@ -247,7 +248,7 @@ Logits = tuple[Tensor, Tensor]
 
 
 def _cross_fit(p: Tensor, q: Tensor, folds: int) -> list[Logits]:
-    """The logits of each fold, by a classifier that was trained on the others."""
+    """Return the logits of each fold, by a classifier that was trained on the other folds."""
     fold = torch.arange(len(p), device=p.device) % folds
     judged = []
     for k in range(folds):
@@ -256,7 +257,7 @@ def _cross_fit(p: Tensor, q: Tensor, folds: int) -> list[Logits]:
     return judged
 
 
-def _fresh(parts: Sequence[Logits]) -> dict[str, float]:
+def _of_classifier(parts: Sequence[Logits]) -> dict[str, float]:
     d_p, d_q = (torch.cat(side) for side in zip(*parts, strict=True))
     right, of_jsd, of_kl = accuracy(d_p, d_q), jsd(d_p, d_q), kl(d_p, d_q)
     return {
@@ -276,10 +277,10 @@ def _of_adversary(d_p: Tensor, d_q: Tensor) -> dict[str, float]:
 
 
 def _verdict(seen: Mapping[str, float], level: float) -> str:
-    """Say what two tests found; NaN compares as nothing found."""
+    """Return the verdict of both tests; a NaN, of a divergence without log-ratio, counts as no difference."""
     if not (seen["p_value"] < level or seen["adversary_p_value"] < level):
         return "no difference found"
-    fresh = Estimate(seen["accuracy"], seen["accuracy_error"])
+    new = Estimate(seen["accuracy"], seen["accuracy_error"])
     trained = Estimate(seen["adversary_accuracy"], seen["adversary_error"])
-    large = fresh.surely_above > TOLERATED or trained.surely_above > TOLERATED
+    large = new.lower_bound > TOLERATED_ACCURACY or trained.lower_bound > TOLERATED_ACCURACY
     return "told apart" if large else "small difference"

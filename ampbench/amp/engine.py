@@ -1,24 +1,23 @@
 r"""Adversarial message passing: Algorithm 1 of Karaletsos 2016, arXiv:1612.05048.
 
-Two chains meet at every local tuple T_k: the top-down chain p samples the model, the bottom-up chain q starts from
-evidence and passes through the inverse factors. One adversary per tuple learns to tell them apart (eq. 7); the families
-descend the sum of the local divergences that the adversaries estimate (eq. 5 and 6).
+The top-down chain p samples the model; the bottom-up chain q starts from evidence and samples the inverse factors in
+turn. At every local tuple T_k an adversary is trained to distinguish samples of p from samples of q (eq. 7). The
+families descend the sum of the local divergences that the adversaries estimate (eq. 5 and 6).
 
 Legend, with the paper's symbols::
 
-    X_t   X             top-down samples of all x_i: simulations drawn once under the budget, or fresh ones
-    φ     bottom_up     one conditional sampler q(x_i | pã(x_i)) per inverse factor; it draws the noise ε itself
+    X_t   X             top-down samples of all x_i: simulations drawn once under the budget, or new ones
+    φ     bottom_up     one conditional sampler q(x_i | pã(x_i)) per inverse factor, which draws its noise ε
     θ     source.model  learned conditionals p(x_i | pa(x_i)), if there are any
     ξ     adversaries   one per tuple T_k
     K     batch_size    top-down samples per step
     L     particles     bottom-up samples per item of evidence
-    p, q                what the two chains show at T_k
+    p, q                samples of both chains at every T_k
 
-What the paper leaves open is taken from the literature: gradient penalties on both chains
-(:func:`ampbench.networks.gradient_penalty`), the optimiser and the moving average of φ
-(:mod:`ampbench.amp.optimisation`), the checkpoint with the best held-out score
-(:mod:`ampbench.statistics.scoring_rules`), and what the adversary does with it in the end
-(:mod:`ampbench.amp.refinement`).
+The paper leaves open the stabilisation of the adversaries, the optimiser and the choice of a checkpoint. Here these are
+gradient penalties on both chains (:func:`ampbench.networks.gradient_penalty`), Adam with a moving average of φ
+(:mod:`ampbench.amp.optimisation`), and the best held-out score (:mod:`ampbench.statistics.scoring_rules`). After the
+training, the adversary can resample the draws of the families (:mod:`ampbench.amp.refinement`).
 """
 
 from __future__ import annotations
@@ -39,35 +38,35 @@ from ampbench.interfaces import Progress
 from ampbench.networks import gradient_penalty
 from ampbench.options import at_least, between, half_open
 
-MANY = 10**9
-"""More steps or rows than any training has: a slip of the pen."""
+MAX_COUNT = 10**9
+"""Upper bound of steps, batch size and particles; larger numbers are refused as mistakes."""
 
-STEPS = 6000
-"""Usual length of a training on :data:`FEW` rows, or on fewer."""
-FEW = 10_000
-"""Simulations, or rows of data, up to which a setting is what its option says."""
+DEFAULT_STEPS = 6000
+"""Steps of a training on at most :data:`REFERENCE_ROWS` rows."""
+REFERENCE_ROWS = 10_000
+"""Number of simulations, or rows of data, beyond which steps and weight decay depend on the number of rows."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train.
+    """Settings of the training.
 
     Raises:
-        UsageError: a number is out of its range.
+        UsageError: a value is out of its range; the message names the setting.
 
     Attributes:
-        steps: number of updates of both players; 0: :func:`usual_steps`, see :meth:`on`.
+        steps: number of updates of both players; 0 means :func:`default_steps`.
         batch_size: K, top-down samples per step.
         particles: L, bottom-up samples per item of evidence.
-        learning_rate: of the families, at its peak.
-        adversary_learning_rate: of the adversaries, at its peak.
-        weight_decay: of the families, for few rows; see :meth:`on` and :class:`ampbench.amp.optimisation.Descent`.
+        learning_rate: peak learning rate of the families.
+        adversary_learning_rate: peak learning rate of the adversaries.
+        weight_decay: weight decay of the families; see :meth:`on` and :class:`ampbench.amp.optimisation.Descent`.
         penalty: γ, weight of the gradient penalties.
         ema: decay of the moving average of φ.
-        teacher_forcing: whether contexts come from the top-down chain rather than through q.
-        held_out: fraction of the simulations kept for choosing the checkpoint.
-        checks: how often in all the held-out score is taken.
-        patience: stop after so many checks without a better score.
+        teacher_forcing: whether contexts come from the top-down chain instead of the bottom-up chain.
+        held_out: fraction of the simulations that is held out to choose the checkpoint.
+        checks: number of times that the held-out score is computed.
+        patience: the training stops after this number of checks without a better score.
     """
 
     steps: int
@@ -84,34 +83,34 @@ class Settings:
     patience: int
 
     def __post_init__(self) -> None:
-        half_open(self, steps=(self.steps, 0, MANY), batch_size=(self.batch_size, 2, MANY))
-        half_open(self, particles=(self.particles, 1, MANY), ema=(self.ema, 0, 1))
+        half_open(self, steps=(self.steps, 0, MAX_COUNT), batch_size=(self.batch_size, 2, MAX_COUNT))
+        half_open(self, particles=(self.particles, 1, MAX_COUNT), ema=(self.ema, 0, 1))
         at_least(self, penalty=(self.penalty, 0), weight_decay=(self.weight_decay, 0))
         at_least(self, checks=(self.checks, 1), patience=(self.patience, 1))
         between(self, learning_rate=(self.learning_rate, 0, math.inf), held_out=(self.held_out, 0, 1))
         between(self, adversary_learning_rate=(self.adversary_learning_rate, 0, math.inf))
 
     def on(self, rows: int) -> Settings:
-        """Return the settings for a training on so many simulations, or rows of data.
+        """Return the settings for a training on a number of simulations, or rows of data.
 
-        Steps that were left open become :func:`usual_steps`. Weight decay stands for a prior of the weights, which
-        n rows outweigh n-fold: beyond :data:`FEW` rows it falls as 1/n.
+        Zero steps become :func:`default_steps`. Weight decay corresponds to a prior of the weights, whose influence
+        falls with the number of data: beyond :data:`REFERENCE_ROWS` rows n it is proportional to 1/n.
         """
-        steps, decay = self.steps or usual_steps(rows), self.weight_decay * min(1.0, FEW / rows)
+        steps, decay = self.steps or default_steps(rows), self.weight_decay * min(1.0, REFERENCE_ROWS / rows)
         return replace(self, steps=steps, weight_decay=decay)
 
 
-def usual_steps(rows: int) -> int:
-    """Return a number of steps for a training on so many simulations, or rows of data.
+def default_steps(rows: int) -> int:
+    """Return the number of steps for a training on a number of simulations, or rows of data.
 
-    6,000, and beyond 10,000 rows more, as the square root of their number: the more there are, the finer what can be
-    learned of them, and the less is learned by heart.
+    It is 6,000 up to 10,000 rows, and beyond proportional to the square root of the number of rows: more rows resolve
+    finer structure, and delay overfitting.
     """
-    return round(STEPS * max(1.0, rows / FEW) ** 0.5)
+    return round(DEFAULT_STEPS * max(1.0, rows / REFERENCE_ROWS) ** 0.5)
 
 
 class Learned(nn.Module):
-    """What descends the local divergences: the families φ, and the learned conditionals θ of the model."""
+    """The networks that descend the local divergences: families φ, and learned conditionals θ of the model."""
 
     def __init__(self, bottom_up: BottomUp, model: nn.Module) -> None:
         super().__init__()
@@ -121,7 +120,13 @@ class Learned(nn.Module):
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: φ and θ at the best checkpoint, ξ at the end, and one row per check of what was seen on the way."""
+    """The result of a training.
+
+    Attributes:
+        learned: φ and θ at the best checkpoint.
+        adversaries: ξ at the end of the training, one per tuple.
+        history: one row per check: losses, gradient norms, learning rates, held-out score.
+    """
 
     learned: Learned
     adversaries: Sequence[nn.Module]
@@ -132,7 +137,7 @@ class UnfinishedTrainingError(TrainingError):
     """Training broke down after its first checkpoint.
 
     Attributes:
-        trained: the outcome at the best checkpoint.
+        trained: the result at the best checkpoint.
     """
 
     def __init__(self, message: str, trained: Trained) -> None:
@@ -147,14 +152,14 @@ def train(
 
     Arguments:
         bottom_up: the families.
-        comparisons: the tuples at which the chains are compared.
+        comparisons: one local comparison of the chains per tuple.
         source: top-down samples and evidence, on the device of the families.
         settings: see :class:`Settings`; at least one step.
         progress: called after every step.
 
     Raises:
-        TrainingError: a loss, a gradient or the score became NaN or infinite; names tuple or player, and step. It is an
-            :class:`UnfinishedTrainingError` if there was a checkpoint before.
+        TrainingError: a loss, a gradient or the score became NaN or infinite; the message names tuple or player, and
+            step. After the first checkpoint it is an :class:`UnfinishedTrainingError`.
     """
     adversaries = build_adversaries(bottom_up, comparisons)
     pairs = list(zip(comparisons, adversaries, strict=True))
@@ -171,10 +176,10 @@ def train(
             X = source.top_down(settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
             p = top_down_view(X, comparisons)
             if likelihood:
-                q = p  # nobody looks at q
+                q = p  # the losses do not use q
             elif settings.teacher_forcing:
                 q = forced_view(bottom_up, X, comparisons, settings.particles)
-            else:  # lines 7 and 9: infer, with fresh ε
+            else:  # lines 7 and 9: infer, with new noise ε
                 evidence = source.evidence(X, settings.batch_size)
                 q = bottom_up_view(bottom_up, evidence, comparisons, settings.particles)
 
@@ -209,6 +214,6 @@ def train(
 
 
 def build_adversaries(bottom_up: BottomUp, comparisons: Sequence[LocalComparison]) -> list[nn.Module]:
-    """Return ξ at the start: one adversary per tuple, on the device of the families."""
+    """Build ξ: one adversary per tuple, on the device of the families."""
     with bottom_up.device:
         return [at.divergence.adversary(bottom_up.features(at.site)) for at in comparisons]

@@ -1,18 +1,19 @@
 r"""Learn the conditionals of a model from data, together with its inverse: eq. 6 of Karaletsos 2016.
 
-The graph has learned conditionals with parameters θ; the data are rows of some of its variables. Each step draws fresh
-top-down samples of the model and a minibatch of rows, infers what the rows lack, and both θ and φ descend
+The graph has learned conditionals with parameters θ; the data are rows of some of its variables. Each step draws new
+top-down samples of the model and a minibatch of rows, infers the missing variables of the rows, and both θ and φ
+descend
 
 .. math:: \mathrm{Div}_{loc}(\theta, \phi) = \sum_k \mathrm{Div}\big(q_\phi(T_k) \,\|\, p_\theta(T_k)\big),
 
-where the bottom-up chain starts from the data: θ makes the model's tuples look like those of the data with inferred
-latents, φ the other way round. Besides the inverse factors, each learned conditional has its tuple,
-:math:`\{x_i\} \cup \mathrm{pa}(x_i)`, if no other contains it.
+where the bottom-up chain starts from the data: θ moves the model's tuples towards those of the data with inferred
+latents, φ moves the latter towards the former. Besides the inverse factors, each learned conditional has its tuple,
+:math:`\{x_i\} \cup \mathrm{pa}(x_i)`, if no other tuple contains it.
 
-**Missing variables.** Rows are grouped by the variables that they hold. Each group has its own inverse, over these
-variables and their ancestors, and its own adversaries; equal factors of several groups are one conditional. So an
-incomplete row trains only what it can say something about (section 3.1). Groups weigh the same, however many rows they
-have; this is right if what is missing does not depend on the missing values.
+**Missing variables.** Rows are grouped by the variables that they have. Each group has its own inverse, over these
+variables and their ancestors, and its own adversaries; groups with equal factors share the conditional. So an
+incomplete row trains only the adversaries whose tuples it has (section 3.1). All groups have equal weights, whatever
+their numbers of rows; this is right if the pattern of missing variables does not depend on their values.
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048, section 3.
@@ -46,24 +47,24 @@ from ampbench.statistics.scoring_rules import two_sample_score
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PILOT = 2000
-"""Samples of the untrained model, from which the coordinates of variables without data are taken."""
-JUDGED = 500
-"""Samples of the model, and rows of each group, that a score compares."""
-ADVICE = "raise steps, or take a richer family or conditional; diagnose() of the learned model says more"
-"""Where an adversary still tells the model from the data."""
+PILOT_SAMPLES = 2000
+"""Samples of the untrained model that determine the coordinates of variables without data."""
+SCORE_SAMPLES = 500
+"""Samples of the model, and rows of each group, that the held-out score compares."""
+REMEDY = "raise steps, or take a richer family or conditional; diagnose() of the learned model says more"
+"""Advice for models that an adversary still distinguishes from the data."""
 
 
 class Data(Source):
-    """Fresh top-down samples of the model, and rows of data as evidence.
+    """New top-down samples of the model, and rows of data as evidence.
 
     Arguments:
         model: the top-down chain.
-        rows: by the variables held, rows in network coordinates.
-        held_out: fraction of each group kept for the score.
+        rows: rows in network coordinates, by the set of their variables.
+        held_out: fraction of each group that is held out for the score.
 
     Attributes:
-        held_out: those rows, by the variables held.
+        held_out: the held-out rows, by the set of their variables.
     """
 
     def __init__(self, model: TopDown, rows: Mapping[frozenset[str], Rows], held_out: float) -> None:
@@ -83,24 +84,24 @@ class Data(Source):
 
     @torch.no_grad()
     def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
-        """Judge the model by held-out rows, and the families by samples of the model."""
+        """Return the score of the model on held-out rows, plus that of the families on samples of the model."""
         total = 0.0
         for evidence, rows in self.held_out.items():
-            drawn = model(JUDGED)
+            drawn = model(SCORE_SAMPLES)
             names = sorted(evidence)
-            total += float(two_sample_score(join(drawn, names), join(rows, names)[:JUDGED]))
+            total += float(two_sample_score(join(drawn, names), join(rows, names)[:SCORE_SAMPLES]))
             if bottom_up.chains[evidence]:
                 total += held_out_score(bottom_up, drawn, names)
         return total / len(self.held_out)
 
 
 class LearnedModel(HasHistory, CanDiagnose):
-    """A model and its inverse after training.
+    """A trained model with its inverse.
 
     Attributes:
         graph: the model, with trained conditionals.
         trained: parameters, adversaries and the training history.
-        held_out: for each group, rows that trained nothing, at most :data:`ampbench.amp.diagnostics.ROWS`, in network
+        held_out: for each group, held-out rows, at most :data:`ampbench.amp.diagnostics.ROWS`, in network
             coordinates.
     """
 
@@ -119,21 +120,21 @@ class LearnedModel(HasHistory, CanDiagnose):
 
     @property
     def chain_pair(self) -> ChainPair:
-        """The two chains, and the adversaries between them."""
+        """The two chains, and the adversaries that compare them."""
         return ChainPair(self.trained.learned.bottom_up, self._comparisons, self.trained.adversaries)
 
     def diagnose(self, data: Rows | None = None, folds: int = 2, level: float = 0.01, seed: int = 0) -> DataFrame:
-        """Test at every tuple whether samples of the model can be told from rows of data with inferred latents.
+        """Test at every tuple whether samples of the model differ from rows of data with inferred latents.
 
         Arguments:
-            data: fresh rows, one tensor (n, D_i) per variable, where a row of NaN is missing; without any, the
-                held-out ones. Tuples of sets of variables that no row holds are left out.
+            data: new rows, one tensor (n, D_i) per variable, where a row of NaN is missing; by default the held-out
+                rows. Tuples of sets of variables that no row has are left out.
             folds, level: see :func:`ampbench.amp.diagnostics.diagnose`, also for the columns returned.
-            seed: of the model, of the chain and of the classifiers.
+            seed: seed of the samples of both chains and of the classifiers.
 
         Raises:
-            UsageError: the rows do not fit the graph, some hold a set of variables of which nothing was learned, or
-                there are too few for a set.
+            UsageError: the rows do not fit the graph, have a set of variables that the training data did not have, or
+                are too few for a set.
         """
         rows = self.held_out if data is None else [self._encoded(each) for each in groups(self.graph, data).values()]
         with seeded(derive(seed, "diagnose")):
@@ -146,18 +147,19 @@ class LearnedModel(HasHistory, CanDiagnose):
 
     @torch.no_grad()
     def infer(self, evidence: Rows, n: int) -> dict[str, Tensor]:
-        """Draw what is missing given what is seen.
+        """Draw the missing variables given the evidence.
 
         Arguments:
-            evidence: one tensor (B, D_i) per variable; the set of variables must be one that the data held.
+            evidence: one tensor (B, D_i) per variable; some rows of the training data must have had just these
+                variables.
             n: number of draws for each row.
 
         Returns:
-            One tensor (n, B, D_i) per variable of the model, on the CPU: the evidence itself, its inferred ancestors,
-            and all others drawn from the model given these.
+            One tensor (n, B, D_i) per variable of the model, on the CPU: the evidence, its inferred ancestors, and all
+            other variables drawn from the model given these.
 
         Raises:
-            UsageError: no rows of the data held just these variables.
+            UsageError: no rows of the training data had just these variables.
         """
         drawn = self.trained.learned.bottom_up(self._encoded(evidence), n)
         values = self._model.below({name: value.flatten(0, 1) for name, value in drawn.items()})
@@ -179,17 +181,17 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
 
     Arguments:
         method: divergences, families, scope and settings.
-        graph: the model; its own conditionals are left as they are, and copies are trained.
+        graph: the model; copies of its conditionals are trained.
         data: one tensor (n, D_i) per variable with data; a row of NaN is missing.
         device: any torch device.
         progress: called with (steps done, steps in all).
 
     Raises:
-        UsageError: the data do not fit the graph, or the divergence cannot teach its learned conditionals.
+        UsageError: the data do not fit the graph, or the divergence has no gradient for its learned conditionals.
         TrainingError: a loss, a gradient or the score became NaN or infinite.
 
     Warns:
-        FitWarning: an adversary still tells the model from the data.
+        FitWarning: an adversary still distinguishes the model from the data.
     """
     rows = groups(graph, data)
     method.check_named(sorted({*graph.names} - frozenset.intersection(*rows)))
@@ -215,7 +217,7 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
     trained = train(bottom_up, comparisons, source, settings, watched)
     held_out = [{name: value[:ROWS].clone() for name, value in each.items()} for each in source.held_out.values()]
     found = LearnedModel(trained, comparisons, held_out)
-    warn_if_told_apart(found.chain_pair, *found.chain_pair.on_data(trained.learned.model, held_out), ADVICE)
+    warn_if_told_apart(found.chain_pair, *found.chain_pair.on_data(trained.learned.model, held_out), REMEDY)
     return found
 
 
@@ -226,14 +228,14 @@ def encode(coordinates: Mapping[str, Coordinates], rows: Rows, device: torch.dev
 
 @torch.no_grad()
 def _coordinates(graph: Graph, data: Rows, device: torch.device) -> dict[str, Coordinates]:
-    """Coordinates from the data, and from the untrained model where there are none."""
+    """Return coordinates from the data; for variables without data, from samples of the untrained model."""
     values = {name: rows[~rows.isnan().any(1)].to(torch.get_default_dtype()) for name, rows in data.items()}
-    drawn = graph.complete(PILOT, {}, device)
+    drawn = graph.complete(PILOT_SAMPLES, {}, device)
     return {node.name: Coordinates(values.get(node.name, drawn[node.name].cpu()), node.support) for node in graph.nodes}
 
 
 def _check_method(method: AMP) -> None:
-    """Refuse what needs the parameters behind an observation, which data do not have."""
+    """Raise :class:`UsageError` for settings that need the true latents of every row, which data do not have."""
     if method.settings.teacher_forcing:
         raise UsageError("teacher forcing needs simulations of all variables, not data; drop teacher_forcing")
     if paired := [each for each in (method.divergence, *method.divergences.values()) if each.paired]:

@@ -1,7 +1,7 @@
 r"""Adversarial message passing as an inference method: divergence × family × scope.
 
-The simulations of the whole budget are drawn at once. They are moved to network coordinates, the graph is inverted for
-the observed set, and :func:`ampbench.amp.engine.train` fits one conditional per inverse factor.
+All simulations of the budget are drawn at once and mapped to network coordinates. The graph is inverted for the
+observed variables, and :func:`ampbench.amp.engine.train` fits one conditional per inverse factor.
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048.
@@ -32,11 +32,11 @@ from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method,
 from ampbench.interfaces import state as states
 from ampbench.interfaces.state import State
 
-LEAST = 10
-"""Smallest budget: some simulations are held out, and a divergence between two samples needs several of them."""
+MIN_BUDGET = 10
+"""Smallest number of simulations: some are held out, and a divergence between two samples needs several."""
 
-ADVICE = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
-"""Where an adversary still tells the chains apart."""
+REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
+"""Advice for fits whose adversaries still distinguish the chains."""
 
 
 @final
@@ -46,25 +46,25 @@ class AMP(Method, CanRestore):
     Arguments:
         divergence: the local divergence of every tuple that ``divergences`` does not name.
         family: the variational family of every inverse factor that ``families`` does not name.
-        divergences: by the name of an inferred variable, the divergence of the tuple where it is judged.
+        divergences: by the name of an inferred variable, the divergence of the tuple that compares it.
         families: by the name of an inferred variable, its family.
-        scope: ``local``: one adversary per tuple; ``global``: a single one on all variables; ``evidence``: one on the
-            data, for learning a model without its inverse.
-        steps: updates of both players; 0: 6,000, and beyond 10,000 simulations more, as the square root of their
-            number.
+        scope: ``local``: one adversary per tuple; ``global``: a single adversary on all variables; ``evidence``: an
+            adversary on the observed variables only, for learning a model without its inverse.
+        steps: updates of both players; 0 means 6,000, and for more than 10,000 simulations 6,000 times the square root
+            of their number over 10,000.
         batch_size: K, top-down samples per step.
         particles: L, bottom-up samples per item of evidence.
-        teacher_forcing: whether an inferred context is taken from the top-down chain in training, rather than passed on
-            from the factor before.
-        learning_rate: peak rate of the families.
-        adversary_learning_rate: peak rate of the adversaries.
-        weight_decay: of the families' parameters, which keeps few simulations from being learned by heart; beyond
-            10,000 simulations it falls as one over their number.
+        teacher_forcing: whether inferred contexts are taken from the top-down chain in training, instead of from the
+            preceding inverse factors.
+        learning_rate: peak learning rate of the families.
+        adversary_learning_rate: peak learning rate of the adversaries.
+        weight_decay: weight decay of the families, against overfitting; for more than 10,000 simulations it is
+            inversely proportional to their number.
         penalty: γ of the gradient penalties.
         ema: decay of the moving average of the families' parameters.
-        held_out: fraction of the budget kept for choosing the checkpoint.
-        checks: how often the held-out score is taken.
-        patience: stop after so many checks without a better score.
+        held_out: fraction of the budget that is held out to choose the checkpoint.
+        checks: number of times that the held-out score is computed.
+        patience: the training stops after this number of checks without a better score.
     """
 
     def __init__(
@@ -111,12 +111,14 @@ class AMP(Method, CanRestore):
         """Spend the whole budget, then run Algorithm 1 on ``device``.
 
         Warns:
-            FitWarning: an adversary still tells the chains apart; see
+            FitWarning: an adversary still distinguishes the chains; see
                 :func:`ampbench.amp.diagnostics.warn_if_told_apart`.
         """
         graph = simulator.graph
-        if simulator.remaining < LEAST:
-            raise UsageError(f"method 'amp' needs a budget of at least {LEAST} simulations, got {simulator.remaining}")
+        if simulator.remaining < MIN_BUDGET:
+            raise UsageError(
+                f"method 'amp' needs a budget of at least {MIN_BUDGET} simulations, got {simulator.remaining}"
+            )
         self.check_named(simulator.latents)
         if self.scope == "evidence":
             raise UsageError("scope=evidence teaches a model, but infers nothing; take local or global")
@@ -139,28 +141,28 @@ class AMP(Method, CanRestore):
             raise UnfinishedFitError(str(error), posterior(error.trained)) from error
         found = posterior(trained, refinement)
         p, q = found.chain_pair.on_simulations(held_out, settings.teacher_forcing)
-        warn_if_told_apart(found.chain_pair, p, q, ADVICE)
+        warn_if_told_apart(found.chain_pair, p, q, REMEDY)
         return found
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AMPPosterior:
-        """Build the networks again, and give them their parameters."""
-        of = states.parts(state)
-        coordinates = _coordinates(of, simulator)
+        """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""
+        parts = states.parts(state)
+        coordinates = _coordinates(parts, simulator)
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
-        states.load(bottom_up, of["families"], "these families")
+        states.load(bottom_up, parts["families"], "these families")
         learned = Learned(bottom_up, nn.Module()).requires_grad_(False).eval()
         adversaries = build_adversaries(bottom_up, comparisons)
-        states.load(nn.ModuleList(adversaries), of["adversaries"], "these adversaries")
+        states.load(nn.ModuleList(adversaries), parts["adversaries"], "these adversaries")
         refinement = None
-        if refined := states.rows(of["refinement"]):
-            last_word = None
-            if of["thinned"]["draws"]:
-                last_word = build_refiner(bottom_up, comparisons[0]).requires_grad_(False)
-                states.load(last_word, of["last_word"], "these adversaries")
-            refinement = Refinement(last_word, refined)
-        held_out = {name: value.to(device) for name, value in of["held_out"].items()}
-        observed = {name: int(of["observed"][name]) for name in simulator.observed}
-        trained = Trained(learned, adversaries, states.rows(of["history"]))
+        if refined := states.rows(parts["refinement"]):
+            refiner = None
+            if parts["thinned"]["draws"]:  # whether draws are resampled; the names are those of stored states
+                refiner = build_refiner(bottom_up, comparisons[0]).requires_grad_(False)
+                states.load(refiner, parts["last_word"], "these adversaries")
+            refinement = Refinement(refiner, refined)
+        held_out = {name: value.to(device) for name, value in parts["held_out"].items()}
+        observed = {name: int(parts["observed"][name]) for name in simulator.observed}
+        trained = Trained(learned, adversaries, states.rows(parts["history"]))
         made = posterior_type(trained, refinement)
         return made(trained, refinement, comparisons, held_out, coordinates, observed, simulator.latents)
 
@@ -182,10 +184,10 @@ class AMP(Method, CanRestore):
         chains: Mapping[frozenset[str], tuple[Factor, ...]],
         device: torch.device,
     ) -> tuple[BottomUp, list[LocalComparison]]:
-        """Return the families of all chains, and the places where they meet the model.
+        """Return the families of all bottom-up chains, and their local comparisons with the model.
 
         Raises:
-            UsageError: a family does not fit its variable, or one tuple has two divergences.
+            UsageError: a family cannot draw values of its variable, or one tuple has two divergences.
         """
         names = {factor.variable for factors in chains.values() for factor in factors}
         sizes = {name: each.size for name, each in coordinates.items()}
@@ -213,7 +215,7 @@ class AMP(Method, CanRestore):
         return LocalComparison(name, site, evidence, factors, self._divergence(site), densities)
 
     def _divergence(self, site: Site) -> Divergence:
-        """The divergence at a site: that of the variables judged there, if any is named."""
+        """Return the divergence at a site: the one that an option names for a variable of the site, or the default."""
         named = [name for name in site.variables if name in self.divergences]
         if len({id(self.divergences[name]) for name in named}) > 1:
             raise UsageError(
@@ -230,10 +232,10 @@ def _trained(
     settings: Settings,
     progress: Progress,
 ) -> tuple[Trained, Refinement | None]:
-    """Train both players, and let the adversary go on alone where there is one that can say something."""
-    steps, alone = settings.steps, refinement_steps(comparisons, settings.steps)
-    trained = train(bottom_up, comparisons, source, settings, lambda done, _: progress(done, steps + alone))
-    if not alone:
+    """Train both players; then train the adversary against the fixed families, if draws are to be resampled."""
+    steps, extra = settings.steps, refinement_steps(comparisons, settings.steps)
+    trained = train(bottom_up, comparisons, source, settings, lambda done, _: progress(done, steps + extra))
+    if not extra:
         return trained, None
     try:
         return trained, refine(
@@ -242,15 +244,15 @@ def _trained(
             trained.adversaries[0],
             source,
             settings.batch_size,
-            alone,
-            lambda done, _: progress(steps + done, steps + alone),
+            extra,
+            lambda done, _: progress(steps + done, steps + extra),
         )
     except TrainingError as error:
         raise UnfinishedTrainingError(str(error), trained) from error
 
 
 def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
-    """Refuse a family that does not draw values of a discrete variable; raises :class:`UsageError`."""
+    """Raise :class:`UsageError` if the family of a discrete variable draws other values than those of its support."""
     for factor in bottom_up.factors:
         support = graph[factor.variable].support
         if not support.is_discrete:
@@ -268,14 +270,14 @@ def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
             )
 
 
-def _coordinates(of: Mapping[str, State], simulator: Simulator) -> dict[str, Coordinates]:
-    """Return the coordinates of a state; raises :class:`UsageError` if it is of another model."""
+def _coordinates(parts: Mapping[str, State], simulator: Simulator) -> dict[str, Coordinates]:
+    """Return the coordinates of a state; raises :class:`UsageError` if the state belongs to another model."""
     graph = simulator.graph
-    states.check_names("", of["location"], graph.names)
-    states.check_names("observed ", of["observed"], simulator.observed)
+    states.check_names("", parts["location"], graph.names)
+    states.check_names("observed ", parts["observed"], simulator.observed)
     found = {
-        name: Coordinates.at(location, of["scale"][name], bool(of["whole"][name]), graph[name].support)
-        for name, location in of["location"].items()
+        name: Coordinates.at(location, parts["scale"][name], bool(parts["whole"][name]), graph[name].support)
+        for name, location in parts["location"].items()
     }
     for name, each in found.items():
         states.check_size(name, each.features, graph[name].size)

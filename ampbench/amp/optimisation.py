@@ -1,4 +1,11 @@
-r"""How parameters move: Adam with warm-up and decay, a moving average, and the checkpoint with the best score.
+r"""Optimisation: Adam with warm-up and decay, the moving average of φ, and the checkpoint with the best score.
+
+The learning rate at step t of T is the product of its peak, of the warm-up :math:`\min(1, (t + 1) / 200)` and of a
+decay, which is 1 in the first half of the training and :math:`0.01 + 0.495\,(1 + \cos \pi(2t/T - 1))` in the second.
+The moving average is
+
+.. math:: \bar\phi \leftarrow \delta_t \bar\phi + (1 - \delta_t)\, \phi, \qquad
+          \delta_t = \min\left(\delta, \frac{t}{t + 10}\right)
 
 References:
     Loshchilov & Hutter 2019, *Decoupled weight decay regularization*, arXiv:1711.05101.
@@ -20,24 +27,25 @@ from ampbench.errors import TrainingError
 
 Module = TypeVar("Module", bound=nn.Module)
 
-WARM_UP = 200
+WARM_UP_STEPS = 200
 """Steps over which the learning rate rises to its peak."""
 
-ADVICE = "try a smaller learning rate, a larger penalty, or look for extreme values among the simulations"
+REMEDY = "try a smaller learning rate, a larger penalty, or look for extreme values among the simulations"
 
 
 class Descent:
-    """Adam on one player's parameters, with the other player's left alone.
+    """Adam on the parameters of one player; the parameters of the other player do not change.
 
-    The learning rate rises linearly for :data:`WARM_UP` steps, stays until half of the training, and falls to a
-    hundredth along a cosine. Without parameters (a divergence without an adversary) a descent does nothing.
+    The learning rate rises linearly for :data:`WARM_UP_STEPS` steps, stays until half of the training, and falls to a
+    hundredth along a cosine. A player without parameters (the adversary of a divergence that trains none)
+    is skipped.
 
     Arguments:
-        player: who descends, for the history and for errors.
-        parameters: what moves.
-        learning_rate: at its peak.
-        steps: length of the training.
-        weight_decay: share of every parameter that is taken from it at each step, for a learning rate of 1.
+        player: ``adversary`` or ``family``, for the history and for errors.
+        parameters: the parameters of the player.
+        learning_rate: the peak learning rate.
+        steps: number of steps of the training.
+        weight_decay: decoupled weight decay per step, for a learning rate of 1.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class Descent:
         """Take one step down the sum of the local losses.
 
         Raises:
-            TrainingError: a loss or the norm of the gradient is NaN or infinite; nothing has moved then.
+            TrainingError: a loss or the norm of the gradient is NaN or infinite; the parameters are unchanged.
         """
         self._seen = {f"{self.player} loss {comparison}": loss.detach() for comparison, loss in losses.items()}
         if not self.parameters:
@@ -67,7 +75,7 @@ class Descent:
         total = torch.stack(list(losses.values())).sum()
         gradients = torch.autograd.grad(total, self.parameters, allow_unused=True)
         norm = torch.nn.utils.get_total_norm([gradient for gradient in gradients if gradient is not None])
-        if not torch.isfinite(total.detach() + norm):  # one look at the device for both
+        if not torch.isfinite(total.detach() + norm):  # one synchronisation with the device for both
             raise self._broken(losses, norm, step)
         rate = self._schedule.get_last_lr()[0]
         self._seen |= {f"{self.player} gradient norm": norm, f"{self.player} learning rate": rate}
@@ -77,7 +85,7 @@ class Descent:
         self._schedule.step()
 
     def row(self) -> dict[str, float]:
-        """What the last step saw before it moved: the loss of every tuple, the norm of the gradient, the rate."""
+        """Return the loss of every tuple, the norm of the gradient and the learning rate of the last step."""
         return {name: float(value) for name, value in self._seen.items()}
 
     def _broken(self, losses: Mapping[Any, Tensor], norm: Tensor, step: int) -> TrainingError:
@@ -86,32 +94,32 @@ class Descent:
             if not torch.isfinite(loss):
                 what, value = f"{self.player} loss at tuple {comparison}", loss
                 break
-        return TrainingError(f"the {what} became {value.item()} in step {step}; {ADVICE}")
+        return TrainingError(f"the {what} became {value.item()} in step {step}; {REMEDY}")
 
 
 def _rate(step: int, steps: int) -> float:
     done = step / steps
     decay = 1.0 if done < 0.5 else 0.01 + 0.495 * (1 + math.cos(math.pi * (2 * done - 1)))
-    return min(1.0, (step + 1) / WARM_UP) * decay
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * decay
 
 
 @torch.no_grad()
 def move_average(average: nn.Module, current: nn.Module, decay: float, step: int) -> None:
-    """Move φ̄ ← δ φ̄ + (1 − δ) φ, where δ rises to ``decay`` so that the start is soon forgotten."""
+    """Update the moving average, φ̄ ← δ φ̄ + (1 − δ) φ; δ rises to ``decay``, so that the start loses its weight."""
     now = min(decay, step / (step + 10))
     for kept, new in zip(average.parameters(), current.parameters(), strict=True):
         kept.lerp_(new, 1 - now)
 
 
 class Checkpoint(Generic[Module]):
-    """The best φ and θ seen so far, by a score that is better when lower, and what was seen on the way.
+    """The parameters φ and θ with the lowest score so far, and the training history.
 
     Arguments:
-        learned: holds the parameters to start from.
-        patience: :attr:`stale` becomes true after so many offers without a better score.
+        learned: the networks at the start of the training.
+        patience: number of offers without a lower score after which :attr:`stale` is true.
 
     Attributes:
-        best: a copy with the parameters of the best score.
+        best: a copy of the networks with the lowest score.
         history: one row per offer; :func:`ampbench.interfaces.history.history_frame` makes a table of them.
     """
 
@@ -123,19 +131,19 @@ class Checkpoint(Generic[Module]):
         self._patience = patience
 
     def offer(self, learned: Module, score: float, step: int, seen: Mapping[str, float]) -> None:
-        """Note a row of the history, and keep a copy of the parameters if their score is the best.
+        """Add a row to the history, and copy the parameters if their score is the lowest.
 
         Arguments:
-            learned: holds them, after this step.
-            score: theirs; better when lower.
-            step: how many were taken.
-            seen: what else to note, such as the players' rows.
+            learned: the networks after this step.
+            score: their held-out score; lower is better.
+            step: number of the step.
+            seen: further columns of the row, such as losses and learning rates.
 
         Raises:
             TrainingError: the score is NaN or infinite.
         """
         if not math.isfinite(score):
-            raise TrainingError(f"the held-out score became {score} in step {step}; {ADVICE}")
+            raise TrainingError(f"the held-out score became {score} in step {step}; {REMEDY}")
         self.history += ({"step": step, "held_out_score": score, **seen},)
         self._since += 1
         if score < self._score:
@@ -144,5 +152,5 @@ class Checkpoint(Generic[Module]):
 
     @property
     def stale(self) -> bool:
-        """Whether patience has run out."""
+        """Whether the last ``patience`` offers have brought no lower score."""
         return self._since >= self._patience

@@ -1,6 +1,6 @@
-r"""What adversarial message passing returns: the bottom-up chain after training, thinned where that helps.
+r"""Posteriors of adversarial message passing: the trained bottom-up chain, whose draws may be resampled.
 
-Where every family has a density, and nothing is thinned, so has the posterior,
+If every family has a density, and draws are not resampled, the posterior has the density
 
 .. math:: \log q(\theta \mid x) = \sum_i \log q(u_i \mid \tilde{\mathrm{pa}}(u_i))
           + \sum_{i \in L} \log \left| \det \frac{\partial u_i}{\partial \theta_i} \right|
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 
 class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
-    """The bottom-up chain after training.
+    """The trained bottom-up chain.
 
     Attributes:
         trained: families, adversaries and the training history.
-        refinement: what came of the adversary's going on alone, if it did.
-        sides: the two chains, and the adversaries between them.
-        held_out: simulations that trained nothing, at most :data:`ampbench.amp.diagnostics.ROWS`, in network
+        refinement: the result of training the adversary against the fixed families; None if this was not done.
+        chain_pair: the two chains, and the adversaries that compare them.
+        held_out: held-out simulations, at most :data:`ampbench.amp.diagnostics.ROWS`, in network
             coordinates.
     """
 
@@ -64,14 +64,18 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         self._latents = latents
 
     def state(self) -> dict[str, Tensor]:
-        """Families, adversaries, coordinates, held-out simulations and history."""
-        last_word = _last_word(self.refinement)
+        """Return families, adversaries, coordinates, held-out simulations and history.
+
+        The names ``last_word`` and ``thinned`` are those of stored states: the refined adversary, and whether draws are
+        resampled.
+        """
+        refined = _refined(self.refinement)
         return states.joined(
             {
                 "families": self.trained.learned.bottom_up.state_dict(),
                 "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
-                "last_word": {} if last_word is None else last_word.state_dict(),
-                "thinned": {"draws": torch.tensor(last_word is not None)},
+                "last_word": {} if refined is None else refined.state_dict(),
+                "thinned": {"draws": torch.tensor(refined is not None)},
                 "location": {name: each.location for name, each in self._coordinates.items()},
                 "scale": {name: each.scale for name, each in self._coordinates.items()},
                 "whole": {name: torch.tensor(each.whole) for name, each in self._coordinates.items()},
@@ -99,10 +103,10 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         level: float = 0.01,
         seed: int = 0,
     ) -> DataFrame:
-        """Test at every tuple whether the two chains can be told apart.
+        """Test at every tuple whether the two chains differ.
 
         Arguments:
-            simulations: fresh ones, as :meth:`ampbench.graph.Simulator.sample` returns them; without any, the
+            simulations: new simulations, as :meth:`ampbench.graph.Simulator.sample` returns them; by default the
                 held-out ones.
             teacher_forcing: see :meth:`ampbench.amp.diagnostics.ChainPair.on_simulations`.
             folds, level: see :func:`ampbench.amp.diagnostics.diagnose`, also for the columns returned.
@@ -141,7 +145,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
 
 @final
 class AMPDensity(AMPPosterior, HasDensity):
-    """A posterior whose families all have a density, and whose draws are not thinned."""
+    """A posterior with a density: all its families have one, and its draws are not resampled."""
 
     @torch.no_grad()
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
@@ -158,19 +162,19 @@ class AMPDensity(AMPPosterior, HasDensity):
 
 
 def posterior_type(trained: Trained, refinement: Refinement | None) -> type[AMPPosterior]:
-    """Return the class of the posterior: with a density if it has one."""
+    """Return the class of the posterior: :class:`AMPDensity` if it has a density."""
     known = all(isinstance(each, HasDensity) for each in trained.learned.bottom_up.conditionals)
-    return AMPDensity if known and _last_word(refinement) is None else AMPPosterior
+    return AMPDensity if known and _refined(refinement) is None else AMPPosterior
 
 
-def _last_word(refinement: Refinement | None) -> nn.Module | None:
-    """What thins the draws, if anything does."""
+def _refined(refinement: Refinement | None) -> nn.Module | None:
+    """Return the adversary by which draws are resampled; None if they are not."""
     return refinement.adversary if refinement else None
 
 
 def _chain_pair(trained: Trained, refinement: Refinement | None, comparisons: tuple[LocalComparison, ...]) -> ChainPair:
-    """Return the chains, and the adversaries between them, as they are in the end."""
-    families, last_word = trained.learned.bottom_up, _last_word(refinement)
-    if last_word is None:
+    """Return the two chains, and the adversaries that compare them, after all training."""
+    families, refined = trained.learned.bottom_up, _refined(refinement)
+    if refined is None:
         return ChainPair(families, comparisons, trained.adversaries)
-    return ChainPair(Resampled(families, comparisons[0], last_word), comparisons, [last_word])
+    return ChainPair(Resampled(families, comparisons[0], refined), comparisons, [refined])

@@ -1,22 +1,24 @@
-r"""The last word of the adversary: draws of the fitted families, thinned by its density ratio.
+r"""Density-ratio resampling: posterior draws are chosen among draws of the families by an estimated density ratio.
 
-A family learns through the gradient along its samples, which moves mass along continuous paths only. Between two sharp
-modes there is no such path, so that their shares of the mass stay as wrong as they were when the modes became sharp,
-although the adversary knows better. So in the end it goes on alone: φ is fixed, ξ descends eq. 7 without a penalty, and
+The gradient of a family loss moves samples along continuous paths. Between two sharp modes there is no such path, so
+that the probabilities of the modes stay wrong after the modes have become sharp, although the adversary estimates them
+better. Therefore, after the training of the families, φ is fixed and the adversary is trained further: its parameters ξ
+descend eq. 7 of Karaletsos 2016 without a gradient penalty. Since both chains have the same evidence x, its logit d
+converges to the log-ratio,
 
-.. math:: e^{d(z)} \to \frac{p(z \mid x)}{q(z \mid x)},
+.. math:: e^{d(z)} \to \frac{p(z \mid x)}{q(z \mid x)}.
 
-because both chains share the evidence x. Of N candidates z_i from q(· | x) a posterior sample of n keeps each with
+To draw n posterior samples, N candidates z_i are drawn from q(· | x), and each is selected with the inclusion
 probability
 
-.. math:: \pi_i = \min(1, e^{d_i} / c), \qquad \sum_i \pi_i = n;
+.. math:: \pi_i = \min(1, e^{d_i} / c), \qquad \sum_i \pi_i = n.
 
-the second equation defines the ceiling c, so that ratios are cut off no sooner than the number of candidates demands.
-The n draws are distinct: they are chosen by systematic sampling, whose inclusion probabilities are just the π.
+The second equation defines the ceiling c: ratios are truncated only as far as the number of candidates requires. The
+selection is by systematic sampling, whose inclusion probabilities are exactly π; the n draws are distinct.
 
-It is done where all inferred variables are judged at a single tuple. The adversary of the training goes on, or, where
-that learned no log-ratio, a new one begins. Held-out simulations choose its checkpoint, and say when it has learned
-what it can; if none is better at them than d = 0, nothing is thinned.
+Resampling is done if a single tuple has all inferred variables. If the divergence estimates a log-ratio, its trained
+adversary is trained further; otherwise a new adversary is trained. Held-out simulations choose the checkpoint and the
+end of this training. If no checkpoint has a lower held-out loss than d = 0, draws are not resampled.
 
 References:
     Azadi, Olsson, Darrell, Goodfellow, Odena 2019, *Discriminator rejection sampling*, arXiv:1810.06758.
@@ -43,29 +45,32 @@ from ampbench.graph import Factor
 from ampbench.interfaces import HasLogRatio, Progress, Tuples
 from ampbench.networks import Adversary, classification_loss
 
-CANDIDATES = 8
-"""Candidates for every draw that is kept."""
-LEAST = 64
-"""Fewest candidates for a sample, however small."""
-MOST = 100_000
-"""Candidates are drawn in turns of about so many, for the sake of memory."""
-RATE = 5e-4
-"""Peak rate of the adversary while it goes on alone."""
+CANDIDATES_PER_DRAW = 8
+"""Candidates for each selected draw."""
+MIN_CANDIDATES = 64
+"""Candidates at least, however few draws are asked for."""
+MAX_CANDIDATES_AT_ONCE = 100_000
+"""Candidates that are held in memory at a time, about."""
+LEARNING_RATE = 5e-4
+"""Peak learning rate of the adversary."""
 CHECKS = 40
-"""How often in all it is judged by held-out simulations."""
+"""Number of times that the held-out loss is computed."""
 PATIENCE = 0.75
-"""It stops after so long without a better check, as a share of the training; some learn nothing for a third of it."""
-PARTICLES = 8
-"""Draws for each of these."""
+"""The training stops after this share of the families' training without a lower held-out loss.
+
+Some adversaries do not improve for a third of that training before they do.
+"""
+HELD_OUT_PARTICLES = 8
+"""Draws of q for each held-out simulation."""
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """What came of the adversary's going on alone.
+    """The result of training the adversary against fixed families.
 
     Attributes:
-        adversary: the best one; None if at no check it beat d = 0.
-        history: one row per check, with the mean of eq. 7 over held-out simulations; that of d = 0 is 2 log 2.
+        adversary: the adversary with the lowest held-out loss; None if no loss was below 2 log 2, the loss of d = 0.
+        history: one row per check, with the mean of eq. 7 over held-out simulations.
     """
 
     adversary: nn.Module | None
@@ -73,15 +78,15 @@ class Refinement:
 
 
 def refinement_steps(comparisons: Sequence[LocalComparison], steps: int) -> int:
-    """Return how many steps an adversary goes on alone after so many of training.
+    """Return the number of steps of this training, given the number of steps of the families' training.
 
-    It is 0 unless a single tuple holds all that is inferred.
+    It is 0 unless there is a single tuple, with all inferred variables, and its divergence asks for resampling.
     """
     return round(comparisons[0].divergence.refine * steps) if len(comparisons) == 1 else 0
 
 
 def build_refiner(bottom_up: BottomUp, comparison: LocalComparison) -> nn.Module:
-    """Return the adversary that goes on alone, as it is before any training."""
+    """Build the adversary that estimates the log-ratio: the divergence's own if it estimates one, or else a new one."""
     features = bottom_up.features(comparison.site)
     with bottom_up.device:
         learned = isinstance(comparison.divergence, HasLogRatio)
@@ -97,15 +102,16 @@ def refine(
     steps: int,
     progress: Progress,
 ) -> Refinement:
-    """Let the adversary go on alone, against families that stay as they are.
+    """Train an adversary against fixed families.
 
     Arguments:
         bottom_up: the families.
-        comparison: where all that is inferred is judged, by a divergence whose ``refine`` is above 0.
-        adversary: the one in training, to start from if it learned a log-ratio; it is left as it is.
-        source: simulations to learn from, and held-out ones to choose by.
+        comparison: the single local comparison; ``refine`` of its divergence is above 0.
+        adversary: the trained adversary of the divergence. If it estimates a log-ratio, a copy of it is trained
+            further.
+        source: simulations for the training, and held-out simulations for the checks.
         batch_size: simulations per step.
-        steps: most updates.
+        steps: maximal number of steps.
         progress: called after every step.
 
     Raises:
@@ -115,18 +121,18 @@ def refine(
         adversary = copy.deepcopy(adversary)
     else:
         adversary = build_refiner(bottom_up, comparison)
-    descent = Descent("adversary", adversary.parameters(), RATE, steps)
-    p_held, q_held = _both_tuples(bottom_up, comparison, source.held_out, source, PARTICLES)
+    descent = Descent("adversary", adversary.parameters(), LEARNING_RATE, steps)
+    p_held, q_held = _both_tuples(bottom_up, comparison, source.held_out, source, HELD_OUT_PARTICLES)
     patience = PATIENCE * steps / comparison.divergence.refine
-    best, least, best_at, history = None, 2 * math.log(2), 0, []
+    best, lowest, best_step, history = None, 2 * math.log(2), 0, []
     for step in range(steps + 1):
         if step % max(1, steps // CHECKS) == 0 or step == steps:
             with torch.no_grad():
                 loss = float(_classification(comparison, adversary, p_held, q_held))
             history.append({"step": step, "held-out adversary loss": loss})
-            if loss < least:
-                best, least, best_at = copy.deepcopy(adversary).requires_grad_(False), loss, step
-            if step - best_at >= patience:
+            if loss < lowest:
+                best, lowest, best_step = copy.deepcopy(adversary).requires_grad_(False), loss, step
+            if step - best_step >= patience:
                 break
         if step < steps:
             p, q = _both_tuples(bottom_up, comparison, source.top_down(batch_size), source, 1)
@@ -139,29 +145,30 @@ def refine(
 def _both_tuples(
     bottom_up: BottomUp, comparison: LocalComparison, rows: Mapping[str, Tensor], source: Simulations, particles: int
 ) -> tuple[Tuples, Tuples]:
+    """Return the tuples of both chains for rows of simulations, with ``particles`` draws of q for each row."""
     evidence = source.evidence(rows, len(next(iter(rows.values()))))
-    return top_down_view(rows, [comparison])[comparison], bottom_up_view(bottom_up, evidence, [comparison], particles)[
-        comparison
-    ]
+    p = top_down_view(rows, [comparison])
+    q = bottom_up_view(bottom_up, evidence, [comparison], particles)
+    return p[comparison], q[comparison]
 
 
 def _classification(comparison: LocalComparison, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-    """Eq. 7 of the log-ratio."""
+    """Return eq. 7, the classification loss of the estimated log-ratio."""
     return classification_loss(partial(_ratio(comparison).log_ratio, adversary), p, q)
 
 
 def _ratio(comparison: LocalComparison) -> HasLogRatio:
-    """What reads the log-ratio off an adversary that has gone on alone: of a new one, it is the output."""
+    """Return the object that computes the log-ratio from the adversary: the divergence, or the plain output."""
     return comparison.divergence if isinstance(comparison.divergence, HasLogRatio) else HasLogRatio()
 
 
 class Resampled:
-    """A bottom-up chain of which only some draws are kept; it is called as :class:`~ampbench.amp.chains.BottomUp` is.
+    """A bottom-up chain whose draws are resampled; its interface is that of :class:`~ampbench.amp.chains.BottomUp`.
 
     Arguments:
         bottom_up: the families.
-        comparison: where all that is inferred is judged.
-        adversary: whose log-ratio decides.
+        comparison: the single local comparison.
+        adversary: the adversary that estimates the log-ratio.
     """
 
     def __init__(self, bottom_up: BottomUp, comparison: LocalComparison, adversary: nn.Module) -> None:
@@ -175,30 +182,30 @@ class Resampled:
 
     @torch.no_grad()
     def through(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
-        """Draw the variables of some factors in turn, from given values (B, D_i); see :meth:`__call__`."""
+        """Sample some factors in turn, given the values (B, D_i) of other variables; see :meth:`__call__`."""
         rows = len(next(iter(given.values())))
-        at_once = max(1, MOST // (CANDIDATES * rows))
-        turns = [min(at_once, particles - start) for start in range(0, particles, at_once)]
-        drawn = [self._draw(factors, given, turn) for turn in turns]
+        at_once = max(1, MAX_CANDIDATES_AT_ONCE // (CANDIDATES_PER_DRAW * rows))
+        sizes = [min(at_once, particles - start) for start in range(0, particles, at_once)]
+        drawn = [self._draw(factors, given, size) for size in sizes]
         return {name: torch.cat([each[name] for each in drawn]) for name in drawn[0]}
 
     def _draw(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
-        values = self.bottom_up.through(factors, given, max(LEAST, CANDIDATES * particles))
+        values = self.bottom_up.through(factors, given, max(MIN_CANDIDATES, CANDIDATES_PER_DRAW * particles))
         log_ratio = _ratio(self.comparison).log_ratio(
             self.adversary, view(values, self.comparison.site, self.comparison.densities)
         )
-        kept = systematic(inclusion(log_ratio, particles))
+        selected = systematic(inclusion(log_ratio, particles))
         return {
-            name: value.gather(0, kept[..., None].expand(-1, -1, value.shape[-1])) for name, value in values.items()
+            name: value.gather(0, selected[..., None].expand(-1, -1, value.shape[-1])) for name, value in values.items()
         }
 
 
 def inclusion(log_weights: Tensor, n: int) -> Tensor:
-    r"""Return the probabilities π = min(1, w / c) with Σ π = n.
+    r"""Return the inclusion probabilities π = min(1, w / c) with Σ π = n.
 
     Arguments:
-        log_weights: shape (N, B), log w up to a constant for each column.
-        n: how many of N are to be kept, n ≤ N.
+        log_weights: log w, up to a constant for each column, shape (N, B).
+        n: number of candidates to select, n ≤ N.
 
     Returns:
         Shape (N, B), in double precision.
@@ -209,7 +216,7 @@ def inclusion(log_weights: Tensor, n: int) -> Tensor:
     """
     weights = (log_weights.double() - log_weights.amax(0)).exp().clamp_min(torch.finfo(torch.double).tiny)
     ordered = weights.sort(dim=0, descending=True).values
-    rest = ordered.flip(0).cumsum(0).flip(0)  # what is left if the k largest are kept for sure
+    rest = ordered.flip(0).cumsum(0).flip(0)  # sum of all but the k largest, which have π = 1
     left = n - torch.arange(len(weights), device=weights.device, dtype=weights.dtype)[:, None]
     fits = (ordered * left <= rest) | (left <= 0)
     first = fits.to(torch.uint8).argmax(0, keepdim=True)
@@ -218,13 +225,13 @@ def inclusion(log_weights: Tensor, n: int) -> Tensor:
 
 
 def systematic(probabilities: Tensor) -> Tensor:
-    """Choose rows of every column by systematic sampling.
+    """Select rows of every column by systematic sampling.
 
     Arguments:
-        probabilities: shape (N, B), of being chosen; each column sums to the same whole number n.
+        probabilities: inclusion probabilities, shape (N, B); every column sums to one whole number n.
 
     Returns:
-        Row numbers, shape (n, B), increasing and distinct.
+        Indices of the selected rows, shape (n, B), increasing and distinct.
     """
     total = probabilities.cumsum(0)
     n = round(float(total[-1, 0]))

@@ -1,9 +1,10 @@
-r"""Local tuples: where the adversaries sit.
+r"""Sites: the tuples of variables at which adversaries compare the chains.
 
 For each inverse factor i the tuple is :math:`T_i = \{x_i\} \cup \tilde{\mathrm{pa}}(x_i)`. If q and p agree on every
 tuple, then :math:`q(x_i \mid \tilde{\mathrm{pa}}) = p(x_i \mid \tilde{\mathrm{pa}})`, and since the inverse is an I-map
-of p their product is the exact posterior: the local fixed point is the global one (Karaletsos 2016, section 3.1), and
-no network ever sees the joint. A tuple contained in another is dropped, because matching the larger one matches it.
+of p, the product of these conditionals is the exact posterior: the local fixed point is the global one (Karaletsos
+2016, section 3.1), and no network has the joint as its input. A tuple contained in another one needs no adversary,
+because equality on the larger tuple implies equality on the smaller one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ Scope = Literal["local", "global", "evidence"]
 
 @dataclass(frozen=True)
 class Site:
-    """One adversary's view: which variables are judged, given which others."""
+    """The tuple of one adversary.
+
+    Attributes:
+        variables: the inferred variables of the tuple.
+        context: the other variables of the tuple.
+    """
 
     variables: tuple[str, ...]
     context: tuple[str, ...]
@@ -36,10 +42,11 @@ def sites(
     Arguments:
         factors: the inverse, in sampling order.
         observed: the evidence.
-        scope: ``local``: one site per tuple that no other contains (section 3.1);
+        scope: ``local``: one site per tuple that no other tuple contains (section 3.1);
             ``global``: a single site on all variables (ALI/BiGAN, GATSBI);
-            ``evidence``: a single site on the evidence, which teaches the model but no inverse (GAN).
-        learned: the factors with parameters θ; each has a local tuple as well, if its variables are all there.
+            ``evidence``: a single site on the evidence, which trains a model but no inverse (GAN).
+        learned: the factors with parameters θ. The tuple {x_i} ∪ pa(x_i) of each is a site too, if no other site
+            contains it and the inverse has all its variables.
 
     Example:
         >>> chain = (Factor("z1", ("x",)), Factor("z2", ("z1",)))
@@ -56,8 +63,8 @@ def sites(
         return (Site((), observed),)
     if scope == "global":
         return (Site(inferred, observed),)
-    kept = [factor for factor in factors if not any(factor.scope < other.scope for other in factors)]
-    local = [_site(factor, factors) for factor in kept]
+    maximal = [factor for factor in factors if not any(factor.scope < other.scope for other in factors)]
+    local = [_site(factor, factors) for factor in maximal]
     for factor in learned:
         present = factor.scope <= {*inferred, *observed}
         if present and not any(factor.scope <= {*site.variables, *site.context} for site in local):
@@ -67,6 +74,6 @@ def sites(
 
 
 def _site(largest: Factor, factors: tuple[Factor, ...]) -> Site:
-    """The site of a kept tuple: every variable whose own tuple lies inside it is judged there."""
-    judged = tuple(factor.variable for factor in factors if factor.scope <= largest.scope)
-    return Site(judged, tuple(name for name in largest.context if name not in judged))
+    """Return the site of a maximal tuple; its inferred variables are all those whose own tuples it contains."""
+    inferred = tuple(factor.variable for factor in factors if factor.scope <= largest.scope)
+    return Site(inferred, tuple(name for name in largest.context if name not in inferred))

@@ -1,4 +1,4 @@
-"""Where the two chains begin: top-down samples of the model, and evidence for the bottom-up chain."""
+"""Sources of training data: top-down samples of the model, evidence for the bottom-up chain, and held-out scores."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from ampbench.amp.chains import BottomUp
 from ampbench.graph import join
 from ampbench.statistics.scoring_rules import log_score
 
+SCORE_PARTICLES = 32
+"""Draws per held-out simulation for the held-out score."""
+
 
 class Source(ABC):
-    """Minibatches for both chains, in network coordinates, and a score for what came of them.
+    """Minibatches for both chains, in network coordinates, and a held-out score of the networks.
 
     Attributes:
-        model: holds the parameters θ of learned conditionals; without parameters if there are none.
+        model: the learned conditionals, with parameters θ; a module without parameters if there are none.
     """
 
     model: nn.Module
@@ -32,20 +35,20 @@ class Source(ABC):
 
     @abstractmethod
     def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
-        """Judge families φ and model θ on what neither was trained on; lower is better."""
+        """Return the score of families φ and model θ on held-out data; lower is better."""
 
 
 class Simulations(Source):
-    """Simulations drawn beforehand: the observed variables of the top-down samples are the evidence.
+    """Simulations that were drawn before the training. Their observed variables are the evidence.
 
     Arguments:
         simulations: in network coordinates, one tensor (n, D_i) per variable.
-        observed: names of the evidence.
-        held_out: fraction of the simulations kept for the score.
-        likelihood: score the families by their density, rather than by samples.
+        observed: names of the observed variables.
+        held_out: fraction of the simulations that is held out for the score.
+        likelihood: whether the score is the density of the families, instead of a score of their samples.
 
     Attributes:
-        held_out: those simulations.
+        held_out: the held-out simulations.
     """
 
     def __init__(
@@ -57,11 +60,11 @@ class Simulations(Source):
         self._likelihood = likelihood
 
     def top_down(self, size: int) -> dict[str, Tensor]:
-        """Return rows chosen at random."""
+        """Return simulations chosen at random, with replacement."""
         return minibatch(self._kept, size)
 
     def evidence(self, drawn: Mapping[str, Tensor], size: int) -> Sequence[Mapping[str, Tensor]]:
-        """Return the observed variables of the same rows."""
+        """Return the observed variables of the top-down samples."""
         return ({name: drawn[name] for name in self._observed},)
 
     def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
@@ -85,19 +88,15 @@ def minibatch(rows: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
     return {name: value[chosen] for name, value in rows.items()}
 
 
-PARTICLES = 32
-"""Draws per held-out simulation."""
-
-
 @torch.no_grad()
 def held_out_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor], observed: Sequence[str]) -> float:
     """Return the mean log-distance score of the bottom-up chain over held-out simulations; lower is better."""
     latents = [factor.variable for factor in bottom_up.chains[frozenset(observed)]]
-    drawn = join(bottom_up({name: simulations[name] for name in observed}, PARTICLES), latents)
+    drawn = join(bottom_up({name: simulations[name] for name in observed}, SCORE_PARTICLES), latents)
     return float(log_score(drawn, join(simulations, latents)).mean())
 
 
 @torch.no_grad()
 def likelihood_score(bottom_up: BottomUp, simulations: Mapping[str, Tensor]) -> float:
-    """Return the mean of −log q over held-out simulations, for families that are fitted by it; lower is better."""
+    """Return the mean of −log q over held-out simulations; lower is better."""
     return -float(bottom_up.log_prob(simulations, bottom_up.factors).mean())

@@ -1,10 +1,8 @@
-"""What a plugin implements: Task, Divergence, Family, Method, Posterior, Metric.
+"""Local divergences, estimated by an adversary at one tuple of variables.
 
-Each is an abstract class with few duties. Optional abilities are classes of their own (:class:`HasReference`,
-:class:`HasLikelihood`, :class:`HasDensity`, …) and are asked for by type.
-
-A component whose numbers come from another package than torch and numpy names it in a class attribute, such as
-``packages = ("scikit-learn",)``: a result belongs to the versions that it was computed with.
+With p the top-down chain, which samples the model, and q the bottom-up chain, which samples the families, the adversary
+of a tuple T descends one loss in its parameters ξ, and the families descend another loss in their parameters φ
+(Karaletsos 2016, arXiv:1612.05048, eq. 5 to 7).
 """
 
 from __future__ import annotations
@@ -17,19 +15,19 @@ from ampbench.interfaces.tuples import Tuples
 
 
 class Divergence(ABC):
-    """A local divergence between the two chains at one tuple (METHOD: one row of the table of divergences).
+    """A divergence between the two chains at one tuple.
 
-    The engine hands both losses the same things: the adversary that :meth:`adversary` built for this tuple, and the
-    tuples (x_i, context) of the top-down chain p and of the bottom-up chain q. An adversary maps tuples to logits
-    d = log p − log q (or, for feature-based divergences, to features).
+    The engine calls both losses with the adversary that :meth:`adversary` built for this tuple, and with samples of the
+    tuple (x_i, context) from the top-down chain p and from the bottom-up chain q. An adversary maps a tuple to the
+    logit d = log p − log q, or, in feature-based divergences, to features.
 
     Attributes:
-        paired: whether row i of both tuples must share the evidence, as in a scoring rule; there are no such pairs when
-            a model is learned from data.
-        likelihood: whether the families are fitted by their density, at p's tuples alone. Where all divergences are so,
-            nothing is drawn from q in training, and the checkpoint is chosen by the held-out density.
-        refine: for how long at most, as a share of the training, an adversary goes on alone when the families are
-            trained, so that its log-ratio can thin their draws (:mod:`ampbench.amp.refinement`); 0: not at all.
+        paired: whether row i of p and row i of q must have the same evidence, as scoring rules require. Learning from
+            data provides no such pairs.
+        likelihood: whether the families are fitted by their density at samples of p alone. If this holds for all
+            divergences of a fit, q is not sampled in training, and the held-out density chooses the checkpoint.
+        refine: length of density-ratio resampling's own training (:mod:`ampbench.amp.refinement`), at most, as a share
+            of the steps of the fit; 0: draws are not resampled.
     """
 
     paired: bool = False
@@ -38,24 +36,27 @@ class Divergence(ABC):
 
     @abstractmethod
     def adversary(self, features: int) -> nn.Module:
-        """Build the adversary of a tuple with that many components; without parameters if none is trained."""
+        """Build the adversary of a tuple with ``features`` components.
+
+        A divergence that trains no adversary returns a module without parameters.
+        """
 
     @abstractmethod
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return the scalar that the adversary's parameters ξ descend; q carries no gradient."""
+        """Return the loss, a scalar, of the adversary's parameters ξ; p and q carry no gradient."""
 
     @abstractmethod
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return the scalar that the families' parameters φ descend through q."""
+        """Return the loss, a scalar, of the families' parameters φ, differentiable through q."""
 
 
 class HasLogRatio:
-    """The ability of a divergence: what its adversary learns is the log-ratio of the chains at the tuple.
+    """Ability of a divergence: its adversary estimates the log-ratio log p − log q at the tuple.
 
-    Diagnostics rely on it: where it is positive the adversary takes the tuple for the model's, and 0 is as good as can
-    be. A potential, a feature map, or a ratio up to a function of the context (eq. 10) is none.
+    Diagnostics and density-ratio resampling use the estimate. Potentials, feature maps, and ratios up to a function of
+    the context (eq. 10 of Karaletsos 2016) are no log-ratios.
     """
 
     def log_ratio(self, adversary: nn.Module, tuples: Tuples) -> Tensor:
-        """Return the estimate of log p(tuple) − log q(tuple), shape ``(*,)``: most adversaries put out just that."""
+        """Return the estimate of log p(tuple) − log q(tuple), shape ``(*,)``; by default the adversary's output."""
         return adversary(tuples)

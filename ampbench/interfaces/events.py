@@ -1,7 +1,7 @@
-"""What can be said about a sweep while it goes on: frozen values, for whoever listens.
+"""Events of a sweep, as frozen values, and the listeners that are called with them.
 
-The command line's display listens, the log files and the heartbeat do, and what a worker says to its parent is the same
-events through a pipe.
+The display of the command line, the log files and the heartbeat are listeners. A worker process sends its events to its
+parent through a pipe.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ampbench.results import Record, Run
 
 @dataclass(frozen=True)
 class Fitting:
-    """A fit has done so many of its steps; it begins with 0 of 0, and some methods tell no more."""
+    """A fit is going on. Its first event has 0 of 0 steps; methods that do not report progress have no other."""
 
     run: Run
     done: int = 0
@@ -30,7 +30,12 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Measuring:
-    """The reference is being sampled, or a metric computed."""
+    """Reference samples are being drawn, a metric or the checks of the failure atlas computed.
+
+    Attributes:
+        run: the run.
+        what: the metric's name, or what else is computed.
+    """
 
     run: Run
     what: str
@@ -38,28 +43,28 @@ class Measuring:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run is stored."""
+    """A run has ended, and its record is stored."""
 
     record: Record
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something else happened that the user should know."""
+    """A message for the user."""
 
     text: str
 
 
 Event = Fitting | Sampling | Measuring | Finished | Note
 Listener = Callable[[Event], None]
-"""Called with each event, from one thread."""
+"""Called with each event, from one thread at a time."""
 
 
 def both(first: Listener, second: Listener) -> Listener:
-    """Return two listeners as one."""
+    """Return a listener that calls two listeners."""
 
-    def tell(event: Event) -> None:
+    def call_both(event: Event) -> None:
         first(event)
         second(event)
 
-    return tell
+    return call_both

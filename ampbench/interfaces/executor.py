@@ -1,4 +1,4 @@
-"""Executors: where jobs run, each a fit with the runs that share it."""
+"""Executors: they run jobs, on this machine or on a cluster. A job is a fit with the runs that share it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ampbench.results import Run
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker may use.
+    """Limits of a worker.
 
     Attributes:
         threads: CPU threads of torch and of the linear algebra below numpy.
-        seconds: wall-clock time of each step: a fit; sampling one observation; measuring it.
-        memory: GiB of private memory of the process, where the system can limit it (Linux); None for no limit.
+        seconds: wall-clock time of each step (a fit; sampling at one observation; measuring it); None for no limit.
+        memory: private memory of the process in GiB, on Linux; None for no limit.
         retries: how often a job is started again after its process was killed.
     """
 
@@ -30,13 +30,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Job:
-    """One fit: all that a worker on any machine needs to know.
+    """A fit with the runs that share it, and the conditions under which a worker executes it.
 
     Attributes:
-        runs: they share the fit.
+        runs: the runs, which share one fit.
         results: the results directory, an absolute path.
         device: any torch device.
-        limits: what the worker may use.
+        limits: threads, time, memory and retries of the worker.
     """
 
     runs: tuple[Run, ...]
@@ -46,17 +46,17 @@ class Job:
 
 
 class Executor(ABC):
-    """Works on jobs."""
+    """Runs jobs."""
 
     @abstractmethod
     def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
-        """Work on all jobs, and return when every run has a record.
+        """Run all jobs, and return when every run has a record.
 
         Arguments:
             jobs: one for each fit.
-            listener: to be told, from the calling thread only, of each record at least.
+            listener: called with each event, at least with each finished record, from the calling thread only.
 
         Raises:
             ResultsError: the store cannot be written.
-            KeyboardInterrupt: after Ctrl-C, when nothing is left running.
+            KeyboardInterrupt: after Ctrl-C, once all workers have ended.
         """

@@ -1,6 +1,7 @@
-"""Families of conditional samplers q(x | context), the factors of the inverse.
+r"""Variational families: builders of conditional samplers q(x | context), one for each factor of the inverse.
 
-The engine moves variables to unconstrained, standardised coordinates, so that a family need not know supports.
+A parametric family has a density, :class:`ampbench.interfaces.HasDensity`; a noise-injected family is a network of
+context and noise, :math:`x = f(c, \varepsilon),\ \varepsilon \sim p(\varepsilon)` (Karaletsos 2016, eq. 12 and 13).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 
 
 class Conditional(nn.Module, ABC):
-    """A conditional sampler q(x | context) on the real line to the power of ``features``.
+    """A conditional sampler q(x | context), with x in R^features.
 
-    The engine moves variables to unconstrained, standardised coordinates, so that a family need not know supports.
+    The engine maps variables to unconstrained, standardised coordinates, so that families need not respect supports.
     """
 
     @abstractmethod
@@ -22,8 +23,8 @@ class Conditional(nn.Module, ABC):
 
 
 class Family(ABC):
-    """Builds conditionals: ``family(features, context)`` returns a fresh q(x | context) with its own parameters φ."""
+    """A builder of conditionals: ``family(features, context)`` returns a new q(x | context) with its own parameters."""
 
     @abstractmethod
     def __call__(self, features: int, context: int) -> Conditional:
-        """Build q for a variable of ``features`` components given ``context`` components (which may be 0)."""
+        """Build q(x | context) for x of ``features`` components and a context of ``context`` components, 0 or more."""

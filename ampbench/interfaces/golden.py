@@ -1,12 +1,12 @@
-r"""Golden statistics: what an independent implementation of a task produced, to compare with.
+r"""Golden statistics: summaries of an independent implementation of a task, to compare the task with.
 
-A law is summarised by probabilities, which exist for every distribution, however heavy its tails: for each component
-:math:`x_i` the probability of lying at or below each of a few cut points :math:`c_{ki}`, and for each pair of
+A distribution is summarised by probabilities, which exist for every distribution, however heavy its tails: for each
+component :math:`x_i` the probability of lying at or below each of a few cut points :math:`c_{ki}`, and for each pair of
 neighbouring components (the last with the first) the probability that both lie at or below their middle cut point:
 
 .. math:: \Pr(x_i \le c_{ki}), \qquad \Pr(x_i \le c_{mi},\; x_{i+1} \le c_{m,i+1})
 
-A wrong scale moves the first, a swapped column and a lost correlation move the second.
+A wrong scale changes the first, a swapped column or a lost correlation the second.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import torch
 from torch import Tensor
 
 LEVELS = (0.1, 0.5, 0.9)
-"""The cut points are these quantiles of the golden samples."""
+"""Levels of the quantiles of the golden samples that serve as cut points."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A distribution over vectors of L components, as seen in n samples.
+    """Summary of a distribution over vectors of L components, estimated from n samples.
 
     Attributes:
-        n: how many samples were counted.
+        n: number of samples.
         cuts: cut points, shape (3, L).
         below: shares of samples at or below the cut points, shape (3, L).
         pairs: shares with two neighbouring components at or below their middle cut points, shape (L,).
@@ -41,7 +41,7 @@ class Summary:
 
     @staticmethod
     def of(samples: Tensor, cuts: Tensor | None = None) -> Summary:
-        """Summarise samples (n, L), at their own quantiles unless cut points are given."""
+        """Summarise samples (n, L); the cut points, shape (3, L), are their own quantiles unless given."""
         samples = samples.double()
         if cuts is None:
             levels = [max(0, math.ceil(level * len(samples)) - 1) for level in LEVELS]
@@ -66,9 +66,9 @@ class Golden:
     """Golden statistics of a task.
 
     Attributes:
-        source: which independent implementation made them.
-        prior: the law of theta, (D,).
-        given: at some theta, (D,), the law of the observation, (L,).
+        source: the independent implementation that was summarised.
+        prior: summary of the prior of theta.
+        given: pairs of a theta, shape (D,), and the summary of x given this theta.
     """
 
     source: str
@@ -77,35 +77,35 @@ class Golden:
 
     @staticmethod
     def record(source: str, prior: Tensor, thetas: Tensor, simulate: Callable[[Tensor, int], Tensor], n: int) -> Golden:
-        """Summarise an implementation.
+        """Return the golden statistics of an implementation.
 
         Arguments:
-            source: what it is.
+            source: name of the implementation.
             prior: draws of theta, shape (m, D).
-            thetas: where to simulate, shape (k, D).
-            simulate: from one theta (D,) and a number n to observations (n, L).
-            n: how many simulations at each theta.
+            thetas: parameters to simulate with, shape (k, D).
+            simulate: maps one theta (D,) and a number n to observations (n, L).
+            n: number of simulations with each theta.
         """
         return Golden(source, Summary.of(prior), tuple((theta, Summary.of(simulate(theta, n))) for theta in thetas))
 
     def dumps(self) -> str:
-        """Write as JSON."""
-        given = [{"theta": theta.tolist(), **_written(law)} for theta, law in self.given]
+        """Return the statistics as JSON."""
+        given = [{"theta": theta.tolist(), **_written(summary)} for theta, summary in self.given]
         return json.dumps({"source": self.source, "prior": _written(self.prior), "given": given}) + "\n"
 
     @staticmethod
     def loads(text: str) -> Golden:
-        """Read what :meth:`dumps` wrote."""
+        """Return the statistics from the JSON of :meth:`dumps`."""
         data = json.loads(text)
         given = tuple((torch.tensor(each["theta"]), _read(each)) for each in data["given"])
         return Golden(data["source"], _read(data["prior"]), given)
 
 
-def _written(law: Summary) -> dict[str, object]:
+def _written(summary: Summary) -> dict[str, object]:
     def short(values: Tensor) -> list[object]:
         return json.loads(json.dumps(values.tolist()), parse_float=lambda text: float(f"{float(text):.7g}"))
 
-    return {"n": law.n, "cuts": short(law.cuts), "below": short(law.below), "pairs": short(law.pairs)}
+    return {"n": summary.n, "cuts": short(summary.cuts), "below": short(summary.below), "pairs": short(summary.pairs)}
 
 
 def _read(data: dict[str, object]) -> Summary:

@@ -1,8 +1,7 @@
-"""What was seen in training, as a table.
+"""Training histories as tables: one row per check of the held-out score.
 
-:data:`ampbench.results.schema.HISTORY` has the columns: one row per check of the held-out score.
-
-Players are ``adversary`` and ``family``; one without parameters has no gradient and no rate.
+The columns are described by :data:`ampbench.results.schema.HISTORY`. The players are ``adversary`` and ``family``; a
+player without parameters has no columns of gradient norm and learning rate.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def history_frame(history: Sequence[Mapping[str, float]]) -> DataFrame:
-    """Return the rows of a history as a frame; a number that a row lacks is NaN.
+    """Return the rows of a history as a frame; a quantity that a row lacks is NaN.
 
     Example:
         >>> history_frame([{"step": 10, "held_out_score": 0.5, "family loss (theta | x)": 1.5}]).T

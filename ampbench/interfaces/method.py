@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all) while a method fits."""
+"""Called with (steps done, steps in total) during a fit."""
 
 
 def silent(done: int, total: int) -> None:
-    """Report no progress."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True)
 class Default:
-    """Marks the component that an option takes when the spec does not name one.
+    """The default component of an option whose type is an interface.
 
     Example:
         ``def __init__(self, divergence: Annotated[Divergence, Default("jsd")])``
@@ -41,7 +41,7 @@ class Default:
 
 
 class HasDensity(ABC):
-    """The ability of a conditional, or of a posterior, to evaluate its density."""
+    """Ability of a conditional, or of a posterior: its density can be evaluated."""
 
     @abstractmethod
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
@@ -49,51 +49,58 @@ class HasDensity(ABC):
 
 
 class Posterior(ABC):
-    """An amortised posterior. Sampling is the only duty: implicit families have no density."""
+    """An amortised posterior q(theta | x). It must be able to sample; a density is an ability, :class:`HasDensity`."""
 
     @abstractmethod
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior.
 
         Arguments:
-            observation: shape (L,): the observed variables' components, joined in topological order.
+            observation: x, shape (L,): the components of the observed variables, joined in topological order.
             n: number of draws.
 
         Returns:
-            Shape (n, D), on the CPU: the latent variables' components, joined in topological order.
+            Draws of theta, shape (n, D), on the CPU: the components of the latent variables, joined in topological
+            order.
         """
 
 
 class HasHistory(ABC):
-    """The ability of a posterior to show how its training went."""
+    """Ability of a posterior: it has a training history."""
 
     @property
     @abstractmethod
     def history(self) -> DataFrame:
-        """A column ``step``, and one for each number that was followed; see :mod:`ampbench.interfaces.history`."""
+        """The training history: a column ``step``, and one column for each recorded quantity.
+
+        See :mod:`ampbench.interfaces.history`.
+        """
 
 
 class HasState(ABC):
-    """The ability of a posterior to be kept: a method that is a :class:`CanRestore` makes it again from its state."""
+    """Ability of a posterior: it has a state, from which a method that is a :class:`CanRestore` builds it again."""
 
     @abstractmethod
     def state(self) -> Mapping[str, Tensor]:
-        """Return all that was learned: tensors by names that the method chooses, on any device."""
+        """Return all learned quantities: tensors, on any device, by names that the method chooses."""
 
 
 class CanDiagnose(ABC):
-    """The ability of a posterior, or of a learned model, to say where it does not fit."""
+    """Ability of a posterior, or of a learned model: it can be tested on held-out data, tuple by tuple."""
 
     @abstractmethod
     def diagnose(self) -> DataFrame:
-        """Test the fit on what was held out: one row per local tuple; see :func:`ampbench.amp.diagnostics.diagnose`."""
+        """Test the fit on held-out simulations or data; returns one row per local tuple.
+
+        See :func:`ampbench.amp.diagnostics.diagnose` for the columns.
+        """
 
 
 class Method(ABC):
-    """An inference method: turns simulations under a budget into a posterior.
+    """An inference method: it fits a posterior to simulations under a budget.
 
     Attributes:
-        imports: modules that ``fit`` imports when it is called. They are loaded before the clock starts, and once for
+        imports: modules that :meth:`fit` imports. They are loaded before the time of the fit is measured, and once for
             all workers.
     """
 
@@ -103,24 +110,24 @@ class Method(ABC):
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
         """Fit a posterior with at most ``simulator.budget`` simulations.
 
-        The caller has seeded all random number generators. Only this call is inside the clock.
+        The caller has seeded all random number generators. The time of a fit is the time of this call.
         """
 
 
 class CanRestore(ABC):
-    """The ability of a method to make a posterior again, without a simulation."""
+    """Ability of a method: it builds a posterior from its state, without simulations."""
 
     @abstractmethod
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
-        """Return the posterior that had this state: from the same seed, it draws the same numbers.
+        """Return the posterior that had this state. Seeded alike, it draws the numbers that the first one drew.
 
         Arguments:
-            simulator: the model; its budget is 0, so that nothing can be drawn from it.
+            simulator: the model, with a budget of 0.
             state: what :meth:`HasState.state` returned, on the CPU.
             device: as in :meth:`Method.fit`.
 
         Raises:
-            UsageError: the state is that of another method, or of another model; the message names both.
+            UsageError: the state belongs to another method or model; the message names both.
         """
 
 
@@ -138,35 +145,48 @@ class UnfinishedFitError(TrainingError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A posterior that was fitted to one observation, and the number of simulations that it took."""
+    """A posterior that was fitted to one observation.
+
+    Attributes:
+        posterior: the posterior.
+        simulations: the number of simulations that the fit drew.
+    """
 
     posterior: Posterior
     simulations: int
 
 
 class Sequential(ABC):
-    """The ability of a posterior to be fitted to each observation anew.
+    """Ability of a posterior: it is fitted to each observation separately.
 
-    Sequential methods choose their simulations by the observation. ``fit`` then spends nothing: the whole budget is
-    spent here, once for each observation, from a fresh simulator. Time and count therefore belong to the observation.
+    Sequential methods choose their simulations by the observation. Their :meth:`Method.fit` draws no simulations; each
+    call of :meth:`fit_to` draws from a fresh simulator with the whole budget. Time and number of simulations are
+    therefore recorded for each observation.
     """
 
     @abstractmethod
     def fit_to(self, observation: Tensor, progress: Progress) -> Fitted:
-        """Fit to an observation of shape (L,), with at most the budget's number of simulations.
+        """Fit to an observation x, shape (L,), with at most ``budget`` simulations.
 
         The caller has seeded all random number generators.
         """
 
 
 def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progress = silent) -> Posterior:
-    """Fit a method that you made yourself; all randomness follows from the simulator's seed."""
+    """Fit a method; the seed of the simulator determines all random numbers.
+
+    CPU threads are not limited here; see :func:`ampbench.threads.limited_threads`.
+    """
     with seeded(derive(source.seed, "fit")):
         return method.fit(source, torch.device(device), progress)
 
 
 def rebuild(method: Method, source: Simulator, state: Mapping[str, Tensor], device: str = "cpu") -> Posterior:
-    """Make a posterior again from its state, without a simulation; raises :class:`UsageError` if that does not fit."""
+    """Build a posterior from its state, without simulations.
+
+    Raises:
+        UsageError: the method cannot restore posteriors, or the state belongs to another method or model.
+    """
     if not isinstance(method, CanRestore):
         raise UsageError(f"a posterior of {type(method).__name__} cannot be made again from its state; fit it anew")
     model = Simulator(source.graph, source.observed, 0, source.seed)
@@ -175,10 +195,10 @@ def rebuild(method: Method, source: Simulator, state: Mapping[str, Tensor], devi
 
 
 def by_observation(log_prob: Callable[[Tensor, Tensor], Tensor], theta: Tensor, x: Tensor) -> Tensor:
-    """Return log q(theta_i | x_i), shape (n,), on the CPU, asking once for each different observation.
+    """Return log q(theta_i | x_i), shape (n,), on the CPU, by one call of ``log_prob`` per distinct observation.
 
     Arguments:
-        log_prob: from parameters (m, D) and one observation (L,) to m values.
+        log_prob: maps parameters (m, D) and one observation (L,) to log-densities (m,).
         theta: shape (n, D).
         x: shape (n, L).
     """

@@ -16,7 +16,7 @@ from ampbench.interfaces.task import Observation, Task
 
 @dataclass(frozen=True)
 class Measurement:
-    """A metric's value and how it came about: classifier, folds, n, seed, standard error, … (numbers and strings)."""
+    """The value of a metric, with its provenance: numbers and strings such as classifier, folds, n, seed, error."""
 
     value: float
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
@@ -27,21 +27,21 @@ class Metric(ABC):
 
     @abstractmethod
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
-        """Compare samples (n, D) with reference samples (m, D); deterministic.
+        """Compare samples (n, D) with reference samples (m, D); deterministic; lower is better.
 
         Raises:
-            MetricError: NaN, too few samples or mismatched dimensions, by name.
+            MetricError: samples hold NaN, are too few, or have another dimension; the message says which.
         """
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where posterior samples come from.
+    """The setting of posterior samples.
 
     Attributes:
         task: the task.
-        observation: with its theta, if that is known.
-        posterior: None if the samples were stored earlier, and no fit is kept.
+        observation: x, and the true theta where it is known.
+        posterior: the posterior that was sampled; None if only its samples are stored.
     """
 
     task: Task
@@ -50,9 +50,9 @@ class Setting:
 
 
 class NeedsSetting(Metric):
-    """A metric that looks at posterior samples in their setting, and at no reference: forward-only tasks have it too.
+    """A metric that judges posterior samples by their setting, without reference samples.
 
-    Its :meth:`measure` refuses; whoever measures asks for this type first.
+    It can be computed for forward-only tasks too. Call :meth:`measure_in`; :meth:`measure` raises an error.
     """
 
     @abstractmethod
@@ -60,7 +60,8 @@ class NeedsSetting(Metric):
         """Judge samples (n, D) of ``setting.posterior`` given ``setting.observation``; deterministic.
 
         Raises:
-            MetricError: bad samples, or a setting without what the metric needs (a density, a gradient, theta).
+            MetricError: the samples are invalid, or the setting lacks what the metric needs (a density, a gradient, the
+                true theta).
         """
 
     @final

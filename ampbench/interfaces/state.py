@@ -1,7 +1,7 @@
-r"""The state of a posterior: named tensors, and back.
+r"""States of posteriors: tensors by names, from the parts of a posterior and back.
 
-A name is a path, ``location.theta``: the part before the first dot says what it is. Numbers seen in training are
-columns, shape (rows,), in double precision, so that they come back as they were.
+A name is a path such as ``location.theta``; its first component names the part of the state. The rows of a training
+history are stored as columns, shape (rows,), in double precision, so that they are restored exactly.
 """
 
 from __future__ import annotations

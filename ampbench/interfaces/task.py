@@ -1,4 +1,4 @@
-"""Tasks: inference problems with numbered observations, and what they may know of their posteriors."""
+"""Tasks: inference problems with numbered observations, and the abilities of tasks, such as exact posteriors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,25 @@ from ampbench.interfaces.method import Method
 
 
 class Oracle(ABC):
-    """The ability of a method to be told the task, and so its exact posterior: for reference points only."""
+    """Ability of a method: it knows the task, and so its exact posterior. For reference points only."""
 
     @abstractmethod
     def with_task(self, task: Task) -> Method:
-        """Return the method that knows the task; raises :class:`UsageError` if the task has no reference."""
+        """Return the method with knowledge of a task.
+
+        Raises:
+            UsageError: the task has no reference posterior.
+        """
 
 
 @dataclass(frozen=True)
 class Observation:
-    """An observation x, shape (L,), with the parameters theta, shape (D,), and the seed that made it.
+    """An observation.
 
-    Nobody knows the parameters of real data: its theta is NaN throughout, and its seed -1.
+    Attributes:
+        x: shape (L,).
+        theta: the parameters that x was simulated with, shape (D,); NaN for real data.
+        seed: the seed of the simulation; -1 for real data.
     """
 
     x: Tensor
@@ -39,8 +46,8 @@ class Task(ABC):
     """An inference problem.
 
     Attributes:
-        version: raised when a change alters results, so that old and new results are never mixed.
-        source: where the task was defined.
+        version: raised with every change that alters results, so that old and new results are not mixed.
+        source: the publication that defines the task.
         observed: names of the observed variables; all others are inferred.
     """
 
@@ -55,11 +62,11 @@ class Task(ABC):
 
     @property
     def latents(self) -> tuple[str, ...]:
-        """Names of the variables to infer, in topological order: theta is their components, joined."""
+        """Names of the variables to infer, in topological order; theta joins their components in this order."""
         return self.graph.latents(self.observed)
 
     def observations(self) -> Mapping[int, Observation]:
-        """The task's numbered observations: published ones, or else fresh ones of the seeds 1 to 10."""
+        """Return the numbered observations: published ones, or else simulations with the seeds 1 to 10."""
         return {number: self.observation(number) for number in range(1, 11)}
 
     def numbered(self, number: int) -> Observation:
@@ -71,7 +78,7 @@ class Task(ABC):
         return known[number]
 
     def observation(self, seed: int) -> Observation:
-        """Return a fresh observation with parameters from the prior; there is one for each seed, without limit."""
+        """Simulate an observation, with parameters from the prior; every seed gives another one."""
         simulator = Simulator(self.graph, self.observed, budget=1, seed=seed)
         values = simulator.sample(1)
         return Observation(
@@ -81,20 +88,20 @@ class Task(ABC):
         )
 
     def check_observation(self, observation: Tensor) -> Tensor:
-        """Return an observation that has this task's shape; raises :class:`UsageError` for any other."""
+        """Return the observation if its shape is that of this task; raises :class:`UsageError` otherwise."""
         return check_observation(observation, self.graph.size(self.observed))
 
 
 class HasGolden(ABC):
-    """The ability of a task to say what an independent implementation of it produced."""
+    """Ability of a task: it has golden statistics, which an independent implementation produced."""
 
     @abstractmethod
     def golden(self) -> Golden:
-        """Return the golden statistics of prior and simulator."""
+        """Return the golden statistics of prior and simulator; see :mod:`ampbench.interfaces.golden`."""
 
 
 class ShipsReference(ABC):
-    """The ability of a task to hand out stored reference samples of its numbered observations."""
+    """Ability of a task: reference samples of its numbered observations are stored with it."""
 
     @abstractmethod
     def shipped_reference(self, number: int) -> Tensor:
@@ -102,10 +109,10 @@ class ShipsReference(ABC):
 
 
 class HasReference(ABC):
-    """The ability of a task to sample its exact posterior.
+    """Ability of a task: its exact posterior can be sampled.
 
     Attributes:
-        algorithm: how, in a few words, for the info file of stored samples.
+        algorithm: the sampling algorithm in a few words, for the info file of stored samples.
     """
 
     algorithm: str = "exact sampling"
@@ -116,15 +123,15 @@ class HasReference(ABC):
 
         Raises:
             UsageError: the observation has another shape, or is not finite.
-            SimulationError: the observation is practically impossible under the prior.
+            SimulationError: the observation has practically no probability under the prior.
         """
 
 
 class HasLikelihood(ABC):
-    """The ability of a task to evaluate its likelihood; methods never see it, certification does.
+    """Ability of a task: its likelihood can be evaluated. Certification uses the likelihood; methods have no access.
 
     Attributes:
-        noisy_likelihood: whether it is an unbiased estimate of the likelihood, of which the logarithm is taken.
+        noisy_likelihood: whether :meth:`log_likelihood` is the logarithm of an unbiased estimate of the likelihood.
     """
 
     noisy_likelihood: bool = False
@@ -134,13 +141,13 @@ class HasLikelihood(ABC):
         """Return log p(x | theta) up to a function of x alone, shape (n,).
 
         Arguments:
-            theta: shape (n, D), or (1, D) for one that all observations share.
-            x: shape (n, L), or (L,) for one that all parameters share.
+            theta: shape (n, D), or (1, D): one parameter vector for all observations.
+            x: shape (n, L), or (L,): one observation for all parameter vectors.
         """
 
 
 def check_observation(observation: Tensor, features: int | None) -> Tensor:
-    """Return an observation of shape (features,), finite; ``features`` None accepts any length.
+    """Return the observation if it is finite and of shape (features,); ``features`` None accepts any length.
 
     Raises:
         UsageError: another shape, NaN or infinite values; the message says which.

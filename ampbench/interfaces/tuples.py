@@ -1,4 +1,4 @@
-"""Tuples: what a divergence compares at one site, and the densities that are known there."""
+"""Tuples of variables at one site, as a chain samples them, and the densities that are known at the site."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ampbench.errors import UsageError
 
 
 class Densities:
-    """The densities that are known at a site, in network coordinates; a site where none is known has this one.
+    """The densities that are known at a site, in network coordinates. This base class knows none.
 
-    A divergence that needs a density asks the tuples for it; where it is unknown, the answer is an error that says why.
+    A divergence that needs a density takes it from its tuples; an unknown density raises an error with the reason.
     """
 
     def family(self, tuples: Tuples) -> Tensor:
@@ -28,14 +28,16 @@ class Densities:
         """Return log p(context | variable) up to a constant, shape (*,), differentiable in the tuples and in θ.
 
         Raises:
-            UsageError: a factor of the model that it needs has no density, or reaches outside the tuple.
+            UsageError: a factor of the model in this likelihood has no density, or depends on variables outside the
+                tuple.
         """
         raise UsageError("no model is known here, so that its likelihood cannot be evaluated")
 
     def prior(self, tuples: Tuples) -> Tensor:
-        """Return the sum of log p(x_j | pa(x_j)) over the learned x_j of the variable that have a density, shape (*,).
+        """Return the sum of log p(x_j | pa(x_j)), shape (*,), over the learned x_j in ``variable``.
 
-        Those whose parents lie outside the tuple do not count; without any left it is 0. Differentiable in θ.
+        The sum has only factors with a density, and with all parents in the tuple; an empty sum is 0. It is
+        differentiable in θ.
         """
         return tuples.joint.new_zeros(tuples.joint.shape[:-1])
 
@@ -45,11 +47,11 @@ UNKNOWN = Densities()
 
 @dataclass(frozen=True)
 class Tuples:
-    """What one chain shows at one site.
+    """Samples of one chain at one site.
 
     Attributes:
-        variable: shape (*, D): the inferred part, x_i.
-        context: shape (*, C): the part that it was inferred from, pã(x_i).
+        variable: the inferred variables x_i, shape (*, D).
+        context: their context pã(x_i), shape (*, C).
         densities: the densities that are known at this site.
     """
 
@@ -59,9 +61,9 @@ class Tuples:
 
     @property
     def joint(self) -> Tensor:
-        """Both parts, shape (*, D + C)."""
+        """Variable and context, joined, shape (*, D + C)."""
         return torch.cat([self.variable, self.context], dim=-1)
 
     def detach(self) -> Tuples:
-        """The same numbers, cut from the graph of gradients."""
+        """Return the tuples without gradients."""
         return Tuples(self.variable.detach(), self.context.detach(), self.densities)

@@ -250,4 +250,4 @@ def test_the_standard_error_is_that_of_the_mean() -> None:
     found = [accuracy(*rows) for rows in zip(d_p, d_q, strict=True)]
     values = torch.tensor([each.value for each in found])
     assert float(values.std()) == pytest.approx(sum(each.error for each in found) / 1000, rel=0.1)
-    assert math.isclose(found[0].surely_above, found[0].value - 3 * found[0].error)
+    assert math.isclose(found[0].lower_bound, found[0].value - 3 * found[0].error)

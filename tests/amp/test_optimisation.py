@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ampbench.amp.optimisation import WARM_UP, Checkpoint, Descent, _rate, move_average
+from ampbench.amp.optimisation import WARM_UP_STEPS, Checkpoint, Descent, _rate, move_average
 from ampbench.amp.sites import Site
 from ampbench.errors import TrainingError
 from ampbench.interfaces.history import history_frame
@@ -60,9 +60,9 @@ def test_a_row_shows_losses_gradient_and_rate() -> None:
         "family loss (a | x)": 6.0,
         "family loss (b | a)": 4.0,
         "family gradient norm": 5.0,
-        "family learning rate": pytest.approx(0.1 / WARM_UP),
+        "family learning rate": pytest.approx(0.1 / WARM_UP_STEPS),
     }
-    assert rows[1]["family learning rate"] == pytest.approx(0.2 / WARM_UP)
+    assert rows[1]["family learning rate"] == pytest.approx(0.2 / WARM_UP_STEPS)
     assert rows[1]["family loss (a | x)"] < 6
 
 
@@ -76,7 +76,7 @@ def test_a_player_without_parameters_has_losses_only() -> None:
 def test_the_rate_rises_stays_and_falls() -> None:
     rates = [_rate(step, 4000) for step in range(4000)]
     assert rates[0] < 0.01
-    assert all(rate == 1 for rate in rates[WARM_UP:2000])
+    assert all(rate == 1 for rate in rates[WARM_UP_STEPS:2000])
     assert rates[2000:] == sorted(rates[2000:], reverse=True)
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
 

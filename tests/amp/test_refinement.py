@@ -1,4 +1,4 @@
-"""The adversary's last word: thinning is exact where the ratio is, and is left where the ratio says nothing."""
+"""Density-ratio resampling: it is exact where the ratio is exact, and is left out where the ratio says nothing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ampbench.amp import AMP
 from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import LocalComparison
 from ampbench.amp.refinement import (
-    CANDIDATES,
+    CANDIDATES_PER_DRAW,
     CHECKS,
-    MOST,
+    MAX_CANDIDATES_AT_ONCE,
     PATIENCE,
     Resampled,
     inclusion,
@@ -110,7 +110,7 @@ def test_systematic_sampling_keeps_each_as_often_as_it_should() -> None:
     assert torch.allclose(counts / 2000, pi.float(), atol=5 * (0.25 / 2000) ** 0.5)
 
 
-@pytest.mark.parametrize("n", [1, 2000, MOST // CANDIDATES + 1])
+@pytest.mark.parametrize("n", [1, 2000, MAX_CANDIDATES_AT_ONCE // CANDIDATES_PER_DRAW + 1])
 def test_an_exact_ratio_gives_modes_their_shares(bottom_up: BottomUp, comparison: LocalComparison, n: int) -> None:
     rows = max(1, 2000 // n)
     drawn = Resampled(bottom_up, comparison, Exact())({"x": torch.zeros(rows, 1)}, n)

@@ -265,7 +265,7 @@ def test_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stray = store.fits / f"{'0' * 64}.npz"
     shutil.copy(state, stray)
     assert upkeep.collect(store) == [], "it is young"
-    monkeypatch.setattr(upkeep, "GRACE", -1.0)
+    monkeypatch.setattr(upkeep, "GRACE_PERIOD_S", -1.0)
     assert upkeep.collect(store) == [stray]
     found = upkeep.check(store)
     assert (found.fits, found.fit_bytes) == (1, sum(path.stat().st_size for path in (about, state)))

@@ -16,6 +16,7 @@ from ampbench.cli.run import run_sweep
 from ampbench.cli.store import check_store, merge_stores
 from ampbench.results import load
 from ampbench.results.store import Store
+from ampbench.running.sweep import Request
 
 AMP = "amp:steps=20,divergence=jsd(width=8,depth=1),family=implicit(width=8,depth=1)"
 SWEEP = f"""
@@ -35,13 +36,13 @@ LIMITS = {"threads": 1, "seconds": None, "memory": None, "retries": 0}
 def run(sweep: Path, results: Path, shard: str | None = None) -> str:
     """What ``ampbench run`` prints."""
     with redirect_stdout(StringIO()) as printed:
-        assert run_sweep(sweep, {}, results, [], shard, "in-process", "cpu", LIMITS) == 0
+        assert run_sweep(Request(sweep, shard=shard), results, "in-process", "cpu", LIMITS) == 0
     return printed.getvalue()
 
 
 def plan(sweep: Path, results: Path) -> str:
     with redirect_stdout(StringIO()) as printed:
-        show_plan(sweep, {}, results)
+        show_plan(Request(sweep), results)
     return printed.getvalue()
 
 

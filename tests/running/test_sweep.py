@@ -112,7 +112,7 @@ def test_a_grid_is_all_combinations(registry: Registry, tmp_path: Path) -> None:
         spec = "npe"
         """
     )
-    runs = sweep.asked(path, {}, registry)
+    runs = sweep.Request(path).runs(registry)
     assert len(runs) == 7
     assert runs[5].method == (
         "amp:divergence=mmd(bandwidths=3),divergences.theta=(jsd:width=8,depth=1),family=implicit,steps=2000"
@@ -148,12 +148,12 @@ def test_a_wrong_name_in_a_file_is_found_by_file_and_key(registry: Registry, tmp
     path = tmp_path / "sweep.toml"
     path.write_text('tasks = ["two_moons"]\nmethods = ["npe", "amq"]\nbudgets = [10]\n')
     with pytest.raises(UsageError, match=r"sweep.toml: methods.1: unknown method 'amq'.*did you mean 'amp'"):
-        sweep.asked(path, {}, registry)
+        sweep.Request(path).runs(registry)
     path.write_text('tasks = ["two_moons"\n\nmethods = 5 5')
     with pytest.raises(UsageError, match=r"sweep.toml is not a TOML file: .*at line 3"):
-        sweep.asked(path, {}, registry)
+        sweep.Request(path).runs(registry)
     with pytest.raises(UsageError, match=r"either the file .*sweep.toml or options"):
-        sweep.asked(path, {"budgets": [10]}, registry)
+        sweep.Request(path, {"budgets": [10]}).runs(registry)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_fuzzed_files_say_what_is_wrong(
 def judge(path: Path, registry: Registry) -> None:
     """Either runs, whose texts are printable, or an error that names the file (and prints no control characters)."""
     try:
-        runs = sweep.asked(path, {}, registry)
+        runs = sweep.Request(path).runs(registry)
     except UsageError as error:
         texts = [str(error)]
     else:
@@ -402,7 +402,7 @@ def judge(path: Path, registry: Registry) -> None:
 def test_the_example_of_the_documentation(registry: Registry, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
     (tmp_path / "sweep.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
-    runs = sweep.asked(tmp_path / "sweep.toml", {}, registry)
+    runs = sweep.Request(tmp_path / "sweep.toml").runs(registry)
     assert len(runs) == 2 * 2 * 2 * 7 * 10
     for text in (
         line.partition("--select")[2] for line in page.splitlines() if line.startswith("$") and "--select" in line
