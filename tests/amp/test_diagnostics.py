@@ -57,7 +57,7 @@ class Residual(nn.Module):
         return (self.shift**2 / 2 - self.shift * residual).squeeze(-1)
 
 
-def sides(shift1: float, shift2: float, divergence: Divergence | None = None) -> ChainPair:
+def chain_pair(shift1: float, shift2: float, divergence: Divergence | None = None) -> ChainPair:
     """The unit Gaussian chain against families that are exact up to shifts, with exact adversaries."""
     shifts = {"z1": shift1, "z2": shift2}
     families = {name: lambda size, context, name=name: Shifted(name, shifts[name]) for name in shifts}
@@ -82,12 +82,12 @@ def simulations(n: int) -> dict[str, Tensor]:
 def seen(
     pair: ChainPair, rows: dict[str, Tensor], teacher_forcing: bool = True
 ) -> tuple[ChainPair, TuplesBySite, TuplesBySite]:
-    return sides, *pair.on_simulations(rows, teacher_forcing)
+    return pair, *pair.on_simulations(rows, teacher_forcing)
 
 
 def test_an_exact_fit_passes() -> None:
     with seeded(0):
-        frame = diagnose(*seen(sides(0.0, 0.0), simulations(1500), teacher_forcing=False), folds=2, level=0.01)
+        frame = diagnose(*seen(chain_pair(0.0, 0.0), simulations(1500), teacher_forcing=False), folds=2, level=0.01)
     assert frame["tuple"].tolist() == ["(z1 | x)", "(z2 | z1)"]
     assert frame["verdict"].tolist() == ["no difference found"] * 2
     assert (frame["accuracy"].sub(0.5).abs() < 4 * frame["accuracy_error"] + 1e-9).all()
@@ -102,7 +102,7 @@ def test_accuracy_and_divergences_have_their_closed_forms() -> None:
     middle = (p + q) / 2
     exact_jsd = float(torch.trapezoid((p * (p / middle).log() + q * (q / middle).log()) / 2, grid))
     with seeded(1):
-        frame = diagnose(*seen(sides(shift, 0.0), simulations(4000)), folds=2, level=0.01)
+        frame = diagnose(*seen(chain_pair(shift, 0.0), simulations(4000)), folds=2, level=0.01)
     exact = {"accuracy": norm.cdf(shift / 2), "jsd": exact_jsd, "kl": shift**2 / 2}
     row = frame.iloc[0]
     for name, value in exact.items():
@@ -127,7 +127,7 @@ def test_bounds_hold_with_equality_for_the_true_log_ratio() -> None:
 def test_teacher_forcing_places_the_fault() -> None:
     """Through the chain a wrong z1 spoils the tuple of z2 as well; on simulated contexts it does not."""
     with seeded(3):
-        rows, wrong = simulations(1500), sides(1.0, 0.0)
+        rows, wrong = simulations(1500), chain_pair(1.0, 0.0)
         chained = diagnose(*seen(wrong, rows, teacher_forcing=False), folds=2, level=0.01)
         forced = diagnose(*seen(wrong, rows), folds=2, level=0.01)
     assert chained["verdict"].tolist()[0] == "told apart"
@@ -138,7 +138,7 @@ def test_teacher_forcing_places_the_fault() -> None:
 def test_a_small_difference_is_called_small() -> None:
     """The adversary is right, and knows at 20,000 simulations: accuracy Φ(0.05) = 0.52."""
     with seeded(4):
-        frame = diagnose(*seen(sides(0.1, 0.0), simulations(20_000)), folds=2, level=0.01)
+        frame = diagnose(*seen(chain_pair(0.1, 0.0), simulations(20_000)), folds=2, level=0.01)
     assert frame["verdict"].tolist() == ["small difference", "no difference found"]
 
 
@@ -183,7 +183,7 @@ def test_p_values_of_cross_fitting_are_honest_and_pooling_would_not_be(monkeypat
 
 def test_adversaries_without_a_log_ratio_are_left_alone() -> None:
     with seeded(7):
-        frame = diagnose(*seen(sides(1.0, 0.0, MMD()), simulations(400)), folds=2, level=0.01)
+        frame = diagnose(*seen(chain_pair(1.0, 0.0, MMD()), simulations(400)), folds=2, level=0.01)
     assert frame[list(diagnostics.ADVERSARY)].isna().all(axis=None)
     assert frame["verdict"][0] != "no difference found"
 
@@ -199,12 +199,12 @@ def test_a_warning_where_an_adversary_surely_tells_the_sides_apart() -> None:
     with seeded(8):
         rows = simulations(500)
         with pytest.warns(FitWarning, match=r"at \(z1 \| x\) with accuracy 0\.[67]\d ± 0\.0\d on 500 .*; raise steps"):
-            warn_if_told_apart(*seen(sides(1.0, 0.0), rows), "raise steps")
+            warn_if_told_apart(*seen(chain_pair(1.0, 0.0), rows), "raise steps")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            warn_if_told_apart(*seen(sides(0.0, 0.0), rows), "raise steps")
-            warn_if_told_apart(*seen(sides(0.2, 0.0), rows), "raise steps")  # found, but small: accuracy 0.54
-            warn_if_told_apart(*seen(sides(1.0, 0.0, MMD()), rows), "raise steps")
+            warn_if_told_apart(*seen(chain_pair(0.0, 0.0), rows), "raise steps")
+            warn_if_told_apart(*seen(chain_pair(0.2, 0.0), rows), "raise steps")  # found, but small: accuracy 0.54
+            warn_if_told_apart(*seen(chain_pair(1.0, 0.0, MMD()), rows), "raise steps")
 
 
 def test_a_fit_that_cannot_succeed_warns(gaussian_graph: Graph) -> None:

@@ -190,7 +190,7 @@ def test_steps_left_open_grow_as_the_root_of_many_simulations(
     registry: Registry, gaussian_graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [engine.default_steps(rows) for rows in (10, 10_000, 40_000, 1_000_000)] == [6000, 6000, 12_000, 60_000]
-    monkeypatch.setattr(engine, "STEPS", 4)
+    monkeypatch.setattr(engine, "DEFAULT_STEPS", 4)
     monkeypatch.setattr(engine, "REFERENCE_ROWS", 100)
     assert totals(registry, gaussian_graph, "jsd(refine=0)") == [8] * 8
     assert totals(registry, gaussian_graph, "jsd(refine=1)") == [16] * 16
