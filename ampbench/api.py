@@ -1,4 +1,4 @@
-"""The Python interface, as short as the command line."""
+"""The Python interface: infer, learn, save and restore."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def infer(
             differentiable.
         budget: how many simulations may be run.
         method: a method's spec, such as ``amp:divergence=jsd,family=implicit`` or ``npe``.
-        seed: same seed, same posterior.
+        seed: determines all random numbers.
         device: any torch device, for training.
         threads: CPU threads of torch and the linear algebra below numpy; restored afterwards. One is fastest for small
             networks, above all beside other busy processes.
-        progress: called with (steps done, steps in all).
+        progress: called with (steps done, steps in total).
 
     Returns:
         An amortised posterior: ``posterior.sample(x, n)`` for any observation x of shape (L,).
@@ -96,13 +96,13 @@ def learn(
         graph: the model; nodes made by :func:`ampbench.graph.learned` have parameters to train.
         data: one tensor (n, D) per variable with data; a row of NaN is missing.
         method: a spec of ``amp``, such as ``amp:divergence=jsd``.
-        seed: same seed, same outcome.
+        seed: determines all random numbers.
         device: any torch device.
         threads: CPU threads; see :func:`infer`.
-        progress: called with (steps done, steps in all).
+        progress: called with (steps done, steps in total).
 
     Returns:
-        The trained model: ``learned.sample(n)`` draws from it, ``learned.infer(evidence, n)`` what is missing.
+        The trained model: ``learned.sample(n)`` draws from it, ``learned.infer(evidence, n)`` draws missing variables.
 
     Raises:
         UsageError: the method is not adversarial message passing, or the data do not fit the graph.
@@ -125,11 +125,11 @@ def learn(
 
 
 def save(posterior: Posterior, path: str | Path) -> None:
-    """Write a posterior into a file, which :func:`restore` reads in another process.
+    """Write a posterior to a file, from which :func:`restore` builds it in another process.
 
     Arguments:
         posterior: of a method that can restore it: ``amp``, the amortised ones of sbi, or rejection ABC.
-        path: an older file is replaced in one step.
+        path: the file; an older one is replaced in one step.
 
     Raises:
         UsageError: the method of this posterior cannot restore it.
@@ -152,11 +152,11 @@ def restore(
 
     Arguments:
         path: the file.
-        prior, simulate, method: those that :func:`infer` had.
+        prior, simulate, method: the arguments of :func:`infer`.
         device: any torch device.
 
     Returns:
-        The posterior: from the same seed, it draws the same numbers, on the same machine.
+        The posterior. Seeded alike, it draws the numbers of the saved one, on machines of one kind.
 
     Raises:
         UsageError: the file cannot be read, or belongs to another model or method; the message names both.
@@ -187,7 +187,7 @@ def restore_graph(
     built: Method = registry.load().build("methods", method)
     try:
         state = tensors.parse(Path(path).read_bytes())
-    except Exception as error:  # there is no end to what zip, zlib and numpy raise for broken input
+    except Exception as error:  # zip, zlib and numpy raise errors of many types for damaged input
         raise UsageError(
             f"no posterior can be read from {str(path)!r}: {type(error).__name__}: {error}; save it again"
         ) from error

@@ -1,4 +1,4 @@
-"""The components that live in the core: they come in through the entry-point group like all others."""
+"""The components of the core, which are registered through the entry-point group like those of any plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong, by who can mend it."""
+"""Errors and warnings of ampbench, by who can correct the fault."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable
 
 
 class AmpbenchError(Exception):
-    """Base of every error that ampbench raises on purpose. The command line prints it without a traceback."""
+    """Base class of the errors that ampbench raises on purpose. The command line prints them without a traceback."""
 
 
 class UsageError(AmpbenchError):
-    """The request cannot be understood: an unknown name, option or value. The command line exits with 2."""
+    """A request has an unknown name, option or value. The command line exits with 2."""
 
 
 class PluginError(AmpbenchError):
-    """A plugin cannot be used; the message names plugin, distribution, version and the way out."""
+    """A plugin cannot be used; the message names plugin, distribution, version and remedy."""
 
 
 class GraphError(AmpbenchError, ValueError):
-    """A graphical model is ill-formed, or asked for a variable that it does not have."""
+    """A graphical model is ill-formed, or has no variable of a given name."""
 
 
 class SimulationError(AmpbenchError, ValueError):
-    """A simulator returned something unusable."""
+    """A simulator returned values of another type or shape, NaN, or values outside the support."""
 
 
 class SamplesError(AmpbenchError, ValueError):
@@ -39,7 +39,7 @@ class TrainingError(AmpbenchError, ArithmeticError):
 
 
 class FitWarning(UserWarning):
-    """A fit ended without trouble, but what it found is surely not the posterior; the message names the tuples."""
+    """A fit ended without an error, but its result is not the posterior; the message names the tuples."""
 
 
 class MetricError(AmpbenchError, ValueError):
@@ -51,11 +51,11 @@ class ResultsError(AmpbenchError, ValueError):
 
 
 class ResultsWarning(UserWarning):
-    """Something stored is left out, because it is damaged."""
+    """A stored file is ignored because it is damaged."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a misspelt name: what is known, and the nearest match."""
+    """Return the error for an unknown name, with the known names and the nearest match."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -1,4 +1,4 @@
-"""Everything a plugin can add to ampbench: read this file first.
+"""The hooks of plugins: all that a plugin can add to ampbench. Read this file first.
 
 A plugin is any installed distribution with an entry point in the group ``ampbench``. The entry point names a
 module (or object) that implements some of the hooks below::

@@ -1,4 +1,4 @@
-"""What the constructors of components refuse: options out of their range."""
+"""Range checks of options, for the constructors of components."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ampbench.errors import UsageError
 
 
 def at_least(owner: object, **options: tuple[float, float]) -> None:
-    """Refuse options that are too small, infinite or NaN.
+    """Raise :class:`UsageError` for options that are too small, infinite or NaN.
 
     Arguments:
         owner: the component, whose class the message names.
@@ -28,7 +28,7 @@ def at_least(owner: object, **options: tuple[float, float]) -> None:
 
 
 def between(owner: object, **options: tuple[float, float, float]) -> None:
-    """Refuse options outside an open interval, or NaN.
+    """Raise :class:`UsageError` for options outside an open interval, or NaN.
 
     Arguments:
         owner: the component, whose class the message names.
@@ -48,7 +48,7 @@ def between(owner: object, **options: tuple[float, float, float]) -> None:
 
 
 def half_open(owner: object, **options: tuple[float, float, float]) -> None:
-    """Refuse options outside a half-open interval, or NaN.
+    """Raise :class:`UsageError` for options outside a half-open interval, or NaN.
 
     Arguments:
         owner: the component, whose class the message names.

@@ -1,4 +1,4 @@
-"""From entry points to components, and from specs to objects.
+"""The registry: it loads plugins from entry points, and builds components from specs.
 
 pluggy's own entry-point loader drops a clashing name silently and dies of one broken plugin without saying whose it
 was; :func:`load` turns both into a :class:`PluginError` that names plugin, distribution, version and the way out.
@@ -27,7 +27,7 @@ GROUP = "ampbench"
 DISABLE = "AMPBENCH_DISABLE_PLUGINS"
 
 EVERYWHERE = ("torch", "numpy")
-"""Packages that every number depends on."""
+"""Packages on which all results depend."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Option:
-    """The value of an option; it is the spec of a component of that kind, or a plain value if the kind is ""."""
+    """The value of an option: the spec of a component of that kind, or a plain value if the kind is ""."""
 
     kind: str
     value: Any
@@ -79,7 +79,7 @@ class _Option:
 
 @dataclass(frozen=True)
 class _Bound:
-    """A component with what a spec says about its options; those that are mappings have one option for each entry."""
+    """A component with the values of its options; an option that is a mapping has one value for each entry."""
 
     entry: Entry
     factory: Callable[..., Any]
@@ -182,7 +182,8 @@ class Registry:
     def checked(self, kind: str, text: str) -> Spec:
         """Return :meth:`resolve`'s spec, once a component was made from it, so that bad values are refused early.
 
-        If making it fails otherwise, that is left to whoever uses it: the machine that does may have what is missing
+        If making it fails otherwise, the error is left to the run: the machine that executes it may have what is
+            missing
         here.
 
         Raises:
@@ -199,7 +200,7 @@ class Registry:
         return resolved
 
     def packages(self, kind: str, text: str) -> frozenset[str]:
-        """Return what a component is computed with, as requirements: ``ampbench==0.1.0``, ``torch==2.13.*``.
+        """Return the packages on which the numbers of a component depend, such as ``torch==2.13.*``.
 
         These are ampbench and the distributions that own the component and those inside it, each at its very version;
         and, up to their patch releases, torch, numpy, and what the classes name in an attribute ``packages``, such as
@@ -219,7 +220,7 @@ class Registry:
         return self.resolve(option.kind, option.value).nested() if option.kind else str(option.value)
 
     def _bind(self, kind: str, text: str) -> _Bound:
-        """Find the component, and what the spec says about its options."""
+        """Return the component of a spec, with the values of its options."""
         spec = Spec.parse(text)
         known = self.entries(kind)
         if spec.name not in known:
@@ -263,7 +264,7 @@ def load() -> Registry:
 
 @cache
 def _exactly(package: str) -> str:
-    """The requirement of an installed package; "" if it is not installed."""
+    """Return the requirement of the exact version of an installed package; "" if it is not installed."""
     try:
         return f"{package}=={version(package)}"
     except PackageNotFoundError:
@@ -272,7 +273,7 @@ def _exactly(package: str) -> str:
 
 @cache
 def _up_to_patches(package: str) -> str:
-    """The same for all patch releases: 2.13.1+cpu becomes 2.13.*."""
+    """Return the requirement of all patch releases of an installed package: 2.13.1+cpu becomes 2.13.*."""
     name, _, number = _exactly(package).partition("==")
     return f"{name}=={'.'.join(number.split('.')[:2])}.*" if name else ""
 
@@ -313,7 +314,7 @@ def _entry(name: str, kind: str, component: Callable[..., Any] | Lazy, plugin: P
 
 
 def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
-    """The types of a factory's parameters; a class is asked for those of its ``__init__``."""
+    """Return the types of a factory's parameters; for a class, those of its ``__init__``."""
     try:
         return get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
     except NameError:  # an annotation that exists for type checkers only
@@ -321,7 +322,7 @@ def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def _check_name(what: str, name: str, parameters: Mapping[str, object], mapped: Mapping[str, object]) -> None:
-    """Refuse an option that the component does not have, or an entry of one that is no mapping, or a whole mapping."""
+    """Raise :class:`UsageError` for an unknown option, an entry of an option that is no mapping, or a whole mapping."""
     option, dot, key = name.partition(".")
     if option not in (mapped if dot else parameters):
         entry = f".{key}" if dot else ".NAME"
@@ -332,7 +333,7 @@ def _check_name(what: str, name: str, parameters: Mapping[str, object], mapped: 
 
 
 def _option(what: str, parameter: inspect.Parameter, hint: Any, given: str | None) -> _Option:
-    """Return what an option is set to: what is given, else its default."""
+    """Return the value of an option: the given one, or else its default."""
     base, default = _unwrap(hint)
     if given is not None:
         return _read(what, parameter.name, base, given)
@@ -344,7 +345,7 @@ def _option(what: str, parameter: inspect.Parameter, hint: Any, given: str | Non
 
 
 def _mapping(what: str, parameter: inspect.Parameter, base: Any, given: Mapping[str, str]) -> Mapping[str, _Option]:
-    """Return the entries of an option that is a mapping; the given ones come before its defaults."""
+    """Return the entries of an option that is a mapping; given entries replace default ones."""
     defaults = {} if parameter.default is parameter.empty else parameter.default
     entries = {key: _Option("", value) for key, value in defaults.items()}
     for name, value in given.items():
@@ -360,7 +361,7 @@ def _read(what: str, name: str, base: Any, given: str) -> _Option:
 
 
 def _entries_of(hint: Any) -> Any:
-    """The type of the values of a mapping from names, None for any other type."""
+    """Return the type of the values of a mapping from names; None for any other type."""
     if get_origin(hint) not in (dict, Mapping) or get_args(hint)[0] is not str:
         return None
     return get_args(hint)[1]
@@ -377,14 +378,14 @@ def _unwrap(hint: Any) -> tuple[Any, str | None]:
 
 
 def _interfaces() -> Mapping[Any, str]:
-    """Which parameter types are filled by which kind of component."""
+    """Return the kind of component for each interface that is a type of options."""
     from ampbench.interfaces import Divergence, Family, Method, Metric, Task
 
     return {Task: "tasks", Divergence: "divergences", Family: "families", Method: "methods", Metric: "metrics"}
 
 
 def _readable(spec: Spec) -> bool:
-    """Whether a written spec reads back as itself."""
+    """Return whether the text of a spec is parsed to the same spec."""
     try:
         return Spec.parse(str(spec)) == spec
     except UsageError:

@@ -1,4 +1,4 @@
-"""One seed for every random number generator that a simulator or a network may use."""
+"""Seeding of all random number generators that a simulator or a network may use."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from ampbench.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-DEEPEST = 50
-"""How deep specs may be nested."""
+MAX_DEPTH = 50
+"""Largest depth of nested specs."""
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.\w+)?")
 
@@ -42,7 +42,7 @@ class Spec:
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """Read a spec; raises :class:`UsageError` that says what is wrong and what the form is."""
+        """Parse a spec; raises :class:`UsageError` with the fault and the expected form."""
         text = " ".join(text.split())
         if not text.isprintable():  # it will stand in tables, file names and terminals
             raise UsageError(f"the spec {text!r} holds control characters; specs are printable text")
@@ -66,7 +66,7 @@ class Spec:
         return self.name + (":" + self._written() if self.options else "")
 
     def nested(self) -> str:
-        """The form that can stand inside another spec."""
+        """Return the form of the spec inside another spec."""
         return self.name + (f"({self._written()})" if self.options else "")
 
     def _written(self) -> str:
@@ -74,7 +74,7 @@ class Spec:
 
 
 def _bare(text: str) -> str:
-    """Drop the spaces and parentheses around a spec."""
+    """Return a spec without surrounding spaces and parentheses."""
     text = text.strip()
     while text.startswith("(") and text.endswith(")"):
         text = text[1:-1].strip()
@@ -82,14 +82,14 @@ def _bare(text: str) -> str:
 
 
 def split(text: str, whole: str) -> list[str]:
-    """Split at the commas that are outside parentheses; ``whole`` is named in the error if these do not match."""
+    """Split a text at commas outside parentheses; an error about unmatched parentheses names ``whole``."""
     parts, depth, start = [], 0, 0
     for i, character in enumerate(text):
         depth += {"(": 1, ")": -1}.get(character, 0)
         if depth < 0:
             break
-        if depth > DEEPEST:
-            raise UsageError(f"the spec {whole[:50]!r}… is nested more than {DEEPEST} deep")
+        if depth > MAX_DEPTH:
+            raise UsageError(f"the spec {whole[:50]!r}… is nested more than {MAX_DEPTH} deep")
         if character == "," and depth == 0:
             parts.append(text[start:i])
             start = i + 1

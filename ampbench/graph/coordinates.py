@@ -19,16 +19,18 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import Transform, identity_transform
 
-LIMIT = 20.0
-"""Largest magnitude of u where the support is bounded: a value on the very boundary would be infinite."""
+MAX_COORDINATE = 20.0
+"""Largest magnitude of u where the support is bounded; a value on the boundary would have an infinite coordinate."""
 
 
 class Coordinates:
-    """The map between a variable's values and the coordinates that networks see, on the device of what it is given.
+    """The bijection between the values of a variable and the coordinates that are the input of networks.
+
+    It works on the device of its arguments.
 
     Arguments:
-        values: training values, shape (n, D); they fix location and scale.
-        support: the variable's support.
+        values: training values, shape (n, D), from which location and scale are computed.
+        support: the support of the variable.
 
     Example:
         >>> x = torch.rand(100, 2)
@@ -51,7 +53,7 @@ class Coordinates:
 
     @classmethod
     def at(cls, location: Tensor, scale: Tensor, whole: bool, support: constraints.Constraint) -> Coordinates:
-        """Return coordinates of known location and scale, shape (D′,) each; whole ones decode to integers."""
+        """Return coordinates with given location and scale, shape (D′,) each; ``whole`` ones decode to integers."""
         made = cls.__new__(cls)
         made._respect(support)
         made.location, made.scale, made.whole = location, scale, whole
@@ -73,11 +75,11 @@ class Coordinates:
         return len(self.decode(torch.zeros(self.size)))
 
     def encode(self, values: Tensor) -> Tensor:
-        """Values (*, D) to coordinates (*, D′); D′ = D unless the support is a simplex."""
+        """Map values (*, D) to coordinates (*, D′); D′ = D unless the support is a simplex."""
         return self._limited((self._bijection.inv(values) - self.location.to(values)) / self.scale.to(values))
 
     def decode(self, coordinates: Tensor) -> Tensor:
-        """Coordinates (*, D′) to values (*, D) inside the support."""
+        """Map coordinates (*, D′) to values (*, D) inside the support."""
         u = self._limited(coordinates)
         values = self._bijection(u * self.scale.to(u) + self.location.to(u))
         return values.round() + (values - values.detach()) if self.whole else values  # adds an exact 0
@@ -85,7 +87,8 @@ class Coordinates:
     def log_slope(self, values: Tensor) -> Tensor:
         """Return log |det du/dx|, shape (*,), at values (*, D); minus infinity outside the support.
 
-        A density of the coordinates becomes one of the values by it; a discrete variable's values keep their mass.
+        It converts a density of the coordinates to one of the values; for discrete variables, probabilities are
+        unchanged.
         """
         inside = _every(self._support.check(values), values)
         safe = torch.where(inside[..., None], values, self.decode(torch.zeros(self.size).to(values)))
@@ -97,21 +100,21 @@ class Coordinates:
         return torch.where(inside, total, -torch.inf)
 
     def _limited(self, coordinates: Tensor) -> Tensor:
-        return coordinates.clamp(-LIMIT, LIMIT) if self._bounded else coordinates
+        return coordinates.clamp(-MAX_COORDINATE, MAX_COORDINATE) if self._bounded else coordinates
 
 
 def _every(inside: Tensor, values: Tensor) -> Tensor:
-    """Whether all components are inside, shape (*,), of what a constraint says about values (*, D) or about each."""
+    """Return whether all components satisfy a constraint, shape (*,), given its check of values (*, D)."""
     return inside.all(-1) if inside.ndim == values.ndim else inside
 
 
 def is_code(support: constraints.Constraint) -> bool:
-    """Whether values are vectors of 0 and 1."""
+    """Return whether the values of a support are bits or one-hot vectors."""
     base = getattr(support, "base_constraint", support)
     return base is constraints.boolean or base is constraints.one_hot
 
 
 def _is_identity(bijection: Transform) -> bool:
-    """Whether the bijection leaves values alone: the support is the whole real line."""
+    """Return whether a bijection is the identity, because the support is the whole real line."""
     base = getattr(bijection, "base_transform", bijection)
     return base is identity_transform or getattr(base, "parts", None) == []

@@ -1,4 +1,4 @@
-r"""A simulator that is another program, spoken to through its standard input and output.
+r"""Simulators that are other programs, which communicate through standard input and output.
 
 The program is started once per batch. It reads JSON lines: first ``{"seed": 123, "n": 2}``, then one list of D
 numbers per row of theta. It answers, per row and in the same order, with one line: the list of the L numbers of x.
@@ -10,8 +10,8 @@ numbers per row of theta. It answers, per row and in the same order, with one li
     [0.5, 1.0]                 [10, 12, 15]
     [0.1, 0.4]                 [9, 9, 7]
 
-The seed comes from torch's global generator, so that a run repeats if the program heeds it. Whatever the program does
-instead (crash, hang, print rubbish), the caller gets a :class:`ampbench.errors.SimulationError` that says so, and no
+The seed comes from torch's global generator, so that a run is reproducible if the program uses the seed. If the program
+crashes, hangs or prints anything else, the caller gets a :class:`ampbench.errors.SimulationError` that says so, and no
 process is left behind.
 """
 
@@ -32,15 +32,15 @@ from torch import Tensor
 
 from ampbench.errors import SimulationError, UsageError
 
-SHOWN = 120
+MAX_SHOWN_CHARACTERS = 120
 """Characters of a faulty line that an error shows."""
-TAIL = 600
+MAX_STDERR_CHARACTERS = 600
 """Characters of standard error that an error shows."""
 
 
 @dataclass(frozen=True)
 class External:
-    """Calls a program: theta, shape (n, D), to x, shape (n, L).
+    """A simulator that calls a program: theta, shape (n, D), to x, shape (n, L).
 
     Arguments:
         command: the program and its arguments; no shell is involved.
@@ -84,7 +84,7 @@ class External:
         return torch.tensor(rows, dtype=torch.float64).reshape(len(theta), self.size).to(theta)
 
     def _run(self, text: str) -> tuple[str, str]:
-        """Standard output and error of the program, which is dead afterwards."""
+        """Return standard output and error of the program, which has ended afterwards."""
         with self._start() as process:
             try:
                 # communicate reads both pipes while it writes, so that no full pipe can block either side
@@ -119,7 +119,7 @@ class External:
         return [self._row(number, line, err) for number, line in enumerate(lines, 1)]
 
     def _row(self, number: int, line: str, err: str) -> list[float]:
-        """The numbers of one line."""
+        """Return the numbers of one line."""
         try:
             row = json.loads(line)
             numbers = [float(each) for each in row if not isinstance(each, str | bool)]
@@ -137,7 +137,7 @@ class External:
         return numbers
 
     def _error(self, fault: str, err: str, advice: str) -> SimulationError:
-        said = f"; its standard error ends: {err.strip()[-TAIL:]}" if err.strip() else ""
+        said = f"; its standard error ends: {err.strip()[-MAX_STDERR_CHARACTERS:]}" if err.strip() else ""
         return SimulationError(f"the external simulator `{_short(shlex.join(self.command))}` {fault}{said}; {advice}")
 
 
@@ -159,4 +159,4 @@ def _text(data: bytes | None) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else text[:SHOWN] + f"… ({len(text)} characters)"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + f"… ({len(text)} characters)"

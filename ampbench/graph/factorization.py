@@ -1,4 +1,4 @@
-r"""Factorizations, and their inverses: from evidence back to the prior.
+r"""Factorizations of graphical models, and their inverses, which start from the evidence.
 
 Given observed variables O, inference runs along
 
@@ -75,7 +75,7 @@ def inverse(dag: nx.DiGraph, observed: Iterable[str]) -> tuple[Factor, ...]:
 
 
 def _eliminate(dag: nx.DiGraph, evidence: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
-    """Eliminate all latents; return each with its neighbours at the time, in elimination order."""
+    """Eliminate all latents in turn; return each with its neighbours when it is eliminated."""
     moral = nx.moral_graph(dag)
     waiting = set(dag) - evidence
     order = []
@@ -91,12 +91,12 @@ def _eliminate(dag: nx.DiGraph, evidence: frozenset[str]) -> list[tuple[str, fro
 
 
 def _fill_in(moral: nx.Graph, name: str) -> int:
-    """How many edges eliminating ``name`` would add."""
+    """Return the number of edges that eliminating ``name`` would add."""
     return sum(not moral.has_edge(a, b) for a, b in combinations(moral[name], 2))
 
 
 def _prune(dag: nx.DiGraph, variable: str, context: list[str]) -> list[str]:
-    """Drop, one at a time, what d-separation shows to be unnecessary given the rest."""
+    """Drop context variables, one at a time, that are d-separated from the variable given the other ones."""
     kept = list(context)
     for name in context:
         rest = set(kept) - {name}

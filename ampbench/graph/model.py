@@ -186,7 +186,7 @@ class Graph:
 
     @cached_property
     def dag(self) -> nx.DiGraph:
-        """The structure alone, for graph algorithms."""
+        """The directed acyclic graph of the variable names, for graph algorithms."""
         return structure({node.name: node.parents for node in self.nodes})
 
     def factors(self) -> tuple[Factor, ...]:
@@ -198,7 +198,7 @@ class Graph:
         return tuple(Factor(node.name, node.parents) for node in self.nodes if node.kind == "learned")
 
     def ancestral(self, names: Iterable[str]) -> Graph:
-        """Return the graph of the named variables and their ancestors; all else can be marginalised by leaving it out.
+        """Return the graph of the named variables and their ancestors, which marginalises all other variables.
 
         Example:
             >>> from torch.distributions import Independent, Normal
@@ -297,7 +297,7 @@ class Graph:
         return self.complete(n, {name: _checked(self[name], n, value) for name, value in given.items()})
 
     def complete(self, n: int, given: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
-        """Draw as :meth:`sample` does, but take given values as they are, and move what is drawn to a device."""
+        """Draw the variables that are not given, on a device; unlike :meth:`sample`, without checks of given values."""
         values: dict[str, Tensor] = {}
         for node in self.nodes:
             if node.name in given:
@@ -365,7 +365,7 @@ def _topological(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def _checked(node: Node, n: int, value: object) -> Tensor:
-    """Return ``value`` as a float tensor (n, D), or say what is wrong with it and at which node."""
+    """Return ``value`` as a float tensor (n, D); raises :class:`SimulationError` that names the node and the fault."""
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -56,7 +56,7 @@ class LatentPrior(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Where theta lives, with event dimension 1."""
+        """The support of theta, with event dimension 1."""
         parts = [elementwise(self.graph[name].support) for name in self.latents]
         if all(part is constraints.real for part in parts):
             return constraints.real_vector
@@ -66,7 +66,7 @@ class LatentPrior(Distribution):
 
     @property
     def fault(self) -> str:
-        """Why the density does not exist, "" if it does."""
+        """The reason why there is no density; "" if there is one."""
         for name in self.latents:
             node = self.graph[name]
             if node.kind != "density":
@@ -93,7 +93,7 @@ class LatentPrior(Distribution):
         return self.graph.log_prob(self.split(flat), self.latents).to(self.device).reshape(value.shape[:-1])
 
     def __deepcopy__(self, memo: object) -> LatentPrior:
-        """It never changes, and sbi copies it for every minibatch."""
+        """Return the prior itself: it is immutable, and sbi copies it for every minibatch."""
         return self
 
     def split(self, theta: Tensor) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ class LatentPrior(Distribution):
 
 
 def elementwise(support: constraints.Constraint) -> constraints.Constraint:
-    """The constraint of single components, where there is one: constraints can only be joined if they are of a kind."""
+    """Return the constraint of single components, if there is one, since constraints of one kind can be joined."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return support
@@ -115,7 +115,7 @@ def parameter_names(graph: Graph, latents: Iterable[str]) -> tuple[str, ...]:
 
 
 def not_finite(samples: Tensor, names: tuple[str, ...]) -> str:
-    """Say how many samples (n, D) are not finite, and in which parameters; "" if all are.
+    """Return a message with the number of samples (n, D) that are not finite, and their parameters; "" if all are.
 
     Example:
         >>> not_finite(torch.tensor([[0.0, torch.nan], [1.0, 2.0]]), ("a", "b"))

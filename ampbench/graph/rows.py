@@ -15,7 +15,7 @@ Rows = Mapping[str, Tensor]
 
 
 def groups(graph: Graph, data: Rows) -> dict[frozenset[str], Rows]:
-    """Group rows by the variables that they hold.
+    """Group rows by the set of variables that they have.
 
     Arguments:
         graph: the model.
@@ -47,7 +47,7 @@ def groups(graph: Graph, data: Rows) -> dict[frozenset[str], Rows]:
 
 
 def _held(graph: Graph, name: str, values: Tensor) -> Tensor:
-    """Which rows hold a variable, shape (n,)."""
+    """Return which rows have a variable, shape (n,)."""
     node = graph[name]
     if values.ndim != 2 or values.shape[1] != (node.size or values.shape[1]):
         raise UsageError(

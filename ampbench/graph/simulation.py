@@ -1,6 +1,6 @@
-"""A graph under a budget and a seed: the only source of simulations that a method gets.
+"""Simulators: a graph with a budget and a seed. A method has no other source of simulations.
 
-Budgets are equal by construction, because every draw is counted here and one draw too many is refused.
+Every draw is counted here, and a draw beyond the budget is refused, so that all methods have equal budgets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ampbench.seeding import derive, seeded
 
 
 class Simulator:
-    """Counts the simulations that a method spends.
+    """A graph from which at most ``budget`` simulations can be drawn.
 
     Arguments:
         graph: the model.
@@ -57,7 +57,7 @@ class Simulator:
 
     @property
     def remaining(self) -> int:
-        """How many simulations are left."""
+        """The number of simulations that can still be drawn."""
         return self.budget - self.spent
 
     def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:

@@ -48,12 +48,12 @@ class Adversary(nn.Module):
 
 
 def classification_loss(adversary: Callable[[Tuples], Tensor], p: Tuples, q: Tuples) -> Tensor:
-    """Return eq. 7, with logits for numerical range: −log D = softplus(−d) and −log(1 − D) = softplus(d)."""
+    """Return eq. 7 of Karaletsos 2016, by logits: −log D = softplus(−d) and −log(1 − D) = softplus(d)."""
     return softplus(-adversary(p)).mean() + softplus(adversary(q)).mean()
 
 
 def gradient_penalty(adversary: nn.Module, *sides: Tuples) -> Tensor:
-    """Return ½ Σ E‖∇d‖² over the sides, differentiable in the adversary's parameters; 0 if it has none.
+    """Return ½ Σ E‖∇d‖² over the chains, differentiable in the adversary's parameters; 0 if it has none.
 
     An adversary that holds the context (detaches it) is penalised for its slopes in the variable alone.
 

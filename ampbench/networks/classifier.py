@@ -1,12 +1,12 @@
-r"""A fresh classifier between two samples: an adversary that has nothing else to do.
+r"""A binary classifier of two samples, which estimates their log density ratio.
 
-It descends eq. 7 of Karaletsos 2016 on samples that stay as they are, so that its logit tends to
+It descends eq. 7 of Karaletsos 2016 on fixed samples of p and q, so that its logit converges to
 
 .. math:: d(t) = \log p(t) - \log q(t).
 
-An adversary of training has chased a moving target, and its gradient penalty may have blinded it; this one has not. A
-fifth of the rows is kept aside, and the weights with the smallest loss there are returned. It starts at d = 0, so that
-where nothing can be learned from these rows it says that the sides are alike.
+The adversary of a fit was trained against changing samples, under a gradient penalty, and may not detect all
+differences. A fifth of the rows is held out, and the weights with the lowest loss on them are returned. The training
+starts at d = 0, so that the logits are 0 if the samples cannot be distinguished on the held-out rows.
 
 References:
     Gutmann & Hyvärinen 2012, *Noise-contrastive estimation of unnormalized statistical models*, JMLR 13.
@@ -23,19 +23,19 @@ from torch.nn.functional import softplus
 
 from ampbench.networks.residual import ResidualMLP
 
-VALIDATION = 0.2
-"""Fraction of the rows that choose the weights and move none."""
+VALIDATION_FRACTION = 0.2
+"""Fraction of the rows that are held out of the training and choose the weights."""
 
 BATCH = 256
-EVERY = 25
-"""Steps between two looks at the validation loss."""
+CHECK_INTERVAL = 25
+"""Steps between two computations of the validation loss."""
 
 PATIENCE = 6
-"""Looks without a smaller loss after which training ends."""
+"""Computations of the validation loss without a lower value after which the training ends."""
 
 
 class Classifier(nn.Module):
-    """A network from tuples to logits, on coordinates that it standardises itself.
+    """A network from tuples to logits, which standardises its input.
 
     Arguments:
         rows: shape (n, D): they fix location and scale.
@@ -61,7 +61,7 @@ class Classifier(nn.Module):
 
 
 def train_classifier(p: Tensor, q: Tensor, steps: int = 600, width: int = 64, depth: int = 1) -> Classifier:
-    """Learn to tell two samples apart.
+    """Train a classifier of two samples.
 
     Arguments:
         p, q: shape (n, D) each, at least 4 rows. Row i of one may depend on row i of the other: both are used for
@@ -79,7 +79,7 @@ def train_classifier(p: Tensor, q: Tensor, steps: int = 600, width: int = 64, de
         >>> bool(d(torch.tensor([[-1.0]])) > 1), bool(d(torch.tensor([[2.0]])) < -1)
         (True, True)
     """
-    kept = max(1, round(VALIDATION * len(p)))
+    kept = max(1, round(VALIDATION_FRACTION * len(p)))
     learning = p[kept:], q[kept:]
     with p.device:
         classifier = Classifier(torch.cat([p, q]), width, depth)
@@ -93,7 +93,7 @@ def train_classifier(p: Tensor, q: Tensor, steps: int = 600, width: int = 64, de
             _loss(classifier, learning[0][rows], learning[1][rows]).backward()
             adam.step()
             schedule.step()
-            if step % EVERY:
+            if step % CHECK_INTERVAL:
                 continue
             with torch.no_grad():
                 loss = _loss(classifier, p[:kept], q[:kept]).item()
@@ -106,5 +106,5 @@ def train_classifier(p: Tensor, q: Tensor, steps: int = 600, width: int = 64, de
 
 
 def _loss(classifier: Classifier, p: Tensor, q: Tensor) -> Tensor:
-    """Eq. 7."""
+    """Return the classification loss, eq. 7 of Karaletsos 2016."""
     return softplus(-classifier(p)).mean() + softplus(classifier(q)).mean()

@@ -20,12 +20,12 @@ from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
 from ampbench.networks.residual import ResidualMLP
 
-FLOOR = 1e-3
-"""Least standard deviation."""
+MIN_DEVIATION = 1e-3
+"""Smallest standard deviation."""
 
 
 class _NetworkConditional(nn.Module, ABC):
-    """A network from the parents, joined.
+    """A network whose input is the joined parents.
 
     Arguments:
         parents: number of components of all parents together.
@@ -39,7 +39,7 @@ class _NetworkConditional(nn.Module, ABC):
         self.network = ResidualMLP(parents + self.noise(features), features, width, depth)
 
     def noise(self, features: int) -> int:
-        """Number of components of noise that the network takes beside the parents."""
+        """The number of noise components in the input of the network."""
         return 0
 
     @abstractmethod
@@ -48,7 +48,7 @@ class _NetworkConditional(nn.Module, ABC):
 
 
 class NormalConditional(_NetworkConditional):
-    """A Gaussian with a learned standard deviation for each component, the same everywhere; see the arguments above.
+    """A Gaussian with a learned standard deviation for each component, which does not depend on the parents.
 
     ``scale`` is the standard deviation to start from: the noise that is expected, in units of the variable.
     """
@@ -59,11 +59,11 @@ class NormalConditional(_NetworkConditional):
 
     def forward(self, *parents: Tensor) -> Distribution:
         """Return the Gaussian, with batch shape (n,)."""
-        return Independent(Normal(self.network(torch.cat(parents, -1)), self.log_scale.exp() + FLOOR), 1)
+        return Independent(Normal(self.network(torch.cat(parents, -1)), self.log_scale.exp() + MIN_DEVIATION), 1)
 
 
 class BernoulliConditional(_NetworkConditional):
-    """Independent bits; see the arguments above."""
+    """Independent bits, with probabilities that depend on the parents."""
 
     def forward(self, *parents: Tensor) -> Distribution:
         """Return the distribution of the bits, with batch shape (n,)."""
@@ -71,10 +71,10 @@ class BernoulliConditional(_NetworkConditional):
 
 
 class ImplicitConditional(_NetworkConditional):
-    """A network that shapes noise; see the arguments above."""
+    """A network of parents and noise, without a density."""
 
     def noise(self, features: int) -> int:
-        """At least 8, and no more than 32: images lie near a surface of few dimensions."""
+        """The number of noise components, from 8 to 32: images lie near a surface of few dimensions."""
         return min(max(8, features), 32)
 
     def forward(self, *parents: Tensor) -> Tensor:

@@ -23,11 +23,11 @@ from ampbench.errors import UsageError
 
 Kind = Literal["series", "image"]
 
-TIMES = 8
-"""Pieces of time that a series is averaged over."""
+SERIES_PIECES = 8
+"""Number of pieces over which a series is averaged."""
 
-SIDE = 4
-"""An image is averaged over so many pieces along each side."""
+IMAGE_PIECES = 4
+"""Number of pieces along each side over which an image is averaged."""
 
 
 class Embedding(nn.Module):
@@ -54,11 +54,11 @@ class Embedding(nn.Module):
         self.shape = (channels, *_sides(kind, inputs, channels))
         if kind == "series":
             steps: list[nn.Module] = [nn.Conv1d(channels, width, 5, padding=2), nn.SiLU()]
-            steps += [nn.Conv1d(width, width, 5, stride=2, padding=2), nn.SiLU(), nn.AdaptiveAvgPool1d(TIMES)]
+            steps += [nn.Conv1d(width, width, 5, stride=2, padding=2), nn.SiLU(), nn.AdaptiveAvgPool1d(SERIES_PIECES)]
         else:
             steps = [nn.Conv2d(channels, width, 3, padding=1), nn.SiLU()]
-            steps += [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU(), nn.AdaptiveAvgPool2d(SIDE)]
-        pooled = width * (TIMES if kind == "series" else SIDE**2)
+            steps += [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.SiLU(), nn.AdaptiveAvgPool2d(IMAGE_PIECES)]
+        pooled = width * (SERIES_PIECES if kind == "series" else IMAGE_PIECES**2)
         self.network = nn.Sequential(*steps, nn.Flatten(), nn.Linear(pooled, features))
 
     def forward(self, value: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class Embedding(nn.Module):
 
 
 def _sides(kind: Kind, inputs: int, channels: int) -> tuple[int, ...]:
-    """Length of each side of one channel."""
+    """Return the length of each side of one channel."""
     each, rest = divmod(inputs, channels)
     if rest or not each:
         raise UsageError(f"evidence of {inputs} components is no {kind} with {channels} channels; change channels")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 BLOCKS = 3
-"""Residual blocks of a network that learns features of a context."""
+"""Number of residual blocks of a network that computes features of a context."""
 
 
 class ResidualMLP(nn.Module):
@@ -65,7 +65,7 @@ class _Block(nn.Module):
 
 
 class ContextFeatures(nn.Module):
-    """A context and features that a residual network learns of it.
+    """A context joined with features that a residual network computes from it.
 
     Arguments:
         context: C, number of its components.

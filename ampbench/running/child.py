@@ -61,7 +61,7 @@ def child_main(work: Callable[[Send], None], limits: Limits, output: Path, sende
     def send(message: Any) -> None:
         try:
             sender.send(message)
-        except OSError:  # nobody listens any more; it must not look like a fault of the plugin that reports progress
+        except OSError:  # the parent has gone; the plugin that reports progress must not get the error
             os._exit(LOST_STATUS)
 
     try:
@@ -70,7 +70,7 @@ def child_main(work: Callable[[Send], None], limits: Limits, output: Path, sende
     except AmpbenchError as error:
         sender.send(Completed(error))
     except MemoryError as error:
-        error.__traceback__ = None  # whose frames hold on to what filled it
+        error.__traceback__ = None  # its frames hold the objects that filled the memory
         os._exit(NO_MEMORY_STATUS)
     else:
         sender.send(Completed())
@@ -84,11 +84,11 @@ def _die_with_parent() -> None:
 
 
 def _redirect(path: Path) -> None:
-    """Send what plugins print, and where they crash, to a file of their own."""
+    """Redirect standard output and standard error, crash reports included, to a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError:  # nowhere to write it: the store will say so
+    except OSError:  # the results directory cannot be written, which the store reports
         target = os.open(os.devnull, os.O_WRONLY)
     sys.stdout.flush()
     for stream in (1, 2):

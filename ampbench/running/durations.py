@@ -1,8 +1,8 @@
-"""How long a run may take, by what stored runs took.
+"""Estimated durations of runs, from the durations of stored runs.
 
-A mean over the nearest runs there are: of a fit those of the same task, method and budget, or else those of the method
-and budget on other tasks; of sampling those of the same task, method and budget, or else all of the method; of
-judging those of the same task, metrics and number of samples, whatever the method. Where there is none it is unknown.
+The estimate is a mean over the most similar stored runs. For a fit these have its task, method and budget, or else its
+method and budget; for sampling they have its task, method and budget, or else its method; for metrics they have its
+task, metrics and number of samples. Without such runs a duration is unknown.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ampbench.results import Record, Run
 
 
 class Duration(NamedTuple):
-    """Mean wall-clock seconds, and whether they are of the same task, method and budget."""
+    """A mean of wall-clock seconds; ``same`` if it is over runs of the same task, method and budget."""
 
     seconds: float
     same: bool
 
 
 class Durations:
-    """What stored runs took; failed ones do not count.
+    """Mean durations of the runs of a store, without failed ones.
 
     Arguments:
-        records: of a store.
+        records: the records of the store.
     """
 
     def __init__(self, records: Iterable[Record]) -> None:
@@ -46,11 +46,11 @@ class Durations:
         self._judging = {key: fmean(seconds) for key, seconds in judging.items()}
 
     def fit(self, run: Run) -> Duration | None:
-        """Of the fit that this run's posterior comes from; None if unknown."""
+        """Return the estimated duration of the fit of a run; None if unknown."""
         return _nearest(self._fits, _cell(run), _method(run))
 
     def observation(self, run: Run) -> Duration | None:
-        """Of drawing and judging the samples of this run; None if unknown."""
+        """Return the estimated duration of sampling and measuring a run; None if unknown."""
         sampling, judging = _nearest(self._sampling, _cell(run), run.resolved), self._judging.get(_judges(run))
         if sampling is None or judging is None:
             return None
@@ -70,7 +70,7 @@ def _judges(run: Run) -> Hashable:
 
 
 def _nearest(seconds: dict[Hashable, float], cell: Hashable, other: Hashable) -> Duration | None:
-    """The mean of the cell, or else of the others."""
+    """Return the mean for a cell, or else for the other key; None if there is neither."""
     if cell in seconds:
         return Duration(seconds[cell], same=True)
     return Duration(seconds[other], same=False) if other in seconds else None

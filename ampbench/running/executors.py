@@ -1,9 +1,10 @@
-"""Where jobs run. An executor is a component like any other; the hook ``executors`` brings yours.
+"""The executors of this machine: ``local``, a child process for each fit, and ``in-process``.
 
-An executor hands each job, a fit with its observations, to :func:`ampbench.running.worker.isolated` on some machine
-that sees the results directory. That function stores each result where it is made, keeps faults and limits, and may be
-called again for the same job: what is stored by then is not computed again. So an executor for another engine needs a
-few lines, and needs no care for results, only for workers that vanish.
+An executor is a component; the hook ``executors`` adds others. It passes each job, a fit with its runs, to
+:func:`ampbench.running.worker.isolated` on some machine that sees the results directory. That function stores each
+result where it is made, keeps faults and limits, and may be called again for the same job: what is stored by then is
+not computed again. So an executor for another engine needs a few lines, and needs no care for results, only for workers
+that vanish.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from ampbench.running.worker import isolated
 from ampbench.threads import limited_threads
 
 RELAY_INTERVAL = 0.2
-"""Seconds between two looks at what is done, if nothing is heard."""
+"""Seconds between two checks for finished jobs while no event arrives."""
 
 
 @final
 class InProcess(Executor):
-    """One run after the other in this process: for debuggers and profilers. There are no limits and no isolation."""
+    """Executes one run after the other in this process, for debuggers and profilers, without limits or isolation."""
 
     def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
         """See :class:`Executor`."""
@@ -51,7 +52,7 @@ class InProcess(Executor):
 
 @final
 class Local(Executor):
-    """A process for each fit, as many at a time as this machine has cores or GPUs.
+    """Executes each fit in a child process, as many at a time as this machine has cores or GPUs.
 
     Arguments:
         workers: how many at a time; 0 for as many as there are cores for their threads, or GPUs.
@@ -100,35 +101,35 @@ class Local(Executor):
 
 
 class Relay:
-    """A listener for other threads: it keeps what it hears until the owner of the true listener passes it on."""
+    """A listener for other threads: it queues events for a listener that belongs to one thread."""
 
     def __init__(self) -> None:
-        self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def __call__(self, event: Event) -> None:
-        """Keep an event."""
-        self._heard.put(event)
+        """Queue an event."""
+        self._events.put(event)
 
     def until(self, futures: Sequence[Future[None]], listener: Listener) -> None:
-        """Pass on what is heard until all is done; raises what a future raises, at once."""
+        """Pass events on until all futures are done; raises what a future raises, at once."""
         waiting = set(futures)
         while waiting:
             with contextlib.suppress(queue.Empty):
-                listener(self._heard.get(timeout=RELAY_INTERVAL))
+                listener(self._events.get(timeout=RELAY_INTERVAL))
             for future in [future for future in waiting if future.done()]:
                 waiting.remove(future)
                 future.result()
         self.drain(listener)
 
     def drain(self, listener: Listener) -> None:
-        """Pass on what was heard."""
+        """Pass the queued events on."""
         with contextlib.suppress(queue.Empty):
             while True:
-                listener(self._heard.get_nowait())
+                listener(self._events.get_nowait())
 
 
 def devices(device: str) -> list[str]:
-    """Return every device of a kind, if none of them is named: ``cuda`` is ``cuda:0``, ``cuda:1`` and so on."""
+    """Return all devices of a type, ``cuda:0``, ``cuda:1``, …, if the name has no index; otherwise the device."""
     wanted = torch.device(device)
     if wanted.type == "cpu" or wanted.index is not None:
         return [device]
@@ -137,7 +138,7 @@ def devices(device: str) -> list[str]:
 
 
 def methods_import(jobs: Sequence[Job]) -> list[str]:
-    """Return the modules that the jobs' methods import when they fit."""
+    """Return the modules that the methods of jobs import when they fit."""
     return imports(job.runs[0].resolved for job in jobs)
 
 

@@ -1,9 +1,9 @@
-"""A sign of life of each sweep, for ``ampbench status`` in another terminal.
+"""Status files of running sweeps, for ``ampbench status`` in another terminal.
 
-A sweep rewrites ``DIR/active/<host>-<pid>.json`` every two seconds with a snapshot, and holds a lock on the file
-``.lock`` beside it. The system frees the lock when the process ends, however it ends, so that on the same machine the
-lock says for certain whether the sweep is alive: neither a clock that jumps nor a reused process number can deceive it.
-Of a sweep on another machine, whose locks may not be seen here, only the age of its last sign is known.
+A sweep writes a snapshot to ``DIR/active/<host>-<pid>.json`` every two seconds, and holds a lock on the file ``.lock``
+beside it. The system frees the lock when the process ends, for whatever reason. On the machine of the sweep the lock
+therefore shows with certainty whether the sweep is running, whatever the clock does and even if the process number is
+reused. The locks of another machine may not be visible; then only the time since the last write is known.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-EVERY = 2.0
-"""Seconds between two signs."""
-SILENT = 60.0
-"""Seconds after which a sweep on another machine is taken for dead."""
+WRITE_INTERVAL = 2.0
+"""Seconds between two writes of the status file."""
+MAX_SILENCE = 60.0
+"""Seconds without a write after which a sweep on another machine counts as ended."""
 
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """What is known of a sweep.
+    """The status of a sweep.
 
     Attributes:
-        host, pid: where it runs.
-        began: when, as ISO 8601 in UTC.
-        age: seconds since the last sign, by this machine's clock.
-        alive: whether the sweep is going on.
-        certain: whether that is known for certain.
-        state: where it stood at the last sign.
+        host, pid: machine and process of the sweep.
+        began: start of the sweep, as ISO 8601 in UTC.
+        age: seconds since the last write, by the clock of this machine.
+        alive: whether the sweep is running.
+        certain: whether ``alive`` is certain.
+        state: progress at the last write.
     """
 
     host: str
@@ -57,11 +57,11 @@ class SweepStatus:
 
 
 class Heartbeat:
-    """Gives signs of life while its context lasts; afterwards there is no trace of it. A full disk costs signs only.
+    """Writes the status file while its context lasts, and removes it afterwards. A full disk is ignored.
 
     Arguments:
         results: the results directory.
-        state: returns the state to tell, from any thread.
+        state: returns the progress; called from another thread.
     """
 
     def __init__(self, results: Path, state: Callable[[], Snapshot]) -> None:
@@ -73,7 +73,7 @@ class Heartbeat:
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> Heartbeat:
-        forget_the_dead(self._path.parent.parent)
+        remove_dead(self._path.parent.parent)
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = open(self._path.with_suffix(".lock"), "w", encoding="utf-8")
@@ -92,7 +92,7 @@ class Heartbeat:
             self._lock.close()
 
     def _beat(self) -> None:
-        while not self._over.wait(EVERY):
+        while not self._over.wait(WRITE_INTERVAL):
             self._write()
 
     def _write(self) -> None:
@@ -102,22 +102,22 @@ class Heartbeat:
 
 
 def sweep_statuses(results: Path) -> list[SweepStatus]:
-    """Return what is known of the sweeps that write into a results directory, the oldest first."""
-    found = [sign for path in sorted((results / "active").glob("*.json")) if (sign := _read(path))]
-    return sorted(found, key=lambda sign: sign.began)
+    """Return the statuses of the sweeps that write into a results directory, the oldest first."""
+    found = [status for path in sorted((results / "active").glob("*.json")) if (status := _read(path))]
+    return sorted(found, key=lambda status: status.began)
 
 
-def forget_the_dead(results: Path) -> None:
-    """Remove the signs of sweeps on this machine that were killed: the next sweep goes on with their work."""
+def remove_dead(results: Path) -> None:
+    """Remove the status files of killed sweeps of this machine: the next sweep continues their work."""
     for path in (results / "active").glob("*.json"):
-        sign = _read(path)
-        if sign and sign.certain and not sign.alive:
+        status = _read(path)
+        if status and status.certain and not status.alive:
             path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _read(path: Path) -> SweepStatus | None:
-    """Read a sign; None if its sweep has just ended, or it is no sign."""
+    """Read a status file; None if its sweep has just ended, or the file is damaged."""
     try:
         what = json.loads(path.read_text(encoding="utf-8"))
         age = max(0.0, time.time() - path.stat().st_mtime)
@@ -130,7 +130,7 @@ def _read(path: Path) -> SweepStatus | None:
         return None
     held = _held(path.with_suffix(".lock"))
     certain = held is True or (held is False and host == platform.node())
-    return SweepStatus(host, pid, began, age, bool(held) if certain else age < SILENT, certain, snapshot)
+    return SweepStatus(host, pid, began, age, bool(held) if certain else age < MAX_SILENCE, certain, snapshot)
 
 
 def _lock(file: IO[str]) -> None:
@@ -139,7 +139,7 @@ def _lock(file: IO[str]) -> None:
 
 
 def _held(path: Path) -> bool | None:
-    """Whether somebody holds a lock; None if this cannot be known."""
+    """Return whether a process holds a lock; None if this cannot be known."""
     if not fcntl:
         return None
     try:

@@ -1,7 +1,6 @@
-"""What a sweep has done, what it has still to do, and how long that may take.
+"""The plan of a sweep: the state of each of its runs in a store, and an estimate of the remaining time.
 
-The estimate counts a fit once for all observations that share it; see :mod:`ampbench.running.durations` for what it
-rests on.
+The estimate counts a fit once for all observations that share it; see :mod:`ampbench.running.durations`.
 """
 
 from __future__ import annotations
@@ -17,21 +16,22 @@ from ampbench.results.store import Store, is_good
 from ampbench.running.durations import Durations
 
 STATES = ("done", "failed", "damaged", "drawn", "fitted", "missing")
-"""What a run can be.
+"""States of a run.
 
-``drawn``: its posterior samples are stored, and only metrics are to be computed; ``fitted``: its fit is.
+``drawn``: its posterior samples are stored, and its metrics are missing; ``fitted``: its fit is stored, its samples are
+missing.
 """
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run, and how it stands.
+    """A run, and its state in a store.
 
     Attributes:
-        state: one of :data:`STATES`; all but the done ones will be run.
-        detail: the error of a failed run, what is wrong with a damaged one.
-        refit: whether a fit is needed; not if the posterior samples are stored, or the fit is.
-        versions: what a result of this run was computed with, if only results of other versions are stored.
+        state: one of :data:`STATES`; runs in all states but ``done`` will be executed.
+        detail: the error of a failed run, or the damage of a damaged one.
+        refit: whether a fit is needed: neither the posterior samples nor the fit are stored.
+        versions: if there are results of this run by other versions only, these versions.
     """
 
     run: Run
@@ -43,12 +43,12 @@ class Planned:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of computing, on one worker.
+    """Estimated computing time on one worker.
 
     Attributes:
-        seconds: of those fits and runs that something is known about.
-        fits, known: how many fits are to be made or judged; for how many of them there is an estimate.
-        alike: for how many of these it rests on other tasks or budgets.
+        seconds: the time of all fits, and of their runs, that have an estimate.
+        fits, known: number of fits with missing results, and how many of them have an estimate.
+        alike: how many of the estimates are from other tasks or budgets.
     """
 
     seconds: float
@@ -59,7 +59,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a sweep, as they stand in a store."""
+    """The runs of a sweep with their states in a store, and the estimate of the remaining time."""
 
     runs: tuple[Planned, ...]
     estimate: Estimate
@@ -70,12 +70,12 @@ class Plan:
         return [planned.run for planned in self.runs if planned.state != "done"]
 
     def count(self) -> Counter[str]:
-        """How many runs there are in each state."""
+        """Return the number of runs in each state."""
         return Counter(planned.state for planned in self.runs)
 
 
 def plan(runs: Sequence[Run], store: Store) -> Plan:
-    """Compare runs with what is stored; nothing is written, and damage does not raise."""
+    """Return the plan of runs, given a store; the store is not changed, and damaged files do not raise errors."""
     records = list(store.records())
     answers: defaultdict[str, list[Run]] = defaultdict(list)
     for record in records:
@@ -107,7 +107,7 @@ def _versions(run: Run) -> tuple[str, ...]:
 
 
 def _estimate(planned: Sequence[Planned], durations: Durations) -> Estimate:
-    """Add up fits and observations that are still to be done."""
+    """Sum the estimated times of missing fits and observations."""
     groups: defaultdict[tuple[str, str, int, int], list[Planned]] = defaultdict(list)
     for one in planned:
         if one.state != "done":

@@ -1,10 +1,10 @@
-"""Modules that take seconds to import, loaded once for all workers: importing this module imports them.
+"""Preloading: modules that take seconds to import are imported once for all workers, when this module is imported.
 
-The workers of :mod:`ampbench.running.process` are forked from a server process that has imported this. What it should
-load is told by an environment variable, because that is what reaches the server. A module that does not import is left
-to who needs it: the error belongs to the run, not to the server.
+The workers of :mod:`ampbench.running.process` are forked from a server process that imports this module. An environment
+variable, which the server inherits, has the names of the modules to import. A module that fails to import is skipped:
+the run that needs it reports the error.
 
-No module here may touch a GPU: CUDA does not survive a fork.
+No preloaded module may initialise a GPU, since CUDA contexts cannot be used after a fork.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Iterable
 from contextlib import redirect_stdout, suppress
 
 PRELOAD = "AMPBENCH_PRELOAD"
-"""Names of modules, with commas between them."""
+"""Environment variable with the names of modules, separated by commas."""
 ALWAYS = ("torch._dynamo",)
-"""What torch imports with the first optimiser, for three seconds."""
+"""Module that torch imports with the first optimiser, in three seconds."""
 
 
 def preload(modules: Iterable[str]) -> None:
-    """Import modules in silence; those that fail are passed over."""
+    """Import modules, without their output; a module that fails to import is skipped."""
     for name in modules:
         with suppress(Exception), redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -41,20 +41,20 @@ from ampbench.running.child import LOST_STATUS, NO_MEMORY_STATUS, Completed, Sen
 from ampbench.running.preload import ALWAYS, PRELOAD
 
 POLL_INTERVAL = 0.2
-"""Seconds between two looks of the parent at the clock, and at whether it should stop."""
+"""Seconds between two checks of the clock and of the stop request."""
 MAX_START_SECONDS = 300.0
-"""Seconds that a child may take to begin: the first one waits until the server has imported everything."""
+"""Time limit of the start of a child; the first child waits until the fork server has imported all modules."""
 MAX_OUTPUT = 4000
 """Characters of a child's output that are kept with a failure."""
 SIGNALS_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-"""Signals that a process does not send to itself: somebody, or the system when memory is short."""
+"""Signals from other processes, or from the system when memory is short."""
 
 
 class Stop(Protocol):
-    """Says whether a job should stop, as a :class:`threading.Event` does."""
+    """A request to stop, such as a :class:`threading.Event`."""
 
     def is_set(self) -> bool:
-        """Whether it should."""
+        """Return whether the job should stop."""
 
 
 class Stopped(Exception):  # noqa: N818 — not an error
@@ -63,11 +63,11 @@ class Stopped(Exception):  # noqa: N818 — not an error
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child ended early.
+    """The end of a child before its work was complete.
 
     Attributes:
-        kind: of :data:`ampbench.results.record.FAILURES`.
-        message: on one line.
+        kind: one of :data:`ampbench.results.record.FAILURES`.
+        message: the reason, on one line.
     """
 
     kind: str
@@ -75,10 +75,10 @@ class Ending:
 
 
 class Clock:
-    """Watches that each step of a child ends in time: its start, and then every step that is told.
+    """The time limit of each step of a child: of its start, and of every step that it reports.
 
     Arguments:
-        allowed: seconds for each step but the first; None for any time.
+        allowed: seconds for each step after the start; None for no limit.
     """
 
     def __init__(self, allowed: float | None) -> None:
@@ -89,13 +89,13 @@ class Clock:
         self._since = time.monotonic()  # not wall-clock time, which may jump
 
     def step(self, step: object, doing: str) -> None:
-        """Note what the child is doing; another step than before has all its time before it."""
+        """Set the step of the child; the time of a new step begins now."""
         if step != self._step:
             self._since = time.monotonic()
         self._step, self._activity, self._allowed = step, doing, self._then
 
     def late(self) -> str:
-        """Return what takes longer than it may, "" if nothing does."""
+        """Return a message if the step has exceeded its time limit, or else ""."""
         if self._allowed is None or time.monotonic() - self._since <= self._allowed:
             return ""
         return f"{self._activity} took longer than the {self._allowed:g} s allowed"
@@ -112,18 +112,18 @@ def run_in_child(
     """Run ``work`` in a child process until it ends.
 
     Arguments:
-        work: what to do, given a function that sends messages; it must be picklable, as the messages are.
-        limits: what it may use; its time is up to the clock.
-        output: a file for what it prints.
-        on_message: called with each message; it moves the clock on.
-        clock: says when a step takes too long.
+        work: called in the child with a function that sends messages; work and messages must be picklable.
+        limits: threads and memory of the child; the clock limits its time.
+        output: the file for standard output and standard error of the child.
+        on_message: called with each message; it sets the steps of the clock.
+        clock: the time limits.
         stop: when it is set, the child is killed and :class:`Stopped` raised.
 
     Returns:
         None if the work is complete, else how the child ended.
 
     Raises:
-        AmpbenchError: that ``work`` has raised; every other exception of it ends the process.
+        AmpbenchError: the one that ``work`` raised; any other exception ends the child.
     """
     receiver, sender = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("forkserver").Process(
@@ -141,16 +141,15 @@ def run_in_child(
         receiver.close()
         _kill(child)
     if ending and ending.kind == "killed":
-        time.sleep(
-            POLL_INTERVAL
-        )  # who ends a worker, such as a cluster at a time limit, may be ending this process too
+        # what ends a worker, such as a cluster at a time limit, may be ending this process too
+        time.sleep(POLL_INTERVAL)
         if stop.is_set():
             raise Stopped
     return ending
 
 
 class _Server:
-    """The process that children are forked from: what it has loaded, and how many threads its libraries may start."""
+    """The fork server: its preloaded modules, and the number of threads of its libraries."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # the environment belongs to all threads
@@ -158,13 +157,13 @@ class _Server:
         self.prepare((), 1)
 
     def prepare(self, modules: Iterable[str], threads: int) -> None:
-        """Choose what the next server has, if this one has gone or there is none yet."""
+        """Set modules and threads of the next fork server; a running one does not change."""
         names = ["ampbench.running.worker", "sklearn.neural_network", *ALWAYS, *modules]
         limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         self._environment = {PRELOAD: ",".join(names), **dict.fromkeys(limits, str(threads))}
 
     def start(self, child: ForkServerProcess | None = None) -> None:
-        """Start a child, and the server before it if there is none."""
+        """Start a child, and before it the fork server if none is running."""
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)  # the server must find what this process does
         with self._lock, _environment({**self._environment, "PYTHONPATH": path}):
             multiprocessing.set_forkserver_preload(["ampbench.running.preload"])
@@ -177,7 +176,7 @@ _SERVER = _Server()
 
 
 def start_server(modules: Iterable[str], threads: int) -> None:
-    """Start the process that children are forked from, so that it imports modules meanwhile; the first call decides."""
+    """Start the fork server, which imports modules in the background; later calls have no effect while it runs."""
     _SERVER.prepare(modules, threads)
     _SERVER.start()
 
@@ -185,8 +184,8 @@ def start_server(modules: Iterable[str], threads: int) -> None:
 def _follow(
     child: ForkServerProcess, receiver: Connection, on_message: Callable[[Any], None], clock: Clock, stop: Stop
 ) -> Ending | None:
-    """Listen to a child until it has ended, one way or the other."""
-    through = False
+    """Pass the messages of a child on until it ends."""
+    complete = False
     while True:
         ready = connection.wait([receiver, child.sentinel], timeout=POLL_INTERVAL)
         if receiver in ready:
@@ -200,7 +199,7 @@ def _follow(
                 elif message.error:
                     raise message.error
                 else:
-                    through = True
+                    complete = True
                 continue
         if stop.is_set():
             raise Stopped
@@ -208,11 +207,11 @@ def _follow(
             return Ending("timeout", late)
         if child.sentinel in ready or receiver in ready:
             child.join()
-            return None if through else _cause(child.exitcode)
+            return None if complete else _cause(child.exitcode)
 
 
 def _cause(status: int | None) -> Ending:
-    """What an exit status says about a child that was not through: a kind of failure, and a message."""
+    """Return the kind of failure and the message for the exit status of a child whose work was not complete."""
     if status is None or status == LOST_STATUS:
         return Ending("killed", "its worker process was lost")
     if status == NO_MEMORY_STATUS:
@@ -228,7 +227,7 @@ def _cause(status: int | None) -> Ending:
 
 
 def last_output(output: Path) -> str:
-    """The end of what a child printed; if it crashed, where it was."""
+    """Return the end of a child's output, which after a crash shows where it crashed."""
     with suppress(OSError):
         text = output.read_text(encoding="utf-8", errors="replace")
         before, modules, after = text.rpartition("\nExtension modules:")  # where faulthandler tells no more
@@ -238,7 +237,7 @@ def last_output(output: Path) -> str:
 
 
 def _kill(child: ForkServerProcess) -> None:
-    """End a child and whatever it has started."""
+    """Kill a child and the processes that it started."""
     if child.pid is not None and child.is_alive():
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)

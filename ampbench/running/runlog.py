@@ -1,4 +1,4 @@
-"""A log of each fit and its observations: ``DIR/logs/<fit>.jsonl``, one JSON object per line.
+"""Logs of fits and their observations: ``DIR/logs/<fit>.jsonl``, one JSON object per line.
 
 Every line has ``time`` (UTC), ``host``, ``pid`` and ``event``; lines about a run have its ``key`` and ``observation``.
 A log is appended to by each attempt, in one write per line. What plugins print is beside it, in ``<fit>.out``. A log
@@ -28,7 +28,7 @@ def log_path(results: Path, run: Run) -> Path:
 
 
 class RunLog:
-    """A listener that writes; see :mod:`ampbench.interfaces.events`."""
+    """A listener that writes events to a log; see :mod:`ampbench.interfaces.events`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class RunLog:
                 file.write(json.dumps(line) + "\n")
 
     def __call__(self, event: Event) -> None:
-        """Log an event; steps of a fit only now and then."""
+        """Log an event; the steps of a fit at intervals of :data:`STEP_INTERVAL`."""
         match event:
             case Fitting(run, done=0):
                 about = {"task": run.task, "method": run.resolved, "budget": run.budget, "seed": run.seed}

@@ -1,4 +1,4 @@
-"""What to run: the product of tasks, methods, budgets, seeds and observations, from options or a TOML file.
+"""Sweeps: products of tasks, methods, budgets, seeds and observations, from options or a TOML file.
 
 ::
 
@@ -44,8 +44,8 @@ from ampbench.results.frame import COLUMNS
 from ampbench.running.components import needs_reference
 from ampbench.spec import Spec, split
 
-MOST = 1_000_000
-"""Runs in one sweep; more is a slip of the pen."""
+MAX_RUNS = 1_000_000
+"""Largest number of runs of a sweep; larger ones are refused as mistakes."""
 
 Number = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1, lt=2**63)]
@@ -53,7 +53,7 @@ Value = str | int | float | bool
 
 
 class Choice(BaseModel):
-    """A component, and values to try for some of its options.
+    """A component, and a grid of values of its options.
 
     Attributes:
         spec: the component.
@@ -71,7 +71,7 @@ class Choice(BaseModel):
         return prod(map(len, self.grid.values()))
 
     def specs(self) -> Iterator[Spec]:
-        """Make all combinations; raises :class:`UsageError` for an option that is given twice or cannot be written."""
+        """Return all combinations; raises :class:`UsageError` for an option given twice or impossible to write."""
         spec = Spec.parse(self.spec)
         given = dict(spec.options)
         if twice := sorted(given.keys() & self.grid.keys()):
@@ -168,7 +168,7 @@ def check(content: Mapping[str, Any], where: str) -> Sweep:
 
 
 def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
-    """Return the sweep's runs, every spec checked and written out.
+    """Return the runs of a sweep; every spec is checked, and has all options written out.
 
     Raises:
         UsageError: a wrong spec, or a value that a component refuses; the message names ``where`` and the key, if
@@ -201,7 +201,7 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
 
 
 def chosen(runs: Sequence[Run], select: Sequence[str] = (), shard: str | None = None) -> list[Run]:
-    """Return a part of the runs, in the same order.
+    """Return a part of the runs, in their order.
 
     Arguments:
         runs: all of them.
@@ -224,7 +224,7 @@ def chosen(runs: Sequence[Run], select: Sequence[str] = (), shard: str | None = 
 
 
 def _flat(given: object) -> object:
-    """TOML reads the key divergences.z1 as a table in a table; give it back as one key."""
+    """Join nested keys: TOML reads the key ``divergences.z1`` as a table in a table."""
     if not isinstance(given, Mapping):
         return given
     flat: dict[object, object] = {}
@@ -242,7 +242,7 @@ def _readable(spec: Spec) -> Spec:
 
 
 def _problem(error: Any) -> str:
-    """Say which key of a sweep is wrong, what it is, and what it should be."""
+    """Return a message with the key of a sweep that is wrong, its value, and the allowed values."""
     loc = error["loc"]
     key = ".".join(str(part) if str(part).isprintable() else repr(part) for part in loc)
     if error["type"] == "extra_forbidden":
@@ -256,7 +256,7 @@ def _problem(error: Any) -> str:
 
 
 def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) -> dict[str, str]:
-    """Return the specs as they were asked for, each with its form with every option written out."""
+    """Return the specs as they were asked for, each with the spec that has all options written out."""
     _check_size(sum(map(len, choices)))
     specs: dict[str, str] = {}
     for number, choice in enumerate(choices):
@@ -270,7 +270,12 @@ def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) 
 def _numbers(
     text: str, wanted: Sequence[int], comparing: Sequence[str], registry: Registry, where: str
 ) -> tuple[str, list[int]]:
-    """Return the version of a task, and the numbers of the observations to run on, where metrics can compare."""
+    """Return the version of a task and the numbers of the observations to run on.
+
+    Raises:
+        UsageError: a metric compares with reference samples, and the task has none; or an observation does not exist.
+        PluginError: the task cannot list its observations.
+    """
     task: Task = registry.build("tasks", text)
     if comparing and not isinstance(task, HasReference | ShipsReference):
         problem = (
@@ -296,8 +301,8 @@ def _numbers(
 
 
 def _check_size(count: int) -> None:
-    if count > MOST:
-        raise UsageError(f"the sweep has {count:,} combinations, more than {MOST:,}; split it")
+    if count > MAX_RUNS:
+        raise UsageError(f"the sweep has {count:,} combinations, more than {MAX_RUNS:,}; split it")
 
 
 _FIELDS = {"task": str, "method": str, "budget": int, "observation": int, "seed": int}
@@ -345,7 +350,7 @@ def _written(run: Run, name: str) -> list[Spec]:
 
 
 def _is(wanted: Spec, forms: Sequence[Spec]) -> bool:
-    """Whether name and options are those of a component, in one of the forms in which it is written."""
+    """Return whether a spec names the component of ``forms``, and only options that one of the forms has."""
     options = {option for form in forms for option in form.options}
     return wanted.name == forms[0].name and options.issuperset(wanted.options)
 

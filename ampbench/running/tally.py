@@ -1,4 +1,4 @@
-"""Where a sweep stands: what is done, running and failed, how long it will take, and which method is best so far."""
+"""Progress of a sweep: its finished, running and failed runs, the remaining time, and the best method so far."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ampbench.spec import Spec
 
 @dataclass(frozen=True)
 class Activity:
-    """What one worker is at.
+    """The activity of one worker.
 
     Attributes:
         fit: the task, method, budget and seed.
-        step: the fit, or what is done for an observation.
-        done, total: steps of the fit; 0 of 0 if the method does not tell.
-        seconds: since this step began.
+        step: the fit, or sampling or measuring at an observation.
+        done, total: steps of the fit; 0 of 0 if the method does not report them.
+        seconds: time since the step began.
     """
 
     fit: str
@@ -34,7 +34,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Best:
-    """The method with the lowest mean so far of the first metric, on the task and budget that was last heard of."""
+    """The method with the lowest mean of the first metric so far, on the task and budget of the latest record."""
 
     task: str
     budget: int
@@ -46,16 +46,16 @@ class Best:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a sweep at one moment.
+    """The progress of a sweep at one moment.
 
     Attributes:
-        total: runs to do in this sweep, without those that were stored before.
-        done: of these, how many have ended, failures included.
-        failed: how many of these have failed.
-        seconds: since the sweep began.
+        total: number of runs of this sweep, without those that were stored before.
+        done: number of runs that have ended, failures included.
+        failed: number of runs that have failed.
+        seconds: time since the sweep began.
         left: estimated seconds until its end; None before the first run has ended.
-        running: what the workers are at.
-        best: None if there is no value yet.
+        running: activities of the workers.
+        best: the best method so far; None before the first value.
     """
 
     total: int
@@ -68,10 +68,10 @@ class Snapshot:
 
 
 class Tally:
-    """A listener that keeps count; other threads may ask it for a snapshot.
+    """A listener that counts; other threads may take snapshots.
 
     Arguments:
-        runs: what is to be done.
+        runs: the runs of the sweep.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -86,7 +86,7 @@ class Tally:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        """Keep count."""
+        """Count an event."""
         with self._lock:
             match event:
                 case Fitting(run) | Sampling(run) | Measuring(run):
@@ -99,7 +99,7 @@ class Tally:
                     pass
 
     def snapshot(self) -> Snapshot:
-        """Return how things stand."""
+        """Return the progress at this moment."""
         with self._lock:
             seconds = time.monotonic() - self._began
             left = seconds * (self.total - self.done) / self.done if self.done else None

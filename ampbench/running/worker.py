@@ -1,22 +1,21 @@
-"""A fit and its observations in a process of their own, so that whatever a plugin does costs its own runs only.
+"""Jobs in child processes: a fault of a plugin costs the runs of its own fit only.
 
-A job is one fit with the runs that share it. It is worked on by a child process, which writes every result into the
-store itself; what comes back through the pipe is only a notice, so that no result is lost with a connection. The parent
-watches that each step (the fit; sampling or measuring one observation) ends in time, and how the child ends.
+A job is one fit with the runs that share it. A child process executes it and writes every result to the store; it sends
+events only through the pipe, so that no result is lost with the connection. The parent limits the time of each step
+(the fit; sampling or measuring at one observation), and records how the child ended.
 
 =====================================  ==================================================================
-an exception, NaN, too few samples     the child records the failure and goes on
-too much memory                        the same: the allocation fails, as an exception, at the limit
-a step takes too long                  the parent kills the child, records ``timeout``; the others go on
-``os._exit``, a segmentation fault     the parent records ``crashed``; the others go on
-``kill -9``, a lost machine            nobody's fault: the job is started again, at most ``retries`` times
+an exception, NaN, too few samples     the child records the failure and continues with the next run
+too much memory                        the allocation fails at the limit, as an exception, with the same effect
+a step takes too long                  the parent kills the child, records ``timeout``, continues in a new child
+``os._exit``, a segmentation fault     the parent records ``crashed``, continues in a new child
+``kill -9``, a lost machine            the parent starts the job again, at most ``retries`` times
 =====================================  ==================================================================
 
-How a child is started, limited and watched is told in :mod:`ampbench.running.process`. "The others go on" in a new
-child. What is stored, or drawn, is not computed again. If the child ended while it was fitting, all runs of the fit
-have failed; if later, the one observation that it was at. A job whose child ended before its samples were drawn needs
-its fit again, unless that is kept, so that this is counted as a retry too; where none is left, what was not reached is
-recorded as ``not-run``.
+See :mod:`ampbench.running.process` for how a child is started and limited. A new child does not compute again what is
+stored. If a child ends during the fit, all runs of the fit have failed; if it ends later, the run of the observation at
+hand has failed. If a child ends before the samples of all runs were drawn, and the fit is not stored, the new child
+must repeat the fit, which counts as a retry. When no retry is left, the remaining runs are recorded as ``not-run``.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ from ampbench.running.runlog import RunLog, log_path
 from ampbench.running.throttle import Throttle
 
 STEP_INTERVAL = 0.2
-"""Seconds between two notices about the steps of a fit."""
+"""Seconds between two events about the steps of a fit."""
 
 
 @dataclass(frozen=True)
-class _End:
-    """How a child ended before it was through.
+class _EarlyEnd:
+    """The end of a child before its work was complete.
 
     Attributes:
-        failure: what to record for the runs at fault.
-        at_fault: those that it was working on.
-        fitted: whether its samples were drawn, or its fit is kept, so that starting again costs no fit.
+        failure: the failure to record for the runs at fault.
+        at_fault: the runs that the child was executing.
+        fitted: whether a new child needs no fit: all samples were drawn, or the fit is stored.
     """
 
     failure: Failure
@@ -59,12 +58,12 @@ class _End:
 
 
 def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
-    """Work on a job in child processes; returns when each of its runs has a record.
+    """Execute a job in child processes; returns when each of its runs has a record.
 
     Arguments:
-        job: what to do; runs that have a good result by now are passed over.
-        listener: told how it goes.
-        stop: when it is set, the child is killed and :class:`Stopped` raised.
+        job: the job; its runs that have a good result in the store are skipped.
+        listener: called with each event.
+        stop: when it is set, the child is killed and :class:`ampbench.running.process.Stopped` raised.
 
     Raises:
         ResultsError: the store cannot be written.
@@ -93,23 +92,23 @@ def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
             listener(Note(f"{end.failure.message}, at {end.at_fault[0]}; {len(todo)} runs of this fit are tried again"))
 
 
-def _attempt(job: Job, listener: Listener, stop: Stop) -> tuple[list[Run], _End | None]:
-    """Run one child until it ends; returns the runs that have no record yet."""
+def _attempt(job: Job, listener: Listener, stop: Stop) -> tuple[list[Run], _EarlyEnd | None]:
+    """Run one child until it ends; returns the runs without a record, and how the child ended if that was early."""
     store, log = Store(job.results), RunLog(log_path(job.results, job.runs[0]))
     watch = _Watch(job, listener)
     output = log.path.with_suffix(".out")
-    ending = run_in_child(partial(_execute, job), job.limits, output, watch.hear, watch.clock, stop)
+    ending = run_in_child(partial(_execute, job), job.limits, output, watch.on_event, watch.clock, stop)
     end = watch.end(ending) if ending else None
     if end:
         log.write("lost", kind=end.failure.kind, message=end.failure.message)
-        for run in job.runs:  # stored, but the child did not live to tell
+        for run in job.runs:  # the record is stored, but the child ended before it sent the event
             if run not in watch.finished and store.done(run) and (record := store.get(run.key)):
-                watch.hear(Finished(record))
+                watch.on_event(Finished(record))
     return [run for run in job.runs if run not in watch.finished], end
 
 
 class _Watch:
-    """What the parent knows of a child from its notices."""
+    """The parent's view of a child, from its events."""
 
     def __init__(self, job: Job, listener: Listener) -> None:
         self.job, self.listener = job, listener
@@ -118,34 +117,35 @@ class _Watch:
         self._at: Sequence[Run] = ()
         self._drawn = False
 
-    def hear(self, event: Event) -> None:
-        """Note what a child tells, and pass it on."""
+    def on_event(self, event: Event) -> None:
+        """Follow the progress of the child, and pass the event on."""
         match event:
             case Fitting():
-                self._step_is((), "the fit")
+                self._begin_step((), "the fit")
             case Sampling(run):
-                self._step_is((run,), "sampling the posterior")
+                self._begin_step((run,), "sampling the posterior")
             case Measuring(run, what):
-                self._step_is((run,), f"measuring ({what})", drawn=True)
+                self._begin_step((run,), f"measuring ({what})", drawn=True)
             case Finished(record):
                 self.finished.add(record.run)
         self.listener(event)
 
-    def end(self, ending: Ending) -> _End:
-        """Say who was at fault: the observation at hand, or, while it was fitted, those that still lack samples."""
+    def end(self, ending: Ending) -> _EarlyEnd:
+        """Return the runs at fault: that of the observation at hand, or, during the fit, all that lack samples."""
         store = Store(self.job.results)
         left = [run for run in self.job.runs if run not in self.finished]
         at_fault = [run for run in self._at or left if run in left and (self._at or store.draw(run) is None)]
         fitted = self._drawn or (bool(self._at) and store.fitted(self.job.runs[0]))
-        return _End(Failure(ending.kind, ending.message), at_fault or left, fitted)
+        return _EarlyEnd(Failure(ending.kind, ending.message), at_fault or left, fitted)
 
-    def _step_is(self, at: Sequence[Run], doing: str, drawn: bool = False) -> None:
-        """A step that takes its own time: the fit; sampling an observation; measuring it."""
+    def _begin_step(self, at: Sequence[Run], doing: str, drawn: bool = False) -> None:
+        """Begin a step with a time limit of its own: the fit; sampling at an observation; measuring it."""
         self.clock.step((at, drawn), doing)
         self._at, self._drawn = at, drawn
 
 
 def _fail(runs: Iterable[Run], failure: Failure, job: Job, store: Store, listener: Listener) -> None:
+    """Record a failure for runs whose child ended early."""
     services = Services(registry.load(), store, job.device, listener)
     for run in runs:
         drawn = store.draw(run)
@@ -155,13 +155,13 @@ def _fail(runs: Iterable[Run], failure: Failure, job: Job, store: Store, listene
 
 
 def _execute(job: Job, send: Send) -> None:
-    """Execute the runs of a job in the child."""
-    notices = _Notices(send, RunLog(log_path(job.results, job.runs[0])))
-    runner.execute(job.runs, Services(registry.load(), Store(job.results), job.device, notices))
+    """Execute the runs of a job, in the child."""
+    listener = _ChildListener(send, RunLog(log_path(job.results, job.runs[0])))
+    runner.execute(job.runs, Services(registry.load(), Store(job.results), job.device, listener))
 
 
-class _Notices:
-    """A listener at the child's end of the pipe, and the log."""
+class _ChildListener:
+    """A listener that writes events to the log of the fit, and sends them to the parent."""
 
     def __init__(self, send: Send, log: RunLog) -> None:
         self._send, self._log = send, log

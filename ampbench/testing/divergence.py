@@ -1,4 +1,4 @@
-"""Conformance of a divergence: what the engine relies on."""
+"""Conformance of a divergence: the properties on which the engine relies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ampbench.seeding import seeded
 
 
 class DivergenceConformance(ABC):
-    """What the engine relies on in a divergence."""
+    """The properties of a divergence on which the engine relies."""
 
     rows = 512
 
@@ -66,7 +66,7 @@ class DivergenceConformance(ABC):
                 assert slope * value > 0
 
     def test_log_ratio(self) -> None:
-        """A divergence that declares a log-ratio learns it: on the tuples of both sides, to a third of its spread."""
+        """A divergence with a log-ratio estimates it, on the tuples of both chains, to a third of its spread."""
         divergence = self.make()
         if not isinstance(divergence, HasLogRatio):
             return
@@ -80,7 +80,7 @@ class DivergenceConformance(ABC):
                 assert float((estimate - exact).square().mean()) < 1 / 9
 
     def train(self, divergence: Divergence, adversary: torch.nn.Module, shift: Tensor) -> None:
-        """Train the adversary for a while on fresh samples."""
+        """Train the adversary on new samples."""
         weights = list(adversary.parameters())
         if not weights:
             return

@@ -1,4 +1,4 @@
-"""Conformance of an executor: every run has a record, whatever its method does."""
+"""Conformance of an executor: every run gets a record, whatever its method does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from ampbench.spec import Spec
 
 
 class ExecutorConformance(ABC):
-    """What the command line relies on in an executor; its workers must see the machine's temporary directory.
+    """The properties of an executor on which the command line relies.
+
+    Its workers must have access to the machine's temporary directory.
 
     Attributes:
         task: a quick task with at least two observations.
@@ -41,7 +43,7 @@ class ExecutorConformance(ABC):
         return sweep.runs(sweep.check(asked | more, "conformance"), registry.load())
 
     def execute(self, folder: Path) -> list[Record]:
-        """Work on what is not stored, and return what the listener heard of; it must hear in the calling thread."""
+        """Execute the runs that are not stored, and return the events, which must come in the calling thread."""
         caller, heard = threading.current_thread(), []
 
         def listen(event: Event) -> None:
@@ -54,7 +56,7 @@ class ExecutorConformance(ABC):
         return heard
 
     def test_every_run_has_a_record_and_is_told_once(self, tmp_path: Path) -> None:
-        """Also if a method raises, which costs its own runs only."""
+        """A method that raises costs its own runs only."""
         heard = self.execute(tmp_path)
         assert len(heard) == 8
         assert {record.run for record in heard} == set(self.wanted())
@@ -62,10 +64,10 @@ class ExecutorConformance(ABC):
         assert sorted(record.run.key for record in Store(tmp_path).records()) == sorted(r.run.key for r in heard)
 
     def test_only_what_failed_is_done_again(self, tmp_path: Path) -> None:
-        """By a second sweep."""
+        """A second sweep tries failed runs again."""
         self.execute(tmp_path)
         assert {record.run.method for record in self.execute(tmp_path)} == {str(Spec.parse(self.broken))}
 
     def test_nothing_to_do(self) -> None:
-        """Is done at once."""
+        """An empty list of jobs returns at once."""
         self.make().execute([], lambda event: None)

@@ -1,4 +1,4 @@
-"""Conformance of a family: what the engine relies on."""
+"""Conformance of a family: the properties on which the engine relies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ampbench.seeding import seeded
 
 
 class FamilyConformance(ABC):
-    """What the engine relies on in a family; for families of discrete values see :class:`DiscreteFamilyConformance`."""
+    """The properties of a family on which the engine relies; see also :class:`DiscreteFamilyConformance`."""
 
     @abstractmethod
     def make(self) -> Family:
@@ -129,7 +129,7 @@ class FamilyConformance(ABC):
 
 
 class DiscreteFamilyConformance(FamilyConformance):
-    """What the engine relies on in a family of discrete values; their gradients may be biased."""
+    """The properties of a family of discrete values on which the engine relies; its gradients may be biased."""
 
     @abstractmethod
     def values(self, features: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Conformance of a method: what the benchmark relies on, densities and kept states included."""
+"""Conformance of a method: the properties on which runs rely, densities and states included."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_density(posterior: Posterior, x: Tensor, n: int = 4000) -> None:
 
 
 class MethodConformance(ABC):
-    """What the runner relies on in a method; ``make`` should choose options that train for seconds only.
+    """The properties of a method on which runs rely; ``make`` should choose options that train for seconds only.
 
     Attributes:
         budget: of every fit.

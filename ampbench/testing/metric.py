@@ -1,4 +1,4 @@
-"""Conformance of a metric."""
+"""Conformance of a metric: the properties on which runs rely."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ampbench.seeding import seeded
 
 
 class MetricConformance(ABC):
-    """What the runner relies on in a metric that is lowest for equal distributions."""
+    """The properties on which runs rely, of a metric that is lowest for equal distributions."""
 
     @abstractmethod
     def make(self) -> Metric:
         """Make the metric under test."""
 
     def test_orders_distributions(self) -> None:
-        """Samples of the same law score lower than shifted ones; the value and its provenance are reproducible."""
+        """Samples of one distribution score lower than shifted ones; the value and its provenance are reproducible."""
         with seeded(0):
             reference, same = torch.randn(500, 2), torch.randn(500, 2)
         near, far = self.make().measure(same, reference), self.make().measure(same + 1.5, reference)

@@ -1,4 +1,4 @@
-"""Conformance of a task: what methods and metrics rely on."""
+"""Conformance of a task: the properties on which methods and metrics rely."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ampbench.interfaces import (
 
 
 class TaskConformance(ABC):
-    """What the benchmark relies on in a task; ``ampbench verify`` looks deeper.
+    """The properties of a task on which the benchmark relies; ``ampbench verify`` tests more.
 
     Attributes:
         calibration: how many fresh observations the reference is judged on.

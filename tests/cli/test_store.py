@@ -19,9 +19,9 @@ from ampbench.cli.store import check_store, collect_garbage, merge_stores, show_
 from ampbench.errors import ResultsError, UsageError
 from ampbench.results import Record, Run
 from ampbench.results.record import Draw, Measured
-from ampbench.results.schema import FAILED
+from ampbench.results.schema import FAILED_RUNS
 from ampbench.results.store import Store
-from ampbench.running import sweep
+from ampbench.running.sweep import Request
 
 HOSTILE = 'x[bold red]y\x1b[2J\x07\r\n"../../z'
 RUN = Run("two_moons", "1", "npe", "npe:batch_size=200", 10, 1, 0, 100, ("c2st",))
@@ -66,7 +66,7 @@ def test_failures_of_a_fit_that_say_the_same_stand_together(
     assert shown.count("    Traceback:\n      line 1") == 1
     assert "too long" not in shown
     show_failures(tmp_path, ["timeout"], with_traceback=False, as_json=True)
-    (row,) = follows(json.loads(capsys.readouterr().out), FAILED).to_dict("records")
+    (row,) = follows(json.loads(capsys.readouterr().out), FAILED_RUNS).to_dict("records")
     assert (row["kind"], row["observation"], row["error"]) == ("timeout", 4, "too long")
 
 
@@ -117,13 +117,13 @@ def test_check_merge_and_collect_say_what_they_did(tmp_path: Path, capsys: pytes
 def test_a_plan_shows_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given: dict[str, object] = {"tasks": ["two_moons"], "methods": ["npe", "amp"], "budgets": [10, 100]}
     results = tmp_path / "none"
-    assert show_plan(None, given, results) == 0
+    assert show_plan(Request(given=given), results) == 0
     shown = capsys.readouterr().out
     assert "40 runs, 4 fits" in shown
     assert "40 missing" in shown
     assert "time: unknown" in shown
     assert not results.exists()
-    show_plan(None, given, results, ["method=amp,observation<=2"], as_json=True)
+    show_plan(Request(given=given, select=("method=amp,observation<=2",)), results, as_json=True)
     rows = json.loads(capsys.readouterr().out)
     assert {(row["method"], row["budget"], row["observation"]) for row in rows} == {
         ("amp", budget, number) for budget in (10, 100) for number in (1, 2)
@@ -131,16 +131,16 @@ def test_a_plan_shows_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {row["state"] for row in rows} == {"missing"}
     counts = []
     for i in (1, 2, 3):
-        show_plan(None, given, results, shard=f"{i}/3", as_json=True)
+        show_plan(Request(given=given, shard=f"{i}/3"), results, as_json=True)
         counts.append(len(json.loads(capsys.readouterr().out)))
     assert sum(counts) == 40
 
 
 def test_a_plan_says_what_its_time_rests_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given: dict[str, object] = {"tasks": ["two_moons"], "methods": ["npe", "amp"], "budgets": [10, 100]}
-    one, *_ = sweep.asked(None, given, registry.load())
+    one, *_ = Request(given=given).runs(registry.load())
     Store(tmp_path).put(replace(record(one), fit_seconds=60.0, metric_seconds=10.0), None)
-    show_plan(None, given, tmp_path)
+    show_plan(Request(given=given), tmp_path)
     shown = capsys.readouterr().out
     assert "1 done" in shown
     assert "time: about 2 min 31 s on one worker\n" in shown, "a fit, as none is kept, and nine observations"

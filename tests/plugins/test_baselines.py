@@ -57,10 +57,10 @@ def test_the_reference_scores_one_half(registry: Registry) -> None:
 
 
 def test_the_reference_needs_a_task_with_one(registry: Registry, gaussian_graph: Graph) -> None:
-    with pytest.raises(UsageError, match="must be told the task"):
+    with pytest.raises(UsageError, match="needs the task, not only its simulator"):
         fit(Reference(), Simulator(gaussian_graph, ["x"], 1, seed=0))
     with pytest.raises(UsageError, match="but Epidemic has none"):
-        Reference().told(registry.build("tasks", "epidemic"))
+        Reference().with_task(registry.build("tasks", "epidemic"))
 
 
 @pytest.mark.parametrize(("accept", "smooth"), [(200, True), (200, False)])

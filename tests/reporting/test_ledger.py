@@ -14,7 +14,8 @@ import pytest
 from ampbench.cli import ledger as cli_ledger
 from ampbench.errors import ResultsError, UsageError
 from ampbench.registry import Registry
-from ampbench.reporting.ledger import COLUMNS, STUDIES, beside, ledger, reproduced, select, study, validated
+from ampbench.reporting.ledger import COLUMNS, STUDIES, compare_published, ledger, reproduced, select, study, validated
+from ampbench.running.sweep import Request
 
 
 def results(**changes: Any) -> pd.DataFrame:
@@ -76,7 +77,7 @@ def test_select_names_what_is_unknown() -> None:
 
 
 def test_only_the_comparable_stand_beside_ours() -> None:
-    found = beside(results())
+    found = compare_published(results())
     ours = found.table[found.table["origin"] == "ours"].set_index("method")
     assert ours.loc["npe", "mean"] == pytest.approx(0.72)
     assert ours.loc["npe", "se"] == pytest.approx(0.02 / 3**0.5)
@@ -91,14 +92,14 @@ def test_only_the_comparable_stand_beside_ours() -> None:
 
 
 def test_mixing_must_be_asked_for() -> None:
-    found = beside(results(), mix=True)
+    found = compare_published(results(), mix=True)
     assert "random forest" in set(found.table["classifier"])
     (remark,) = found.remarks
     assert remark.startswith("not comparable with ours, but shown")
 
 
 def test_another_sample_size_is_not_comparable() -> None:
-    found = beside(results(samples=1000))
+    found = compare_published(results(samples=1000))
     assert set(found.table["origin"]) == {"ours"}
     assert "mlp-10d (sbibm), 10000 samples" in found.remarks[0]
 
@@ -106,13 +107,13 @@ def test_another_sample_size_is_not_comparable() -> None:
 def test_another_metric_is_not_comparable() -> None:
     frame = results().rename(columns={"c2st": "mmd"})
     with pytest.raises(UsageError, match=r"by the definition of metric 'mmd'; comparable are: c2st"):
-        beside(frame, "mmd")
+        compare_published(frame, "mmd")
     with pytest.raises(UsageError, match="have no metric 'c2st'"):
-        beside(frame)
+        compare_published(frame)
 
 
 def test_a_task_that_nobody_has_published() -> None:
-    found = beside(results(task="lgssm:length=5"))
+    found = compare_published(results(task="lgssm:length=5"))
     assert set(found.table["origin"]) == {"ours"}
     assert found.remarks == []
 
@@ -152,21 +153,20 @@ def test_unknown_study() -> None:
         study("lueckmann2021", "quick")
 
 
-def test_reproduce_runs_the_cells_and_compares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_reproduce_runs_the_cells_and_compares(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The ordinary run machinery gets the cells; what it has stored is compared."""
-    asked: list[tuple[dict[str, Any], list[str]]] = []
+    asked: list[Request] = []
     frame = results(method=STUDIES["lueckmann2021"].methods["REJ-ABC"])
-    monkeypatch.setattr(
-        cli_ledger, "run_sweep", lambda path, given, to, select, *rest: asked.append((given, select)) or 1
-    )
+    monkeypatch.setattr(cli_ledger, "run_sweep", lambda request, *rest: asked.append(request) or 1)
     monkeypatch.setattr(cli_ledger, "load", lambda path: frame)
-    code, table = cli_ledger.reproduce("lueckmann2021", "fast", ["observation<=3"], tmp_path, "local", "cpu", 1)
-    assert code == 1
-    ((sweep, selected),) = asked
-    assert sweep["tasks"] == ["two_moons"]
-    assert sweep["samples"] == 10_000
-    assert selected == ["observation<=3"]
-    assert table["method"].tolist() == ["REJ-ABC"]
+    assert cli_ledger.reproduce("lueckmann2021", "fast", ["observation<=3"], tmp_path, "local", "cpu", 1) == 1
+    (request,) = asked
+    assert request.given["tasks"] == ["two_moons"]
+    assert request.given["samples"] == 10_000
+    assert request.select == ("observation<=3",)
+    assert "REJ-ABC" in capsys.readouterr().out
 
 
 def ampbench(*arguments: str) -> subprocess.CompletedProcess[str]:
