@@ -1,1 +1,1 @@
-"""What is wrong with these samples? Checks for dropped modes, invented mass, wrong widths, shifts and tails."""
+"""Checks of posterior samples for dropped modes, invented mass, wrong widths, shifts and heavy tails."""

@@ -1,20 +1,21 @@
-r"""The failure atlas: what is wrong with posterior samples, beside how much.
+r"""The failure atlas: checks that identify in which way posterior samples differ from the posterior.
 
-A score says that samples are not the posterior; the atlas says in which way. Each check gives one number, and is a
-finding if the number exceeds a threshold with two parts:
+A score measures how much samples differ from the posterior; the atlas reports how they differ. Each check gives one
+value, and is a finding if the value exceeds a threshold with two parts:
 
-- what matters: a total variation of :data:`MATERIAL`, which moves the best classifier's C2ST by half of that. For a
-  Gaussian it is a shift by 0.125 standard deviations, or a width that is off by a factor of 1.109;
-- what chance does: two sets of reference samples exceed it in a share :data:`SHARE` of cases, for each check.
+- material difference: a total variation of :data:`MATERIAL_VARIATION`, which moves the best classifier's C2ST by half
+  of that. For a Gaussian this is a shift by 0.125 standard deviations, or a width that is wrong by a factor of 1.109;
+- sampling noise: for each check alone, two sets of reference samples exceed the threshold with probability
+  :data:`FALSE_ALARM_RATE`.
 
-Order matters where one failure would show up as others. Modes come first; if some were dropped, everything else is
-compared with the modes that are left. Widths, correlations, tails and shapes are those within modes: each mode is moved
-to its mean first, in both sets. Shapes are compared after location, width and correlation have been matched (or
-as they are, if that finds less), tails after location and width; so a posterior that is too narrow is that, and has no
-missing mass.
+The order of the checks matters, because one failure could cause findings of other checks. Modes come first; if some
+were dropped, all later checks compare the remaining modes only. Widths, correlations, tails and shapes are compared
+within modes: the points of each mode are centred at its mean first, in both sets. Shapes are compared after location,
+width and correlation have been matched (or unmatched, if that gives the smaller value), tails after location and width;
+so a posterior that is too narrow is not also reported for left-out mass.
 
-Checks do not depend on the order of samples, nor (up to rounding) on the units and the origin of each parameter. Those
-that compare points with points take :data:`POINTS` of each set, always the same ones.
+Checks do not depend on the order of samples, nor (up to rounding) on the units and the origin of each parameter. Checks
+that compare single points use at most :data:`MAX_POINTS` points of each set, selected deterministically.
 
 See :mod:`ampbench.atlas.modes` and :mod:`ampbench.atlas.moments` for the definitions and their references.
 """
@@ -40,39 +41,40 @@ from ampbench.graph.prior import LatentPrior, elementwise, not_finite
 from ampbench.interfaces import Task
 from ampbench.results.record import Check
 
-MATERIAL = 0.05
-"""The least total variation that is worth a finding."""
+MATERIAL_VARIATION = 0.05
+"""The smallest total variation that is reported as a finding."""
 
-SHIFT = 2 * float(norm.ppf((1 + MATERIAL) / 2))
-"""The shift of a Gaussian, in standard deviations, that makes this total variation."""
+MATERIAL_SHIFT = 2 * float(norm.ppf((1 + MATERIAL_VARIATION) / 2))
+"""The shift of a Gaussian, in standard deviations, with the total variation :data:`MATERIAL_VARIATION`."""
 
-WIDTH = math.log(1.109)
-"""The logarithm of the factor on a Gaussian's width that makes it."""
+MATERIAL_LOG_WIDTH = math.log(1.109)
+"""The logarithm of the factor on a Gaussian's width with the total variation :data:`MATERIAL_VARIATION`."""
 
-SHARE = 0.001
-"""How often a check may take two sets of reference samples for different."""
+FALSE_ALARM_RATE = 0.001
+"""The probability that a check reports a finding for two sets of reference samples."""
 
-POINTS = 2_500
-"""The most points of a set that are compared with others one by one."""
+MAX_POINTS = 2_500
+"""The largest number of points of a set in comparisons of single points."""
 
-FEWEST = 50
-"""Samples below which only those checks are made that need no reference."""
+MIN_SAMPLES = 50
+"""The smallest number of samples, in each set, for the checks that need a reference."""
 
 CHECKS: Mapping[str, str] = {
     "outside prior": "share of samples that the prior excludes",
     "repeated samples": "share of samples that equal an earlier one",
-    "dropped modes": "share of the reference in modes that get less than half of their share, less what they get",
+    "dropped modes": "share of the reference in modes that get less than half of their share, minus the share they get",
     "shifted": "largest difference of the means of a parameter, in standard deviations of the reference",
     "too wide": "largest ratio of standard deviations of a parameter, samples to reference",
     "too narrow": "largest ratio of standard deviations of a parameter, reference to samples",
-    "correlations": "largest ratio of widths, either way, in a combination of parameters, once single ones are right",
-    "heavy tails": "share of samples beyond twice the range of the reference, once location and width are right",
-    "left-out mass": "share of reference points without a sample near them, once location, width and correlation are "
-    "right, beyond what chance does",
-    "invented mass": "share of samples without a reference point near them, likewise",
-    "check failed": "1: a check could not be made",
+    "correlations": "largest ratio of widths, either way, in a combination of parameters, after matching single widths",
+    "heavy tails": "share of samples beyond twice the range of the reference, after matching location and width",
+    "left-out mass": "share of reference points without a sample near them, after matching location, width and "
+    "correlation, in excess of the share by chance",
+    "invented mass": "share of samples without a reference point near them, after matching location, width and "
+    "correlation, in excess of the share by chance",
+    "check failed": "1: a check raised an error or could not be applied",
 }
-"""The names of the checks, and what their numbers are."""
+"""The names of the checks, and the definitions of their values."""
 
 Array = NDArray[np.float64]
 
@@ -86,17 +88,17 @@ class _Pair:
     names: tuple[str, ...]
 
     def some(self) -> tuple[Array, Array]:
-        """The points that are compared one by one."""
-        return self.samples[:POINTS], self.reference[:POINTS]
+        """Return the points of both sets for comparisons of single points."""
+        return self.samples[:MAX_POINTS], self.reference[:MAX_POINTS]
 
     @property
     def how(self) -> str:
-        """How many there are of each set."""
+        """The sizes of both sets, for :attr:`Check.how`."""
         return f"{len(self.samples)} samples, {len(self.reference)} of the reference"
 
     @property
     def how_some(self) -> str:
-        """The same for points that are compared one by one."""
+        """The numbers of points in comparisons of single points, for :attr:`Check.how`."""
         ours, theirs = self.some()
         return f"{len(ours)} of {len(self.samples)} samples, {len(theirs)} of {len(self.reference)} of the reference"
 
@@ -105,15 +107,15 @@ def check_samples(task: Task, samples: Tensor, reference: Tensor | None) -> tupl
     """Check posterior samples.
 
     Arguments:
-        task: its prior says which samples are impossible, and what the parameters are called.
+        task: the task, whose prior defines the support of the samples and the names of the parameters.
         samples: shape (n, D).
-        reference: shape (m, D), or None: then only such checks are made as need none.
+        reference: shape (m, D), or None; then only the checks that need no reference are made.
 
     Returns:
-        All checks that were made, whether they found something or not. One that cannot be made is ``check failed``.
+        All checks that were made, with a finding or without. A check that raises an error becomes ``check failed``.
 
     Raises:
-        SamplesError: samples and reference do not fit together, or hold NaN; see
+        SamplesError: samples or reference have a wrong shape, or hold NaN or infinite values; see
             :func:`ampbench.graph.prior.not_finite`.
     """
     prior = LatentPrior(task.graph, task.latents)
@@ -128,7 +130,7 @@ def check_samples(task: Task, samples: Tensor, reference: Tensor | None) -> tupl
         checks.append(_outside(prior, samples.cpu().float(), names))
     with _guarded("repeated samples", checks):
         checks.append(_repeated(samples, reference))
-    if reference is None or min(len(samples), len(reference)) < FEWEST:
+    if reference is None or min(len(samples), len(reference)) < MIN_SAMPLES:
         return tuple(checks)
     pair = _Pair(_canonical(samples), _canonical(reference), names)
     if constant := [name for name, spread in zip(names, np.ptp(pair.reference, axis=0), strict=True) if spread == 0]:
@@ -148,9 +150,9 @@ def check_samples(task: Task, samples: Tensor, reference: Tensor | None) -> tupl
 
 @contextmanager
 def _guarded(name: str, checks: list[Check]) -> Iterator[None]:
-    """Turn what a check raises into a finding."""
+    """Turn an exception of a check into a finding."""
     try:
-        with np.errstate(divide="raise", invalid="raise"):  # NaN is no number for a record
+        with np.errstate(divide="raise", invalid="raise"):  # a record must not hold NaN
             yield
     except Exception as error:  # a plugin's prior may raise anything
         text = str(error) if isinstance(error, np.linalg.LinAlgError) else f"{type(error).__name__}: {error}"
@@ -158,17 +160,17 @@ def _guarded(name: str, checks: list[Check]) -> Iterator[None]:
 
 
 def failed(name: str, why: str) -> Check:
-    """Return the finding that a check could not be made, and why."""
+    """Return the finding that a check could not be made, with the reason."""
     return Check("check failed", 1.0, 0.0, f"{name}: {' '.join(why.split())[:200]}")
 
 
 def _outside(prior: LatentPrior, samples: Tensor, names: tuple[str, ...]) -> Check:
-    """Samples outside a support, or where the density is zero; one on the boundary is inside, whoever rounded it."""
+    """Check for samples outside a support, or where the density is zero; samples on the boundary are inside."""
     outside = torch.zeros(len(samples), dtype=torch.bool)
     worst: dict[str, int] = {}
     for name, values in prior.split(samples).items():
         wrong = ~elementwise(prior.graph[name].support).check(values)
-        wrong = wrong if wrong.ndim > 1 else wrong[:, None]  # a simplex has one answer for all its components
+        wrong = wrong if wrong.ndim > 1 else wrong[:, None]  # a simplex has one result for all its components
         own = [each for each in names if each == name or each.startswith(f"{name}[")]
         for i in range(wrong.shape[1]):
             worst[own[i] if wrong.shape[1] == len(own) else name] = int(wrong[:, i].sum())
@@ -187,27 +189,34 @@ def _outside(prior: LatentPrior, samples: Tensor, names: tuple[str, ...]) -> Che
 
 
 def _repeated(samples: Tensor, reference: Tensor | None) -> Check:
-    """Particles that were resampled, or a chain that stood still; what a discrete parameter repeats is no finding."""
+    """Check for repeated samples, as of resampled particles or a Markov chain, beyond those of the reference."""
     share = _repeats(samples)
     usual = 0.0 if reference is None else _repeats(reference)
     text = f"{len(samples) - round(share * len(samples))} of {len(samples)} are distinct"
-    return Check("repeated samples", share, usual + MATERIAL, text, "reference too" if reference is not None else "")
+    return Check(
+        "repeated samples", share, usual + MATERIAL_VARIATION, text, "reference too" if reference is not None else ""
+    )
 
 
 def _repeats(values: Tensor) -> float:
+    """Return the share of rows that equal an earlier row."""
     rows = np.ascontiguousarray(values.cpu().numpy())
     return 1 - len(np.unique(rows.view([("", rows.dtype)] * rows.shape[1]))) / len(rows)
 
 
 def _canonical(values: Tensor) -> Array:
-    """Bring samples (n, D) into an order that depends on the set alone, and is random otherwise."""
+    """Return samples (n, D) in a pseudo-random order that depends on the set of samples only."""
     points = values.cpu().double().numpy()
     ordered = points[np.lexsort(points.T[::-1])]
     return ordered[np.random.default_rng(0).permutation(len(ordered))]
 
 
 def _modes(pair: _Pair) -> tuple[Check, _Pair, _Pair]:
-    """Find dropped modes, and return what is left to be compared: as it is, and each mode moved to its own mean."""
+    """Check for dropped modes.
+
+    Returns:
+        The check, the pair without dropped modes, and this pair with the points of each mode centred at its mean.
+    """
     ours, theirs = pair.some()
     whiten = local_scale(theirs).T
     found = labels(theirs @ whiten)
@@ -221,14 +230,14 @@ def _modes(pair: _Pair) -> tuple[Check, _Pair, _Pair]:
     if count == 1:
         return check, pair, pair
     member = [nearest_mode(part @ whiten, theirs @ whiten, found) for part in (pair.samples, pair.reference)]
-    if check.found and min(np.sum(~missing[each]) for each in member) >= FEWEST:
+    if check.found and min(np.sum(~missing[each]) for each in member) >= MIN_SAMPLES:
         pair = _Pair(pair.samples[~missing[member[0]]], pair.reference[~missing[member[1]]], pair.names)
         member = [each[~missing[each]] for each in member]
     return check, pair, _Pair(_residuals(pair.samples, member[0]), _residuals(pair.reference, member[1]), pair.names)
 
 
 def _residuals(points: Array, member: NDArray[np.int64]) -> Array:
-    """Move each mode of points (n, D) to its mean: what is wide, or bent, within modes is not seen from outside."""
+    """Return points (n, D) minus the mean of their mode, which removes the differences between modes."""
     moved = points.copy()
     for mode in np.unique(member):
         moved[member == mode] -= points[member == mode].mean(0)
@@ -236,7 +245,7 @@ def _residuals(points: Array, member: NDArray[np.int64]) -> Array:
 
 
 def _missing(pair: _Pair, found: NDArray[np.int64], missing: NDArray[np.bool_], share: Array, got: Array) -> str:
-    """Where the largest dropped mode is."""
+    """Return the number of dropped modes, and shares and centre of the largest one, as text; empty if there is none."""
     if not missing.any():
         return ""
     worst = int(np.where(missing, share - got, -1).argmax())
@@ -247,19 +256,19 @@ def _missing(pair: _Pair, found: NDArray[np.int64], missing: NDArray[np.bool_], 
 
 
 def _compare_location(pair: _Pair) -> Check:
-    """Check the means."""
-    chance = by_chance(pair.reference, len(pair.samples), SHARE, np.random.default_rng(0), location)
+    """Check the means of the parameters."""
+    chance = by_chance(pair.reference, len(pair.samples), FALSE_ALARM_RATE, np.random.default_rng(0), location)
     moved = shifts(moments(pair.samples), moments(pair.reference))
     worst = int(np.abs(moved).argmax())
     text = f"{pair.names[worst]} by {moved[worst]:+.3f}"
-    return Check("shifted", float(abs(moved[worst])), SHIFT + chance[0], text, f"winsorised; {pair.how}")
+    return Check("shifted", float(abs(moved[worst])), MATERIAL_SHIFT + chance[0], text, f"winsorised; {pair.how}")
 
 
 def _compare_moments(pair: _Pair, ours: Moments, theirs: Moments) -> Iterator[Check]:
     """Check widths and correlations, within modes."""
-    width, joint = by_chance(pair.reference, len(pair.samples), SHARE, np.random.default_rng(0), form)
+    width, joint = by_chance(pair.reference, len(pair.samples), FALSE_ALARM_RATE, np.random.default_rng(0), form)
     wide, how = widths(ours, theirs), f"winsorised, within modes; {pair.how}"
-    least = math.exp(WIDTH + width)
+    least = math.exp(MATERIAL_LOG_WIDTH + width)
     for name, logs in (("too wide", wide), ("too narrow", -wide)):
         worst = int(logs.argmax())
         yield Check(name, math.exp(max(0.0, logs[worst])), least, pair.names[worst] if logs[worst] > 0 else "", how)
@@ -267,44 +276,45 @@ def _compare_moments(pair: _Pair, ours: Moments, theirs: Moments) -> Iterator[Ch
         log, direction = combination(ours, theirs)
         main = np.argsort(-np.abs(direction))[:2]
         text = f"{'wide' if log > 0 else 'narrow'} mostly in {' and '.join(pair.names[i] for i in sorted(main))}"
-        yield Check("correlations", math.exp(abs(log)), math.exp(WIDTH + joint), text, how)
+        yield Check("correlations", math.exp(abs(log)), math.exp(MATERIAL_LOG_WIDTH + joint), text, how)
 
 
 def _compare_tails(pair: _Pair, ours: Moments, theirs: Moments) -> Iterator[Check]:
-    """Check tails.
+    """Check for samples far outside the range of the reference.
 
-    The largest of m values lies where a share 1 / m is left. Of a Cauchy distribution, the heaviest tail to be expected
-    of a posterior, half of this share is beyond twice that value; so n / m samples for each parameter and both sides.
+    The largest of m values lies near the quantile with upper tail probability 1 / m. For a Cauchy distribution, the
+    heaviest tail to be expected of a posterior, the probability beyond twice that value is half of it. So of n samples,
+    n / m are expected beyond twice the range, for each parameter and both sides together.
     """
     z, reference = (pair.samples - ours.mean) / ours.sd, (pair.reference - theirs.mean) / theirs.sd
     low, high = reference.min(0), reference.max(0)
     margin = (high - low) / 2
     far = (z < low - margin) | (z > high + margin)
     n, m = len(z), len(reference)
-    most = float(poisson.isf(SHARE, len(pair.names) * n / m)) / n
+    most = float(poisson.isf(FALSE_ALARM_RATE, len(pair.names) * n / m)) / n
     worst = int(far.sum(0).argmax())
     text = f"most in {pair.names[worst]}: {int(far[:, worst].sum())} of {n}" if far.any() else ""
     yield Check("heavy tails", float(far.any(1).mean()), most, text, f"winsorised, within modes; {pair.how}")
 
 
 def _compare_shapes(pair: _Pair, ours: Moments, theirs: Moments) -> Iterator[Check]:
-    """Check for points that have no neighbour in the other set, matched or as they are, whichever is less.
+    """Check for points without a near point of the other set, with matched moments or without, whichever finds less.
 
-    What can be repaired by matching is no wrong shape. But matching itself has noise, as large as a structure that is
-    thin compared with the whole; without it, chance is known exactly.
+    A difference that matching the moments removes is no wrong shape. But matching has noise, which may be as large as a
+    structure that is thin compared with the whole; without matching, the share by chance is known exactly.
     """
     samples, reference = pair.some()
-    theirs_seen = (reference - theirs.mean) @ theirs.whiten.T
+    whitened = (reference - theirs.mean) @ theirs.whiten.T
     matched, plain = (samples - ours.mean) @ ours.whiten.T, (samples - theirs.mean) @ theirs.whiten.T
     for name, turned in (("left-out mass", False), ("invented mass", True)):
         m, n = (len(samples), len(reference)) if turned else (len(reference), len(samples))
         usual = empty_by_chance(m, n)
-        # balls of neighbours share their points: as if there were 2 k times fewer
-        limit = MATERIAL + _normal() * math.sqrt(2 * NEIGHBOURS * usual * (1 - usual) / m)
+        # balls of neighbours share points: the effective number of balls is 2 k times smaller
+        limit = MATERIAL_VARIATION + _normal() * math.sqrt(2 * NEIGHBOURS * usual * (1 - usual) / m)
         value = math.inf
-        for seen in (matched, plain):
-            if value > limit:  # or else there is nothing left to be asked
-                own, other = (seen, theirs_seen) if turned else (theirs_seen, seen)
+        for moved in (matched, plain):
+            if value > limit:  # otherwise the check has passed already
+                own, other = (moved, whitened) if turned else (whitened, moved)
                 value = min(value, max(0.0, empty_balls(own, other) - usual))
         yield Check(name, value, limit, "", f"{NEIGHBOURS} neighbours, within modes; {pair.how_some}")
 
@@ -317,4 +327,5 @@ _COMPARISONS: Mapping[str, Callable[[_Pair, Moments, Moments], Iterator[Check]]]
 
 
 def _normal() -> float:
-    return float(norm.isf(SHARE))
+    """Return the standard normal quantile of the false alarm rate."""
+    return float(norm.isf(FALSE_ALARM_RATE))

@@ -1,4 +1,4 @@
-"""How often the failure atlas found what, over the rows of a frame of results."""
+"""Counts of the failure atlas's findings over a frame of results."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-COLUMNS = ["finding", "count", "of", "worst", "threshold", "observation", "seed", "text"]
+COLUMNS = ["finding", "count", "total", "worst", "threshold", "observation", "seed", "text"]
 
 
 def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Count findings.
+    """Count the findings of each group of results.
 
     Arguments:
         frame: as returned by :func:`ampbench.results.load`.
-        by: columns whose values make a group, such as task and method.
+        by: the columns that define a group, such as task and method.
 
     Returns:
-        One row per group and finding, the most frequent first: in how many of how many checks (``count`` ``of``), the
-        largest value (``worst``) with the threshold, observation, seed and explanation of that run. A group in which
-        nothing was found has one row with an empty ``finding``, and the number of its runs that were checked.
+        One row per group and finding, the most frequent first: the number of runs with the finding (``count``) of those
+        checked (``total``), and the largest value (``worst``) with the threshold, observation, seed and text of that
+        run. A group without findings has one row with an empty ``finding`` and the number of its checked runs.
     """
     checked = frame[frame["findings_detail"].notna()]
-    # metrics that were asked for one after the other make several rows of the same samples
+    # metrics that were requested one after the other give several rows with equal samples
     checked = checked.drop_duplicates([*by, "observation", "seed"], keep="last")
     rows = []
     for values, part in checked.groupby(list(by), sort=True):
@@ -35,15 +35,15 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         ]
         found = pd.DataFrame([check for check in each if check["found"]])
         if found.empty:
-            rows.append({**group, "finding": "", "count": 0, "of": len(part)})
+            rows.append({**group, "finding": "", "count": 0, "total": len(part)})
             continue
         made = pd.Series([check["name"] for check in each]).value_counts()
         for name, of_name in found.groupby("name"):
             worst = of_name.loc[of_name["value"].idxmax()]
             # a check that failed was tried in every run
-            of = len(part) if name == "check failed" else int(made[name])
+            total = len(part) if name == "check failed" else int(made[name])
             rows.append(
-                {**group, "finding": name, "count": of_name["run"].nunique(), "of": of, "worst": worst["value"]}
+                {**group, "finding": name, "count": of_name["run"].nunique(), "total": total, "worst": worst["value"]}
                 | {column: worst[column] for column in ("threshold", "observation", "seed", "text")}
             )
     table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
@@ -51,13 +51,13 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def summary_line(part: pd.DataFrame) -> str:
-    """Say what was found in a group, in one line.
+    """Return the findings of one group as one line of text.
 
     Example:
-        >>> summary_line(pd.DataFrame({"finding": ["dropped modes", "too wide"], "count": [3, 2], "of": [10, 10]}))
+        >>> summary_line(pd.DataFrame({"finding": ["dropped modes", "too wide"], "count": [3, 2], "total": [10, 10]}))
         'dropped modes 3/10, too wide 2/10'
     """
     return ", ".join(
-        f"{row.finding} {row.count_}/{row.of}" if row.finding else f"none in {row.of}"
+        f"{row.finding} {row.count_}/{row.total}" if row.finding else f"none in {row.total}"
         for row in part.rename(columns={"count": "count_"}).itertuples()
     )

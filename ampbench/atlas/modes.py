@@ -1,20 +1,21 @@
-r"""Modes of a reference that posterior samples leave out, and shapes that do not match.
+r"""Modes of the reference that posterior samples lack, and mismatches of shape.
 
-**Modes** are clusters of the reference. Space is first measured by how far near neighbours are apart, so that modes far
-apart do not make themselves small (Art, Gnanadesikan and Kettenring 1982). HDBSCAN (Campello, Moulavi and Sander 2013)
-then finds clusters, and two of them are two modes if on the line between their means the density falls, beyond the
-noise of counting, below half of the lower peak. Every sample belongs to the mode of its nearest clustered neighbour,
-and a mode with the share :math:`p` of the reference and :math:`s` of the samples is dropped if :math:`s < p / 2`.
+**Modes** are clusters of the reference. The space is first whitened by the covariance of differences between near
+neighbours, so that a large distance between modes does not shrink the modes themselves (Art, Gnanadesikan and
+Kettenring 1982). HDBSCAN (Campello, Moulavi and Sander 2013) then finds clusters. Two clusters are two modes if, on the
+line between their means, the density falls below half of the lower peak, beyond the noise of counts. Every sample
+belongs to the mode of its nearest clustered reference point, and a mode with the share :math:`p` of the reference and
+:math:`s` of the samples is dropped if :math:`s < p / 2`.
 
-**Shapes** are compared by balls, after location, scale and correlation have been matched. The ball of a point ends at
-its k-th nearest neighbour in its own set, and is empty if it holds no point of the other set. Two samples, of size m
-and n, of one continuous distribution leave a share
+**Shapes** are compared by balls, after location, scale and correlation have been matched. The radius of a point's ball
+is the distance to its k-th nearest neighbour in its own set; the ball is empty if it holds no point of the other set.
+For two samples, of size m and n, of one continuous distribution, the expected share of the m balls that are empty is
 
 .. math:: \varepsilon = \prod_{i=1}^{k} \frac{m - i}{m - i + n}
 
-of the m balls empty, in any number of dimensions and for any distribution: the k nearest of all m − 1 + n points must
-come from the own set. The check is the share of balls that are empty beyond this one. Empty balls of the reference are
-mass that the samples leave out; empty balls of the samples are mass that they invent.
+in any number of dimensions and for any distribution: the k nearest of all m − 1 + n other points must belong to the
+point's own set. The check's value is the share of empty balls in excess of :math:`\varepsilon`. Empty balls around
+reference points indicate mass that the samples leave out; empty balls around samples indicate invented mass.
 
 References:
     Art, Gnanadesikan and Kettenring 1982, *Data-based metrics for cluster analysis*, Utilitas Mathematica 21A.
@@ -33,23 +34,23 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cluster import HDBSCAN
 
-SMALLEST = 0.05
-"""The smallest share of the reference that can be a mode of its own."""
+MIN_MODE_SHARE = 0.05
+"""The smallest share of the reference that can be a mode."""
 
 NEIGHBOURS = 8
-"""Points in a ball: empty of the other set once in 256 balls if nothing is wrong, so that few are expected by chance,
-and where the other density is a tenth, in every second ball."""
+"""k, the number of points in a ball. Under equal densities and sizes, one ball in 256 is empty by chance; where the
+other density is a tenth, about every second one."""
 
 Array = NDArray[np.float64]
 
 
 def labels(reference: Array) -> NDArray[np.int64]:
-    """Return the mode of each reference point (m, D), shape (m,): 0, 1, …, or -1 where it is not clear.
+    """Return the mode of each reference point (m, D), shape (m,): 0, 1, …, or -1 for a point outside all clusters.
 
     All are 0 if there is no more than one mode.
     """
     one = np.zeros(len(reference), dtype=np.int64)
-    smallest = max(10, round(SMALLEST * len(reference)))
+    smallest = max(10, round(MIN_MODE_SHARE * len(reference)))
     if len(reference) < 2 * smallest:
         return one
     near = max(5, len(reference) // 100)
@@ -58,9 +59,9 @@ def labels(reference: Array) -> NDArray[np.int64]:
 
 
 def local_scale(points: Array, k: int = 5, steps: int = 5) -> Array:
-    """Return the matrix W (D, D) that makes differences of near neighbours uncorrelated, of equal size: points @ W.T.
+    """Return the matrix W (D, D) that whitens differences of near neighbours: their covariance is 1 in points @ W.T.
 
-    Which neighbours are near depends on W; a few steps from the covariance of all points lead to a fixed point.
+    Which neighbours are near depends on W; W is found by fixed-point iteration from the covariance of all points.
 
     Raises:
         numpy.linalg.LinAlgError: the points (m, D) lie in a subspace.
@@ -75,7 +76,10 @@ def local_scale(points: Array, k: int = 5, steps: int = 5) -> Array:
 
 
 def _merged(points: Array, found: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Merge clusters that no valley separates, until there are none; a pair apart may later be joined by a third."""
+    """Merge pairs of clusters that no valley separates, until none is left; return modes as :func:`labels` does.
+
+    A merged cluster is compared with all others again, so that a third cluster may join two separate ones.
+    """
     while True:
         member = nearest_mode(points, points, found)
         pairs = combinations(np.unique(member), 2)
@@ -88,10 +92,10 @@ def _merged(points: Array, found: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _unimodal(a: Array, b: Array) -> bool:
-    """Whether no valley lies between two clusters, on the line between their means."""
+    """Return whether no valley of the density lies between two clusters, on the line between their means."""
     line = b.mean(0) - a.mean(0)
-    place = (np.concatenate([a, b]) - a.mean(0)) @ line / (line @ line)  # 0 and 1 at the means
-    windows = np.histogram(place, bins=np.arange(-1.0, 2.01, 0.1))[0]
+    position = (np.concatenate([a, b]) - a.mean(0)) @ line / (line @ line)  # 0 and 1 at the means
+    windows = np.histogram(position, bins=np.arange(-1.0, 2.01, 0.1))[0]
     windows = windows[:-1] + windows[1:]  # they overlap, each as wide as a fifth of the distance
     centre = np.arange(-0.9, 1.91, 0.1)
     left, right = windows[centre < 0.35].max(), windows[centre > 0.65].max()
@@ -101,7 +105,7 @@ def _unimodal(a: Array, b: Array) -> bool:
 
 
 def nearest_mode(points: Array, reference: Array, modes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the mode of the nearest clustered reference point, for points (n, D)."""
+    """Return for each of the points (n, D) the mode of its nearest clustered reference point, shape (n,)."""
     inside = modes >= 0
     nearest = _distances(points, reference[inside]).argmin(1).numpy()
     return modes[inside][nearest]
@@ -112,11 +116,11 @@ def dropped(points: Array, modes: NDArray[np.int64], reference: Array) -> tuple[
 
     Arguments:
         points: samples (n, D).
-        modes: as :func:`labels` returns them.
-        reference: the points (m, D) that they belong to.
+        modes: the mode of each reference point, shape (m,), as :func:`labels` returns it.
+        reference: the reference points (m, D).
 
     Returns:
-        Which modes are dropped, their share of the reference and their share of the samples; one entry per mode.
+        Whether each mode is dropped, its share of the reference and its share of the samples; one entry per mode.
     """
     count = int(modes.max()) + 1
     theirs = np.bincount(nearest_mode(reference, reference, modes), minlength=count) / len(reference)
@@ -125,13 +129,13 @@ def dropped(points: Array, modes: NDArray[np.int64], reference: Array) -> tuple[
 
 
 def empty_balls(own: Array, other: Array, k: int = NEIGHBOURS) -> float:
-    """Return the share of balls around own points (m, D) without a point of the other set (n, D)."""
+    """Return the share of the balls around own points (m, D) that hold no point of the other set (n, D)."""
     near = _distances(own, own).kthvalue(k + 1, dim=1).values  # a point is its own nearest neighbour
     return float((_distances(own, other).min(1).values > near).double().mean())
 
 
 def empty_by_chance(m: int, n: int, k: int = NEIGHBOURS) -> float:
-    """Return the share of empty balls to be expected if nothing is wrong.
+    """Return the expected share of empty balls if both sets have one distribution.
 
     Example:
         >>> round(empty_by_chance(1000, 1000), 4)
@@ -142,5 +146,5 @@ def empty_by_chance(m: int, n: int, k: int = NEIGHBOURS) -> float:
 
 
 def _distances(points: Array, others: Array) -> torch.Tensor:
-    """Euclidean distances, shape (n, m)."""
+    """Return Euclidean distances, shape (n, m)."""
     return torch.cdist(torch.from_numpy(np.ascontiguousarray(points)), torch.from_numpy(np.ascontiguousarray(others)))

@@ -1,18 +1,18 @@
-r"""Location, scale and correlation of samples against a reference, and how far two references would differ.
+r"""Location, scale and correlation of samples against a reference, and their differences under the null hypothesis.
 
-All moments are of winsorised samples: what lies beyond the 2.5 % and 97.5 % quantiles of its own set is moved there,
-parameter by parameter, so that a heavy tail is not taken for a wide distribution. Mean, standard deviation and
-correlation matrix are :math:`m, s, C` for the samples and :math:`m', s', C'` for the reference:
+All moments are of winsorised samples: values beyond the 2.5 % and 97.5 % quantiles of their own set are replaced by
+these quantiles, parameter by parameter, so that a heavy tail is not taken for a wide distribution. Mean, standard
+deviation and correlation matrix are :math:`m, s, C` for the samples and :math:`m', s', C'` for the reference:
 
 - shift: the largest :math:`|m_d - m'_d| / s'_d`;
 - width: the largest and the smallest :math:`s_d / s'_d`;
 - correlation: :math:`\sqrt{\lambda}`, with :math:`\lambda` the eigenvalue of :math:`C'^{-1} C` farthest from 1 on a
-  logarithmic scale: by what factor the samples are too wide, or too narrow, in that combination of parameters which
-  differs the most, when the width of each parameter is right.
+  logarithmic scale. This is the factor by which the samples are too wide, or too narrow, in the linear combination of
+  parameters with the largest misfit, once the width of each parameter has been matched.
 
-How large these are if nothing is wrong is seen by drawing both sets from the reference, with replacement. The maximum
-over parameters is a random variable near Gumbel's, with a mean and a standard deviation that fall as
-:math:`\sqrt{1/n + 1/m}`; its quantile follows from both.
+The null distribution of these statistics is estimated by drawing both sets from the reference, with replacement. The
+maximum over parameters has approximately a Gumbel distribution, with a mean and a standard deviation that fall as
+:math:`\sqrt{1/n + 1/m}`; its quantile follows from mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-CUT = 0.025
-"""The share of samples on each side that is moved inward."""
+WINSORISED_SHARE = 0.025
+"""The share of samples on each side that is winsorised."""
 
 DRAWS = 40
-"""Pairs of sets that are drawn from the reference; the standard deviation of a maximum is then known to about 12 %."""
+"""Number of pairs of sets drawn from the reference; the standard deviation of a maximum then has an error of 12 %."""
 
-SIZE = 2_500
-"""The largest set that is drawn; for larger ones the noise is scaled."""
+MAX_SET_SIZE = 2_500
+"""The largest size of a set drawn from the reference; the quantiles of larger sets are scaled."""
 
-LEAST = 1e-9
-"""The smallest width, in reference standard deviations, that has a logarithm."""
+MIN_WIDTH_RATIO = 1e-9
+"""Lower bound of ratios of standard deviations, so that their logarithms are finite."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Moments:
 
     @property
     def whiten(self) -> Array:
-        """The matrix W (D, D) that makes the covariance of ``points @ W.T`` the identity, apart from the tails.
+        """The matrix W (D, D) such that the winsorised covariance of ``points @ W.T`` is the identity.
 
         Raises:
             numpy.linalg.LinAlgError: the covariance is singular.
@@ -62,8 +62,8 @@ class Moments:
 
 
 def moments(points: Array) -> Moments:
-    """Return the moments of points (n, D)."""
-    low, high = np.quantile(points, (CUT, 1 - CUT), axis=0)
+    """Return the winsorised moments of points (n, D)."""
+    low, high = np.quantile(points, (WINSORISED_SHARE, 1 - WINSORISED_SHARE), axis=0)
     covariance = np.cov(np.clip(points, low, high).T).reshape(points.shape[1], -1)
     return Moments(np.clip(points, low, high).mean(0), np.sqrt(np.diag(covariance)), covariance)
 
@@ -75,30 +75,33 @@ def shifts(samples: Moments, reference: Moments) -> Array:
 
 def widths(samples: Moments, reference: Moments) -> Array:
     """Return the logarithms of the ratios of the standard deviations, shape (D,)."""
-    return np.log(np.maximum(samples.sd / reference.sd, LEAST))
+    return np.log(np.maximum(samples.sd / reference.sd, MIN_WIDTH_RATIO))
 
 
 def combination(samples: Moments, reference: Moments) -> tuple[float, Array]:
-    """Return the logarithm of the factor by which the widest misfit is off, and its direction (D,) of unit length.
+    """Return the combination of parameters with the largest misfit of width.
+
+    Returns:
+        The logarithm of the ratio of standard deviations, and the combination's direction (D,) of unit length.
 
     Raises:
         numpy.linalg.LinAlgError: the correlation of the reference is singular.
     """
     whiten = np.linalg.inv(np.linalg.cholesky(reference.correlation))
     values, vectors = np.linalg.eigh(whiten @ samples.correlation @ whiten.T)
-    factors = np.log(np.maximum(values, LEAST**2)) / 2
+    factors = np.log(np.maximum(values, MIN_WIDTH_RATIO**2)) / 2
     worst = int(np.abs(factors).argmax())
     direction = whiten.T @ vectors[:, worst]
     return float(factors[worst]), direction / np.linalg.norm(direction)
 
 
 def location(samples: Moments, reference: Moments) -> list[float]:
-    """Return the largest shift."""
+    """Return the largest absolute shift."""
     return [float(np.abs(shifts(samples, reference)).max())]
 
 
 def form(samples: Moments, reference: Moments) -> list[float]:
-    """Return the logarithms of the largest width, either way, and of the largest factor of a combination."""
+    """Return the largest absolute logarithms of the ratio of widths, of a parameter and of a combination."""
     joint = abs(combination(samples, reference)[0]) if len(samples.sd) > 1 else 0.0
     return [float(np.abs(widths(samples, reference)).max()), joint]
 
@@ -110,17 +113,17 @@ def by_chance(
     generator: np.random.Generator,
     statistics: Callable[[Moments, Moments], list[float]],
 ) -> list[float]:
-    """Return what statistics exceed in a share of cases if both sets come from one distribution.
+    """Return the upper quantiles of statistics under the null hypothesis that both sets have one distribution.
 
     Arguments:
         reference: shape (m, D).
-        n: number of samples that are compared with it.
-        share: that share.
-        generator: for drawing sets.
-        statistics: from the moments of two sets: :func:`location` or :func:`form`.
+        n: number of samples that are compared with the reference.
+        share: the upper tail probability of the quantiles.
+        generator: random numbers for drawing sets.
+        statistics: a function of the moments of two sets: :func:`location` or :func:`form`.
     """
     m = len(reference)
-    sizes = min(n, SIZE), min(m, SIZE)
+    sizes = min(n, MAX_SET_SIZE), min(m, MAX_SET_SIZE)
     found = [
         statistics(*(moments(reference[generator.integers(m, size=size)]) for size in sizes)) for _ in range(DRAWS)
     ]

@@ -1,15 +1,15 @@
-r"""Classifier two-sample test: the definition of Lueckmann et al. 2021, for many pairs of sample sets at once.
+r"""Classifier two-sample test (C2ST) as defined by Lueckmann et al. 2021, with all folds trained at once.
 
 Both sets are z-scored by the reference's mean and standard deviation. A multilayer perceptron (two layers of 10·D ReLU
-units, Adam, until its training loss no longer falls) learns to tell them apart; the score is its accuracy, averaged
-over 5 shuffled folds: 0.5 if they cannot be told apart, 1 if they always can.
+units, Adam, until its training loss no longer falls) is trained to classify samples against reference samples; the
+score is its held-out accuracy, averaged over 5 shuffled folds: 0.5 for indistinguishable sets, 1 for separable ones.
 
-Without early stopping, a classifier in many dimensions learns its training set by heart, and the score falls far below
-what could be told apart. ``c2st-early`` stops when the accuracy on a tenth of the training rows no longer rises.
+Without early stopping, a classifier in many dimensions overfits its training set, and the score falls far below the
+best possible accuracy. ``c2st-early`` stops when the accuracy on a tenth of the training rows no longer rises.
 
-All folds of all pairs are trained as one stack by :mod:`ampbench.metrics.mlp`, which makes scikit-learn's steps, with
-scikit-learn's random numbers. ``c2st-sklearn`` calls scikit-learn itself. Other classifiers give other numbers
-under the same name; compare only values whose provenance agrees.
+All folds are trained as one stack by :mod:`ampbench.metrics.mlp`, which makes scikit-learn's steps with scikit-learn's
+random numbers. ``c2st-sklearn`` calls scikit-learn itself. Other classifiers give other values of a metric that is also
+called C2ST; compare only values with equal provenance.
 
 References:
     Lopez-Paz & Oquab 2017, *Revisiting classifier two-sample tests*, arXiv:1610.06545.
@@ -38,15 +38,15 @@ from ampbench.options import at_least
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained; the units are 10 for each component.
+    """Settings of a classifier's training; each hidden layer has 10 units for each component.
 
     Attributes:
-        name: the metric's, for messages.
-        version: raised when a change alters values.
-        stopping: when training stops, for the provenance.
-        epochs: the most that a classifier trains for.
-        patience: how many epochs without improvement it goes on.
-        watched: share of the training rows that are held out to say when to stop; 0 lets the training loss say it.
+        name: the metric's name, for messages.
+        version: the metric's version, raised when a change alters values.
+        stopping: the stopping rule in words, for the provenance.
+        epochs: the largest number of epochs.
+        patience: the number of epochs without improvement after which training stops.
+        watched: share of the training rows that are held out for early stopping; with 0, training stops by its loss.
     """
 
     name: str
@@ -74,8 +74,8 @@ class _Perceptron(Metric):
         self.seed = seed
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
-        """Return the accuracy, with its standard error over folds, which are trained together."""
-        check(self.recipe.name, samples, reference, least=self.folds)
+        """Return the held-out accuracy, with its standard error over folds."""
+        check(self.recipe.name, samples, reference, min_size=self.folds)
         problems = self._problems(*z_score(self.recipe.name, samples, reference))
         training = Training(10 * samples.shape[1], self.recipe.epochs, self.seed, self.recipe.patience)
         return self._outcome(fit_all(problems, training), samples, reference)
@@ -94,7 +94,7 @@ class _Perceptron(Metric):
         return problems
 
     def _held_out(self, train: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cut the training rows into those to train on and those to watch, with equal shares of both classes."""
+        """Split the training rows into rows to train on and rows to watch for early stopping, stratified by class."""
         from sklearn.model_selection import train_test_split
 
         if not self.recipe.watched:
@@ -123,14 +123,26 @@ class _Perceptron(Metric):
 
 @final
 class C2ST(_Perceptron):
-    """Classifier two-sample test accuracy by the published definition; see :class:`_Perceptron` for the options."""
+    """Classifier two-sample test accuracy by the published definition.
+
+    Arguments:
+        folds: number of cross-validation folds.
+        seed: seed of the folds' shuffle and of the classifier.
+    """
 
     recipe = Recipe("c2st", version="2", stopping="no early stopping")
 
 
 @final
 class EarlyC2ST(_Perceptron):
-    """The same with early stopping: what sbi's ``c2st(classifier="mlp")`` does; other numbers, many times faster."""
+    """Classifier two-sample test accuracy with early stopping, as sbi's ``c2st(classifier="mlp")``; many times faster.
+
+    Its values differ from those of :class:`C2ST`.
+
+    Arguments:
+        folds: number of cross-validation folds.
+        seed: seed of the folds' shuffle and of the classifier.
+    """
 
     recipe = Recipe(
         "c2st-early",

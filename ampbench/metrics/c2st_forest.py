@@ -1,7 +1,8 @@
-r"""Classifier two-sample test by a random forest: what sbi calls ``c2st``.
+r"""Classifier two-sample test by a random forest, the default classifier of sbi's ``c2st``.
 
-As :mod:`ampbench.metrics.c2st`, but with scikit-learn's ``RandomForestClassifier`` as it comes. Its numbers are not
-those of the published benchmark: a forest cuts along the axes and is slower to see thin, oblique structure.
+As :mod:`ampbench.metrics.c2st`, but with scikit-learn's ``RandomForestClassifier`` and its default options. Values are
+not comparable with those of the published benchmark: a forest splits along the axes and is less sensitive to thin,
+oblique structure.
 
 References:
     Tejero-Cantero et al. 2020, *sbi: a toolkit for simulation-based inference*; ``sbi.utils.metrics.c2st``.
@@ -10,37 +11,28 @@ References:
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
-from torch import Tensor
+from ampbench.metrics.cross_validation import CrossValidatedC2ST
 
-from ampbench.interfaces import Measurement, Metric
-from ampbench.metrics.checks import check
-from ampbench.metrics.cross_validation import cross_validated
-from ampbench.options import at_least
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
 
 
 @final
-class ForestC2ST(Metric):
-    """Classifier two-sample test accuracy, by a random forest.
+class ForestC2ST(CrossValidatedC2ST):
+    """Classifier two-sample test accuracy of a random forest.
 
     Arguments:
         folds: number of cross-validation folds.
         seed: seed of the folds' shuffle and of the forest.
     """
 
-    packages = ("scikit-learn",)
+    name = "c2st-rf"
 
-    def __init__(self, folds: int = 5, seed: int = 1) -> None:
-        at_least(self, folds=(folds, 2))
-        self.folds = folds
-        self.seed = seed
-
-    def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
-        """Return the accuracy, with its standard error over folds."""
+    def classifier(self, components: int) -> tuple[ClassifierMixin, str]:
+        """Return an untrained forest, and its description."""
         from sklearn.ensemble import RandomForestClassifier
 
-        check("c2st-rf", samples, reference, least=self.folds)
         forest = RandomForestClassifier(random_state=self.seed)
-        name = f"sklearn RandomForestClassifier, {forest.n_estimators} trees"
-        return cross_validated("c2st-rf", forest, name, samples, reference, self.folds, self.seed)
+        return forest, f"sklearn RandomForestClassifier, {forest.n_estimators} trees"

@@ -1,10 +1,10 @@
-r"""Energy distance, squared, without bias.
+r"""Unbiased squared energy distance.
 
 .. math:: \mathcal E^2(p, q) = 2\,\mathbb E\|s - t\| - \mathbb E\|s - s'\| - \mathbb E\|t - t'\|
 
-with s, s′ from q and t, t′ from p, both z-scored by the reference, and means over distinct pairs. 0 in expectation only
-if the distributions agree, and then single values may be negative. It has no bandwidth; it looks at large scales, and
-hardly notices fine structure.
+with s, s′ from q and t, t′ from p, both z-scored by the reference, and means over distinct pairs. The expectation is 0
+if and only if the distributions agree, and then single values may be negative. The energy distance has no bandwidth; it
+is sensitive to large scales, and hardly to fine structure.
 
 References:
     Székely & Rizzo 2013, *Energy statistics: a class of statistics based on distances*, JSPI 143.
@@ -27,8 +27,8 @@ class EnergyDistance(Metric):
     """Unbiased squared energy distance, on the samples' device."""
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
-        """Return ℰ², with its standard error."""
-        check("energy-distance", samples, reference, least=4)
+        """Return the estimate of ℰ², with its standard error."""
+        check("energy-distance", samples, reference, min_size=4)
         q, p = z_score("energy-distance", samples, reference)
         return Measurement(
             float(_unbiased(q, p)),
@@ -49,5 +49,5 @@ def _unbiased(q: Tensor, p: Tensor) -> Tensor:
 
 
 def _sum(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of the distances of all pairs, in float64, in blocks of rows so that 10,000 samples fit in memory."""
+    """Return the sum of all pairs' distances, in float64, by blocks of rows so that 10,000 samples fit in memory."""
     return torch.stack([torch.cdist(rows, b).sum(dtype=torch.float64) for rows in a.split(1024)]).sum()

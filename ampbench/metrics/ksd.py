@@ -1,12 +1,12 @@
-r"""Kernel Stein discrepancy, squared, without bias: samples against a density known up to a factor.
+r"""Unbiased squared kernel Stein discrepancy of samples from a density that is known up to a factor.
 
 .. math:: \mathrm{KSD}^2 = \mathbb E_{u, u'}\bigl[ s^\top s' k + s^\top \nabla_{u'} k + s'^\top \nabla_u k
           + \nabla_u \!\cdot\! \nabla_{u'} k \bigr], \qquad s = \nabla_u \log p(u \mid x_o)
 
-with u, u′ from q and a Gaussian kernel k as wide as the samples' median distance. u are unconstrained coordinates,
-without which the posterior would not vanish at the boundary of a bounded prior, as Stein's identity demands. 0 in
-expectation if q is the posterior. It needs no reference samples, but a likelihood with a gradient, and it hardly sees
-a mode that the samples miss.
+with u, u′ from q and a Gaussian kernel k whose bandwidth is the samples' median distance. u are unconstrained
+coordinates; in theta itself the posterior would not vanish at the boundary of a bounded prior, as Stein's identity
+demands. The expectation is 0 if q is the posterior. The discrepancy needs no reference samples, but a likelihood with a
+gradient, and it is hardly sensitive to a mode that the samples miss.
 
 References:
     Liu, Lee & Jordan 2016, *A kernelized Stein discrepancy for goodness-of-fit tests*, theorem 3.6.
@@ -36,7 +36,7 @@ class KSD(NeedsSetting):
     """Unbiased KSD² with a Gaussian kernel and the median heuristic.
 
     Arguments:
-        samples: how many of the first samples are used; the cost is quadratic in it.
+        samples: number of samples used, the first ones; the cost is quadratic in this number.
     """
 
     def __init__(self, samples: int = 2000) -> None:
@@ -44,8 +44,8 @@ class KSD(NeedsSetting):
         self.samples = samples
 
     def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
-        """Return KSD², with its standard error."""
-        check_set("ksd", "samples", samples, least=4)
+        """Return the estimate of KSD², with its standard error."""
+        check_set("ksd", "samples", samples, min_size=4)
         u, score = _scores(setting, samples[: self.samples].cpu())
         width = float(median_distance(u[::2], u[1::2], most=1000))
 
@@ -92,6 +92,7 @@ def _scores(setting: Setting, samples: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_support(graph: Graph, values: Mapping[str, Tensor]) -> None:
+    """Raise :class:`MetricError` if samples of a latent variable lie outside its support."""
     for name, value in values.items():
         if bad := int((~graph[name].support.check(value)).reshape(len(value), -1).any(1).sum()):
             raise MetricError(f"ksd: {bad} of {len(value)} samples of {name} lie outside the prior's support")
@@ -107,4 +108,4 @@ def _stein_sum(u: Tensor, score: Tensor, width: float) -> Tensor:
         other = u[rows] @ score.T - along  # s′ᵀ(u − u′)
         slopes = (own - other + features) / width**2 - squared / width**4
         total += (torch.exp(-squared / (2 * width**2)) * (score[rows] @ score.T + slopes)).sum()
-    return total - score.square().sum() - len(u) * features / width**2  # less the diagonal
+    return total - score.square().sum() - len(u) * features / width**2  # minus the diagonal

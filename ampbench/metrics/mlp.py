@@ -1,22 +1,22 @@
-r"""Many small classifiers trained at once: scikit-learn's multilayer perceptron, stacked.
+r"""Batched training of many small classifiers: a stacked version of scikit-learn's multilayer perceptron.
 
 .. math:: z = W_3^\top h_2 + b_3, \qquad h_2 = \max(0, W_2^\top h_1 + b_2), \qquad h_1 = \max(0, W_1^\top x + b_1)
 
-with H hidden units in each layer. Each member of the stack descends its own
+with H hidden units in each layer. Each member of the stack minimises its own
 
 .. math:: \ell = \operatorname{mean}_B \bigl[\log(1 + e^z) - y z\bigr] + \frac{\alpha}{2B} \sum_i \|W_i\|^2
 
 by Adam over shuffled batches of B = 200, and stops once ℓ, averaged over an epoch, has failed to fall by 1e-4 for more
-than 10 epochs in a row. These are the defaults of ``MLPClassifier(hidden_layer_sizes=(H, H), max_iter=10000)``, and so
-are initial weights and shuffles: they come from the same random stream, so that a member makes the steps that
-scikit-learn would make, up to rounding. (One difference: the norms in ℓ are those at the end of the epoch.) A member
-whose problem names rows to watch stops by the accuracy on these instead, and returns to its best epoch, as by
-``early_stopping=True``.
+than 10 epochs in a row. These are the defaults of ``MLPClassifier(hidden_layer_sizes=(H, H), max_iter=10000)``.
+Initial weights and shuffles come from scikit-learn's random stream too, so that a member makes the steps that
+scikit-learn would make, up to rounding. (One difference: the norms in ℓ are those at the end of the epoch.) If a
+problem has rows to watch, its member stops by the accuracy on these rows instead, and the weights of the best epoch are
+restored, as with ``early_stopping=True``.
 
-A step of one classifier of this size is a dozen matrix products too small to fill a processor. The members of a stack
-share batched products instead; the gradients are written out, without autograd. Members that have stopped leave the
-stack. On a CPU, stacks are cut to fit the cache, and threads take one stack each: the cut does not depend on the
-number of threads, and so neither do the results.
+A step of one classifier of this size consists of a dozen matrix products too small to occupy a processor. The members
+of a stack share batched products instead; the gradients are written out, without autograd. Members that have stopped
+are removed from the stack. On a CPU, problems are partitioned into stacks that fit the cache, and each thread trains
+one stack at a time; the partition, and so the results, do not depend on the number of threads.
 
 References:
     Kingma & Ba 2015, *Adam*, arXiv:1412.6980, algorithm 1.
@@ -38,18 +38,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-BATCH = 200
+BATCH_SIZE = 200
 ALPHA = 1e-4
 RATE, BETA1, BETA2, EPSILON = 1e-3, 0.9, 0.999, 1e-8
 TOLERANCE, PATIENCE = 1e-4, 10
 
-CACHE = 2**19
-"""Bytes of one layer's activations in a stack on the CPU; larger stacks were slower per member."""
+CACHE_BYTES = 2**19
+"""Largest size in bytes of one layer's activations in a stack on the CPU; larger stacks were slower per member."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What became of one classifier: its accuracy on the held-out part, its epochs and its last training loss."""
+    """The outcome of one training: accuracy on the test rows, number of epochs and last training loss."""
 
     accuracy: float
     epochs: int
@@ -61,8 +61,8 @@ class Split:
     """A classification problem: x, shape (n, D); y, shape (n,), 0 or 1.
 
     Attributes:
-        train, test: the rows to train on, and those to judge by.
-        watch: the rows that say when to stop; without any, the training loss does.
+        train, test: indices of the rows for training, and of those for the accuracy.
+        watch: indices of the rows for early stopping; None to stop by the training loss.
     """
 
     x: Tensor
@@ -74,13 +74,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Training:
-    """How classifiers are trained.
+    """Settings of a training.
 
     Attributes:
-        units: H.
-        epochs: the most that a member trains for.
-        seed: of initial weights and shuffles, shared by all members (as by scikit-learn's clones).
-        patience: a member stops after more than so many epochs without improvement.
+        units: H, the number of units in each hidden layer.
+        epochs: the largest number of epochs.
+        seed: seed of initial weights and shuffles, common to all members (as for scikit-learn's clones).
+        patience: a member stops after more than this number of epochs without improvement.
     """
 
     units: int
@@ -90,11 +90,11 @@ class Training:
 
 
 def fit_all(problems: Sequence[Split], training: Training) -> list[Fit]:
-    """Train one classifier for each problem and judge it by the accuracy on the rows held out.
+    """Train one classifier for each problem, and return the outcomes.
 
     Arguments:
-        problems: all with the same D, on one device.
-        training: how.
+        problems: classification problems with equal D, on one device.
+        training: the settings.
 
     Returns:
         One outcome per problem; the loss is NaN or infinite if the training diverged.
@@ -107,9 +107,9 @@ def fit_all(problems: Sequence[Split], training: Training) -> list[Fit]:
 
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(min(threads, len(stacks)), initializer=torch.set_num_threads, initargs=(1,))
-    try:  # a stack per thread: torch's own threads would wait for each other after every product
+    try:  # one thread per stack: torch's own threads would synchronise after every product
         futures = [pool.submit(fit, stack) for stack in stacks]
-        while wait(futures, timeout=0.5).not_done:  # awake now and then, to notice Ctrl-C
+        while wait(futures, timeout=0.5).not_done:  # the timeout lets Ctrl-C through
             pass
         outcomes = [future.result() for future in futures]
     finally:
@@ -121,8 +121,8 @@ def fit_all(problems: Sequence[Split], training: Training) -> list[Fit]:
 
 
 def _stacks(problems: Sequence[Split], units: int) -> list[list[int]]:
-    """Group the problems' numbers by number of training rows, in as few and as equal stacks as fit the cache."""
-    fitting = max(1, CACHE // (4 * BATCH * units)) if problems[0].x.device.type == "cpu" else len(problems)
+    """Return the problems' indices in few stacks of near equal size that fit the cache, by number of training rows."""
+    fitting = max(1, CACHE_BYTES // (4 * BATCH_SIZE * units)) if problems[0].x.device.type == "cpu" else len(problems)
     stacks = []
     for rows in dict.fromkeys(len(problem.train) for problem in problems):
         numbers = [i for i, problem in enumerate(problems) if len(problem.train) == rows]
@@ -131,7 +131,7 @@ def _stacks(problems: Sequence[Split], units: int) -> list[list[int]]:
 
 
 class _Layers:
-    """W₁, b₁, W₂, b₂, W₃, b₃ of M members, each contiguous, in one flat buffer: Adam sees only that."""
+    """W₁, b₁, W₂, b₂, W₃, b₃ of M members, each contiguous, in one flat buffer, on which Adam operates."""
 
     def __init__(self, members: int, features: int, units: int, device: torch.device) -> None:
         self.features, self.units = features, units
@@ -150,7 +150,7 @@ class _Layers:
         return [part[i].clone() for part in self.parts]
 
     def keep(self, which: Tensor) -> _Layers:
-        """Return a copy with some of the members."""
+        """Return a copy of the members selected by a mask (M,)."""
         kept = _Layers(int(which.sum()), self.features, self.units, self.flat.device)
         for new, old in zip(kept.parts, self.parts, strict=True):
             new.copy_(old[which])
@@ -158,7 +158,7 @@ class _Layers:
 
 
 def _initialise(layers: _Layers, stream: np.random.RandomState) -> None:
-    """Glorot-uniform weights and biases, the same for all members."""
+    """Fill the layers with Glorot-uniform weights and biases, equal for all members."""
     for weight, bias in zip(layers.parts[::2], layers.parts[1::2], strict=True):
         inputs, outputs = weight.shape[1:]
         bound = math.sqrt(6 / (inputs + outputs))
@@ -167,7 +167,7 @@ def _initialise(layers: _Layers, stream: np.random.RandomState) -> None:
 
 
 class _Backpropagation:
-    """Logits and gradients of a stack for batches of one size, in buffers that are used again."""
+    """Logits and gradients of a stack for batches of one size, computed in reused buffers."""
 
     def __init__(self, layers: _Layers, gradients: _Layers, size: int) -> None:
         members, _, units = layers.parts[0].shape
@@ -180,7 +180,7 @@ class _Backpropagation:
         g1, c1, g2, c2, g3, c3 = self.gradients.parts
         torch.baddbmm(b1, x, w1, out=self.h1).relu_()
         torch.baddbmm(b2, self.h1, w2, out=self.h2).relu_()
-        z = torch.baddbmm(b3, w3.mT, self.h2.mT)  # (M, 1, B): as a row it is twice as fast as as a column
+        z = torch.baddbmm(b3, w3.mT, self.h2.mT)  # (M, 1, B): twice as fast as (M, B, 1)
         e = z.sigmoid().sub_(y).div_(self.size)  # ∂ℓ/∂z
         torch.bmm(e, self.h2, out=g3.mT)
         torch.sum(e, 2, keepdim=True, out=c3)
@@ -198,17 +198,17 @@ class _Backpropagation:
 
 
 def _through_relu(gradient: Tensor, activation: Tensor) -> None:
-    """Set the gradient to zero where the unit is silent."""
+    """Set the gradient to zero where the unit's activation is zero."""
     torch.ops.aten.threshold_backward.grad_input(gradient, activation, 0, grad_input=gradient)
 
 
 @torch.inference_mode()
 def _fit_stack(problems: Sequence[Split], training: Training, stopped: threading.Event) -> list[Fit]:
-    """Train a stack of members with equally many training rows n.
+    """Train a stack of members with n training rows each.
 
-    Legend: theta all weights; m, v the moments of their gradients; t steps; ``best`` the lowest loss of a member (or
-    error, if it watches rows); ``stale`` for how many epochs it has not fallen; ``kept`` the weights at the lowest
-    error; ``active`` which problems are still in the stack.
+    Symbols: theta holds all weights; m and v the moments of their gradients; t counts steps; ``best`` is the lowest
+    loss of a member (or its lowest error on watched rows); ``stale`` the number of epochs in which it has not fallen;
+    ``kept`` the weights at the lowest error on watched rows; ``active`` the problems that are still in the stack.
     """
     x = torch.stack([problem.x[problem.train] for problem in problems])  # (M, n, D)
     y = torch.stack([problem.y[problem.train] for problem in problems])  # (M, n)
@@ -229,12 +229,12 @@ def _fit_stack(problems: Sequence[Split], training: Training, stopped: threading
         rows = torch.from_numpy(order).to(device)
         x_epoch, y_epoch = x.index_select(1, rows), y.index_select(1, rows).unsqueeze(1)
         logits = torch.empty_like(y_epoch)
-        for start in range(0, n, BATCH):
-            x_batch, y_batch = x_epoch[:, start : start + BATCH], y_epoch[..., start : start + BATCH]
+        for start in range(0, n, BATCH_SIZE):
+            x_batch, y_batch = x_epoch[:, start : start + BATCH_SIZE], y_epoch[..., start : start + BATCH_SIZE]
             size = x_batch.shape[1]
             if size not in steps:
                 steps[size] = _Backpropagation(theta, gradients, size)
-            logits[..., start : start + BATCH] = steps[size](x_batch, y_batch)
+            logits[..., start : start + BATCH_SIZE] = steps[size](x_batch, y_batch)
             t += 1
             _adam(theta.flat, gradients.flat, m.flat, v.flat, t)
         loss = _loss(logits, y_epoch, theta)
@@ -261,6 +261,7 @@ def _fit_stack(problems: Sequence[Split], training: Training, stopped: threading
 
 
 def _adam(theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor, t: int) -> None:
+    """Make one step of Adam in place."""
     m.lerp_(gradient, 1 - BETA1)
     v.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
     rate = RATE * math.sqrt(1 - BETA2**t) / (1 - BETA1**t)
@@ -271,11 +272,11 @@ def _loss(logits: Tensor, y: Tensor, theta: _Layers) -> Tensor:
     """Return the epoch's ℓ of each member, shape (M,)."""
     fit = functional.binary_cross_entropy_with_logits(logits, y, reduction="none").mean((1, 2))
     norms = torch.stack([weight.square().sum((1, 2)) for weight in theta.weights]).sum(0)
-    return fit + ALPHA / (2 * min(BATCH, y.shape[2])) * norms
+    return fit + ALPHA / (2 * min(BATCH_SIZE, y.shape[2])) * norms
 
 
 def _errors(theta: _Layers, problems: Sequence[Split], loss: Tensor) -> Tensor:
-    """Return what each member's stopping looks at, shape (M,): its loss, or its error on the rows that it watches."""
+    """Return each member's stopping criterion, shape (M,): its loss, or its error on its watched rows."""
     errors = [
         loss[i] if problem.watch is None else loss.new_tensor(1 - _accuracy(theta.member(i), problem, problem.watch))
         for i, problem in enumerate(problems)
@@ -284,6 +285,7 @@ def _errors(theta: _Layers, problems: Sequence[Split], loss: Tensor) -> Tensor:
 
 
 def _accuracy(weights: Sequence[Tensor], problem: Split, rows: Tensor) -> float:
+    """Return the accuracy of one member on some rows of a problem."""
     w1, b1, w2, b2, w3, b3 = weights
     h1 = torch.addmm(b1, problem.x[rows], w1).relu_()
     z = torch.addmm(b3, torch.addmm(b2, h1, w2).relu_(), w3)[:, 0]

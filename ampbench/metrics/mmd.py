@@ -1,6 +1,6 @@
-r"""Maximum mean discrepancy, squared, unbiased, with one Gaussian kernel as wide as the median distance.
+r"""Unbiased squared maximum mean discrepancy, with one Gaussian kernel whose bandwidth is the median distance.
 
-Both sets are z-scored by the reference. 0 in expectation if the distributions agree; single values may be slightly
+Both sets are z-scored by the reference. The expectation is 0 if the distributions agree; single values may be slightly
 negative.
 
 References:
@@ -24,8 +24,8 @@ class MMD(Metric):
     """Unbiased MMD² with the median heuristic, on the samples' device."""
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
-        """Return MMD², with its standard error."""
-        check("mmd", samples, reference, least=4)
+        """Return the estimate of MMD², with its standard error."""
+        check("mmd", samples, reference, min_size=4)
         q, p = z_score("mmd", samples, reference)
         width = median_distance(p, q, most=1000)
 

@@ -4,9 +4,9 @@ r"""Errors of the first two moments, in units of the posterior's standard deviat
           \text{spread} = \sqrt{\operatorname{mean}_d \log^2 \frac{\hat\sigma_d}{\sigma_d}}
 
 with :math:`\bar t_d, \sigma_d` the mean and standard deviation of the reference in component d, and
-:math:`\bar s_d, \hat\sigma_d` those of the samples. They see no correlation and no shape, but they say what is wrong:
-a bias of 1 means intervals in the wrong place, a spread of 0.7 means twice (or half) the width. Both are positive even
-where the distributions agree, of the order of n^(−1/2).
+:math:`\bar s_d, \hat\sigma_d` those of the samples. Both ignore correlations and shapes, but they are easy to
+interpret: with a bias of 1, means are wrong by one posterior standard deviation; with a spread of 0.7, standard
+deviations are wrong by a factor of two. Both are positive even if the distributions agree, of the order of n^(−1/2).
 
 References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*; ``sbibm.metrics.moments``, which averages signed
@@ -28,10 +28,10 @@ from ampbench.metrics.uncertainty import RESAMPLES, bootstrap_error
 
 
 class _Moment(Metric):
-    """A root mean square over components.
+    """A root mean square of errors over components.
 
     Arguments:
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
 
     name: str
@@ -46,7 +46,7 @@ class _Moment(Metric):
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the error, with its bootstrap standard error."""
-        check(self.name, samples, reference, least=2)
+        check(self.name, samples, reference, min_size=2)
         q, p = z_score(self.name, samples.cpu(), reference.cpu())
         if constant := (q.std(0) == 0).nonzero().flatten().tolist():
             raise MetricError(f"{self.name}: component {constant[0]} of the samples is constant, and has no scale")
@@ -69,7 +69,11 @@ class _Moment(Metric):
 
 @final
 class Bias(_Moment):
-    """How far the means are off, in posterior standard deviations."""
+    """Root mean square error of the means, in posterior standard deviations.
+
+    Arguments:
+        seed: seed of the bootstrap.
+    """
 
     name = "bias"
 
@@ -81,7 +85,11 @@ class Bias(_Moment):
 
 @final
 class Spread(_Moment):
-    """By what factor the standard deviations are off, as a logarithm."""
+    """Root mean square logarithm of the ratio of standard deviations, samples to reference.
+
+    Arguments:
+        seed: seed of the bootstrap.
+    """
 
     name = "spread"
 

@@ -1,9 +1,9 @@
-r"""Median predictive distance: how far simulations from the posterior lie from the observation.
+r"""Median predictive distance: the median distance of posterior predictive simulations to the observation.
 
 .. math:: \operatorname{median}_i \|x_i - x_o\|_2, \qquad x_i \sim p(x \mid \theta_i),\ \theta_i \sim q(\theta \mid x_o)
 
-It needs no reference, only the simulator. It is no distance between posteriors: where noise dominates, the exact
-posterior's value is far from 0, and a posterior that is too narrow can score better than the exact one.
+This metric needs no reference, only the simulator. It is no distance between posteriors: where noise dominates, the
+exact posterior's value is far from 0, and a posterior that is too narrow can have a lower value than the exact one.
 
 References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653, appendix.
@@ -28,8 +28,8 @@ class MedianPredictiveDistance(NeedsSetting):
     """Median L2 distance of posterior predictive simulations to the observation.
 
     Arguments:
-        simulations: one for each of the first so many samples.
-        seed: of the simulations and of the bootstrap.
+        simulations: number of simulations, one for each of the first samples.
+        seed: seed of the simulations and of the bootstrap.
     """
 
     def __init__(self, simulations: int = 1000, seed: int = 1) -> None:
@@ -39,7 +39,7 @@ class MedianPredictiveDistance(NeedsSetting):
 
     def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
         """Return the median distance, in the observation's units, with its bootstrap standard error."""
-        check_set("mpd", "samples", samples, least=2)
+        check_set("mpd", "samples", samples, min_size=2)
         n, graph = min(self.simulations, len(samples)), setting.task.graph
         simulator = Simulator(graph, setting.task.observed, n, self.seed)
         predicted = join(simulator.sample(n, graph.split(samples[:n].cpu(), simulator.latents)), simulator.observed)

@@ -1,9 +1,9 @@
 r"""Negative log probability of the true parameters, :math:`-\log q(\theta_o \mid x_o)`.
 
-It needs the parameters that made the observation, and a posterior with a normalised density: implicit families, thinned
-draws and Markov chains have none. Where a network's mass leaks out of the prior, the share that stays is estimated from
-10,000 draws. Averaged over observations from the prior it is a proper score; the value of a single observation says
-little, and the exact posterior's is not 0.
+This metric needs the true parameters of the observation, and a posterior with a normalised density, which implicit
+families, resampled draws and Markov chains do not have. If a density estimator has mass outside the prior's support,
+the share inside is estimated from 10,000 draws. The average over observations from the prior predictive distribution is
+a proper score; the value for a single observation is of little meaning, and the exact posterior's value is not 0.
 
 References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653, appendix.
@@ -23,7 +23,7 @@ from ampbench.seeding import derive, seeded
 
 @final
 class NLTP(NeedsSetting):
-    """Negative log posterior density of the parameters that made the observation."""
+    """Negative log posterior density of the true parameters of the observation."""
 
     def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
         """Return −log q(θ_o | x_o), in nats; the samples are not used."""
@@ -38,7 +38,7 @@ class NLTP(NeedsSetting):
                 f"nltp: a {type(posterior).__name__} has no density; use a method that has one, or another metric"
             )
         if truth.theta.isnan().any():
-            raise MetricError("nltp: nobody knows the parameters that made this observation")
+            raise MetricError("nltp: the true parameters of this observation are unknown")
         with seeded(derive(0, "nltp")):  # a normalising constant may be an estimate
             value = -float(posterior.log_prob(truth.theta[None], truth.x[None]))
         return Measurement(value, {"version": "1", "unit": "nats", "standard_error": 0.0})

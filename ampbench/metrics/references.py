@@ -1,8 +1,8 @@
-"""Reference samples of numbered observations: where they come from, and how they are stored.
+"""Reference samples of numbered observations: their seeds, and their files.
 
-A folder holds ``reference.npz``, with one float32 array (n, D) per numbered observation, and ``info.json``, which says
-how they were made and what was checked. Stored samples are exactly what :meth:`HasReference.reference` returns for
-:func:`reference_seed`, so that anybody can make them again.
+A folder holds ``reference.npz``, with one float32 array (n, D) per numbered observation, and ``info.json``, which
+records how the samples were made and the rows of their certification. Stored samples equal those that
+:meth:`HasReference.reference` returns for :func:`reference_seed`, so that they can be reproduced.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ampbench.seeding import derive
 
 
 def reference_seed(number: int) -> int:
-    """The seed of the reference samples of a numbered observation."""
+    """Return the seed of the reference samples of a numbered observation."""
     return derive(0, "reference", number)
 
 
 def reference_samples(task: Task, number: int, n: int) -> Tensor:
-    """Return n reference samples (n, D) of a numbered observation: the stored ones, or fresh ones if more are wanted.
+    """Return n reference samples (n, D) of a numbered observation: stored ones, or fresh ones if too few are stored.
 
     Raises:
         UsageError: the task has no such observation, or no reference.
@@ -55,12 +55,12 @@ def build(
     """Make the reference samples of all numbered observations, and write them with their info file.
 
     Arguments:
-        task: with a reference.
+        task: a task with a reference.
         n: number of samples for each observation.
-        folder: made if it does not exist; files in it are replaced whole or not at all.
-        describe: what the info file should say about the task and the software.
+        folder: the folder, created if missing; its files are replaced atomically.
+        describe: entries of the info file on the task and the software.
         checks: the rows of the certification.
-        progress: called with the number of each observation before its samples are made.
+        progress: function called with the number of each observation before its samples are made.
 
     Raises:
         UsageError: the task has no reference.

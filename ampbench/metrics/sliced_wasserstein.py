@@ -3,8 +3,8 @@ r"""Sliced Wasserstein distance: the mean of one-dimensional transport costs ove
 .. math:: \mathrm{SW}_1(p, q) = \mathbb E_{u}\, W_1(u^\top t,\; u^\top s), \qquad u \text{ uniform on the sphere}
 
 Both sets are z-scored by the reference, so that the unit is a posterior standard deviation. Each W₁ is exact (scipy).
-The estimate is positive even where the distributions agree, of the order of n^(−1/2). The standard error is that of
-the random directions; it leaves out the noise of the samples.
+The estimate is positive even if the distributions agree, of the order of n^(−1/2). The standard error is that of the
+random directions; it does not include the noise of the samples.
 
 References:
     Bonneel et al. 2015, *Sliced and Radon Wasserstein barycenters of measures*, JMIV 51.
@@ -27,8 +27,8 @@ class SlicedWasserstein(Metric):
     """Sliced 1-Wasserstein distance.
 
     Arguments:
-        directions: number of random directions; in one dimension there is only one.
-        seed: of the directions.
+        directions: number of random directions; in one dimension all are equivalent.
+        seed: seed of the directions.
     """
 
     packages = ("scipy",)
@@ -39,10 +39,10 @@ class SlicedWasserstein(Metric):
         self.seed = seed
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
-        """Return SW₁, with the standard error over directions."""
+        """Return the estimate of SW₁, with its standard error over directions."""
         from scipy.stats import wasserstein_distance
 
-        check("sliced-wasserstein", samples, reference, least=2)
+        check("sliced-wasserstein", samples, reference, min_size=2)
         q, p = (part.cpu().numpy() for part in z_score("sliced-wasserstein", samples, reference))
         features = q.shape[1]
         directions = np.random.default_rng(self.seed).standard_normal((self.directions, features))

@@ -1,9 +1,9 @@
-r"""Standard errors of statistics of sample sets: what would other draws have given?
+r"""Standard errors of statistics of sample sets.
 
-By the bootstrap: draw each set again, with replacement. That is right for smooth functions of means, and wrong for
-U-statistics (a point drawn twice is at distance 0 from itself). Those are computed on B disjoint blocks of the sets
-instead; the standard deviation of the values, over √B, is their error if it falls as n^(−1/2). Where it falls faster,
-as it does where two distributions agree, the answer is too large, by a factor of √B at most.
+The bootstrap draws each set again, with replacement. It is valid for smooth functions of means, but not for
+U-statistics (a point drawn twice is at distance 0 from itself). U-statistics are computed on B disjoint blocks of the
+sets instead; the standard deviation of their values, divided by √B, is the standard error if errors fall as n^(−1/2).
+If they fall faster, as they do where two distributions agree, it is too large, by a factor of √B at most.
 
 References:
     Efron & Tibshirani 1993, *An introduction to the bootstrap*, chapter 6.
@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 RESAMPLES = 100
+"""Number of bootstrap resamples."""
 BLOCKS = 10
+"""B, the number of blocks, unless a set has fewer than two points for each."""
 
 
 def bootstrap_error(statistic: Callable[..., Tensor], *sets: Tensor, seed: int) -> float:
-    """Return the standard error of ``statistic(*sets)``, a scalar, for sets (n_i, …)."""
+    """Return the bootstrap standard error of ``statistic(*sets)``, a scalar, for sets (n_i, …)."""
     stream = torch.Generator().manual_seed(seed)
     values = [
         statistic(*(each[torch.randint(len(each), (len(each),), generator=stream)] for each in sets))

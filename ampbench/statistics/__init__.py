@@ -1,1 +1,1 @@
-"""Statistics that know nothing of inference: tests, intervals, scoring rules, calibration, kernels."""
+"""Statistics that do not depend on the rest of ampbench: tests, intervals, scoring rules, calibration, kernels."""

@@ -1,20 +1,20 @@
-r"""Are posteriors calibrated? Ranks and coverage over many fresh observations, from samples alone.
+r"""Calibration of posteriors: ranks and coverage over many fresh observations, from samples alone.
 
 If :math:`\theta^* \sim p(\theta)`, :math:`x \sim p(x \mid \theta^*)` and
-:math:`\theta_1, \dots, \theta_L \sim p(\theta \mid x)`, then for every function g the place of :math:`g(\theta^*, x)`
-among the :math:`g(\theta_l, x)`,
+:math:`\theta_1, \dots, \theta_L \sim p(\theta \mid x)`, then for every function g the normalised rank of
+:math:`g(\theta^*, x)` among the :math:`g(\theta_l, x)`,
 
 .. math:: u = \frac{\#\{l : g(\theta_l, x) < g(\theta^*, x)\} + v\,(\text{ties} + 1)}{L + 1},
           \qquad v \sim \mathrm{U}(0, 1)
 
-is uniform on (0, 1). Every method below is a choice of g:
+is uniform on (0, 1). Every diagnostic below is a choice of g:
 
 - simulation-based calibration (SBC): the components of theta, and functions of all of them;
-- expected coverage: the central interval of a component with mass a holds the truth if :math:`|2u - 1| \le a`;
+- expected coverage: the central interval of a component with mass a contains the truth if :math:`|2u - 1| \le a`;
 - tests of accuracy with random points (TARP): the distance to a point that may depend on x alone.
 
-Functions of theta alone cannot tell a posterior from the prior, so that the points of TARP depend on x here. A
-posterior may pass all of this and still say little: calibration is judged beside a score
+Functions of theta alone cannot distinguish a posterior from the prior; therefore the points of TARP depend on x. A
+posterior may be calibrated and yet uninformative: calibration is reported together with a score
 (:mod:`ampbench.statistics.scoring_rules`).
 
 References:
@@ -40,15 +40,15 @@ from torch import Tensor
 
 
 def rank_statistics(truth: Tensor, draws: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the place of each true value among its draws, uniform on (0, 1) if they have one law.
+    """Return the normalised rank of each true value among its draws, uniform on (0, 1) if they have one distribution.
 
     Arguments:
-        truth: shape ``(*,)``.
-        draws: shape ``(L, *)``, L draws for each.
-        generator: breaks ties.
+        truth: true values, shape ``(*,)``.
+        draws: L draws for each true value, shape ``(L, *)``.
+        generator: random numbers that break ties.
 
     Returns:
-        Shape ``(*,)``, float64.
+        The ranks u, shape ``(*,)``, float64.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -62,15 +62,15 @@ def rank_statistics(truth: Tensor, draws: Tensor, generator: torch.Generator) ->
 
 
 def quantities(theta: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
-    """Return test quantities of theta: its components, its distance to the centre, the products of neighbours.
+    """Return test quantities of theta: components, squared distance to a centre, sum of products of neighbours.
 
     Arguments:
         theta: shape ``(*, D)``.
-        centre: where distances are measured from, shape (D,).
+        centre: the point from which distances are measured, shape (D,).
         spread: the unit of length of each component, shape (D,).
 
     Returns:
-        Shape ``(*, K)``, float64; see :func:`quantity_names`.
+        The K quantities, shape ``(*, K)``, float64; see :func:`quantity_names`.
     """
     z = ((theta - centre) / spread).double()
     columns = [theta.double(), z.square().sum(-1, keepdim=True)]
@@ -80,20 +80,20 @@ def quantities(theta: Tensor, centre: Tensor, spread: Tensor) -> Tensor:
 
 
 def quantity_names(components: Sequence[str]) -> list[str]:
-    """Name the test quantities, given the names of theta's components."""
+    """Return the names of the test quantities, given the names of theta's components."""
     names = [*components, "the distance to the prior's median"]
     return [*names, "the products of neighbours"] if len(components) > 1 else names
 
 
 def tarp_statistics(truth: Tensor, draws: Tensor, points: Tensor, spread: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the places of the distances to points, shape (B,).
+    """Return the TARP statistics: the normalised ranks of the truths' distances to points, shape (B,).
 
     Arguments:
-        truth: shape (B, D).
-        draws: shape (L, B, D).
-        points: shape (B, D): functions of the observations, not of the truth.
-        spread: shape (D,): the unit of length of each component.
-        generator: breaks ties.
+        truth: true theta, shape (B, D).
+        draws: L draws for each, shape (L, B, D).
+        points: functions of the observations, not of the truth, shape (B, D).
+        spread: the unit of length of each component, shape (D,).
+        generator: random numbers that break ties.
     """
     far, near = (torch.linalg.vector_norm((theta - points) / spread, dim=-1) for theta in (draws, truth))
     return rank_statistics(near, far, generator)
@@ -104,12 +104,12 @@ def random_points(x: Tensor, centre: Tensor, spread: Tensor, generator: torch.Ge
 
     Arguments:
         x: the observations, shape (B, L).
-        centre: of the prior, shape (D,).
-        spread: of the prior, shape (D,).
-        generator: draws the function.
+        centre: centre of the prior, shape (D,).
+        spread: spread of the prior, shape (D,).
+        generator: random numbers that define the function.
 
     Returns:
-        Shape (B, D).
+        The points, shape (B, D).
     """
     z = (x - x.median(0).values).double()
     z = z / z.abs().mean(0).clamp(min=1e-12)
@@ -118,7 +118,7 @@ def random_points(x: Tensor, centre: Tensor, spread: Tensor, generator: torch.Ge
 
 
 def coverage(u: Tensor, level: float) -> Tensor:
-    """Return how often central intervals hold the truth, given its places (B, K): shape (K,).
+    """Return how often central intervals contain the truth, shape (K,), given its normalised ranks (B, K).
 
     Example:
         >>> coverage(torch.tensor([[0.01], [0.3], [0.5], [0.7]]), 0.5)
@@ -128,10 +128,10 @@ def coverage(u: Tensor, level: float) -> Tensor:
 
 
 def uniformity_p_values(values: NDArray[np.float64]) -> list[float]:
-    """Test values (n,) for uniformity on (0, 1), and their distance to 1/2, which shows too wide and too narrow.
+    """Test ranks (n,) and their distances to 1/2, which detect posteriors of wrong width, for uniformity.
 
     Returns:
-        Two p-values of Kolmogorov and Smirnov's test.
+        The two p-values of Kolmogorov-Smirnov tests.
     """
     folded = 2 * np.abs(values - 0.5)
     return [float(stats.kstest(each, "uniform", method="exact").pvalue) for each in (values, folded)]

@@ -1,40 +1,40 @@
-r"""What scores of a few seeds and observations can tell: intervals, tests and ranks.
+r"""Inference on scores of a few seeds and observations, by crossed random effects: intervals, tests and ranks.
 
 A method's score with seed s on observation o is modelled with crossed random effects,
 
 .. math:: y_{so} = \mu + a_s + b_o + c_{so}, \qquad a_s \sim (0, \sigma^2_\text{seed}), \;
           b_o \sim (0, \sigma^2_\text{obs}), \; c_{so} \sim (0, \sigma^2_\text{rest}).
 
-All observations of a seed share its fit, and so its effect a_s: ten observations of one fit are ten values, but
-one training. The rest holds the metric's own noise. With S seeds and O observations, the mean squares between seeds,
-between
-observations and of the residuals have the expectations
+All observations of a seed share its fit, and so its effect a_s: scores of ten observations of one fit are not
+independent. The rest c includes the metric's own noise. With S seeds and O observations, the mean squares between
+seeds, between observations and of the residuals have the expectations
 
 .. math:: M_S = O \sigma^2_\text{seed} + \sigma^2_\text{rest}, \quad
           M_O = S \sigma^2_\text{obs} + \sigma^2_\text{rest}, \quad M_E = \sigma^2_\text{rest},
 
-so that :math:`\operatorname{Var} \bar y = (M_S + M_O - M_E) / (S O)` without bias. An interval for μ is the mean ±
-Student's t at Satterthwaite's degrees of freedom times the root of that. Those degrees are an estimate too, and in the
-tails that Holm's method looks at it is too hopeful: five equal methods with three seeds, compared in all pairs, gave a
-family-wise error of 0.11 instead of 0.05. So p-values take the fewest degrees of freedom that may be true, those of the
-effect with the fewest levels; with three seeds they are 2, and only large differences count.
+so that :math:`(M_S + M_O - M_E) / (S O)` is an unbiased estimate of :math:`\operatorname{Var} \bar y`. The confidence
+interval for μ is the mean ± the root of this estimate times Student's t quantile at Satterthwaite's degrees of freedom.
+These degrees of freedom are themselves estimated, and too large in the tails that Holm's method uses: five equal
+methods with three seeds, compared in all pairs, gave a family-wise error of 0.11 instead of 0.05. Therefore p-values
+use the smallest possible degrees of freedom, those of the effect with the fewest levels; with three seeds these are 2,
+and only large differences are significant.
 
-Why not the percentiles of a hierarchical bootstrap, as is common? Two or three seeds, drawn with replacement, are often
-the same one twice: the percentiles cover too rarely (``tests/statistics/test_crossed_effects.py`` measures it), and no
-number of resamples mends that. A residual bootstrap with effects shrunk and reflated to the estimated components
-(Carpenter et al. 2003) has this same variance as its limit, so there is nothing to draw.
+The percentiles of a hierarchical bootstrap, a common alternative, are not used: of two or three seeds, drawn with
+replacement, one is often drawn twice, and the intervals cover too rarely for any number of resamples
+(``tests/statistics/test_crossed_effects.py`` measures it). A residual bootstrap with effects shrunk and reflated to the
+estimated components (Carpenter et al. 2003) has the variance above as its limit, so that resampling is unnecessary.
 
-For ranks, which are no means, we do draw. Seeds and observations are drawn with replacement; tasks get random weights,
-uniform on the simplex, and with them one task that was not seen, on which the rank is the best there is, for the lower
-end, and the worst, for the upper (Gaffke 2005). Drawing tasks with replacement instead never draws what was not seen: a
-method that is last on eight of eight tasks would be last for sure, and its interval had no width. With the unseen task
-it has that of Clopper and Pearson: 8 of 8 leave an exception on 37 % of tasks possible. Of a method that is last on 95
-% of tasks, intervals by replacement covered the mean rank in 40 % of cases with eight tasks, these in over 99 %
-(``tests/statistics/test_crossed_effects.py``). The price: for methods that change places they are wider by a fifth to a
-third, and cover 0.99.
+For mean ranks, resampling is used. Seeds and observations are drawn with replacement; tasks get random weights, uniform
+on the simplex. One weight belongs to an additional, unseen task, on which the rank is the best possible one for the
+lower end of the interval and the worst possible one for the upper end (Gaffke 2005). With tasks drawn with replacement
+instead, a method that is last on eight of eight tasks would get an interval of width zero. With the unseen task, the
+interval is that of Clopper and Pearson: 8 of 8 is compatible with exceptions on 37 % of tasks. For a method that is
+last on 95 % of tasks, with eight tasks, intervals by replacement covered the mean rank in 40 % of cases, those with
+Dirichlet weights in over 99 % (``tests/statistics/test_crossed_effects.py``). The cost: for methods whose rank varies
+between tasks, intervals are wider by a fifth to a third, and cover 0.99.
 
-What one seed cannot tell: with S = 1 there is no M_S. The interval then is that of this one fit on further
-observations, and a difference is one of two fits, not of two methods.
+With S = 1 there is no M_S. The interval is then that of this one fit on further observations, and a difference is one
+of two fits, not of two methods.
 
 References:
     Satterthwaite 1946, *An approximate distribution of estimates of variance components*, Biometrics Bulletin 2(6).
@@ -71,38 +71,38 @@ class Estimate:
     """A mean with its standard error.
 
     Attributes:
-        mean: over seeds and observations; NaN if there are no scores.
-        se: its standard error; NaN if the scores cannot tell.
-        dof: Satterthwaite's degrees of freedom; infinite if ``se`` is the metric's own.
-        least_dof: the fewest that may be true.
+        mean: the mean over seeds and observations; NaN if there are no scores.
+        se: the standard error of the mean; NaN if it cannot be estimated.
+        dof: Satterthwaite's degrees of freedom; infinite if ``se`` is the metric's own standard error.
+        min_dof: the smallest possible degrees of freedom.
     """
 
     mean: float
     se: float
     dof: float
-    least_dof: float
+    min_dof: float
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Return the two-sided confidence interval; NaN where ``se`` is."""
+        """Return the two-sided confidence interval; NaN if ``se`` is NaN."""
         half = self.se * float(t.ppf((1 + level) / 2, self.dof))
         return self.mean - half, self.mean + half
 
     def p_value(self) -> float:
-        """Return the two-sided p-value of a mean of 0, by ``least_dof``; NaN where ``se`` is."""
+        """Return the two-sided p-value of a mean of 0, with ``min_dof`` degrees of freedom; NaN if ``se`` is NaN."""
         if self.se == 0:
             return 1.0 if self.mean == 0 else 0.0
-        return float(2 * t.sf(abs(self.mean) / self.se, self.least_dof))
+        return float(2 * t.sf(abs(self.mean) / self.se, self.min_dof))
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations of single scores, by where they come from; NaN where they cannot be told apart.
+    """Standard deviations of single scores by source of variation; NaN where a source cannot be separated.
 
     Attributes:
-        seed: between fits, for the same observation.
-        observation: between observations, for the same fit.
-        rest: of one fit on one observation beyond both, without the metric's noise.
-        metric: the metric's own.
+        seed: standard deviation between fits, for one observation.
+        observation: standard deviation between observations, for one fit.
+        rest: standard deviation of the interaction of fit and observation, without the metric's noise.
+        metric: standard error of a single value of the metric.
     """
 
     seed: float
@@ -116,12 +116,12 @@ def estimate(scores: ArrayLike, metric_error: float = math.nan) -> Estimate:
 
     Arguments:
         scores: shape (seeds, observations), complete; see :func:`complete`.
-        metric_error: standard error of a single score, used only if there is but one.
+        metric_error: standard error of a single score, used only if there is one score.
 
     Returns:
-        The mean. With several seeds it is that of the method; with one seed, that of this fit on further
-        observations; with one observation, that of the method on this observation; with both, that of this score if
-        it were measured again.
+        The mean. With several seeds and observations it estimates the method's mean; with one seed, the mean of this
+        fit over observations; with one observation, the method's mean on this observation; with a single score, the
+        mean of repeated measurements of this score.
     """
     values = _matrix(scores)
     if values.size == 0:
@@ -143,16 +143,16 @@ def estimate(scores: ArrayLike, metric_error: float = math.nan) -> Estimate:
 
 
 def noise(scores: ArrayLike, metric_error: float = math.nan) -> Noise:
-    """Separate the noise of a method's scores.
+    """Estimate the components of the variance of a method's scores.
 
     Arguments:
         scores: shape (seeds, observations), complete.
         metric_error: root mean square of the standard errors of single scores; NaN if unknown.
 
     Returns:
-        Estimates by the method of moments, 0 where that is negative. With one seed there is no ``seed``, and
-        ``observation`` holds the ``rest``; with one observation it is the other way round. If the metric's error is
-        unknown, it is part of ``rest``.
+        Estimates by the method of moments, 0 where the estimate is negative. With one seed, ``seed`` and ``rest`` are
+        NaN, and ``observation`` includes the rest; with one observation, ``observation`` and ``rest`` are NaN, and
+        ``seed`` includes the rest. If the metric's error is unknown, it is part of ``rest``.
     """
     values = _matrix(scores)
     known = 0.0 if math.isnan(metric_error) else metric_error**2
@@ -168,9 +168,9 @@ def noise(scores: ArrayLike, metric_error: float = math.nan) -> Noise:
 
 
 def complete(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return a part without gaps of a table of seeds (rows) by observations (columns).
+    """Return a part without missing values of a table of seeds (rows) by observations (columns).
 
-    The row or column that lacks the largest share of its values is left out, until nothing is missing.
+    The row or column with the largest share of missing values is removed until no value is missing.
     """
     while bool((missing := scores.isna()).any(axis=None)):
         rows, columns = missing.mean(axis=1), missing.mean(axis=0)
@@ -187,19 +187,19 @@ def mean_ranks(
 
     Arguments:
         tasks: for each task the scores, shape (seeds, observations, methods), complete.
-        level: of the intervals.
-        resamples: of tasks' weights and, on each task, of seeds and observations, the same for all methods, which keeps
-            them paired.
-        seed: of the resamples.
+        level: confidence level of the intervals.
+        resamples: number of resamples of the tasks' weights and, on each task, of seeds and observations, which are
+            common to all methods, so that scores stay paired.
+        seed: seed of the resamples.
 
     Returns:
         The mean ranks and the lower and upper ends of their intervals, each of shape (methods,). Ties share a rank.
-        Intervals are those of the mean over tasks like these, and allow for a task unlike all that were seen.
+        The intervals are for the mean over the population of tasks from which these were drawn.
     """
     draw = np.random.default_rng(seed)
     ranks = np.mean([rankdata(scores.mean((0, 1))) for scores in tasks], axis=0)
     drawn = np.stack([_resampled_ranks(scores, resamples, draw) for scores in tasks], axis=1)  # (B, T, K)
-    weights = draw.dirichlet(np.ones(len(tasks) + 1), size=resamples)  # (B, T + 1): the last is of the unseen task
+    weights = draw.dirichlet(np.ones(len(tasks) + 1), size=resamples)  # (B, T + 1), the unseen task last
     seen, unseen = np.einsum("bt,btk->bk", weights[:, :-1], drawn), weights[:, -1:]
     low = np.quantile(seen + unseen, (1 - level) / 2, axis=0)
     high = np.quantile(seen + unseen * len(ranks), (1 + level) / 2, axis=0)
@@ -207,18 +207,17 @@ def mean_ranks(
 
 
 def _resampled_ranks(scores: Array, resamples: int, draw: np.random.Generator) -> Array:
-    """Ranks of the methods when seeds and observations are drawn with replacement, shape (B, K)."""
+    """Return the ranks of the methods in resamples of seeds and observations, shape (B, K)."""
     s, o, _ = scores.shape
     of_seeds = draw.multinomial(s, np.full(s, 1 / s), size=resamples)
     of_observations = draw.multinomial(o, np.full(o, 1 / o), size=resamples)
     means = np.einsum("bs,bo,sok->bk", of_seeds, of_observations, scores, optimize=True) / (s * o)
-    return np.asarray(
-        rankdata(means.round(12), axis=1), dtype=float
-    )  # equal methods tie, whatever the summation's order
+    # rounding lets equal methods tie in spite of the order of summation
+    return np.asarray(rankdata(means.round(12), axis=1), dtype=float)
 
 
 def _mean_squares(values: Array) -> tuple[float, float, float]:
-    """Between seeds, between observations, and of the residuals."""
+    """Return the mean squares between seeds, between observations, and of the residuals."""
     s, o = values.shape
     rows, columns = values.mean(1, keepdims=True), values.mean(0, keepdims=True)
     residuals = values - rows - columns + values.mean()
@@ -230,6 +229,7 @@ def _mean_squares(values: Array) -> tuple[float, float, float]:
 
 
 def _matrix(scores: ArrayLike) -> Array:
+    """Return scores as a matrix of floats, which must hold no NaN."""
     values = np.asarray(scores, dtype=float)
     assert values.ndim == 2, values.shape
     assert not np.isnan(values).any(), "take the complete part first"
@@ -237,4 +237,5 @@ def _matrix(scores: ArrayLike) -> Array:
 
 
 def _root(variance: float) -> float:
+    """Return the root of a variance estimate, 0 if the estimate is negative."""
     return max(float(variance), 0.0) ** 0.5

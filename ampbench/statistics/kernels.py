@@ -3,7 +3,7 @@ r"""Maximum mean discrepancy with a sum of Gaussian kernels.
 .. math:: \mathrm{MMD}^2(p, q) = \mathbb E\,k(t, t') + \mathbb E\,k(s, s') - 2\,\mathbb E\,k(t, s), \qquad
           k(a, b) = \frac1H \sum_h \exp\!\left(-\frac{\|a - b\|^2}{2 \ell_h^2}\right)
 
-with t, t′ from p and s, s′ from q, estimated without bias by leaving the diagonals out.
+with t, t′ from p and s, s′ from q. The estimate is unbiased, because the diagonals are left out.
 
 References:
     Gretton et al. 2012, *A kernel two-sample test*, JMLR 13, lemma 6.
@@ -16,12 +16,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BLOCK = 2**19
-"""Pairs whose kernels are held at once: 2 MiB."""
+PAIRS_PER_BLOCK = 2**19
+"""Number of pairs whose kernel values are in memory at once: 2 MiB in float32."""
 
 
 def median_distance(x: Tensor, y: Tensor, most: int) -> Tensor:
-    """Return the median distance between the pooled samples (n, D) and (m, D), of which ``most`` are used; a scalar."""
+    """Return the median distance, a scalar, between points of the pooled samples (n, D) and (m, D).
+
+    The pooled samples are reduced to about ``most`` points.
+    """
     pooled = torch.cat([x, y]).detach()
     return torch.pdist(pooled[:: max(1, len(pooled) // most)]).median().clamp_min(1e-12)
 
@@ -32,7 +35,7 @@ def unbiased_mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[Tensor], paired: bo
     Arguments:
         x: samples of p, shape (n, D).
         y: samples of q, shape (m, D).
-        bandwidths: the ℓ_h.
+        bandwidths: the bandwidths ℓ_h.
         paired: whether x[i] and y[i] depend on each other (they share evidence); such pairs are then left out.
     """
     within = _mean_kernel(x, x, bandwidths, True) + _mean_kernel(y, y, bandwidths, True)
@@ -40,8 +43,8 @@ def unbiased_mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[Tensor], paired: bo
 
 
 def _mean_kernel(a: Tensor, b: Tensor, bandwidths: Sequence[Tensor], off_diagonal: bool) -> Tensor:
-    """Mean of k over all pairs, in blocks of rows that stay in the processor's cache."""
-    total, rows = a.new_zeros(()), max(1, BLOCK // len(b))
+    """Return the mean of k over all pairs, computed by blocks of rows that fit the processor's cache."""
+    total, rows = a.new_zeros(()), max(1, PAIRS_PER_BLOCK // len(b))
     for block in a.split(rows):
         total = total + _kernel(_squared(block, b), bandwidths).sum()
     if not off_diagonal:
@@ -56,5 +59,5 @@ def _kernel(squared: Tensor, bandwidths: Sequence[Tensor]) -> Tensor:
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distances, by the product formula: smooth at zero, where ``torch.cdist`` has no gradient."""
+    """Return squared distances by the product formula: differentiable at zero, where ``torch.cdist`` is not."""
     return (a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T).clamp_min(0)

@@ -21,7 +21,7 @@ from ampbench.statistics.crossed_effects import Array
 
 
 def holm(p_values: Sequence[float]) -> Array:
-    """Return Holm's adjusted p-values, which may be compared with the family-wise error rate; NaN stays, uncounted.
+    """Return Holm's adjusted p-values, to be compared with the family-wise error rate; NaN stays NaN, uncounted.
 
     Example:
         >>> holm([0.01, 0.04, 0.03]).tolist()

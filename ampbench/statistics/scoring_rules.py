@@ -1,13 +1,13 @@
-r"""Held-out scores that need samples only: which checkpoint is the best?
+r"""Scoring rules for held-out simulations that need samples only, as for the selection of checkpoints.
 
 For a held-out simulation (θ*, x) and draws θ, θ′ from q(· | x), the kernel score
 
 .. math:: S_\beta = \mathbb E\,k(\theta, \theta^*) - \tfrac12\, \mathbb E\,k(\theta, \theta'),
           \qquad k(a, b) = \|a - b\|^\beta / \beta
 
-is proper for 0 < β < 2: lower is better, and the exact posterior minimises it. β = 1 is the energy score. The limit
-β → 0, with k = log ‖a − b‖, weighs all length scales alike, and so notices fine structure (the thin crescents of
-``two_moons``) to which the energy score is blind; this is the score that chooses checkpoints.
+is proper for 0 < β < 2: lower is better, and the exact posterior minimises its expectation. β = 1 is the energy score.
+The limit β → 0, with k = log ‖a − b‖, weighs all length scales equally, and so detects errors in fine structure (the
+thin crescents of ``two_moons``) to which the energy score is hardly sensitive; checkpoints are selected by this score.
 
 References:
     Gneiting & Raftery 2007, *Strictly proper scoring rules, prediction, and estimation*, section 5.1.
@@ -20,19 +20,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-TINY = 1e-6
-"""Distances are cut off below, so that a coincidence of two samples costs a finite score."""
+MIN_DISTANCE = 1e-6
+"""Lower bound of distances in logarithms, so that the score of two equal samples is finite."""
 
 
 def log_score(samples: Tensor, truth: Tensor) -> Tensor:
-    """Return the score of each of B forecasts.
+    """Return the log-distance score (the limit β → 0) of each of B forecasts.
 
     Arguments:
-        samples: shape (M, B, D), M draws for each.
-        truth: shape (B, D).
+        samples: M draws from each forecast, shape (M, B, D).
+        truth: the true values, shape (B, D).
 
     Returns:
-        Shape (B,).
+        The scores, shape (B,).
     """
     return kernel_score(samples, truth, _log_distance)
 
@@ -54,10 +54,10 @@ def kernel_score(samples: Tensor, truth: Tensor, kernel: Callable[[Tensor, Tenso
 
 
 def two_sample_score(a: Tensor, b: Tensor) -> Tensor:
-    """Return E log‖a − b‖ − ½ E log‖a − a′‖, for judging samples a, (n, D), by data b, (m, D); lower is better."""
+    """Return the score E log‖a − b‖ − ½ E log‖a − a′‖ of samples a, (n, D), given data b, (m, D); lower is better."""
     first, second = torch.triu_indices(len(a), len(a), offset=1, device=a.device)
-    return torch.cdist(a, b).clamp_min(TINY).log().mean() - _log_distance(a[first], a[second]).mean() / 2
+    return torch.cdist(a, b).clamp_min(MIN_DISTANCE).log().mean() - _log_distance(a[first], a[second]).mean() / 2
 
 
 def _log_distance(a: Tensor, b: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(a - b, dim=-1).clamp_min(TINY).log()
+    return torch.linalg.vector_norm(a - b, dim=-1).clamp_min(MIN_DISTANCE).log()

@@ -1,12 +1,14 @@
-"""Certification: a task is examined by everything it can show, not trusted.
+"""Certification: statistical tests of a task's prior, simulator, likelihood and reference.
 
-:func:`certify` runs the checks of this package, one per file, on any task, and returns frozen rows. A check with a
-statistic gives a p-value that already accounts for all the statistics it looked at; a row fails below 0.001 divided by
-the number of p-values of the task, so that a correct task fails by chance in one of a thousand examinations.
+:func:`certify` runs the checks of this package on a task and returns one row per finding. Checks that need a
+capability which the task lacks (a likelihood, a reference, golden statistics) are skipped. A check that computes
+statistics gives one p-value, corrected for their number. A row fails if its p-value is below
+:data:`SIGNIFICANCE_LEVEL` = 0.001 divided by the number of p-values of the task, so that a correct task fails by chance
+in at most one of a thousand certifications.
 """
 
 from ampbench.verify.certify import CHECKS, certify
-from ampbench.verify.finding import LEVEL, Row
-from ampbench.verify.subject import QUICK, Effort, Subject
+from ampbench.verify.finding import SIGNIFICANCE_LEVEL, Row
+from ampbench.verify.subject import QUICK_EFFORT, Effort, Subject
 
-__all__ = ["CHECKS", "LEVEL", "QUICK", "Effort", "Row", "Subject", "certify"]
+__all__ = ["CHECKS", "QUICK_EFFORT", "SIGNIFICANCE_LEVEL", "Effort", "Row", "Subject", "certify"]

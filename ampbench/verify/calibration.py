@@ -2,13 +2,14 @@ r"""Simulation-based calibration of the reference.
 
 If :math:`\theta^* \sim p(\theta)`, :math:`x \sim p(x \mid \theta^*)` and
 :math:`\theta_1, \dots, \theta_L \sim p(\theta \mid x)`, then the rank of :math:`g(\theta^*, x)` among the
-:math:`g(\theta_l, x)` is uniform on :math:`0, \dots, L` for every function g; ties are broken at random. It needs no
-likelihood, and it is the only check that sees a mode missing from the reference wherever it is.
+:math:`g(\theta_l, x)` is uniform on :math:`0, \dots, L` for every function g; ties are broken at random. The test needs
+no likelihood, and it is the only check that detects a mode missing from the reference wherever the mode lies.
 
-Functions of theta alone cannot tell a posterior from the prior, so that data-dependent ones join: the components,
-products of neighbours, the distance to the prior's mean, and the log likelihood where there is one. The ranks, made
-continuous by a uniform fraction, are tested by Kolmogorov and Smirnov as they are and folded at the middle, which sees
-reference draws that are too wide or too narrow (:mod:`ampbench.statistics.calibration`).
+The functions g are the components of theta, the products of neighbouring components, the distance to the prior's
+median and, if the task has an exact likelihood, the log likelihood: functions of theta alone cannot distinguish a
+posterior from the prior. The ranks, made continuous by a uniform fraction, are tested for uniformity by the
+Kolmogorov-Smirnov test, once directly and once folded at the middle, which detects reference draws that are too wide
+or too narrow (:mod:`ampbench.statistics.calibration`).
 
 References:
     Talts, Betancourt, Simpson, Vehtari, Gelman 2018, *Validating Bayesian inference algorithms with simulation-based
@@ -29,8 +30,8 @@ from ampbench.statistics.calibration import quantities, quantity_names, rank_sta
 from ampbench.verify.finding import Finding, smallest
 from ampbench.verify.subject import Subject
 
-RANKS = 99
-"""L, the reference draws for each observation."""
+DRAWS_PER_OBSERVATION = 99
+"""L, the number of reference draws for each observation."""
 
 
 def calibration(subject: Subject) -> Iterator[Finding]:
@@ -44,13 +45,13 @@ def calibration(subject: Subject) -> Iterator[Finding]:
     tested = [
         (f"rank of {name}", p) for name, u in zip(_names(subject), columns, strict=True) for p in uniformity_p_values(u)
     ]
-    yield smallest("calibration", tested, f"{n} observations, {RANKS} draws each")
+    yield smallest("calibration", tested, f"{n} observations, {DRAWS_PER_OBSERVATION} draws each")
 
 
 def _values(subject: Subject, i: int, centre: Tensor, spread: Tensor) -> Tensor:
-    """All test quantities at one fresh observation, shape (1 + L, K): of the truth, then of the draws."""
+    """Return the test quantities at one fresh observation, shape (1 + L, K): of the true theta, then of the draws."""
     observation = subject.fresh("calibration", i)
-    draws = subject.reference(observation.x, RANKS, "calibration", i)
+    draws = subject.reference(observation.x, DRAWS_PER_OBSERVATION, "calibration", i)
     theta = torch.cat([observation.theta[None], draws])
     values = quantities(theta, centre, spread)
     if not _likelihood_joins(subject):

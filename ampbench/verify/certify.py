@@ -1,4 +1,4 @@
-"""All checks of one task, each at its own risk."""
+"""Run all checks on one task; an exception in one check does not stop the others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHECKS: Mapping[str, Check] = {
     "shipped": shipped,
     "calibration": calibration,
 }
-"""From facts to statistics, from cheap to dear."""
+"""The checks by name, from deterministic to statistical and from cheap to expensive."""
 
 
 def quiet(check: str) -> None:
@@ -46,12 +46,12 @@ def quiet(check: str) -> None:
 def certify(
     name: str, subject: Subject, checks: Sequence[str] = tuple(CHECKS), progress: Callable[[str], None] = quiet
 ) -> list[Row]:
-    """Examine a task.
+    """Run checks on a task, and return one row per finding.
 
     Arguments:
         name: the task's name in the rows.
-        subject: the task, the seed and the effort.
-        checks: names of the checks to make, of :data:`CHECKS`.
+        subject: the task, with the seed and the effort of the certification.
+        checks: names of checks in :data:`CHECKS`.
         progress: called with the name of each check before it begins.
 
     Raises:
@@ -62,18 +62,18 @@ def certify(
         if check not in CHECKS:
             raise unknown("check", check, CHECKS)
         progress(check)
-        findings += _survive(check, subject)
+        findings += _findings(check, subject)
     return judge(name, findings)
 
 
-def _survive(check: str, subject: Subject) -> list[Finding]:
-    """The findings of one check; an exception costs its own row only."""
+def _findings(check: str, subject: Subject) -> list[Finding]:
+    """Return the findings of one check; an exception becomes a failed finding."""
     findings = []
     try:
         for finding in CHECKS[check](subject):
             findings.append(finding)
     except SkipCheck as reason:
         findings.append(Finding(check, str(reason), None, "skipped"))
-    except Exception as error:  # whatever a third party's task raises is what was to be found out
+    except Exception as error:  # a third party's task may raise anything
         findings.append(Finding(check, f"{type(error).__name__}: {error}", None, "failed"))
     return findings

@@ -1,6 +1,10 @@
 r"""Unconstrained coordinates of all latent variables together, with their Jacobian.
 
 .. math:: \theta = T(u), \qquad \log p(u) = \log p(\theta) + \log |\det T'(u)|
+
+This bijection is separate from :class:`ampbench.graph.coordinates.Coordinates`, which standardises and clamps
+coordinates for networks and passes discrete values through, because the tests of this package need an exact bijection
+with its log-determinant, independent of the code under test, and skip discrete variables.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from ampbench.verify.finding import SkipCheck
 
 
 class Unconstrained:
-    """The bijection between theta (n, D) and u (n, D′).
+    """The bijection between theta (n, D) and unconstrained coordinates u (n, D′).
 
     Arguments:
         variables: name, support and number of components of every latent variable.
@@ -45,12 +49,12 @@ class Unconstrained:
             self._free_sizes.append(bijection.inverse_shape(torch.Size([size]))[-1])
 
     def encode(self, theta: Tensor) -> Tensor:
-        """Theta (n, D) to u (n, D′), of the same dtype."""
+        """Map theta (n, D) to u (n, D′) of the same dtype."""
         parts = theta.split(self._sizes, dim=1)
         return torch.cat([bijection.inv(part) for bijection, part in zip(self._bijections, parts, strict=True)], dim=1)
 
     def decode(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """U (n, D′) to theta (n, D) and the log of the Jacobian's determinant, (n,)."""
+        """Map u (n, D′) to theta (n, D) and the log of the absolute Jacobian determinant, (n,)."""
         theta, total = [], u.new_zeros(len(u))
         for bijection, part in zip(self._bijections, u.split(self._free_sizes, dim=1), strict=True):
             theta.append(bijection(part))

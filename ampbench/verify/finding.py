@@ -1,4 +1,4 @@
-"""What a check finds, and the verdict on it."""
+"""Findings of checks, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-LEVEL = 1e-3
-"""Probability that a correct task fails by chance, over all its checks together."""
+SIGNIFICANCE_LEVEL = 1e-3
+"""Family-wise level of one task: the probability that a correct task fails in any of its checks."""
 
 Verdict = Literal["ok", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found: a probability, or a plain fact.
+    """One result of a check: a p-value, or a deterministic verdict.
 
     Attributes:
         check: the check's name.
-        detail: the statistics in words.
-        p: the p-value, corrected for the number of statistics that the check looked at; None for a plain fact.
-        verdict: of a plain fact; a finding with a p-value gets its verdict from :func:`judge`.
+        detail: the result in words.
+        p: the p-value, corrected for the number of statistics that the check tested; None for a deterministic result.
+        verdict: the verdict of a deterministic result; a finding with a p-value gets its verdict from :func:`judge`.
     """
 
     check: str
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report on a task: numbers and strings only."""
+    """One row of a certification: a finding with its verdict, in numbers and strings only."""
 
     task: str
     check: str
@@ -42,21 +42,19 @@ class Row:
 
 
 class SkipCheck(Exception):  # noqa: N818 — not an error
-    """Raised by a check that has nothing to look at; the message is the reason."""
+    """Raised by a check that cannot be applied to a task; the message is the reason."""
 
 
 def smallest(check: str, tested: Sequence[tuple[str, float]], remark: str = "") -> Finding:
-    r"""Join many p-values to one finding: the smallest times their number (Bonferroni).
+    """Combine p-values to one finding: the smallest times their number (Bonferroni). A p-value of NaN counts as 0.
 
     Arguments:
         check: the check's name.
-        tested: what was tested, and its p-value.
-        remark: what else the reader should know.
-
-    A p-value that is NaN counts as 0.
+        tested: the name and the p-value of each statistic.
+        remark: text that is appended to the finding's detail.
 
     Raises:
-        SkipCheck: nothing was tested.
+        SkipCheck: ``tested`` is empty.
 
     Example:
         >>> smallest("prior", [("mean of theta[0]", 0.5), ("mean of theta[1]", 0.01)])
@@ -70,7 +68,9 @@ def smallest(check: str, tested: Sequence[tuple[str, float]], remark: str = "") 
 
 
 def judge(task: str, findings: Sequence[Finding]) -> list[Row]:
-    """Turn findings into rows: a p-value fails below ``LEVEL`` divided by the number of p-values of the task.
+    """Turn the findings of a task into rows with verdicts.
+
+    A p-value fails below :data:`SIGNIFICANCE_LEVEL` divided by the number of p-values of the task.
 
     Example:
         >>> [row.verdict for row in judge("mine", [Finding("prior", "", 0.3), Finding("simulator", "", 1e-9)])]
@@ -78,7 +78,7 @@ def judge(task: str, findings: Sequence[Finding]) -> list[Row]:
     """
     number = sum(finding.p is not None for finding in findings)
     return [
-        Row(task, finding.check, _verdict(finding, LEVEL / max(1, number)), finding.detail, finding.p)
+        Row(task, finding.check, _verdict(finding, SIGNIFICANCE_LEVEL / max(1, number)), finding.detail, finding.p)
         for finding in findings
     ]
 

@@ -1,7 +1,8 @@
-r"""The simulator against golden statistics: what an independent implementation produced at some theta.
+r"""The simulator against golden statistics: summaries of an independent implementation's output at some thetas.
 
-Shares below cut points, and shares of neighbours that lie below theirs together, are compared by Fisher's exact test,
-which holds for rare events and for discrete data; see :class:`ampbench.interfaces.golden.Summary`.
+Shares of samples below cut points, and shares with two neighbouring components below their cut points, are compared by
+Fisher's exact test, which is valid for rare events and for discrete data; see
+:class:`ampbench.interfaces.golden.Summary`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ampbench.verify.subject import Subject
 
 
 def golden_statistics(subject: Subject) -> Golden:
-    """Return the task's golden statistics; raises :class:`SkipCheck` if it has none (for these options)."""
+    """Return the task's golden statistics; raise :class:`SkipCheck` if it has none (for its options)."""
     if not isinstance(subject.task, HasGolden):
         raise SkipCheck("the task has no golden statistics")
     try:
@@ -29,28 +30,32 @@ def golden_statistics(subject: Subject) -> Golden:
 
 
 def simulator_golden(subject: Subject) -> Iterator[Finding]:
-    """Compare simulations at the golden thetas."""
+    """Compare simulations at the golden thetas with the golden statistics."""
     golden = golden_statistics(subject)
     names = subject.observed_names
     tested = []
-    for i, (theta, law) in enumerate(golden.given):
+    for i, (theta, summary) in enumerate(golden.given):
         _, x = subject.simulate(subject.effort.simulations, theta, "golden", i)
-        tested += share_tests(law, x, names, f" at golden theta {i + 1}")
+        tested += share_tests(summary, x, names, f" at golden theta {i + 1}")
     remark = f"{subject.effort.simulations} simulations at {len(golden.given)} thetas against {golden.source}"
     yield smallest("simulator", tested, remark)
 
 
-def share_tests(law: Summary, samples: Tensor, names: Sequence[str], place: str) -> list[tuple[str, float]]:
-    """Compare samples (n, L) with a law: what was tested, and its p-value."""
-    if law.cuts.shape[1] != samples.shape[1]:
+def share_tests(golden: Summary, samples: Tensor, names: Sequence[str], where: str) -> list[tuple[str, float]]:
+    """Compare samples (n, L) with a golden summary; return the name and the p-value of each statistic.
+
+    Raises:
+        ValueError: the numbers of components differ.
+    """
+    if golden.cuts.shape[1] != samples.shape[1]:
         raise ValueError(
-            f"golden statistics{place} are of {law.cuts.shape[1]} components, but {samples.shape[1]} were drawn; "
+            f"golden statistics{where} are of {golden.cuts.shape[1]} components, but {samples.shape[1]} were drawn; "
             "record them again"
         )
-    what = [*(f"{level:.0%} cut of {{}}" for level in LEVELS), "{} with the next"]
-    table = shares(law, samples)
+    statistics = [*(f"{level:.0%} cut of {{}}" for level in LEVELS), "{} with the next"]
+    table = shares(golden, samples)
     return [
-        (what[row].format(name) + place, float(table[row, column]))
-        for row in range(len(what))
+        (statistics[row].format(name) + where, float(table[row, column]))
+        for row in range(len(statistics))
         for column, name in enumerate(names)
     ]

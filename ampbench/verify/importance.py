@@ -1,14 +1,15 @@
-r"""Importance sampling: the posterior once more, from prior and likelihood alone.
+r"""Importance sampling: a test of the reference against prior times likelihood.
 
-A proposal :math:`q` is fitted to half of the reference draws (:mod:`ampbench.verify.proposal`), mixed with a share of
-the prior that finds what the draws lack, and fitted again to what importance sampling found. Fresh draws from it, with
-weights :math:`w = p(x \mid \theta)\, p(\theta) / q(\theta)`, give shares
+A proposal :math:`q` is fitted to half of the reference draws (:mod:`ampbench.verify.proposal`) and mixed with a share
+of the prior, which covers posterior mass that the draws lack. It is then fitted again, to the draws and to a resample
+of the first importance sample. Fresh draws from it, with weights
+:math:`w = p(x \mid \theta)\, p(\theta) / q(\theta)`, give estimates
 
 .. math:: \hat s = \sum_i w_i\, 1[u_i \le c] \Big/ \sum_i w_i
 
-below cut points :math:`c`, which are compared with those of the other half of the draws. The effective sample size
-:math:`(\sum w)^2 / \sum w^2` says how much that is worth: little effect, no verdict. A likelihood that is an unbiased
-estimate serves as well.
+of the posterior probabilities below cut points :math:`c`, which are compared with those of the other half of the
+reference draws. No verdict is given if the effective sample size :math:`(\sum w)^2 / \sum w^2` is too small. A
+likelihood that is an unbiased estimate serves as well.
 
 References:
     Owen 2013, *Monte Carlo theory, methods and examples*, chapter 9, https://artowen.su.domains/mc/.
@@ -33,42 +34,48 @@ from ampbench.verify.statistics import normal
 from ampbench.verify.subject import Subject
 
 PRIOR_SHARE = 0.1
-EFFECTIVE = 1000
-"""Fewer effective draws give no verdict."""
-LARGEST = 0.01
-"""A single draw with a larger share of all weight gives no verdict."""
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-CALIBRATING = 8
+"""Weight of the prior in the proposal."""
+MIN_EFFECTIVE_SIZE = 1000
+"""A smaller effective sample size gives no verdict."""
+MAX_WEIGHT = 0.01
+"""A largest normalised weight above this gives no verdict."""
+CUT_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Levels of the quantiles that serve as cut points."""
+PROPOSALS_PER_EFFECTIVE_DRAW = 8
+"""If the effort allows fewer than 8,000 proposals, one effective draw per this number of proposals suffices."""
 
 
 @dataclass(frozen=True)
 class Weighted:
-    """Weighted draws: u (n, D′), and weights (n,) that sum to 1."""
+    """A weighted sample: u (n, D′), and weights (n,) that sum to 1."""
 
     u: Tensor
     weights: Tensor
 
     @property
     def effective(self) -> float:
-        """Effective sample size."""
+        """The effective sample size."""
         return float(1 / self.weights.square().sum())
 
 
 def importance(subject: Subject) -> Iterator[Finding]:
-    """Compare the reference with importance sampling at every judged observation."""
+    """Compare the reference with importance sampling at every observation of :meth:`Subject.judged`."""
     _ = subject.likelihood
-    for place, observation in subject.judged():
-        u = subject.unconstrained.encode(subject.draws(place, observation.x).double())
-        yield _compare(subject, place, observation, u)
+    for where, observation in subject.judged():
+        u = subject.unconstrained.encode(subject.draws(where, observation.x).double())
+        yield _compare(subject, where, observation, u)
 
 
-def _compare(subject: Subject, place: str, observation: Observation, u: Tensor) -> Finding:
+def _compare(subject: Subject, where: str, observation: Observation, u: Tensor) -> Finding:
     half = len(u) // 2
-    seed = subject.derive("importance", place)
+    seed = subject.derive("importance", where)
     found = sample(subject, observation.x, u[:half], seed)
     share = found.effective / len(found.u)
-    remark = f"{place}, ESS {share:.0%} of {len(found.u)}"
-    if found.effective < min(EFFECTIVE, subject.effort.proposals / CALIBRATING) or found.weights.max() > LARGEST:
+    remark = f"{where}, ESS {share:.0%} of {len(found.u)}"
+    if (
+        found.effective < min(MIN_EFFECTIVE_SIZE, subject.effort.proposals / PROPOSALS_PER_EFFECTIVE_DRAW)
+        or found.weights.max() > MAX_WEIGHT
+    ):
         return Finding("importance", f"{remark}: too few effective draws for a verdict", None, "skipped")
     return smallest("importance", _tests(found, u[:half], u[half:]), remark)
 
@@ -78,7 +85,7 @@ def sample(subject: Subject, x: Tensor, draws: Tensor, seed: int) -> Weighted:
     generator = Generator().manual_seed(seed)
     first = _weighted(subject, x, fit(draws, seed), subject.effort.proposals // 2, generator)
     again = torch.multinomial(first.weights, len(draws), replacement=True, generator=generator)
-    # weights that fit join the proposal, those that do not would only repeat a few points
+    # with a tiny effective sample size, the resample would only repeat a few points
     joined = torch.cat([draws, first.u[again]]) if first.effective > 20 else draws
     spread = joined + 1e-6 * joined.std(0) * torch.randn(joined.shape, generator=generator, dtype=joined.dtype)
     some = torch.randperm(len(spread), generator=generator)[: len(draws)]
@@ -97,11 +104,11 @@ def _weighted(subject: Subject, x: Tensor, proposal: Proposal, n: int, generator
 
 
 def _tests(found: Weighted, fitted: Tensor, rest: Tensor) -> list[tuple[str, float]]:
-    """Compare weighted shares with the shares of the draws that the proposal did not see."""
+    """Compare weighted shares with the shares of those reference draws to which the proposal was not fitted."""
     tested = []
     middle = torch.quantile(fitted, 0.5, dim=0)
     for i in range(rest.shape[1]):
-        for level, cut in zip(LEVELS, torch.quantile(fitted[:, i], torch.tensor(LEVELS).double()), strict=True):
+        for level, cut in zip(CUT_LEVELS, torch.quantile(fitted[:, i], torch.tensor(CUT_LEVELS).double()), strict=True):
             tested.append((f"{level:.0%} cut of u({i})", _equal(found, found.u[:, i] <= cut, rest[:, i] <= cut)))
     for i in range(rest.shape[1]):
         j = (i + 1) % rest.shape[1]

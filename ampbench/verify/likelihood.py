@@ -1,4 +1,4 @@
-r"""The likelihood against the simulator: an identity between two thetas.
+r"""The likelihood against the simulator: a test of an identity between the simulations at two thetas.
 
 For :math:`\ell(x) = \log p(x \mid \theta') - \log p(x \mid \theta)` and any bounded function :math:`h`,
 
@@ -6,15 +6,18 @@ For :math:`\ell(x) = \log p(x \mid \theta') - \log p(x \mid \theta)` and any bou
     \mathbb E_{x \sim p(\cdot \mid \theta)} \Bigl[ \frac{h(x)}{1 + e^{-\ell(x)}} \Bigr] =
     \mathbb E_{x \sim p(\cdot \mid \theta')} \Bigl[ \frac{h(x)}{1 + e^{\ell(x)}} \Bigr]
 
-because both sides are :math:`\int h\, p\, p' / (p + p')`. The better known
-:math:`\mathbb E_{x \sim p(\cdot \mid \theta)}[e^{\ell(x)}] = 1` fails where the support of x moves with theta, and its
-left side may have an infinite variance; here all terms lie within :math:`\pm 1`. A constant that depends on theta (a
-forgotten normaliser or Jacobian) breaks it, and so does a wrong noise scale in the simulator.
+because both sides are :math:`\int h\, p\, p' / (p + p')`. The better known identity
+:math:`\mathbb E_{x \sim p(\cdot \mid \theta)}[e^{\ell(x)}] = 1` fails where the support of x depends on theta, and
+:math:`e^{\ell(x)}` may have an infinite variance; in the identity above all terms lie within :math:`\pm 1`. A missing
+factor that depends on theta (a normalising constant, a Jacobian) violates the identity, and so does a wrong noise scale
+in the simulator.
 
-A rare event may be seen on one side only, so that the variance of the difference is not left to the samples: under the
-identity :math:`s = 1 / (1 + e^{-\ell})` has :math:`\mathbb E_\theta[s h^2]` as the sum of both sides' second moments.
+A rare event may occur on one side only, so that the sample variance of the difference can be far too small. It is
+therefore bounded from below by the variance under the identity, where, with :math:`s = 1 / (1 + e^{-\ell})`, the second
+moments of both sides sum to :math:`\mathbb E_\theta[s h^2]`.
 
-theta comes from the prior; theta′ lies so far along a random direction that the two laws overlap by about 60 %.
+theta is drawn from the prior; theta′ lies along a random direction, at a distance at which the two distributions
+overlap by about 60 %.
 
 References:
     Bennett 1976, *Efficient estimation of free energy differences from Monte Carlo data*,
@@ -34,19 +37,22 @@ from ampbench.verify.finding import Finding, SkipCheck, smallest
 from ampbench.verify.statistics import Array, hoeffding, normal
 from ampbench.verify.subject import Subject
 
-OVERLAP = 0.6
-PILOT = 500
-HALVINGS = 14
-FARTHEST = 2.0
-"""Longest step, in standard deviations of the prior in unconstrained coordinates."""
-EVENTS = 20
-"""A difference that rests on fewer events is judged by Hoeffding's inequality."""
-WIDEST = 12
-"""Of larger vectors, so many components serve as functions h."""
+MIN_OVERLAP = 0.6
+"""Overlap of the distributions of x at the two thetas: the mean of min(1, likelihood ratio)."""
+PILOT_SIMULATIONS = 500
+"""Simulations that estimate the overlap."""
+BISECTION_STEPS = 14
+"""Bisections of the logarithm of the distance between the two thetas."""
+MAX_STEP_SDS = 2.0
+"""Largest distance of the two thetas, in standard deviations of the prior in unconstrained coordinates."""
+MIN_EVENTS = 20
+"""A difference that rests on fewer events is tested by Hoeffding's inequality instead of a normal score."""
+MAX_COMPONENTS = 12
+"""Largest number of components of x that serve as functions h."""
 
 
 def likelihood(subject: Subject) -> Iterator[Finding]:
-    """Check the identity at several pairs of thetas."""
+    """Test the identity at several pairs of thetas."""
     _ = subject.likelihood
     if subject.noisy:
         raise SkipCheck("the likelihood is an estimate; the reference checks judge it")
@@ -58,7 +64,7 @@ def likelihood(subject: Subject) -> Iterator[Finding]:
 
 
 def _pairs(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
-    """Thetas from the prior, and the longest steps from them: along one coordinate, and in all, by turns."""
+    """Yield prior draws u with the longest steps from them, alternately along one coordinate and along all."""
     theta = subject.prior(1000, "likelihood")
     u = subject.unconstrained.encode(theta.double())
     generator = torch.Generator().manual_seed(subject.derive("likelihood steps"))
@@ -66,57 +72,56 @@ def _pairs(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
         direction = torch.randn(u.shape[1], generator=generator, dtype=u.dtype)
         if i % 2 == 0:
             direction = torch.zeros_like(direction).index_fill(0, torch.tensor((i // 2) % u.shape[1]), 1.0)
-        yield u[i], FARTHEST * u.std(0) * direction
+        yield u[i], MAX_STEP_SDS * u.std(0) * direction
 
 
 def _neighbour(subject: Subject, u: Tensor, step: Tensor, i: int) -> Tensor:
-    """Shorten the step until the laws at its ends overlap: bisection on the logarithm of its length."""
+    """Return theta′: shorten the step, by bisection on the logarithm of its length, to the required overlap."""
     theta = _theta(subject, u)
-    _, x = subject.simulate(PILOT, theta, "likelihood pilot", i)
+    _, x = subject.simulate(PILOT_SIMULATIONS, theta, "likelihood pilot", i)
     low, high = -6.0, 0.0  # decades
-    for _ in range(HALVINGS):
+    for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
         ratio = _log_ratio(subject, theta, _theta(subject, u + 10**middle * step), x)
-        low, high = (middle, high) if float(ratio.exp().clamp(max=1).mean()) > OVERLAP else (low, middle)
+        low, high = (middle, high) if float(ratio.exp().clamp(max=1).mean()) > MIN_OVERLAP else (low, middle)
     return _theta(subject, u + 10**low * step)
 
 
 def _identity(subject: Subject, u: Tensor, other: Tensor, i: int) -> list[tuple[str, float]]:
-    """Test both sides of the identity for h = 1, and for h = every component of x on a bounded scale."""
+    """Test the identity for h = 1 and, for each of some components of x on a bounded scale, h = x and h = 2 x² − 1."""
     theta = _theta(subject, u)
     n = subject.effort.simulations // 2
     _, x = subject.simulate(n, theta, "likelihood here", i)
     _, y = subject.simulate(n, other, "likelihood there", i)
     left = torch.sigmoid(_log_ratio(subject, theta, other, x))
     right = torch.sigmoid(_log_ratio(subject, other, theta, y))
-    columns = torch.linspace(0, x.shape[1] - 1, min(x.shape[1], WIDEST)).round().long().tolist()
+    columns = torch.linspace(0, x.shape[1] - 1, min(x.shape[1], MAX_COMPONENTS)).round().long().tolist()
     names = subject.observed_names
-    place = f" at pair {i + 1}"
+    where = f" at pair {i + 1}"
     one = np.ones(n)
-    tested = [(f"the identity{place}", difference(left.numpy(), right.numpy(), one, one))]
+    tested = [(f"the identity{where}", difference(left.numpy(), right.numpy(), one, one))]
     for column in columns:
-        here, there = _bounded(x[:, column], y[:, column])
-        h, g = here.numpy(), there.numpy()
+        h, g = (part.numpy() for part in _bounded(x[:, column], y[:, column]))
         for name, f, k in ((names[column], h, g), (f"{names[column]}²", 2 * h**2 - 1, 2 * g**2 - 1)):
-            tested.append((f"the identity × {name}{place}", difference(left.numpy(), right.numpy(), f, k)))
+            tested.append((f"the identity × {name}{where}", difference(left.numpy(), right.numpy(), f, k)))
     return tested
 
 
 def difference(left: Array, right: Array, h: Array, g: Array) -> float:
-    """Test whether the means of left × h and of right × g, (n,) each, agree as the identity says."""
-    here, there = left * h, right * g
-    gap, centre = float(here.mean() - there.mean()), float(here.mean() + there.mean()) / 2
+    """Return the p-value of the identity: equal means of left × h and of right × g, (n,) each."""
+    one, other = left * h, right * g
+    gap, centre = float(one.mean() - other.mean()), float(one.mean() + other.mean()) / 2
     under_identity = float((left * h**2).mean() + (right * g**2).mean()) / 2 - 2 * centre**2
-    variance = max(under_identity, float(here.var() + there.var()))
-    # an event that is rare on one side weighs 1 - s on the other
+    variance = max(under_identity, float(one.var() + other.var()))
+    # an event of weight s on one side, where it is rare, has the weight 1 - s on the other
     largest = max(float((np.maximum(s, 1 - s) * np.abs(f)).max()) for s, f in ((left, h), (right, g)))
-    if len(left) * variance <= EVENTS * largest**2:
+    if len(left) * variance <= MIN_EVENTS * largest**2:
         return hoeffding(gap, len(left))
     return normal(gap / np.sqrt(variance / len(left)))
 
 
 def _bounded(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Both samples on one scale between -1 and 1."""
+    """Map both samples to (-1, 1) by one common transformation."""
     together = torch.cat([x, y]).double()
     centre = together.median()
     spread = (together - centre).abs().mean()
@@ -125,17 +130,17 @@ def _bounded(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _log_ratio(subject: Subject, theta: Tensor, other: Tensor, x: Tensor) -> Tensor:
-    """log p(x | theta′) - log p(x | theta), shape (n,), for x (n, L) simulated at theta.
+    """Return log p(x | theta′) - log p(x | theta), shape (n,), for x (n, L) simulated at theta.
 
     Raises:
-        ArithmeticError: x is impossible at its own theta.
+        ArithmeticError: the likelihood of a simulation at its own theta is zero or infinite.
     """
-    here, there = (subject.log_likelihood(each[None], x) for each in (theta, other))
-    if bad := int(torch.isinf(here).sum()):
+    own, others = (subject.log_likelihood(each[None], x) for each in (theta, other))
+    if bad := int(torch.isinf(own).sum()):
         raise ArithmeticError(f"log_likelihood is infinite for {bad} of {len(x)} simulations at their own theta")
-    return there - here
+    return others - own
 
 
 def _theta(subject: Subject, u: Tensor) -> Tensor:
-    """The parameters (D,) at unconstrained coordinates (D′,), rounded as the simulator rounds them."""
+    """Return the parameters (D,) at unconstrained coordinates (D′,), in float32 as the simulator takes them."""
     return subject.unconstrained.decode(u[None])[0][0].float()

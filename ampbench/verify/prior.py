@@ -1,7 +1,7 @@
-r"""The prior: its draws against golden statistics, against stated moments, and against its own density.
+r"""The prior: tests of its draws against golden statistics, against known moments, and against its own density.
 
-The draws of a root with a density must have the mean and the variance that the distribution states, and all latent
-draws together must satisfy the detailed balance of :mod:`ampbench.verify.balance` with the joint log density.
+The draws of a root with a density must have the mean and the variance of that distribution, and the joint draws of all
+latent variables must satisfy detailed balance (:mod:`ampbench.verify.balance`) with the joint log density.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ def prior_golden(subject: Subject) -> Iterator[Finding]:
 
 
 def prior_moments(subject: Subject) -> Iterator[Finding]:
-    """Compare means and variances of the root densities with their draws."""
+    """Compare the draws of roots with the means and variances of their densities."""
     theta = subject.prior(subject.effort.simulations)
     tested = []
     for name, part in split(theta.double(), subject.latent_sizes).items():
-        law = subject.task.graph[name].conditional
-        if isinstance(law, Distribution):
-            tested += _moments(name, law, part)
+        distribution = subject.task.graph[name].conditional
+        if isinstance(distribution, Distribution):
+            tested += _moments(name, distribution, part)
     if not tested:
         raise SkipCheck("no latent variable is a root with a density and finite moments")
     yield smallest("prior moments", tested, f"{len(theta)} draws")
 
 
-def _moments(name: str, law: Distribution, draws: Tensor) -> list[tuple[str, float]]:
+def _moments(name: str, distribution: Distribution, draws: Tensor) -> list[tuple[str, float]]:
+    """Test the finite moments of draws (n, D); return the name and the p-value of each."""
     try:
-        mean, variance = law.mean.double(), law.variance.double()
+        mean, variance = distribution.mean.double(), distribution.variance.double()
     except NotImplementedError:
         return []
     tested = []
@@ -56,7 +57,7 @@ def _moments(name: str, law: Distribution, draws: Tensor) -> list[tuple[str, flo
 
 
 def prior_density(subject: Subject) -> Iterator[Finding]:
-    """Compare prior draws with the prior's density."""
+    """Test detailed balance of prior draws with the prior's density."""
     theta = subject.prior(2 * subject.effort.draws, "density")
 
     def log_density(u: Tensor) -> Tensor:

@@ -1,9 +1,13 @@
-r"""A broad proposal around reference draws: a mixture of Student t distributions.
+r"""A proposal distribution that covers reference draws: a mixture of Student t distributions.
 
-Scikit-learn fits Gaussian mixtures to a part of the draws, with twice as many components each time, until the density
-of the rest of them no longer rises. The covariances are then widened, and the tails made heavy. How much depends on the
-dimension: in :math:`D` dimensions a covariance widened by :math:`c` costs :math:`(c^2 / (2 c - 1))^{D/2}` of the
-effective sample size, so that :math:`c = 1 + 1/D`, and :math:`\nu = 4 + D^2 / 4` degrees of freedom.
+Scikit-learn fits Gaussian mixtures to three quarters of the draws and doubles the number of components until the mean
+log density of the remaining draws no longer rises. The covariances are then widened, and the Gaussians replaced by
+Student t distributions. By how much depends on the dimension: in :math:`D` dimensions a covariance widened by a factor
+:math:`c` divides the effective sample size by :math:`(c^2 / (2 c - 1))^{D/2}`, so that :math:`c = 1 + 1/D` is chosen,
+and :math:`\nu = 4 + D^2 / 4` degrees of freedom.
+
+This Student t mixture is on purpose independent of the samplers that it certifies (``ampbench_tasks.student``); its
+density is tested against ``scipy.stats.multivariate_t``.
 
 References:
     Hesterberg 1995, *Weighted average importance sampling and defensive mixture distributions*,
@@ -23,11 +27,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Generator, Tensor
 
-CANDIDATES = (1, 2, 4, 8, 16)
-RISE = 0.01
-"""A larger mixture must raise the mean log density of unseen draws by this much."""
-PER_PARAMETER = 4
-"""Draws that every parameter of a mixture must have."""
+COMPONENT_COUNTS = (1, 2, 4, 8, 16)
+"""Candidates for the number of components."""
+MIN_DENSITY_GAIN = 0.01
+"""Gain in mean log density of held-out draws, in nats, that justifies twice as many components."""
+DRAWS_PER_PARAMETER = 4
+"""Smallest number of draws for each parameter of a mixture."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,12 @@ class Proposal:
     freedom: float
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """Draw n times, shape (n, D)."""
+        """Return n draws, shape (n, D)."""
         which = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         return self.means[which] + self.noise(which, generator)
 
     def noise(self, which: Tensor, generator: Generator) -> Tensor:
-        """Deviations from the means of the given components (n,), shape (n, D)."""
+        """Return random deviations from the means of the given components (n,), shape (n, D)."""
         dim = self.means.shape[1]
         normal = torch.randn(len(which), dim, 1, generator=generator, dtype=self.means.dtype)
         chi2 = torch._standard_gamma(
@@ -61,15 +66,15 @@ class Proposal:
         return (self.roots[which] @ normal)[..., 0] * (self.freedom / (2 * chi2)).sqrt()[:, None]
 
     def log_prob(self, u: Tensor) -> Tensor:
-        """Log density at (n, D), shape (n,)."""
+        """Return the log density at u (n, D), shape (n,)."""
         return torch.logsumexp(self._log_parts(u), dim=0)
 
     def nearest(self, u: Tensor) -> Tensor:
-        """The component that most likely made each of (n, D), shape (n,)."""
+        """Return the most probable component of each point u (n, D), shape (n,)."""
         return self._log_parts(u).argmax(0)
 
     def _log_parts(self, u: Tensor) -> Tensor:
-        """log of weight times density, shape (K, n)."""
+        """Return the log of weight times density of each component at u (n, D), shape (K, n)."""
         dim, nu = self.means.shape[1], self.freedom
         constant = math.lgamma((nu + dim) / 2) - math.lgamma(nu / 2) - dim / 2 * math.log(nu * math.pi)
         parts = []
@@ -87,11 +92,11 @@ def fit(draws: Tensor, seed: int) -> Proposal:
     z = ((draws - centre) / spread)[order].numpy()
     dim, cut = z.shape[1], len(z) * 3 // 4
     best = _gaussians(z[:cut], 1, seed)
-    for k in CANDIDATES[1:]:
-        if k * dim * (dim + 3) / 2 * PER_PARAMETER > cut:
+    for k in COMPONENT_COUNTS[1:]:
+        if k * dim * (dim + 3) / 2 * DRAWS_PER_PARAMETER > cut:
             break
         larger = _gaussians(z[:cut], k, seed)
-        if larger.score(z[cut:]) < best.score(z[cut:]) + RISE:
+        if larger.score(z[cut:]) < best.score(z[cut:]) + MIN_DENSITY_GAIN:
             break
         best = larger
     widened = torch.from_numpy(best.covariances_) * (1 + 1 / dim)
@@ -104,7 +109,8 @@ def fit(draws: Tensor, seed: int) -> Proposal:
 
 
 def _gaussians(z: NDArray[np.float64], components: int, seed: int) -> GaussianMixture:
+    """Fit a Gaussian mixture to standardised draws (n, D)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly fitted is fitted well enough
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an approximate fit suffices
         model = GaussianMixture(components, max_iter=30, tol=1e-2, reg_covar=1e-7, random_state=seed % 2**32)
         return model.fit(z)

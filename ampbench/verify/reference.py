@@ -1,4 +1,4 @@
-"""Plain facts about reference draws: shape, dtype, support, independence; stored draws against fresh ones."""
+"""Reference draws: shape, dtype, support, independence and detailed balance; stored draws against fresh ones."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ampbench.verify.finding import Finding, SkipCheck, smallest
 from ampbench.verify.statistics import neighbours, two_sample
 from ampbench.verify.subject import Subject
 
-ROWS = 2000
-"""Fresh draws that stored ones are compared with."""
+FRESH_DRAWS = 2000
+"""Number of fresh draws with which stored ones are compared."""
 
 
 def reference(subject: Subject) -> Iterator[Finding]:
     """Check shape, values, support and independence of reference draws."""
     faults, tested = [], []
-    for place, observation in subject.judged():
-        draws = subject.draws(place, observation.x)
+    for where, observation in subject.judged():
+        draws = subject.draws(where, observation.x)
         fault = _fault(subject, draws, subject.effort.draws)
         if fault:
-            faults.append(f"{place}: {fault}")
+            faults.append(f"{where}: {fault}")
         else:
-            tested += [(f"consecutive draws, {place}", p) for p in neighbours(draws)]
+            tested += [(f"consecutive draws, {where}", p) for p in neighbours(draws)]
     if faults:
         yield Finding("reference", "; ".join(faults), None, "failed")
     else:
@@ -38,16 +38,16 @@ def reference(subject: Subject) -> Iterator[Finding]:
 
 
 def reference_balance(subject: Subject) -> Iterator[Finding]:
-    """Check that reference draws satisfy detailed balance with prior times likelihood."""
+    """Test detailed balance of reference draws with prior times likelihood."""
     _ = subject.likelihood
     if subject.noisy:
         raise SkipCheck("the likelihood is an estimate; importance sampling judges it")
-    for place, observation in subject.judged():
-        yield _balance(subject, "balance", place, subject.draws(place, observation.x), observation.x)
+    for where, observation in subject.judged():
+        yield _balance(subject, "balance", where, subject.draws(where, observation.x), observation.x)
 
 
 def shipped(subject: Subject) -> Iterator[Finding]:
-    """Check stored draws of every numbered observation: facts, against fresh draws, and detailed balance."""
+    """Check stored draws of numbered observations: shape, dtype and support, fresh draws, detailed balance."""
     task = subject.task
     if not isinstance(task, ShipsReference):
         raise SkipCheck("the task ships no reference")
@@ -58,12 +58,12 @@ def shipped(subject: Subject) -> Iterator[Finding]:
         if fault := _fault(subject, stored, len(stored)):
             faults.append(f"observation {number}: {fault}")
         elif isinstance(task, HasReference):
-            fresh = subject.reference(observation.x, ROWS, "shipped", number)
+            fresh = subject.reference(observation.x, FRESH_DRAWS, "shipped", number)
             tested += [(f"{what}, observation {number}", p) for what, p in _against(subject, stored, fresh)]
     if faults:
         yield Finding("shipped", "; ".join(faults), None, "failed")
     elif tested:
-        yield smallest("shipped", tested, f"{len(numbered)} sets against {ROWS} fresh draws each")
+        yield smallest("shipped", tested, f"{len(numbered)} sets against {FRESH_DRAWS} fresh draws each")
     if not faults and isinstance(task, HasLikelihood) and not subject.noisy:
         for number in list(numbered)[: subject.effort.judged]:
             some = _spread(task.shipped_reference(number), subject.effort.draws)
@@ -71,7 +71,7 @@ def shipped(subject: Subject) -> Iterator[Finding]:
 
 
 def _fault(subject: Subject, draws: Tensor, n: int) -> str:
-    """What is wrong with draws; empty if nothing is."""
+    """Return a description of the fault of draws; empty if they have none."""
     if draws.shape != (n, len(subject.names)):
         return f"shape {tuple(draws.shape)}, expected ({n}, {len(subject.names)})"
     if draws.dtype != torch.float32:
@@ -87,6 +87,7 @@ def _fault(subject: Subject, draws: Tensor, n: int) -> str:
 
 
 def _against(subject: Subject, stored: Tensor, fresh: Tensor) -> list[tuple[str, float]]:
+    """Compare stored draws (n, D) with fresh ones (m, D); return the name and the p-value of each statistic."""
     tested = list(zip(subject.names, two_sample(stored, fresh), strict=True))
     if stored.shape[1] > 1:
         centre, spread = fresh.mean(0), fresh.std(0).clamp(min=1e-12)
@@ -97,12 +98,13 @@ def _against(subject: Subject, stored: Tensor, fresh: Tensor) -> list[tuple[str,
     return tested
 
 
-def _balance(subject: Subject, check: str, place: str, draws: Tensor, x: Tensor) -> Finding:
+def _balance(subject: Subject, check: str, where: str, draws: Tensor, x: Tensor) -> Finding:
+    """Test detailed balance of draws (n, D) given an observation x (L,)."""
     u = subject.unconstrained.encode(draws.double())
-    finding = balance(check, lambda v: subject.log_posterior(v, x), u, subject.derive(check, place))
-    return Finding(check, f"{place}: {finding.detail}", finding.p, finding.verdict)
+    finding = balance(check, lambda v: subject.log_posterior(v, x), u, subject.derive(check, where))
+    return Finding(check, f"{where}: {finding.detail}", finding.p, finding.verdict)
 
 
 def _spread(draws: Tensor, n: int) -> Tensor:
-    """At most n draws, spread evenly over the stored ones."""
+    """Return at most n of the draws, evenly spaced in their order."""
     return draws[torch.linspace(0, len(draws) - 1, min(n, len(draws))).round().long()]

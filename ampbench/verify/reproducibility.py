@@ -1,4 +1,4 @@
-"""Same seed, same numbers; other seed, other numbers; whatever the global generators are at."""
+"""Reproducibility: draws depend on the seed, and on nothing else such as the state of global generators."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ampbench.verify.finding import Finding
 from ampbench.verify.subject import Subject
 
 ROWS = 100
+"""Number of simulations and of reference draws."""
 
 
 def reproducibility(subject: Subject) -> Iterator[Finding]:
-    """Check simulations, fresh observations and reference draws."""
+    """Check that simulations, fresh observations and reference draws follow from the seed."""
     yield _finding("simulations", lambda seed: _simulations(subject, seed))
     yield _finding("observation(seed)", lambda seed: _observations(subject, seed))
     task = subject.task
@@ -27,7 +28,7 @@ def reproducibility(subject: Subject) -> Iterator[Finding]:
 
 
 def _finding(what: str, draw: Callable[[int], Tensor]) -> Finding:
-    """Draw with two seeds, and again with the first in another state of the global generators."""
+    """Draw with two seeds, then with the first seed again in another state of the global generators."""
     drawn = []
     for state, seed in ((1, 11), (2, 12), (3, 11)):
         with seeded(state):

@@ -1,7 +1,7 @@
-"""Shapes, finite values, supports and sizes: what can be said without any statistics.
+"""Deterministic checks: shapes, finite values and supports of simulations and of numbered observations.
 
-The graph refuses wrong shapes, NaN and values outside the declared supports as soon as it is sampled, so that
-simulating much is the check; what is left is the numbered observations and batches of one row.
+The graph refuses wrong shapes, NaN and values outside the declared supports when it is sampled, so that a large
+simulation checks them. Batches of one row are simulated too, and numbered observations are checked explicitly.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from ampbench.interfaces import Observation
 from ampbench.verify.finding import Finding
 from ampbench.verify.subject import Subject
 
-SINGLES = 5
+SINGLE_ROW_BATCHES = 5
+"""Number of batches of one row."""
 
 
 def shapes(subject: Subject) -> Iterator[Finding]:
     """Check simulations, numbered observations, and the refusal of a number that does not exist."""
     theta, x = subject.simulate(subject.effort.simulations, None, "shapes")
-    for i in range(SINGLES):
+    for i in range(SINGLE_ROW_BATCHES):
         subject.simulate(1, theta[i], "one row", i)
     yield Finding("shapes", f"{len(x)} simulations: theta {theta.shape[1]}, x {x.shape[1]}, finite, in their supports")
     numbered = subject.task.observations()
@@ -36,7 +37,7 @@ def shapes(subject: Subject) -> Iterator[Finding]:
 
 
 def _fault(subject: Subject, observation: Observation) -> str:
-    """What is wrong with an observation; empty if nothing is."""
+    """Return a description of the fault of an observation; empty if it has none."""
     task, sizes = subject.task, subject.sizes
     width = sum(sizes[name] for name in task.observed)
     if observation.x.shape != (width,):
@@ -44,7 +45,7 @@ def _fault(subject: Subject, observation: Observation) -> str:
     if not bool(torch.isfinite(observation.x).all()):
         return "x is not finite"
     theta = observation.theta
-    if theta is None or bool(theta.isnan().all()):  # real data: nobody knows its parameters
+    if theta is None or bool(theta.isnan().all()):  # real data: the true parameters are unknown
         return ""
     if theta.shape != (len(subject.names),):
         return f"theta has shape {tuple(theta.shape)}, but the prior draws ({len(subject.names)},)"
@@ -57,6 +58,7 @@ def _fault(subject: Subject, observation: Observation) -> str:
 
 
 def _unknown_number(subject: Subject) -> list[str]:
+    """Return a fault if the task does not refuse an observation number that does not exist."""
     try:
         subject.task.numbered(-1)
     except UsageError:

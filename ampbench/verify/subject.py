@@ -1,4 +1,4 @@
-"""A task under examination: its simulations, draws and densities, each a function of the seed."""
+"""The subject of a certification: a task's simulations, draws and densities, each a function of the seed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ampbench.verify.finding import SkipCheck
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is spent on a task.
+    """Sample sizes of the checks.
 
     Attributes:
-        simulations: of the prior, and at each golden theta.
-        batches: small batches that must not differ.
-        steps: theta and theta′ at which the likelihood is compared.
-        draws: reference draws for one observation.
-        proposals: of the importance sampler.
-        judged: how many numbered, and how many fresh observations the reference is judged at.
-        chains: of the second sampler.
-        rounds: most rounds of ten moves each of the second sampler.
-        observations: of simulation-based calibration.
+        simulations: number of joint simulations, and of simulations at each golden theta.
+        batches: number of small batches that are tested for equal distributions.
+        steps: number of pairs of thetas at which the likelihood is tested.
+        draws: number of reference draws for one observation.
+        proposals: number of draws of the importance sampler.
+        judged: number of numbered observations, and of fresh ones, at which the reference is tested.
+        chains: number of Markov chains of the second sampler.
+        rounds: largest number of rounds, of ten moves each, of the second sampler.
+        observations: number of observations of simulation-based calibration.
     """
 
     simulations: int = 20_000
@@ -43,19 +43,19 @@ class Effort:
     observations: int = 150
 
 
-QUICK = Effort(
+QUICK_EFFORT = Effort(
     simulations=4000, batches=8, steps=6, draws=4000, proposals=8000, judged=1, chains=200, rounds=30, observations=60
 )
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A task, the seed of the examination, and how much may be spent.
+    """A task, with the seed and the effort of its certification.
 
     Attributes:
         task: the task.
-        seed: every number that certification draws follows from it.
-        effort: the sizes of all samples.
+        seed: seed from which all random numbers of the certification follow.
+        effort: the sample sizes.
     """
 
     task: Task
@@ -63,11 +63,11 @@ class Subject:
     effort: Effort = Effort()
 
     def derive(self, *purpose: object) -> int:
-        """Return a seed for one purpose, small enough for every generator there is."""
+        """Return the seed for one purpose, below 2³¹ so that any generator accepts it."""
         return derive(self.seed, "verify", *purpose) % 2**31
 
     def simulate(self, n: int, theta: Tensor | None, *purpose: object) -> tuple[Tensor, Tensor]:
-        """Draw theta (n, D) and x (n, L); with a theta (D,), all rows have that one."""
+        """Draw theta (n, D) and x (n, L); if a theta (D,) is given, all rows have this theta."""
         source = Simulator(self.task.graph, self.task.observed, n, self.derive("simulate", *purpose))
         given = None
         if theta is not None:
@@ -77,7 +77,7 @@ class Subject:
         return join(values, source.latents), join(values, source.observed)
 
     def prior(self, n: int, *purpose: object) -> Tensor:
-        """Draw theta (n, D) alone, without the cost of simulations."""
+        """Draw theta (n, D) from the prior, without the cost of simulating x where possible."""
         nodes = [self.task.graph[name] for name in self.task.latents]
         if {parent for node in nodes for parent in node.parents} - set(self.task.latents):
             return self.simulate(n, None, "prior", *purpose)[0]  # a latent variable depends on an observed one
@@ -85,18 +85,18 @@ class Subject:
             return join(Graph(*nodes).sample(n), self.task.latents).detach()
 
     def fresh(self, *purpose: object) -> Observation:
-        """Return a fresh observation."""
+        """Return an observation simulated for one purpose."""
         return self.task.observation(self.derive("observation", *purpose))
 
     def judged(self, most: int = 10) -> list[tuple[str, Observation]]:
-        """Return the observations that the reference is judged at: some numbered ones, and as many fresh ones."""
+        """Return the labelled observations at which the reference is tested: numbered ones, and as many fresh ones."""
         count = min(self.effort.judged, most)
         numbered = [(f"observation {number}", each) for number, each in self.task.observations().items()][:count]
         return numbered + [(f"fresh observation {i}", self.fresh("judged", i)) for i in range(1, count + 1)]
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """How many components every variable has, as two simulations show."""
+        """The number of components of every variable, found by two simulations."""
         values = Simulator(self.task.graph, self.task.observed, 2, self.derive("sizes")).sample(2)
         return {name: value.shape[1] for name, value in values.items()}
 
@@ -112,7 +112,7 @@ class Subject:
 
     @cached_property
     def latent_sizes(self) -> dict[str, int]:
-        """How many components each latent variable has, in topological order."""
+        """The number of components of each latent variable, in topological order."""
         return {name: self.sizes[name] for name in self.task.latents}
 
     @cached_property
@@ -126,16 +126,16 @@ class Subject:
         return Unconstrained([(name, graph[name].support, self.sizes[name]) for name in self.task.latents])
 
     def reference(self, x: Tensor, n: int, *purpose: object) -> Tensor:
-        """Draw n times from the reference, (n, D); raises :class:`SkipCheck` if the task has none."""
+        """Return n draws from the reference, (n, D); raise :class:`SkipCheck` if the task has none."""
         if not isinstance(self.task, HasReference):
             raise SkipCheck("the task has no reference")
         return self.task.reference(x, n, self.derive("reference", *purpose))
 
-    def draws(self, place: str, x: Tensor) -> Tensor:
-        """Reference draws at a judged observation, which several checks share."""
-        if place not in self._drawn:
-            self._drawn[place] = self.reference(x, self.effort.draws, place)
-        return self._drawn[place]
+    def draws(self, label: str, x: Tensor) -> Tensor:
+        """Return the reference draws at a labelled observation of :meth:`judged`; several checks share them."""
+        if label not in self._drawn:
+            self._drawn[label] = self.reference(x, self.effort.draws, label)
+        return self._drawn[label]
 
     @cached_property
     def _drawn(self) -> dict[str, Tensor]:
@@ -143,7 +143,7 @@ class Subject:
 
     @property
     def likelihood(self) -> HasLikelihood:
-        """The task's likelihood; raises :class:`SkipCheck` if it has none."""
+        """The task as one with a likelihood; raises :class:`SkipCheck` if it has none."""
         if not isinstance(self.task, HasLikelihood):
             raise SkipCheck("the task has no likelihood")
         return self.task
@@ -154,10 +154,11 @@ class Subject:
         return isinstance(self.task, HasLikelihood) and self.task.noisy_likelihood
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """log p(x | theta) in float64, shape (n,), for theta (n, D) or (1, D) and x (n, L) or (L,).
+        """Return log p(x | theta) in float64, shape (n,), for theta (n, D) or (1, D) and x (n, L) or (L,).
 
         Raises:
-            ArithmeticError: a NaN.
+            ValueError: the task returned another shape.
+            ArithmeticError: the task returned NaN.
         """
         with seeded(self.derive("likelihood")):
             value = self.likelihood.log_likelihood(theta.double(), x.double()).detach().double().cpu()
@@ -172,7 +173,7 @@ class Subject:
         return value
 
     def log_prior(self, theta: Tensor) -> Tensor:
-        """log p(theta), shape (n,); raises :class:`SkipCheck` if a latent variable has no density."""
+        """Return log p(theta), shape (n,); raise :class:`SkipCheck` if a latent variable has no density."""
         values = split(theta.float(), self.latent_sizes)
         try:
             return self.task.graph.log_prob(values, self.task.latents).detach().double()
@@ -180,7 +181,7 @@ class Subject:
             raise SkipCheck(f"the prior has no density: {error}") from error
 
     def log_posterior(self, u: Tensor, x: Tensor) -> Tensor:
-        """log of p(x | theta) p(theta) and the Jacobian, at unconstrained coordinates (n, D′): shape (n,)."""
+        """Return the unnormalised log posterior density of unconstrained coordinates u (n, D′), shape (n,)."""
         theta, jacobian = self.unconstrained.decode(u)
         log_prior = self.log_prior(theta) + jacobian
         result = torch.full_like(log_prior, -torch.inf)

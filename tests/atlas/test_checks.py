@@ -20,7 +20,7 @@ from torch.distributions import Distribution, Independent, Normal, Uniform
 
 from ampbench import hookimpl
 from ampbench.atlas import checks
-from ampbench.atlas.checks import CHECKS, MATERIAL, SHIFT, WIDTH, check_samples
+from ampbench.atlas.checks import CHECKS, MATERIAL_LOG_WIDTH, MATERIAL_SHIFT, MATERIAL_VARIATION, check_samples
 from ampbench.atlas.findings import summary_line, tally
 from ampbench.atlas.modes import empty_balls, empty_by_chance, labels, local_scale
 from ampbench.cli import atlas as cli_atlas
@@ -240,10 +240,10 @@ def test_one_mode_is_one_mode(d: int, seed: int) -> None:
 
 
 def test_the_levels_are_the_total_variation_that_they_say() -> None:
-    assert 2 * norm.cdf(SHIFT / 2) - 1 == pytest.approx(MATERIAL)
-    factor = math.exp(WIDTH)
+    assert 2 * norm.cdf(MATERIAL_SHIFT / 2) - 1 == pytest.approx(MATERIAL_VARIATION)
+    factor = math.exp(MATERIAL_LOG_WIDTH)
     cross = factor * math.sqrt(2 * math.log(factor) / (factor**2 - 1))
-    assert 2 * (norm.cdf(cross) - norm.cdf(cross / factor)) == pytest.approx(MATERIAL, abs=2e-4)
+    assert 2 * (norm.cdf(cross) - norm.cdf(cross / factor)) == pytest.approx(MATERIAL_VARIATION, abs=2e-4)
 
 
 @pytest.mark.parametrize("name", ["two_moons", "slcp", "bernoulli_glm"])
@@ -260,7 +260,7 @@ CLASSIC += ["lotka_volterra", "sir", "slcp", "slcp_distractors", "two_moons"]
 
 @pytest.mark.slow
 def test_two_sets_of_reference_samples_are_rarely_different(registry: Registry) -> None:
-    """In no more than one case in a hundred, as docs/atlas.md says: ten checks at SHARE each."""
+    """In no more than one case in a hundred, as docs/atlas.md says: ten checks at FALSE_ALARM_RATE each."""
     found, cases = [], 0
     for name in CLASSIC:
         task = registry.build("tasks", name)
@@ -428,7 +428,7 @@ def test_older_records_are_read_and_checked_later(
     assert "checks" not in json.loads(path.read_text()), "as before there was an atlas"
     assert load(tmp_path)["findings"].isna().all()
     cli_compare.show(tmp_path, [], noise=False, published=False, mix=False)
-    assert "6 results were never checked" in " ".join(capsys.readouterr().out.split())
+    assert "6 results are unchecked" in " ".join(capsys.readouterr().out.split())
     assert check_unchecked(store, mine, [], ["careless"]) == 3
     assert check_unchecked(store, mine, [], []) == 3
     assert check_unchecked(store, mine, [], []) == 0

@@ -214,7 +214,7 @@ def test_negative_log_probability_of_the_truth() -> None:
     )
     with pytest.raises(MetricError, match="nltp: a Implicit has no density"):
         NLTP().measure_in(setting(Gaussian(), Implicit()), torch.zeros(5, 1))
-    with pytest.raises(MetricError, match="nltp: nobody knows the parameters"):
+    with pytest.raises(MetricError, match="nltp: the true parameters of this observation are unknown"):
         NLTP().measure_in(setting(Gaussian(), Exact(), theta=math.nan), torch.zeros(5, 1))
 
 

@@ -160,7 +160,7 @@ def test_messages_name_metric_and_values(metric: C2ST | MMD) -> None:
         metric.measure(bad, good)
     with pytest.raises(MetricError, match=f"{name}: samples have 2 components, but the reference has 3"):
         metric.measure(good, torch.randn(50, 3))
-    with pytest.raises(MetricError, match=rf"{name}: the reference have shape \(1, 2\)"):
+    with pytest.raises(MetricError, match=rf"{name}: the shape of the reference is \(1, 2\)"):
         metric.measure(good, good[:1])
 
 

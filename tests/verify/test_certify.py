@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_t
 from torch import Generator, Tensor
 from torch.distributions import Beta as BetaLaw
 from torch.distributions import Binomial, Gamma, Independent, MultivariateNormal, Normal, constraints
@@ -22,10 +23,10 @@ from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import HasGolden, HasLikelihood, HasReference, Observation, ShipsReference, Task
 from ampbench.interfaces.golden import Golden, Summary
 from ampbench.results.schema import CERTIFICATION
-from ampbench.verify import CHECKS, LEVEL, QUICK, Row, Subject, certify
+from ampbench.verify import CHECKS, QUICK_EFFORT, SIGNIFICANCE_LEVEL, Row, Subject, certify
 from ampbench.verify.finding import Finding, judge, smallest
 from ampbench.verify.likelihood import difference
-from ampbench.verify.proposal import fit
+from ampbench.verify.proposal import Proposal, fit
 from ampbench.verify.statistics import shares
 from ampbench_tasks.rejection import truncated
 from ampbench_tasks.two_moons import TwoMoons
@@ -295,12 +296,12 @@ class DroppedMode(Moons):
 
 def caught(rows: list[Row]) -> set[str]:
     """The checks that failed, by the level of a whole examination with its 40 p-values or fewer."""
-    return {row.check for row in rows if row.verdict == "failed" and (row.p is None or row.p < LEVEL / 40)}
+    return {row.check for row in rows if row.verdict == "failed" and (row.p is None or row.p < SIGNIFICANCE_LEVEL / 40)}
 
 
 @pytest.mark.parametrize("task", [Plane(), Rate(), Coins(), Moons()], ids=lambda task: type(task).__name__)
 def test_correct_tasks_pass(task: Task) -> None:
-    rows = certify("task", Subject(task, 0, QUICK))
+    rows = certify("task", Subject(task, 0, QUICK_EFFORT))
     assert [row for row in rows if row.verdict == "failed"] == []
     judged = {row.check for row in rows if row.verdict == "ok"}
     assert {"shapes", "rows", "reproducible", "prior density", "likelihood", "reference", "calibration"} <= judged
@@ -335,7 +336,7 @@ FAULTS = [
 @pytest.mark.parametrize(("task", "expected"), FAULTS, ids=lambda each: getattr(each, "__name__", ""))
 def test_faults_are_caught(task: type[Task], expected: list[str]) -> None:
     asked = [check for check in expected if check in CHECKS] or ["shapes"]
-    rows = certify("task", Subject(task(), 0, QUICK), asked)
+    rows = certify("task", Subject(task(), 0, QUICK_EFFORT), asked)
     assert caught(rows) == set(expected), rows
 
 
@@ -347,7 +348,7 @@ def test_subtle_faults_need_full_effort(task: type[Task], expected: list[str]) -
 
 
 def test_an_exception_costs_its_own_row() -> None:
-    found = certify("task", Subject(BrokenShip(), 0, QUICK), ["shipped", "prior moments"])
+    found = certify("task", Subject(BrokenShip(), 0, QUICK_EFFORT), ["shipped", "prior moments"])
     assert [(row.check, row.verdict) for row in found] == [("shipped", "failed"), ("prior moments", "ok")]
     assert found[0].detail == "OSError: reference.npz is truncated"
 
@@ -357,7 +358,7 @@ def test_what_a_task_cannot_show_is_skipped_with_the_reason() -> None:
         version, source = "1", "this test"
         graph = Plane().graph
 
-    rows = certify("task", Subject(Forward(), 0, QUICK))
+    rows = certify("task", Subject(Forward(), 0, QUICK_EFFORT))
     assert all(row.verdict != "failed" for row in rows)
     reasons = {row.check: row.detail for row in rows if row.verdict == "skipped"}
     assert reasons["calibration"] == "the task has no reference"
@@ -373,18 +374,20 @@ def test_noisy_likelihoods_are_judged_by_importance_sampling() -> None:
             return super().log_likelihood(theta, x) + 0.3 * torch.randn(len(theta)) - 0.045  # unbiased: the mean is 1
 
     asked = ["likelihood", "balance", "importance", "second sampler", "calibration"]
-    rows = certify("task", Subject(Noisy(), 0, QUICK), asked)
+    rows = certify("task", Subject(Noisy(), 0, QUICK_EFFORT), asked)
     assert {row.check for row in rows if row.verdict == "skipped"} == {"likelihood", "balance", "second sampler"}
     assert {row.check for row in rows if row.verdict == "ok"} == {"importance", "calibration"}
 
 
 def test_same_seed_same_report() -> None:
-    first, again = (certify("task", Subject(Plane(), 3, QUICK), ["rows", "likelihood", "importance"]) for _ in "ab")
+    first, again = (
+        certify("task", Subject(Plane(), 3, QUICK_EFFORT), ["rows", "likelihood", "importance"]) for _ in "ab"
+    )
     assert first == again
 
 
 def test_level_is_shared_by_all_p_values() -> None:
-    p = LEVEL / 3
+    p = SIGNIFICANCE_LEVEL / 3
     assert [row.verdict for row in judge("task", [Finding("a", "", p)])] == ["failed"]
     rows = judge("task", [Finding("a", "", p), *[Finding("b", "", 0.5)] * 3, Finding("c", "", None, "skipped")])
     assert [row.verdict for row in rows] == ["ok", "ok", "ok", "ok", "skipped"]
@@ -430,6 +433,20 @@ def test_proposals_are_normalised_densities() -> None:
     assert float(mass) == pytest.approx(1, abs=0.01)
     u = proposal.sample(20_000, Generator().manual_seed(1))
     assert float((u[:, 0] < 0).double().mean()) == pytest.approx(0.5, abs=0.03)
+
+
+def test_proposals_have_the_density_of_scipys_student_t() -> None:
+    """The mixture is on purpose independent of the samplers that it certifies, and so is its test."""
+    rng = np.random.default_rng(0)
+    roots, means, weights, freedom = np.tril(rng.normal(size=(2, 3, 3))), rng.normal(size=(2, 3)), [0.3, 0.7], 6.25
+    roots[:, range(3), range(3)] = rng.uniform(0.5, 2, (2, 3))
+    u = 5 * rng.standard_normal((100, 3))
+    parts = [multivariate_t(mean, root @ root.T, freedom).logpdf(u) for mean, root in zip(means, roots, strict=True)]
+    mixture = np.logaddexp(np.log(weights[0]) + parts[0], np.log(weights[1]) + parts[1])
+    for k, expected in ((slice(0, 1), parts[0]), (slice(0, 2), mixture)):
+        weight = torch.tensor(weights[k], dtype=torch.float64)
+        proposal = Proposal(weight / weight.sum(), torch.from_numpy(means[k]), torch.from_numpy(roots[k]), freedom)
+        assert proposal.log_prob(torch.from_numpy(u)).numpy() == pytest.approx(expected, abs=1e-9)
 
 
 def registered(monkeypatch: pytest.MonkeyPatch, **tasks: type[Task]) -> None:
