@@ -1,4 +1,4 @@
-"""Which method, how many simulations, and is it calibrated? Assessments on the user's own simulator."""
+"""Assessment of methods and budgets on the user's own simulator: held-out scores, calibration, a recommendation."""
 
 from ampbench.assess.assessment import HeldOut, hold_out, outcomes, prior_outcome, trials
 from ampbench.assess.outcome import Outcome, faults

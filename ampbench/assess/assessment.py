@@ -1,21 +1,21 @@
-r"""Which method, how many simulations, and is it calibrated? Answered on held-out simulations, without any reference.
+r"""Evaluation of fits on held-out simulations, without a reference posterior.
 
-Fresh simulations :math:`(\theta^*, x)`, drawn beside the budget, judge every fit. Two questions are asked of each:
+Every fit is judged on held-out simulations :math:`(\theta^*, x)`, which do not count towards its budget:
 
-- *How much does it say?* The mean of a proper score of :math:`q(\cdot \mid x)` at :math:`\theta^*`
-  (:mod:`ampbench.statistics.scoring_rules`); lower is better, and the exact posterior's is lowest. The log-distance
-  score falls by ½ log 2 = 0.35 if the posterior is rightly half as wide. Where a variable is discrete, the energy score
-  takes its place: draws that coincide have no distance to take the logarithm of.
-- *Does it say what is true?* Ranks of the truth (:mod:`ampbench.statistics.calibration`). The smallest of a fit's
-  p-values is corrected for their number (Bonferroni), and the fits for theirs (Holm), so that among exact posteriors a
-  fault is found in one assessment of twenty.
-- *And at your own observation?* That is an average over the prior. Given an observation, a classifier looks for a
-  fault there (:mod:`ampbench.assess.lc2st`); its p-value takes part in Holm's correction as a second one of the fit.
+- *Score*: the mean of a proper score of :math:`q(\cdot \mid x)` at :math:`\theta^*`
+  (:mod:`ampbench.statistics.scoring_rules`); lower is better, and the exact posterior has the lowest expected score.
+  The log-distance score falls by ½ log 2 = 0.35 if the posterior is half as wide and still calibrated. For discrete
+  variables the energy score is used, since the log-distance of coinciding draws is undefined.
+- *Calibration*: rank statistics of the true parameters (:mod:`ampbench.statistics.calibration`). The smallest p-value
+  of a fit is Bonferroni-corrected for its number of tests, and the p-values of all fits by Holm's method, so that with
+  exact posteriors a fault is reported in at most one assessment of twenty.
+- *Calibration at the user's observation*: calibration is an average over the prior; at a given observation it is tested
+  by a classifier (:mod:`ampbench.assess.lc2st`), whose p-value enters Holm's method as a second hypothesis of the fit.
 
-Scores and calibration are both needed: the prior is calibrated and says nothing, and an overconfident fit may have a
-good score. All fits see the same held-out simulations, so that scores are compared in pairs. The recommendation is the
-cheapest fit in which no fault of calibration was found, on average or at the observation, and which is not surely worse
-than the best of these.
+Both score and calibration are needed: the prior is calibrated but uninformative, and an overconfident fit may have a
+good score. All fits are judged on one set of held-out simulations, so that scores are compared in pairs. The
+recommendation is the fit with the smallest budget among those without a detected fault of calibration, on average or at
+the observation, whose score is not significantly worse than the best score among them.
 
 References:
     Gneiting, Balabdaoui, Raftery 2007, *Probabilistic forecasts, calibration and sharpness*,
@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from ampbench.assess.fits import HELD_OUT_DRAWS, Drawn, EvaluationSet, Fit, fit_and_draw
-from ampbench.assess.fits import simulate as simulate_here
+from ampbench.assess.fits import simulate as simulate_in_process
 from ampbench.assess.lc2st import check_installed, lc2st
 from ampbench.assess.outcome import Outcome
 from ampbench.errors import PluginError, UsageError
@@ -58,26 +58,29 @@ from ampbench.statistics.scoring_rules import energy_score, log_score
 from ampbench.threads import limited_threads
 
 MIN_HELD_OUT = 50
-"""Fewer held-out simulations show next to nothing."""
-SCORED_AT_ONCE = 20
-"""Held-out simulations scored at a time: the pairs of draws take memory."""
-TRIALS = 60
-"""Permutations of L-C2ST for each fit of an assessment, so that its smallest p-value survives the correction."""
+"""Smallest number of held-out simulations; with fewer, tests of calibration have hardly any power."""
+
+SCORING_CHUNK = 20
+"""Number of held-out simulations that are scored at once; limits the memory for pairs of draws."""
+
+TRIALS_PER_FIT = 60
+"""Permutations of L-C2ST per fit of the assessment; with these the smallest p-value can remain significant after
+Holm's correction."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Simulations that judge, and no method sees.
+    """Held-out simulations, on which fits are judged and no method is trained.
 
     Attributes:
         graph: the model.
         observed: names of its observed variables.
-        theta: shape (B, D).
-        x: shape (B, L).
+        theta: true parameters, shape (B, D).
+        x: simulated observations, shape (B, L).
         centre: medians of the prior, shape (D,).
-        spread: mean deviations from them, shape (D,): the unit of length of each component.
-        rule: the score to compare by: ``log`` or ``energy``.
-        seed: every number of the assessment follows from it.
+        spread: mean absolute deviations from the medians, shape (D,); the unit of length of each component.
+        rule: scoring rule by which fits are compared, ``log`` or ``energy``.
+        seed: seed of all random numbers of the assessment.
         observation: the user's own observation, shape (L,), or None.
     """
 
@@ -106,29 +109,29 @@ def hold_out(
     observation: Tensor | None = None,
     simulate: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> HeldOut:
-    """Draw n simulations to judge by.
+    """Draw n held-out simulations.
 
     Arguments:
         graph: the model.
         observed: names of its observed variables.
-        n: how many.
-        seed: every number follows from it.
-        observation: the user's own observation, shape (L,), to judge fits at.
-        simulate: from n and a seed to theta (n, D) and x (n, L); None to simulate in this process.
+        n: number of simulations.
+        seed: seed of all random numbers of the assessment.
+        observation: the user's own observation, shape (L,), at which fits are tested as well.
+        simulate: returns theta (n, D) and x (n, L), given n and a seed; None to simulate in this process.
 
     Raises:
-        UsageError: fewer than ``MIN_HELD_OUT``; or an observation of another shape, or sbi is not installed to judge
-            there.
+        UsageError: n is less than :data:`MIN_HELD_OUT`, the observation has a wrong shape, or sbi, which the test at an
+            observation needs, is not installed.
     """
     if n < MIN_HELD_OUT:
         raise UsageError(
-            f"{n} held-out simulations show next to nothing; take at least {MIN_HELD_OUT}, better 200 or more"
+            f"{n} held-out simulations are too few to judge a fit; take at least {MIN_HELD_OUT}, better 200 or more"
         )
     if observation is not None:
         check_installed()
     observed = graph.check(observed)
     latents = graph.latents(observed)
-    simulate = simulate or partial(simulate_here, (graph, observed))
+    simulate = simulate or partial(simulate_in_process, (graph, observed))
     theta, x = map(torch.from_numpy, simulate(n, derive(seed, "assess", "held out")))
     with seeded(derive(seed, "assess", "prior")):
         prior = LatentPrior(graph, latents).sample([2000])
@@ -156,24 +159,23 @@ def outcomes(
     started: Callable[[str, int], Progress] = lambda method, budget: silent,
     threads: int = 1,
 ) -> Iterator[Outcome]:
-    """Fit each method with each budget, small ones first, and judge it; what one raises costs its own outcome.
+    """Fit each method with each budget, small budgets first, and judge each fit; an error affects one outcome only.
 
     Arguments:
         held_out: see :func:`hold_out`.
         methods: specs.
         budgets: numbers of simulations.
-        registry: where methods come from.
-        fit: fits and draws; None to do so in this process, on the CPU.
-        test: what tests a fit at the user's own observation, with the arguments of :func:`ampbench.assess.lc2st.lc2st`.
-        started: told of each fit; returns what is told of its progress.
+        registry: source of the methods.
+        fit: fits a method and draws from its posterior; None to do so in this process, on the CPU.
+        test: tests a fit at the user's own observation, with the arguments of :func:`ampbench.assess.lc2st.lc2st`.
+        started: called before each fit with method and budget; returns the progress callback of the fit.
         threads: CPU threads of fits and tests in this process; see :func:`ampbench.threads.limited_threads`.
 
     Raises:
-        UsageError: a method's spec cannot be understood, or it refuses a value, or a budget is not positive; before
-            anything is simulated.
+        UsageError: a method's spec is invalid, or a budget is not positive; raised before any simulation.
     """
     for text in methods:
-        with suppress(PluginError):  # a method that is broken, or not installed, costs its own outcomes only
+        with suppress(PluginError):  # a broken or missing method affects its own outcomes only
             registry.checked("methods", text)
     if bad := [budget for budget in budgets if budget < 1]:
         raise UsageError(f"a budget of {bad[0]} simulations; take at least 1")
@@ -190,12 +192,12 @@ def outcomes(
 
 
 def trials(fits: int) -> int:
-    """How many permutations L-C2ST takes for each of so many fits: at the least 99."""
-    return max(99, TRIALS * fits - 1)
+    """Return the number of permutations of L-C2ST for each fit, given the number of fits; at least 99."""
+    return max(99, TRIALS_PER_FIT * fits - 1)
 
 
 def prior_outcome(held_out: HeldOut) -> Outcome:
-    """Judge the prior itself: what a posterior must beat to have learned anything."""
+    """Return the outcome of the prior, the baseline for the scores of all fits."""
     prior = LatentPrior(held_out.graph, held_out.graph.latents(held_out.observed))
     with seeded(derive(held_out.seed, "assess", "prior draws")):
         draws = prior.sample([HELD_OUT_DRAWS, len(held_out.x)])
@@ -222,7 +224,7 @@ def _judged(held_out: HeldOut, text: str, budget: int, drawn: Drawn, test: Calla
 
 
 def judge(held_out: HeldOut, draws: Tensor, known: Outcome) -> Outcome:
-    """Return the outcome of a fit, given its draws (L, B, D) at the held-out observations, and what is known of it."""
+    """Complete an outcome by scores and calibration, given draws (L, B, D) at the held-out observations."""
     truth, spread = held_out.theta, held_out.spread
     generator = torch.Generator().manual_seed(derive(held_out.seed, "assess", "ties"))
     u = rank_statistics(
@@ -246,5 +248,5 @@ RULES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"log": log_score, "en
 
 
 def _scores(rule: Callable[[Tensor, Tensor], Tensor], draws: Tensor, truth: Tensor) -> Tensor:
-    chunks = zip(draws.split(SCORED_AT_ONCE, dim=1), truth.split(SCORED_AT_ONCE), strict=True)
+    chunks = zip(draws.split(SCORING_CHUNK, dim=1), truth.split(SCORING_CHUNK), strict=True)
     return torch.cat([rule(samples, true) for samples, true in chunks]).double()

@@ -1,7 +1,7 @@
-"""Fits of an assessment, and their draws at many observations: in this process, or in a child process each.
+"""Fits of an assessment, and their draws at many observations, in this process or in child processes.
 
-A model of the user's own is not sent to the child, since few functions can be pickled: the child is told how to read
-the model, such as ``mymodel:simulator``, and imports it anew.
+The user's model is not sent to a child process, since few functions can be pickled: the child receives a description of
+the model, such as ``mymodel:simulator``, and imports the model itself.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from ampbench.running.sampling import valid_samples
 from ampbench.seeding import derive, seeded
 
 HELD_OUT_DRAWS = 99
-"""Posterior draws for each held-out simulation."""
+"""Number of posterior draws at each held-out simulation."""
+
 OBSERVATION_DRAWS = 500
-"""Posterior draws at the user's own observation."""
+"""Number of posterior draws at the user's own observation."""
 
 Model = tuple[Graph, tuple[str, ...]]
 """A graph, and the names of its observed variables."""
@@ -38,12 +39,14 @@ Model = tuple[Graph, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Where the posterior of every fit is sampled: arrays, since torch hands tensors to other processes by open files.
+    """The observations at which every posterior is sampled.
+
+    They are numpy arrays, since torch keeps a file open for each tensor that it sends to another process.
 
     Attributes:
-        observations: held-out ones, shape (B, L).
-        observation: the user's own, shape (L,), or None.
-        seed: every number follows from it.
+        observations: held-out observations, shape (B, L).
+        observation: the user's own observation, shape (L,), or None.
+        seed: seed of fits and draws.
     """
 
     observations: np.ndarray
@@ -56,12 +59,12 @@ class Drawn:
     """Posterior draws of a fit, and its cost.
 
     Attributes:
-        draws: shape (HELD_OUT_DRAWS, B, D).
-        at_observation: at the user's own observation, shape (OBSERVATION_DRAWS, D), or None.
+        draws: draws at the held-out observations, shape (HELD_OUT_DRAWS, B, D).
+        at_observation: draws at the user's own observation, shape (OBSERVATION_DRAWS, D), or None.
         warning: texts of the fit's warnings, or "".
-        spent: simulations.
-        fit_seconds: time of the fit.
-        sample_seconds: mean time of drawing for one observation.
+        spent: number of simulations used.
+        fit_seconds: duration of the fit, in seconds.
+        sample_seconds: mean duration of drawing at one observation, in seconds.
     """
 
     draws: np.ndarray
@@ -73,11 +76,12 @@ class Drawn:
 
 
 Fit = Callable[[EvaluationSet, str, int, Progress], Drawn]
-"""Fits the method of a spec with a budget, and draws; told of progress. Whatever it raises is the fit's failure."""
+"""A function of an evaluation set, a method's spec, a budget and a progress callback that fits the method and draws
+from its posterior. Every exception counts as a failure of the fit."""
 
 
 def simulate(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Simulate n times: theta (n, D) and x (n, L)."""
+    """Return n simulations: theta (n, D) and x (n, L)."""
     source = Simulator(*model, n, seed)
     values = source.sample(n)
     return join(values, source.latents).numpy(), join(values, source.observed).numpy()
@@ -93,17 +97,17 @@ def fit_and_draw(
     progress: Progress,
     sampling: Callable[[], object] = lambda: None,
 ) -> Drawn:
-    """Fit in this process, and draw at all observations; partially applied it is a :data:`Fit`.
+    """Fit in this process, and draw at all observations; with bound first arguments it is a :data:`Fit`.
 
     Arguments:
         model: a graph and the names of its observed variables.
-        methods: where methods come from.
+        methods: source of the methods.
         device: any torch device.
-        evaluation: where to draw.
-        spec: the method.
+        evaluation: the observations at which the posterior is sampled.
+        spec: the method's spec.
         budget: number of simulations.
-        progress: told of the fit's steps.
-        sampling: called when the fit is over.
+        progress: progress callback of the fit.
+        sampling: called between fit and sampling.
 
     Raises:
         UsageError: the method is sequential.
@@ -136,7 +140,7 @@ def fit_and_draw(
 
 
 def _draws(posterior: Posterior, names: tuple[str, ...], evaluation: EvaluationSet) -> np.ndarray:
-    """Draw at each held-out observation, (HELD_OUT_DRAWS, B, D)."""
+    """Return draws at each held-out observation, shape (HELD_OUT_DRAWS, B, D)."""
     each = [
         _draw(posterior, x, HELD_OUT_DRAWS, names, evaluation.seed, number)
         for number, x in enumerate(evaluation.observations)
@@ -145,21 +149,21 @@ def _draws(posterior: Posterior, names: tuple[str, ...], evaluation: EvaluationS
 
 
 def _draw(
-    posterior: Posterior, x: np.ndarray, n: int, names: tuple[str, ...], seed: int, which: int | str
+    posterior: Posterior, x: np.ndarray, n: int, names: tuple[str, ...], seed: int, index: int | str
 ) -> np.ndarray:
-    """Draw for one observation, (n, D): number ``which`` of the held-out ones, or the user's own, "here"."""
-    with seeded(derive(seed, "assess", "draws", which)):
+    """Return draws (n, D) at one observation: held-out number ``index``, or the user's own for the index "here"."""
+    with seeded(derive(seed, "assess", "draws", index)):
         samples: Tensor = posterior.sample(torch.from_numpy(x), n)
-    where = "at your observation" if which == "here" else f"at held-out simulation {which}"
+    where = "at your observation" if index == "here" else f"at held-out simulation {index}"
     return valid_samples(samples, n, names, where).numpy().astype(x.dtype)
 
 
-class Isolated:
-    """Does the work of an assessment in child processes, so that a fault costs its own fit only.
+class IsolatedWorker:
+    """Runs each step of an assessment in a child process of its own, so that a crash affects one fit only.
 
     Arguments:
-        read: returns the model; picklable, unlike most graphs.
-        limits: what each child may use.
+        read: returns the model; must be picklable, which most graphs are not.
+        limits: limits of each child process.
         device: any torch device.
     """
 

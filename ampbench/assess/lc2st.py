@@ -1,17 +1,17 @@
-r"""Is a posterior calibrated at one observation? The local classifier two-sample test.
+r"""The local classifier two-sample test (L-C2ST) of a posterior at one observation.
 
-A classifier learns to tell :math:`(\theta^*, x)`, of the model, from :math:`(\theta_q, x)` with
+A classifier learns to distinguish :math:`(\theta^*, x)`, drawn from the model, from :math:`(\theta_q, x)` with
 :math:`\theta_q \sim q(\cdot \mid x)`, over many simulations. At the observation :math:`x_o` its output d is 1/2
-wherever q is right, so that
+wherever q equals the posterior, so that
 
 .. math:: t(x_o) = \frac1n \sum_{i=1}^{n} \bigl(d(\theta_i, x_o) - \tfrac12\bigr)^2,
           \qquad \theta_i \sim q(\cdot \mid x_o)
 
-is small. Classifiers of permuted labels say how small, whatever the classifier: the test is valid with any, and this
-one is small, for it is trained some hundred times on a few hundred simulations. A posterior that is wrong at this
-observation alone, and right at those around it, is not found.
+is small. Classifiers trained on permuted labels give its null distribution, so that the test is valid for any
+classifier. This one is a small network, since it is trained about a hundred times on a few hundred simulations. A
+posterior that is wrong only at this observation, and exact at neighbouring ones, is not detected.
 
-Done by sbi, an optional dependency.
+The implementation is that of sbi, an optional dependency.
 
 References:
     Linhart, Gramfort, Rodrigues 2023, *L-C2ST: Local diagnostics for posterior approximations in simulation-based
@@ -29,7 +29,13 @@ from torch import Tensor
 from ampbench.errors import UsageError
 from ampbench.seeding import seeded
 
-CLASSIFIER = {"hidden_layer_sizes": (16,), "solver": "lbfgs", "alpha": 1.0, "max_iter": 60, "early_stopping": False}
+CLASSIFIER_OPTIONS = {
+    "hidden_layer_sizes": (16,),
+    "solver": "lbfgs",
+    "alpha": 1.0,
+    "max_iter": 60,
+    "early_stopping": False,
+}
 """Options of scikit-learn's MLPClassifier: one hidden layer, few steps of a quasi-Newton method, much weight decay."""
 
 
@@ -44,19 +50,19 @@ def lc2st(theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, own: Ten
 
     Arguments:
         theta: true parameters of simulations, shape (B, D).
-        x: these simulations, shape (B, L).
-        draws: one draw of q for each of them, shape (B, D).
-        observation: shape (L,).
-        own: draws of q at the observation, shape (n, D).
-        trials: how many permutations; the smallest p-value is 1 / (trials + 1).
-        seed: the p-value follows from it.
+        x: simulated observations, shape (B, L).
+        draws: one draw of q at each of them, shape (B, D).
+        observation: the observation of the test, shape (L,).
+        own: draws of q at this observation, shape (n, D).
+        trials: number of permutations; the smallest possible p-value is 1 / (trials + 1).
+        seed: seed of classifiers and permutations.
 
     Raises:
         UsageError: sbi is not installed.
     """
     check_installed()
     with warnings.catch_warnings(), seeded(seed):
-        warnings.simplefilter("ignore")  # 60 steps are not meant to converge
+        warnings.simplefilter("ignore")  # the classifier is stopped after 60 steps on purpose
         from sbi.diagnostics.lc2st import LC2ST
 
         test = LC2ST(
@@ -66,7 +72,7 @@ def lc2st(theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, own: Ten
             seed=seed % 2**31,
             z_score=True,
             num_trials_null=trials,
-            classifier_kwargs=dict(CLASSIFIER),
+            classifier_kwargs=dict(CLASSIFIER_OPTIONS),
         )
         test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)
         found = test.get_statistic_on_observed_data(own.float(), observation.float())
@@ -74,12 +80,12 @@ def lc2st(theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, own: Ten
     return (1 + int(np.sum(null >= found))) / (trials + 1)
 
 
-def beyond(observation: Tensor, x: Tensor) -> str:
-    """Say where an observation (L,) lies outside the range of simulations (B, L), "" if nowhere.
+def outside_range(observation: Tensor, x: Tensor) -> str:
+    """Describe where an observation (L,) lies outside the range of simulations (B, L); "" if nowhere.
 
     Example:
         >>> import torch
-        >>> beyond(torch.tensor([0.5, 9.0]), torch.tensor([[0.0, 1.0], [1.0, 2.0]]))
+        >>> outside_range(torch.tensor([0.5, 9.0]), torch.tensor([[0.0, 1.0], [1.0, 2.0]]))
         'component 2 is 9, simulated are 1 to 2'
     """
     low, high = x.min(0).values, x.max(0).values

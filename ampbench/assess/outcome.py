@@ -1,4 +1,4 @@
-"""What was found out about one fit, and what is wrong with its calibration."""
+"""Outcomes of fits, and the detection of faults of their calibration."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from torch import Tensor
 
 from ampbench.statistics.multiple_testing import holm
 
-LEVEL = 0.05
-"""Probability of a false alarm, over all fits together, and of each comparison of scores."""
+SIGNIFICANCE_LEVEL = 0.05
+"""Significance level of the tests of calibration over all fits together, and of each comparison of scores."""
 
-
-SURE = 3.0
-"""Standard errors from which coverage surely leans to one side."""
-
+DISPERSION_THRESHOLD = 3.0
+"""Smallest absolute value of ``Outcome.dispersion_z`` that shows over- or underconfidence."""
 
 Fault = str
 """``none found``, ``overconfident`` (too narrow), ``underconfident`` (too wide), ``biased`` (neither), or
@@ -25,22 +23,23 @@ Fault = str
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found out about one fit; of one that failed, the reason alone.
+    """The evaluation of one fit; for a failed fit, its error only.
 
     Attributes:
-        method: its spec.
-        budget: simulations it was given.
-        error: why it failed, or "".
-        warning: what it warned of, or "".
-        spent: simulations it took.
-        fit_seconds: time of the fit.
-        sample_seconds: mean time of drawing for one observation.
-        scores: by rule, the scores at all held-out simulations, shape (B,) each.
-        coverage: by level, how often central intervals hold the truth: the mean over components.
-        p: that of the hypothesis that it is calibrated, corrected for the statistics looked at.
-        p_at_observation: the p-value of L-C2ST at the user's own observation; NaN without one.
-        output: the end of what the process of a failed fit printed, or where it crashed.
-        dispersion_z: standard errors by which the truth lies too far out in the posterior; negative: too far in.
+        method: the method's spec.
+        budget: number of simulations allowed.
+        error: the error message of a failed fit, or "".
+        warning: texts of the fit's warnings, or "".
+        spent: number of simulations used.
+        fit_seconds: duration of the fit, in seconds.
+        sample_seconds: mean duration of drawing at one observation, in seconds.
+        scores: scoring rule → scores at all held-out simulations, shape (B,).
+        coverage: level → frequency with which central intervals contain the truth, mean over components.
+        p: p-value of the hypothesis that the fit is calibrated, corrected for the number of test statistics.
+        p_at_observation: p-value of L-C2ST at the user's own observation; NaN without an observation.
+        output: the end of the output of a crashed process, or the location of the crash.
+        dispersion_z: z-score of the distance of the truth from the centre of the posterior; positive if the posterior
+            is too narrow, negative if it is too wide.
     """
 
     method: str
@@ -59,19 +58,19 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether it can be judged."""
+        """Whether the fit succeeded."""
         return not self.error
 
     @property
     def label(self) -> str:
-        """Method and budget, for sentences."""
+        """Method and budget, as part of a sentence."""
         return f"{self.method} with {self.budget:,} simulations"
 
 
 def faults(found: Sequence[Outcome]) -> list[Fault]:
-    """Say what is wrong with the calibration of each outcome that is ok; "" of one that is not."""
+    """Return the fault of calibration of each outcome; "" for a failed fit."""
     p_values = [each.p if each.ok else math.nan for each in found] + [each.p_at_observation for each in found]
-    rejected = (holm(p_values) <= LEVEL).tolist()
+    rejected = (holm(p_values) <= SIGNIFICANCE_LEVEL).tolist()
     pairs = zip(found, rejected[: len(found)], rejected[len(found) :], strict=True)
     return [_fault(each, on_average, locally) if each.ok else "" for each, on_average, locally in pairs]
 
@@ -79,6 +78,6 @@ def faults(found: Sequence[Outcome]) -> list[Fault]:
 def _fault(outcome: Outcome, on_average: bool, locally: bool) -> Fault:
     if not on_average:
         return "wrong at x_o" if locally else "none found"
-    if abs(outcome.dispersion_z) < SURE:
+    if abs(outcome.dispersion_z) < DISPERSION_THRESHOLD:
         return "biased"
     return "overconfident" if outcome.dispersion_z > 0 else "underconfident"

@@ -23,10 +23,14 @@ PRIORS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "
 
 
 def read_model(subject: str, prior: str | None) -> tuple[Graph, tuple[str, ...]]:
-    """Return the graph that is meant, and its observed variables: a simulator and its prior, or a task.
+    """Return the graph of a simulator with its prior, or of a task, and the names of its observed variables.
+
+    Arguments:
+        subject: ``module:name`` of a simulator, or a task's spec.
+        prior: the prior, see :func:`read_prior`; None for a task.
 
     Raises:
-        UsageError: it cannot be understood.
+        UsageError: simulator, prior or task cannot be read.
     """
     if prior is None:
         if re.fullmatch(r"[\w.]+:\w+", subject):
@@ -40,10 +44,10 @@ def read_model(subject: str, prior: str | None) -> tuple[Graph, tuple[str, ...]]
 
 
 def read_prior(text: str) -> Distribution:
-    """Read a prior: ``module:name`` of a torch distribution, or one law for D independent components.
+    """Read a prior: ``module:name`` of a torch distribution, or a family for D independent components.
 
     Raises:
-        UsageError: neither can be understood, or it is no distribution.
+        UsageError: the text cannot be read, or names no distribution.
 
     Example:
         >>> read_prior("uniform(0,10)^2").event_shape
@@ -54,8 +58,8 @@ def read_prior(text: str) -> Distribution:
     if match:
         first, second, size = float(match[2]), float(match[3]), int(match[4] or 1)
         try:
-            law: Any = PRIORS[match[1]]
-            return Independent(law(torch.full((size,), first), torch.full((size,), second), validate_args=True), 1)
+            family: Any = PRIORS[match[1]]
+            return Independent(family(torch.full((size,), first), torch.full((size,), second), validate_args=True), 1)
         except ValueError as error:
             raise UsageError(f"the prior {text!r} does not exist: {str(error).splitlines()[0]}") from error
     if not re.fullmatch(r"[\w.]+:\w+", text):
@@ -68,10 +72,10 @@ def read_prior(text: str) -> Distribution:
 
 
 def read_observation(text: str) -> Tensor:
-    """Read an observation, shape (L,): numbers, or a file of them (.npy, or text), of whatever shape.
+    """Read an observation, shape (L,), from numbers or from a file (.npy or text); arrays of any shape are flattened.
 
     Raises:
-        UsageError: it cannot be understood.
+        UsageError: the numbers or the file cannot be read.
 
     Example:
         >>> read_observation("0.5, -1e-2")
@@ -86,13 +90,13 @@ def read_observation(text: str) -> Tensor:
         return torch.from_numpy(values.astype(float)).to(torch.get_default_dtype())
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"cannot read the observation {text!r}: {error}; write numbers such as 0.5,1.2, or the path of a file of "
-            "them (.npy, or text)"
+            f"cannot read the observation {text!r}: {error}; write numbers such as 0.5,1.2, or the path of a file "
+            "of numbers (.npy or text)"
         ) from error
 
 
 def _imported(text: str, what: str) -> Any:
-    """Import ``module:name``; modules of the working directory are found too."""
+    """Import ``module:name``; modules in the working directory are found too."""
     module, colon, name = text.partition(":")
     if not colon:
         raise UsageError(f"cannot read the {what} {text!r}; write module:name, such as mymodel:{what}")

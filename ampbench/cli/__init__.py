@@ -1,4 +1,4 @@
-"""The command line: a file for each command, and one that declares them all."""
+"""The command line: a module for each command, and :mod:`ampbench.cli.app`, which declares all commands."""
 
 from ampbench.cli.app import main
 

@@ -1,6 +1,6 @@
-"""The command line. Heavy imports happen inside the commands, so that ``--help`` and ``list`` answer at once.
+"""Declarations of all commands. Slow imports are inside the commands, so that ``--help`` and ``list`` start fast.
 
-Exit codes: 0 all fine, 1 some runs failed (each is named), 2 bad usage, 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 success, 1 some runs failed (each is named), 2 usage error, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; an error that ampbench raises on purpose is printed without a traceback."""
+    """Run the command line; an :class:`AmpbenchError` is printed without a traceback."""
     warnings.showwarning = _show_warning
     try:
         app()
@@ -56,7 +56,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning; one of our own without the line of code that it comes from."""
+    """Print a warning; a :class:`ResultsWarning` without the line of code that raised it."""
     text = f"ampbench: {plain(str(message))}\n" if issubclass(category, ResultsWarning) else ""
     print(text or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
@@ -69,7 +69,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Compare likelihood-free inference methods, and infer with adversarial message passing."""
 
@@ -78,22 +80,23 @@ def options(
 @takes_sweep
 def run(
     sweep: SweepOptions,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done: ampbench plan.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing, and print ampbench plan.")] = False,
     executor: ExecutorOption = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Fits at a time.  [default: one for each core or GPU]")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Number of parallel fits.  [default: one for each core or GPU]"),
     ] = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     timeout: TimeoutOption = None,
     memory: MemoryOption = None,
     retries: Annotated[
-        int, typer.Option(min=0, metavar="N", help="How often a fit is tried again if its worker is killed.")
+        int, typer.Option(min=0, metavar="N", help="Number of retries of a fit whose worker is killed.")
     ] = 2,
 ) -> None:
-    """Run methods on tasks, and store what is finished.
+    """Run methods on tasks, and store the results.
 
-    A run that is stored already is skipped, so that the same command continues what was interrupted.
+    Runs whose results are stored are skipped, so that an interrupted command can be repeated to continue.
     """
     if dry_run:
         from ampbench.cli.plan import show_plan
@@ -107,9 +110,9 @@ def run(
 
 @app.command()
 def status(results: ResultsOption = Path("results")) -> None:
-    """Show how the sweeps go that write into a results directory.
+    """Show the progress of the sweeps that write to a results directory.
 
-    From another terminal, or another machine that sees the directory.
+    Works from another terminal, or from another machine with access to the directory.
     """
     from ampbench.cli.run import show_status
 
@@ -122,9 +125,9 @@ def plan(
     sweep: SweepOptions,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per run.")] = False,
 ) -> None:
-    """Show what is done of a sweep, and what is left.
+    """Show which runs of a sweep are done, and which are left.
 
-    Takes the options of run, and runs nothing. The time is judged by what stored runs took.
+    Takes the options of run, and runs nothing. The time is estimated from stored runs.
     """
     from ampbench.cli.plan import show_plan
 
@@ -134,28 +137,30 @@ def plan(
 @app.command()
 def failures(
     results: ResultsOption = Path("results"),
-    kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Such failures only; repeatable.")] = None,
-    traceback: Annotated[bool, typer.Option("--traceback", help="With tracebacks.")] = False,
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="Only failures of this kind; repeatable.")
+    ] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show tracebacks.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per failure.")] = False,
 ) -> None:
-    """Show the runs that failed, and why.
+    """Show the failed runs, with their errors.
 
-    The same run command tries them again.
+    Repeat the run command to run them again.
     """
     from ampbench.cli.store import show_failures
 
     sys.exit(show_failures(results, kind or (), traceback, json))
 
 
-store = typer.Typer(help="Look after results: check, merge, clean up.", no_args_is_help=True)
+store = typer.Typer(help="Check, merge and clean up results.", no_args_is_help=True)
 app.add_typer(store, name="store")
 
 
 @store.command("check")
 def store_check(results: ResultsOption = Path("results")) -> None:
-    """Compare everything that is stored with its checksum.
+    """Verify the checksums of all stored files.
 
-    Exit code 1 if something is damaged.
+    Exit code 1 if a file is damaged.
     """
     from ampbench.cli.store import check_store
 
@@ -165,11 +170,11 @@ def store_check(results: ResultsOption = Path("results")) -> None:
 @store.command("merge")
 def store_merge(
     source: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results directories.")],
-    into: Annotated[Path, typer.Option(metavar="DIR", help="Results directory to copy to.")],
+    into: Annotated[Path, typer.Option(metavar="DIR", help="Target directory.")],
 ) -> None:
     """Copy results into one directory.
 
-    Good results that are there already stay. Exit code 1 if something was damaged, and left out.
+    Good results in the target are kept. Damaged files are left out; the exit code is 1 then.
     """
     from ampbench.cli.store import merge_stores
 
@@ -179,14 +184,14 @@ def store_merge(
 @store.command("gc")
 def store_gc(
     results: ResultsOption = Path("results"),
-    failed: Annotated[bool, typer.Option("--failed", help="Failures too.")] = False,
-    damaged: Annotated[bool, typer.Option("--damaged", help="Damaged files too.")] = False,
-    fits: Annotated[bool, typer.Option("--fits", help="Kept fits too; later observations are fitted again.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Also remove failures.")] = False,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Also remove damaged files.")] = False,
+    fits: Annotated[bool, typer.Option("--fits", help="Also remove kept fits.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files; remove none.")] = False,
 ) -> None:
-    """Remove unfinished files, and samples of no run, older than an hour.
+    """Remove unfinished files, and unreferenced samples, older than an hour.
 
-    Safe while runs are being written.
+    Safe while runs are being written. Without kept fits, further observations need new fits.
     """
     from ampbench.cli.store import collect_garbage
 
@@ -207,7 +212,7 @@ def list_components(
 def plugins() -> None:
     """List the installed plugins.
 
-    AMPBENCH_DISABLE_PLUGINS=name,name leaves some out.
+    The environment variable AMPBENCH_DISABLE_PLUGINS=name,name disables plugins.
     """
     from ampbench.cli import listing
 
@@ -229,13 +234,13 @@ def results(
 @app.command()
 def atlas(
     results: ResultsOption = Path("results"),
-    task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Such tasks only; repeatable.")] = None,
-    method: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Such methods only; repeatable.")] = None,
+    task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Only this task; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Only this method; repeatable.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per finding.")] = False,
 ) -> None:
-    """Show what is wrong with posterior samples: dropped modes, mass outside the prior, widths, tails.
+    """Show failures of posterior samples: dropped modes, mass outside the prior, widths, tails.
 
-    Results of older versions are checked now, and the checks stored, where their samples still are.
+    Unchecked results of older versions are checked first, if their samples are stored; the checks are stored too.
     """
     from ampbench.cli.atlas import show_atlas
     from ampbench.threads import limited_threads
@@ -248,16 +253,16 @@ def atlas(
 def export(
     output: Annotated[Path, typer.Argument(metavar="OUT.nc", help="The NetCDF file to write.")],
     results: ResultsOption = Path("results"),
-    task: Annotated[str | None, typer.Option(metavar="SPEC", help="Task, or its name.")] = None,
-    method: Annotated[str | None, typer.Option(metavar="SPEC", help="Method, or its name.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="SPEC", help="Task: spec or name.")] = None,
+    method: Annotated[str | None, typer.Option(metavar="SPEC", help="Method: spec or name.")] = None,
     budget: Annotated[int | None, typer.Option(metavar="N", help="Number of simulations.")] = None,
     samples: Annotated[int | None, typer.Option(metavar="N", help="Number of posterior samples.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed.")] = None,
     observation: Annotated[int | None, typer.Option(metavar="N", help="Number of the observation.")] = None,
 ) -> None:
-    """Write the posterior samples of a stored run for ArviZ, with reference and observation.
+    """Write the posterior samples of a stored run for ArviZ, with reference samples and observation.
 
-    Say no more than it takes to mean one run: what is left to choose from is named. Needs ampbench[arviz].
+    The options must select one run; if several match, the options that differ are listed. Needs ampbench[arviz].
     """
     from ampbench.cli.export import export as write
 
@@ -269,19 +274,21 @@ def export(
 @app.command()
 def compare(
     results: ReadOption = Path("results"),
-    noise: Annotated[bool, typer.Option("--noise", help="Where the noise of single scores comes from.")] = False,
-    published: Annotated[bool, typer.Option("--published", help="Published C2ST scores beside ours.")] = False,
-    mix: Annotated[
-        bool, typer.Option("--mix", help="Also published scores of other classifiers and sample sizes.")
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Also standard deviations of single scores by source.")
     ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Tables for a page.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="Tables for a paper; needs booktabs.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Also published C2ST scores.")] = False,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Include published scores of other classifiers and sample sizes.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown tables.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="LaTeX tables; need booktabs.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, one row per method.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object: table, ranks, remarks, limits.")] = False,
 ) -> None:
     """Compare methods on the same observations and seeds, with intervals.
 
-    Lower scores are better. A method is the best only if every other one is worse beyond the noise, over three seeds.
+    Lower scores are better. A method is best only if all others are significantly worse, over at least three seeds.
     """
     from ampbench.cli.compare import show
 
@@ -304,7 +311,7 @@ def ledger(
 ) -> None:
     """Show published C2ST scores, with classifier, sample size and source.
 
-    Scores of different classifiers or sample sizes are not comparable; they stand in tables of their own.
+    Scores of different classifiers or sample sizes are not comparable; they are in separate tables.
     """
     from ampbench.cli.ledger import show_ledger
 
@@ -321,9 +328,9 @@ def reproduce(
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
 ) -> None:
-    """Run cells of a published study again, and print ours, theirs, and the difference.
+    """Reproduce cells of a published study; print our scores, the published ones, and the differences.
 
-    What is stored already is not run again. The subset fast takes about ten minutes, all takes weeks.
+    Stored runs are not repeated. The subset fast takes about ten minutes, all takes weeks.
     """
     from ampbench.cli.ledger import reproduce as run_again
 
@@ -333,18 +340,18 @@ def reproduce(
 @app.command()
 def verify(
     task: Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Specs.  [default: all tasks]")] = None,
-    check: Annotated[list[str] | None, typer.Option(metavar="NAME", help="One check only; repeatable.")] = None,
+    check: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this check; repeatable.")] = None,
     observations: Annotated[
         int | None, typer.Option(metavar="N", help="Fresh observations for calibration.  [default: 150]")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Everything drawn follows from it.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller samples everywhere.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of all random numbers.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller samples in all checks.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per check.")] = False,
     threads: Annotated[int, typer.Option(metavar="N", help="CPU threads.")] = 1,
 ) -> None:
     """Certify tasks: prior, simulator, likelihood, reference, calibration.
 
-    Works on any registered task, yours too. Exit code 1 if a check failed.
+    Works on any registered task, also of your own plugin. Exit code 1 if a check failed.
     """
     from ampbench.cli.verify import run_verify
     from ampbench.threads import limited_threads
@@ -365,9 +372,9 @@ def reference_build(
     ),
     samples: Annotated[int, typer.Option(metavar="N", help="Samples per observation.")] = 10_000,
 ) -> None:
-    """Build the samples of all numbered observations, and certify them.
+    """Build the reference samples of all numbered observations, and certify them.
 
-    The same version of the task gives the same samples. Exit code 1 if a check failed.
+    Samples are reproducible for a given version of the task. Exit code 1 if a check failed.
     """
     from ampbench.cli.reference import build_reference
     from ampbench.threads import limited_threads
@@ -379,11 +386,11 @@ def reference_build(
 @reference.command("export")
 def reference_export(
     task: Annotated[str, typer.Argument(metavar="TASK", help="Spec.")],
-    output: Annotated[Path, typer.Option(metavar="FILE.npz", help="Where to write.")],
+    output: Annotated[Path, typer.Option(metavar="FILE.npz", help="Output file.")],
     observation: Annotated[int, typer.Option(metavar="N", help="Number of an observation of the task.")] = 1,
     samples: Annotated[int, typer.Option(metavar="N", help="Number of samples.")] = 10_000,
 ) -> None:
-    """Write the samples of one observation: array theta, shape (n, D), and x."""
+    """Write the reference samples of one observation: array theta, shape (n, D), and x."""
     from ampbench.cli.reference import export_reference
     from ampbench.threads import limited_threads
 
@@ -394,7 +401,10 @@ def reference_export(
 @app.command()
 def assess(
     subject: Annotated[
-        str, typer.Argument(metavar="MODULE:SIMULATOR", help="From theta (n, D) to x (n, L); without --prior, a task.")
+        str,
+        typer.Argument(
+            metavar="MODULE:SIMULATOR", help="A function from theta (n, D) to x (n, L); without --prior, a task."
+        ),
     ],
     prior: Annotated[
         str | None, typer.Option(metavar="PRIOR", help="MODULE:NAME of a torch Distribution, or uniform(0,10)^2.")
@@ -406,20 +416,22 @@ def assess(
         list[str] | None, typer.Option(metavar="SPEC,SPEC,…", help="Amortised methods.  [default: amp,npe]")
     ] = None,
     observation: Annotated[
-        str | None, typer.Option(metavar="FILE|N,N,…", help="Your own data: judge the fits there too; needs sbi.")
+        str | None, typer.Option(metavar="FILE|N,N,…", help="Your own data: also test the fits there; needs sbi.")
     ] = None,
-    held_out: Annotated[int, typer.Option(metavar="N", help="More simulations, to judge the fits by.")] = 200,
-    seed: Annotated[int, typer.Option(metavar="N", help="Everything drawn follows from it.")] = 0,
+    held_out: Annotated[
+        int, typer.Option(metavar="N", help="Number of additional simulations that judge the fits.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of all random numbers.")] = 0,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     timeout: TimeoutOption = None,
     memory: MemoryOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Say which method to use on your simulator, and with how many simulations.
+    """Recommend a method and a number of simulations for your simulator.
 
-    Needs no reference: held-out simulations show how much each fit says, and whether it is calibrated. Each fit has
-    a process of its own. Exit code 1 if a fit failed.
+    Needs no reference: fits are scored, and their calibration is tested, on held-out simulations. Each fit has a
+    process of its own. Exit code 1 if a fit failed.
     """
     from ampbench.cli.assess import run_assess
     from ampbench.threads import limited_threads
@@ -432,7 +444,7 @@ def assess(
 
 @app.command()
 def doctor() -> None:
-    """Check that the installation is in order."""
+    """Check the installation: versions, devices, plugins and all components."""
     from ampbench.cli.doctor import check_installation
 
     checks = check_installation()

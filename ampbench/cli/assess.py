@@ -15,12 +15,18 @@ from rich.markup import escape
 
 from ampbench import registry
 from ampbench.assess.assessment import HeldOut, hold_out, outcomes, prior_outcome, trials
-from ampbench.assess.fits import Isolated
-from ampbench.assess.lc2st import beyond
+from ampbench.assess.fits import IsolatedWorker
+from ampbench.assess.lc2st import outside_range
 from ampbench.assess.outcome import Outcome, faults
-from ampbench.assess.recommendation import Recommendation, difference, mean_score, recommend
+from ampbench.assess.recommendation import (
+    Recommendation,
+    mean_score,
+    recommend,
+    score_difference,
+    standard_error,
+)
 from ampbench.assess.subject import read_model, read_observation
-from ampbench.cli.interruption import how, interruptible
+from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.errors import UsageError
 from ampbench.interfaces import Limits, Progress
@@ -31,10 +37,11 @@ from ampbench.running.executors import imports
 from ampbench.running.process import start_server
 from ampbench.spec import split
 
-BAR = 12
-"""Characters of the bar of the best fit."""
-LINES = 8
-"""Lines that are shown of what the process of a failed fit printed."""
+BAR_WIDTH = 12
+"""Width, in characters, of the bar of the best fit."""
+
+MAX_OUTPUT_LINES = 8
+"""Number of lines shown of the output of a failed fit's process."""
 
 
 def run_assess(
@@ -49,36 +56,36 @@ def run_assess(
     limits: dict[str, Any],
     as_json: bool,
 ) -> int:
-    """Assess methods on a simulator, print what was found, and return the exit code.
+    """Assess methods on a simulator, print outcomes and recommendation, and return the exit code.
 
-    It is 1 if a fit failed, 130 after Ctrl-C, 143 after SIGTERM.
+    The exit code is 1 if a fit failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Arguments:
         subject: ``module:simulator`` if there is a prior, else a task's spec.
-        prior: ``module:distribution``, or such as ``uniform(0,10)^2``.
-        methods: specs, several of them in one text if commas are between them.
-        budgets: numbers, likewise.
-        held_out: simulations to judge by.
-        seed: everything follows from it.
+        prior: ``module:distribution``, or an expression such as ``uniform(0,10)^2``.
+        methods: comma-separated lists of specs.
+        budgets: comma-separated lists of numbers.
+        held_out: number of held-out simulations.
+        seed: seed of all random numbers.
         device: any torch device.
-        observation: the user's own, to judge fits at: numbers with commas between them, or a file of them.
-        limits: what the process of each fit may use: fields of :class:`ampbench.interfaces.Limits`.
+        observation: the user's own observation, at which fits are tested: comma-separated numbers, or a file.
+        limits: limits of the process of each fit: fields of :class:`ampbench.interfaces.Limits`.
         as_json: print one JSON object.
     """
-    confines = Limits(**limits, retries=0)
+    process_limits = Limits(**limits, retries=0)
     loaded = registry.load()
     graph, observed = read_model(subject, prior)
     here = None if observation is None else read_observation(observation)
     names, sizes = list(dict.fromkeys(_methods(methods))), _budgets(budgets)
     tested = [] if here is None else ["sbi.diagnostics.lc2st"]
-    start_server(["ampbench.assess.assessment", *tested, *imports(names)], confines.threads)
-    worker = Isolated(partial(read_model, subject, prior), confines, device)
+    start_server(["ampbench.assess.assessment", *tested, *imports(names)], process_limits.threads)
+    worker = IsolatedWorker(partial(read_model, subject, prior), process_limits, device)
     try:
         with interruptible():
             judges = hold_out(graph, observed, held_out, seed, here, worker.simulate)
     except CallError as error:
         raise UsageError(
-            f"no held-out simulations, and so nothing to judge by: {error}{_printed(error.output)}"
+            f"no held-out simulations, and so nothing to judge by: {error}{_output_excerpt(error.output)}"
         ) from error
     except KeyboardInterrupt as error:
         return _stopped(error, "nothing was fitted")
@@ -93,9 +100,9 @@ def run_assess(
 
 
 def _fits(
-    judges: HeldOut, names: Sequence[str], sizes: Sequence[int], loaded: Registry, worker: Isolated
+    judges: HeldOut, names: Sequence[str], sizes: Sequence[int], loaded: Registry, worker: IsolatedWorker
 ) -> tuple[list[Outcome], int]:
-    """Fit each method with each budget, until the end or an interruption; the number is its exit code, or 0."""
+    """Fit each method with each budget until an interruption; return the outcomes, and its exit code or 0."""
     found: list[Outcome] = []
     try:
         with interruptible(), Console(stderr=True).status("") as status:
@@ -113,14 +120,14 @@ def _fits(
 
 
 def _stopped(interruption: KeyboardInterrupt, remark: str) -> int:
-    """Say that the command was interrupted, and return its exit code."""
-    word, code = how(interruption)
+    """Print that the command was interrupted, and return its exit code."""
+    word, code = exit_status(interruption)
     print(f"ampbench: {word}; {remark}", file=sys.stderr)
     return code
 
 
 def _methods(texts: Sequence[str]) -> list[str]:
-    """Cut lists of specs at commas, save those that only lead to another option.
+    """Split comma-separated lists of specs, except at commas between the options of a spec.
 
     Example:
         >>> _methods(["amp:divergence=jsd,steps=9,npe", "nle"])
@@ -140,7 +147,7 @@ def _budgets(texts: Sequence[str]) -> list[int]:
     try:
         return sorted({int(part) for text in texts for part in text.split(",")})
     except ValueError as error:
-        raise UsageError(f"cannot read the budgets {', '.join(texts)!r}; write such as 1000,10000") from error
+        raise UsageError(f"cannot read the budgets {', '.join(texts)!r}; write numbers such as 1000,10000") from error
 
 
 def _print(
@@ -157,13 +164,13 @@ def _print(
         rows = [dict(zip(columns, _row(each, prior, rule, gain, wrong[id(each)]), strict=True)) for each in curve]
         shown = [
             name for name in columns if name != ("p(x_o)" if judges.observation is None else "se")
-        ]  # of 80 characters
+        ]  # a line has 80 characters
         print_table(shown, ([row[name] for name in shown] for row in rows))
         for each in curve:
             if remark := each.error or each.warning:
                 print_folded(f"  {each.budget:,}: {remark}")
             if each.output:
-                print(_printed(each.output, "    "))
+                print(_output_excerpt(each.output, "    "))
         print()
     print_folded(
         f"score: the held-out {rule} score, lower is better, {mean_score(prior, rule):.3f} for the prior; "
@@ -172,22 +179,24 @@ def _print(
             if judges.observation is None
             else ""
         )
-        + "50 %, 90 %: how often such intervals hold "
-        "the truth; p: of calibration, corrected within a fit; fault: at a level of 0.05 over all fits; gain: over the "
-        "prior's score"
+        + "50 %, 90 %: how often central intervals of "
+        "these levels contain the truth; p: p-value of calibration, corrected within a fit; fault: at a significance "
+        "level of 0.05 over all fits; gain: decrease of the score from that of the prior"
     )
     if judges.observation is not None:
         print_folded(
-            f"p(x_o): of L-C2ST at your observation, by {permutations} permutations and a network with one layer "
-            "of 16 units; it finds coarse faults there only"
+            f"p(x_o): p-value of L-C2ST at your observation, with {permutations} permutations and a network of one "
+            "layer of 16 units; it detects large faults only"
         )
-        if outside := beyond(judges.observation, judges.x):
+        if outside := outside_range(judges.observation, judges.x):
             print_folded(
-                f"Your observation lies outside what the simulator gives: {outside}. What p(x_o) says is worth little."
+                f"Your observation lies outside the range of the held-out simulations: {outside}. "
+                "p(x_o) is unreliable there."
             )
     spent = sum(each.spent for each in found)
     print_folded(
-        f"{len(judges.x):,} held-out simulations were drawn beside the budgets; the fits took {spent:,} together"
+        f"{len(judges.x):,} held-out simulations were drawn in addition to the budgets; "
+        f"the fits used {spent:,} in total"
     )
     print()
     print_folded(f"Recommended: {advice.outcome.label if advice.outcome else 'none of these'}.")
@@ -195,16 +204,15 @@ def _print(
         print_folded(f"- {reason}")
 
 
-def _row(outcome: Outcome, prior: Outcome, rule: str, most: float, fault: str) -> list[object]:
+def _row(outcome: Outcome, prior: Outcome, rule: str, max_gain: float, fault: str) -> list[object]:
     if not outcome.ok:
         return [f"{outcome.budget:,}", math.nan, math.nan, "-", "-", "-", "-", "failed", "-", ""]
-    gap, _ = difference(prior, outcome, rule)
-    bar = "#" * max(0, round(BAR * gap / most)) if most > 0 else ""
-    scores = outcome.scores[rule]
+    gap, _ = score_difference(prior, outcome, rule)
+    bar = "#" * max(0, round(BAR_WIDTH * gap / max_gain)) if max_gain > 0 else ""
     return [
         f"{outcome.budget:,}",
         mean_score(outcome, rule),
-        float(scores.std()) / len(scores) ** 0.5,
+        standard_error(outcome.scores[rule]),
         f"{outcome.coverage[0.5]:.0%}",
         f"{outcome.coverage[0.9]:.0%}",
         f"{outcome.p:.2g}",
@@ -215,10 +223,10 @@ def _row(outcome: Outcome, prior: Outcome, rule: str, most: float, fault: str) -
     ]
 
 
-def _printed(output: str, indent: str = "") -> str:
-    """A few lines of what the process of a fit printed: the last, or those about a crash."""
+def _output_excerpt(output: str, indent: str = "") -> str:
+    """Return the last lines of the output of a fit's process, or the first lines about its crash."""
     before, crash, after = output.rstrip().partition("Fatal Python error")
-    lines = (crash + after).splitlines()[:LINES] if crash else before.splitlines()[-LINES:]
+    lines = (crash + after).splitlines()[:MAX_OUTPUT_LINES] if crash else before.splitlines()[-MAX_OUTPUT_LINES:]
     return "\n".join(indent + plain(each) for each in lines)
 
 
@@ -242,12 +250,12 @@ def _as_json(
 
 
 def _json_row(outcome: Outcome, fault: str) -> dict[str, str | int | float | None]:
-    """Numbers and strings; null where there is none."""
+    """Return a row for JSON: numbers and strings, None for missing values."""
     row: dict[str, Any] = {"method": outcome.method, "budget": outcome.budget, "fault": fault}
     row |= {"error": plain(outcome.error), "warning": plain(outcome.warning), "spent": outcome.spent}
     row |= {"fit_seconds": outcome.fit_seconds, "sample_seconds": outcome.sample_seconds, "p": outcome.p}
     row |= {"p_at_observation": outcome.p_at_observation, "output": plain(outcome.output)}
     for name, values in outcome.scores.items():
-        row |= {f"{name}_score": float(values.mean()), f"{name}_score_se": float(values.std()) / len(values) ** 0.5}
+        row |= {f"{name}_score": float(values.mean()), f"{name}_score_se": standard_error(values)}
     row |= {f"coverage_{round(100 * level)}": value for level, value in outcome.coverage.items()}
     return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}

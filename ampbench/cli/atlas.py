@@ -1,4 +1,4 @@
-"""``ampbench atlas``: what is wrong with posterior samples, over a whole store."""
+"""``ampbench atlas``: findings of the failure atlas in all posterior samples of a store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ampbench.atlas.checks import CHECKS
 from ampbench.atlas.findings import tally
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.errors import ResultsError
-from ampbench.reporting.compare import latest
+from ampbench.reporting.compare import GROUP_COLUMNS, count_unchecked, latest
 from ampbench.reporting.labels import labels, legend
 from ampbench.reporting.text import line
 from ampbench.results import load
@@ -22,16 +22,14 @@ from ampbench.results.columns import records
 from ampbench.results.store import Store
 from ampbench.running.backfill import check_unchecked
 
-BY = ["task", "budget", "samples", "method"]
-
 
 def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_json: bool) -> None:
-    """Check what was not checked yet, and print what was found.
+    """Check unchecked results, and print the findings.
 
     Arguments:
         results: the results directory.
-        tasks, methods: specs as the table shows them; all if there are none.
-        as_json: print every group and finding as JSON.
+        tasks, methods: specs as shown in the table; all if empty.
+        as_json: print all groups and findings as JSON.
 
     Raises:
         ResultsError: there is no such directory, or it cannot be written.
@@ -42,15 +40,15 @@ def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_j
     frame, _ = latest(load(results))
     for column, wanted in (("task", tasks), ("method", methods)):
         frame = frame[frame[column].isin(wanted)] if wanted else frame
-    table = tally(frame, BY)
+    table = tally(frame, [*GROUP_COLUMNS, "method"])
     if as_json:
         print(json.dumps(records(table), indent=1))
     else:
-        _print(table, int((frame["findings_detail"].isna() & (frame["status"] == "ok")).sum()))
+        _print(table, count_unchecked(frame))
 
 
 def _check_unchecked(store: Store, tasks: Sequence[str], methods: Sequence[str]) -> None:
-    """Check results that were never checked, with a line about the progress on a terminal."""
+    """Check unchecked results, and show the progress on a terminal."""
     console = Console(stderr=True, highlight=False)
     with console.status("") as status:
 
@@ -59,14 +57,14 @@ def _check_unchecked(store: Store, tasks: Sequence[str], methods: Sequence[str])
 
         count = check_unchecked(store, registry.load(), tasks, methods, progress)
     if count:
-        console.print(f"{count} results had never been checked, and were checked now")
+        console.print(f"{count} unchecked results were checked")
 
 
 def _print(table: pd.DataFrame, unchecked: int) -> None:
     if table.empty:
-        print("nothing was checked yet")
+        print("no results were checked yet")
     named = labels(table["method"])
-    for values, part in table.groupby(["task", "budget", "samples"], sort=False):
+    for values, part in table.groupby(GROUP_COLUMNS, sort=False):
         print_folded("task {}, budget {}, samples {}".format(*values))
         rows = [(named[row["method"]], *_cells(row)) for _, row in part.iterrows()]
         print_table(["method", "finding", "runs", "worst", "limit", "obs"], rows, fold=0)
@@ -80,11 +78,14 @@ def _print(table: pd.DataFrame, unchecked: int) -> None:
     for name in seen:
         print_folded(f"{name}: {CHECKS[name]}")
     if unchecked:
-        print_folded(f"{unchecked} results are not checked: their samples, or the version of their task, are not here")
+        print_folded(
+            f"{unchecked} results are unchecked: their samples are not stored, or their version of the task "
+            "is not installed"
+        )
 
 
 def _cells(row: pd.Series) -> tuple[str, ...]:
     if not row["finding"]:
-        return "none", f"0/{row['of']}", "", "", ""
+        return "none", f"0/{row['total']}", "", "", ""
     size = (f"{row[column]:.3g}" for column in ("worst", "threshold"))
-    return line(row["finding"]), f"{row['count']}/{row['of']}", *size, str(int(row["observation"]))
+    return line(row["finding"]), f"{row['count']}/{row['total']}", *size, str(int(row["observation"]))

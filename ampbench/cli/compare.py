@@ -13,18 +13,18 @@ import pandas as pd
 from ampbench.atlas.findings import summary_line
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.errors import UsageError
-from ampbench.reporting.compare import GROUP, SEEDS, Summary, latest, summarise
+from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, latest, summarise
 from ampbench.reporting.labels import labels, legend
-from ampbench.reporting.ledger import Beside, beside
+from ampbench.reporting.ledger import PublishedComparison, compare_published
 from ampbench.reporting.tables import interval, latex, markdown, p_value
 from ampbench.reporting.text import decimals, line, number
 from ampbench.results import load
 from ampbench.results.columns import records
 
 LEGEND = (
-    "n: seeds x observations; diff: paired difference to the lowest mean; p: of that difference, by Holm's method over "
-    "all pairs of the table. best: all others are worse; worse: p < .05 over "
-    f"{SEEDS} seeds or more; worse fit: over fewer; tied: p >= .05; unknown: too few common scores"
+    "n: seeds x observations; diff: paired difference to the lowest mean; p: p-value of that difference, by Holm's "
+    "method over all pairs of the table. best: all others are worse; worse: p < .05 over "
+    f"{MIN_SEEDS} seeds or more; worse fit: over fewer; tied: p >= .05; unknown: too few common scores"
 )
 
 
@@ -34,9 +34,9 @@ def show(results: Path, forms: Sequence[str], noise: bool, published: bool, mix:
     Arguments:
         results: the results directory.
         forms: at most one of markdown, latex, csv, json.
-        noise: whether to add where the noise comes from.
+        noise: whether to add standard deviations of single scores by source.
         published: whether to add published scores.
-        mix: also those that are not comparable.
+        mix: whether to include published scores that are not comparable.
 
     Raises:
         UsageError: several forms, ``mix`` without ``published``, or published scores in a form that cannot hold them.
@@ -45,14 +45,16 @@ def show(results: Path, forms: Sequence[str], noise: bool, published: bool, mix:
         raise UsageError(f"give one of {', '.join('--' + form for form in forms)}")
     form = forms[0] if forms else "text"
     if mix and not published:
-        raise UsageError("--mix says which published scores are shown; give --published as well")
+        raise UsageError("--mix selects published scores; give --published as well")
     if published and form not in ("text", "json"):
         raise UsageError(f"--published prints text or --json; it has no --{form}")
     if noise and form not in ("text", "csv", "json"):
-        raise UsageError(f"--noise prints text; --csv and --json hold the noise anyway, --{form} does not")
+        raise UsageError(
+            f"--noise prints text; --csv and --json contain the standard deviations anyway, --{form} does not"
+        )
     frame = load(results)
     summary = summarise(frame)
-    theirs = beside(latest(frame)[0], mix=mix) if published else None
+    theirs = compare_published(latest(frame)[0], mix=mix) if published else None
     if form == "json":
         print(json.dumps(_json(summary, theirs), indent=1))
         return
@@ -68,7 +70,7 @@ def _csv(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False))
 
 
-def _json(summary: Summary, theirs: Beside | None) -> dict[str, object]:
+def _json(summary: Summary, theirs: PublishedComparison | None) -> dict[str, object]:
     found = {
         "table": records(summary.table),
         "ranks": records(summary.ranks),
@@ -80,24 +82,26 @@ def _json(summary: Summary, theirs: Beside | None) -> dict[str, object]:
     return found | ({"published": records(theirs.table), "published_remarks": theirs.remarks} if theirs else {})
 
 
-def _print(full: Summary, noise: bool, theirs: Beside | None) -> None:
+def _print(full: Summary, noise: bool, theirs: PublishedComparison | None) -> None:
     named = labels([*full.table["method"], *full.findings["method"]])
     summary = _with_labels(full, named)
     if summary.table.empty:
         print("no results yet")
-    for group, tables in summary.table.groupby(GROUP, sort=False):
-        for label, part in _labelled(tables, [*GROUP, "metric"]):
+    for group, tables in summary.table.groupby(GROUP_COLUMNS, sort=False):
+        for label, part in _labelled(tables, [*GROUP_COLUMNS, "metric"]):
             print_folded(label)
             _print_scores(part)
             print()
-        _print_findings(summary.findings[(summary.findings[GROUP] == list(group)).all(axis=1)])
+        _print_findings(summary.findings[(summary.findings[GROUP_COLUMNS] == list(group)).all(axis=1)])
     if summary.unchecked:
-        print_folded(f"{summary.unchecked} results were never checked for failures; see ampbench atlas")
+        print_folded(f"{summary.unchecked} results are unchecked for failures; run ampbench atlas")
         print()
     if noise:
         _print_noise(summary.table)
     for label, part in _labelled(summary.ranks, ["budget", "samples", "metric"]):
-        print_folded(f"mean rank over {part['tasks'].iloc[0]} tasks, with intervals for tasks like these; {label}")
+        print_folded(
+            f"mean rank over {part['tasks'].iloc[0]} tasks, with intervals for a population of such tasks; {label}"
+        )
         rows = [(row.method, row.rank, interval(row.low, row.high, 2)) for row in part.itertuples(index=False)]
         print_table(["method", "rank", "95% interval"], rows, fold=0)
         print()
@@ -112,7 +116,7 @@ def _print(full: Summary, noise: bool, theirs: Beside | None) -> None:
 
 
 def _with_labels(summary: Summary, named: Mapping[str, str]) -> Summary:
-    """The same with a label in place of each method's spec."""
+    """Return a summary with each method's spec replaced by its label."""
     tables = {name: _renamed(getattr(summary, name), named) for name in ("table", "ranks", "findings")}
     return replace(summary, **tables)
 
@@ -141,7 +145,7 @@ def _print_scores(part: pd.DataFrame) -> None:
 def _print_findings(part: pd.DataFrame) -> None:
     if part.empty:
         return
-    print_folded("found in the samples of how many runs (more by: ampbench atlas):")
+    print_folded("findings, by number of runs (details: ampbench atlas):")
     for method, found in part.groupby("method", sort=False):
         print_folded(f"{method}: {summary_line(found)}")
     print()
@@ -149,23 +153,25 @@ def _print_findings(part: pd.DataFrame) -> None:
 
 def _print_noise(table: pd.DataFrame) -> None:
     columns = ["method", "sd_seed", "sd_observation", "sd_rest", "sd_metric"]
-    for label, part in _labelled(table, [*GROUP, "metric"]):
+    for label, part in _labelled(table, [*GROUP_COLUMNS, "metric"]):
         print_folded(f"standard deviations of single scores; {label}")
         rows = part[columns].itertuples(index=False)
         print_table(["method", "seed", "observation", "rest", "metric"], rows, fold=0)
         print()
-    print_folded("-: cannot be told apart; with one seed, observation holds the rest too")
+    print_folded("-: not identifiable; with one seed, observation includes rest")
     print()
 
 
-def _print_published(theirs: Beside, named: Mapping[str, str]) -> None:
+def _print_published(theirs: PublishedComparison, named: Mapping[str, str]) -> None:
     shown = _renamed(theirs.table, named).assign(samples=theirs.table["samples"].astype("string").fillna("unknown"))
     for label, part in _labelled(shown, ["task", "budget", "classifier", "samples"]):
         print_folded(f"ours and published c2st; {label}")
         columns = part[["method", "mean", "se", "origin"]].astype({"mean": float, "se": float})
         print_table(columns.columns, columns.itertuples(index=False), fold=3)
         print()
-    print_folded("se: as if all scores were of independent fits; ours of one seed share a fit of an amortised method")
+    print_folded(
+        "se: standard error for independent fits; our scores of one seed share a fit if the method is amortised"
+    )
     for remark in theirs.remarks:
         print_folded(remark)
 

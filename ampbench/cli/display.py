@@ -1,4 +1,4 @@
-"""How a sweep looks while it runs: a live view on a terminal, plain lines elsewhere."""
+"""Progress display of a running sweep: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from ampbench.reporting.text import duration, line, number, plain
 from ampbench.running.tally import Snapshot, Tally
 from ampbench.running.throttle import Throttle
 
-STEP_INTERVAL = 30.0
-"""Seconds between two plain lines about fits that go on."""
+STEP_INTERVAL_S = 30.0
+"""Seconds between two plain lines about running fits."""
+
 MAX_LINES = 20
-"""The longest live view."""
+"""Height of the live view."""
 
 
 class Display:
-    """A listener that tells the user how the runs go; a context manager.
+    """A listener that displays the progress of the runs; a context manager.
 
     Arguments:
-        tally: what keeps count; it has heard of an event before the display does.
+        tally: counts the runs; it must receive each event before the display.
     """
 
     def __init__(self, tally: Tally) -> None:
         self.console = Console(highlight=False)
         self._tally = tally
-        self._throttle = Throttle(STEP_INTERVAL)
+        self._throttle = Throttle(STEP_INTERVAL_S)
         self._live = Live(
             console=self.console, get_renderable=self._view, refresh_per_second=4, transient=True, redirect_stderr=False
         )
@@ -43,7 +44,7 @@ class Display:
             self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        """Show an event, if it deserves a line that stays."""
+        """Print a permanent line for an event, if it warrants one."""
         match event:
             case Finished(record):
                 run = record.run
@@ -73,12 +74,12 @@ class Display:
     def _say(self, text: str) -> None:
         self.console.print(
             escape(plain(text.replace("\n", " "))), soft_wrap=not self.console.is_terminal
-        )  # one line stays one line in a file
+        )  # a file gets one unfolded line
         self._throttle.restart()
 
 
 def lines(state: Snapshot) -> list[str]:
-    """Say how things stand, a line each: the sum, the best so far, what the workers are at."""
+    """Return lines about the state of a sweep: the totals, the best result so far, and each running fit."""
     left = "" if state.left is None or state.done == state.total else f", about {duration(state.left)} left"
     text = [
         f"{state.done} of {state.total} runs done, {state.failed} failed, {len(state.running)} fits in work; "

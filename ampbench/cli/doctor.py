@@ -1,4 +1,4 @@
-"""Is this installation in order?"""
+"""``ampbench doctor``: checks of the installation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ampbench.results.provenance import versions
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at."""
+    """A check: its subject, its result, and whether it is in order."""
 
     what: str
     found: str
@@ -22,7 +22,7 @@ class Check:
 
 
 def check_installation() -> list[Check]:
-    """Look at versions, devices, plugins and every component."""
+    """Check versions, devices, plugins and all components."""
     return [*_versions(), *_devices(), *_components()]
 
 

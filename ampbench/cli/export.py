@@ -17,22 +17,22 @@ from ampbench.spec import Spec
 
 
 def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
-    """Write the samples of the one run that is meant, and say what was written.
+    """Write the samples of the selected run, and print the shapes that were written.
 
     Arguments:
         results: the results directory.
-        output: the NetCDF file; written over if it is there.
-        wanted: by column (task, method, budget, seed, observation), what it has to be.
+        output: the NetCDF file; an existing file is overwritten.
+        wanted: column (task, method, budget, samples, seed, observation) → required value.
 
     Raises:
-        UsageError: no run is meant, or several are, or the file cannot be written.
-        ResultsError: there are no samples of the run; the message says why.
+        UsageError: no run or several runs match, or the file cannot be written.
+        ResultsError: the samples of the run are missing; the message gives the reason.
     """
     if not results.is_dir():
-        raise ResultsError(f"{str(results)!r} is no results directory; samples are stored nowhere else")
+        raise ResultsError(f"{str(results)!r} is no results directory; only a results directory contains samples")
     if not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist; make it first")
-    found = one(load(results), wanted)
+    found = select_run(load(results), wanted)
     with Console(stderr=True).status("drawing reference samples, if the task stores none"):
         tree = inference_data(results, found["key"])
     try:
@@ -47,11 +47,11 @@ def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
         )
 
 
-def one(frame: pd.DataFrame, wanted: Mapping[str, object]) -> pd.Series:
-    """Return the row that is meant: the latest answer to the one question that fits.
+def select_run(frame: pd.DataFrame, wanted: Mapping[str, object]) -> pd.Series:
+    """Return the row of the one matching run, in its latest version.
 
     Raises:
-        UsageError: none fits, or several do; what there is to choose from is named.
+        UsageError: no run matches, or several do; the message lists the choices.
     """
     for name, value in wanted.items():
         fits = _fits(frame[name], value)
@@ -65,12 +65,12 @@ def one(frame: pd.DataFrame, wanted: Mapping[str, object]) -> pd.Series:
     ]
     if differ:
         choices = "; ".join(f"--{name} {_some(frame[name])}" for name in differ)
-        raise UsageError(f"{len(frame)} runs fit; say which: {choices}")
+        raise UsageError(f"{len(frame)} runs match; select one by: {choices}")
     return latest(frame)[0].iloc[-1]
 
 
 def _fits(column: pd.Series, value: object) -> pd.Series[bool]:
-    """Where a column is what is wanted; of a spec, the name is enough if none is the whole of it."""
+    """Return where a column equals a value; a spec also matches by its name, if no spec equals the value."""
     if not isinstance(value, str):
         return column == value
     exact = column == str(Spec.parse(value))

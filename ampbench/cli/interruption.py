@@ -1,4 +1,4 @@
-"""A request to end is an interruption: SIGTERM, which clusters and containers send, stops a command as Ctrl-C does.
+"""Handling of SIGTERM, which clusters and containers send: it interrupts a command like Ctrl-C.
 
 References:
     *signal(7)*, Linux manual pages, https://man7.org/linux/man-pages/man7/signal.7.html
@@ -14,26 +14,26 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come; whoever cleans up after Ctrl-C does so now."""
+    """Raised on SIGTERM; a KeyboardInterrupt, so that clean-up after Ctrl-C also runs after SIGTERM."""
 
 
-def how(interruption: KeyboardInterrupt) -> tuple[str, int]:
-    """Return in a word how an interruption ends a command, and the exit code that a shell would give it."""
+def exit_status(interruption: KeyboardInterrupt) -> tuple[str, int]:
+    """Return a word for an interruption (terminated or interrupted), and the conventional exit code of a shell."""
     return ("terminated", 143) if isinstance(interruption, Terminated) else ("interrupted", 130)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise :class:`Terminated` in the main thread when SIGTERM comes; in another thread do nothing.
+    """Raise :class:`Terminated` in the main thread on SIGTERM; has no effect in other threads.
 
-    A second SIGTERM is passed over, since it would cut the cleaning up short; SIGKILL comes after a while anyway.
+    A second SIGTERM is ignored, since it would interrupt the clean-up; schedulers send SIGKILL after a delay anyway.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        # not SIG_IGN, which programs started now would inherit
+        # not SIG_IGN, which child processes would inherit
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         raise Terminated
 

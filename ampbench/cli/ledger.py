@@ -1,4 +1,4 @@
-"""``ampbench ledger`` and ``ampbench reproduce``: published scores, and ours beside them."""
+"""``ampbench ledger`` and ``ampbench reproduce``: published scores, and their comparison with ours."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ampbench.results.columns import records
 from ampbench.running.sweep import Request
 
 CAVEAT = (
-    "diff_in_se: the difference in standard errors, as if all scores were independent.\n"
-    "They are not: both are of the same observations, and our observations share one\n"
-    "fit of an amortised method, where the study trained anew."
+    "diff_in_se: the difference in standard errors, computed for independent scores.\n"
+    "Scores are dependent: both use the same observations, and our scores of an\n"
+    "amortised method share one fit, while the study fitted each observation anew."
 )
 
 
@@ -28,11 +28,11 @@ def show_ledger(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Print published scores; those of other classifiers or sample sizes stand in tables of their own.
+    """Print published scores, in a separate table for each classifier and sample size.
 
     Arguments:
         tasks, methods, budgets, classifiers: see :func:`ampbench.reporting.ledger.select`.
-        as_json, as_csv: print that instead of tables.
+        as_json, as_csv: print JSON or CSV instead of tables.
     """
     frame = select(tasks, methods, budgets, classifiers)
     if as_json:
@@ -45,19 +45,19 @@ def show_ledger(
         print_groups(
             shown, ["task", "budget", "classifier", "samples"], ["method", "c2st", "se", "source"], "no such score"
         )
-        print("se: standard error, over observations and seeds; - where it is not published")
+        print("se: standard error over observations and seeds; -: not published")
 
 
 def reproduce(
     name: str, subset: str, selections: Sequence[str], results: Path, executor: str, device: str, threads: int
 ) -> int:
-    """Run a subset of a study through the ordinary machinery, and print ours, theirs and the difference.
+    """Run a subset of a study as a sweep, and print our scores, the published ones and the differences.
 
     Arguments:
-        name: of the study.
-        subset: of its cells.
+        name: name of the study.
+        subset: name of the subset of its cells.
         selections: see :func:`ampbench.running.sweep.chosen`.
-        results: the results directory; what is stored there is not run again.
+        results: the results directory; stored runs are not repeated.
         executor: an executor's spec.
         device: any torch device.
         threads: CPU threads of each worker.

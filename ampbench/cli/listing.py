@@ -1,4 +1,4 @@
-"""``ampbench list`` and ``ampbench plugins``: what is installed."""
+"""``ampbench list`` and ``ampbench plugins``: the installed components and plugins."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_plugins() -> None:
 
 
 def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
-    """Print components; on a narrow terminal, what says least is left out rather than folded to shreds."""
+    """Print components; if the terminal is too narrow, the least informative columns are left out."""
     console = Console()
     labels = dict.fromkeys(label for entry in entries for label in entry.labels)
     columns = {

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 SelectOption = Annotated[
     list[str] | None,
-    typer.Option("--select", metavar="COND", help="Only such runs: task=two_moons,method~jsd,…; repeatable."),
+    typer.Option("--select", metavar="COND", help="Only runs that match: task=two_moons,method~jsd,…; repeatable."),
 ]
 ShardOption = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")]
-ExecutorOption = Annotated[str, typer.Option(metavar="SPEC", help="Where to run; see: ampbench list executors.")]
-DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Torch device to train on.")]
+ExecutorOption = Annotated[str, typer.Option(metavar="SPEC", help="Executor; see: ampbench list executors.")]
+DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Torch device.")]
 ThreadsOption = Annotated[
     int, typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks.")
 ]
 TimeoutOption = Annotated[
     float | None,
-    typer.Option(min=0.1, metavar="SECONDS", help="Longest time of a fit, and of judging an observation."),
+    typer.Option(min=0.1, metavar="SECONDS", help="Time limit of a fit, and of each observation."),
 ]
-MemoryOption = Annotated[float | None, typer.Option(min=0.5, metavar="GIB", help="Largest memory of a worker (Linux).")]
+MemoryOption = Annotated[float | None, typer.Option(min=0.5, metavar="GIB", help="Memory limit of a worker (Linux).")]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
 ReadOption = Annotated[
     Path,
@@ -38,9 +38,9 @@ ReadOption = Annotated[
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What to run, and where results lie: the options that ``run`` and ``plan`` share."""
+    """The options that ``run`` and ``plan`` share: the sweep and the results directory."""
 
-    sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A file that says what to run.")] = None
+    sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="Sweep file.")] = None
     task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Task; repeatable.")] = None
     method: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
@@ -59,11 +59,11 @@ class SweepOptions:
     ] = None
     results: ResultsOption = Path("results")
     select: SelectOption = None
-    shard: Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts.")] = None
+    shard: ShardOption = None
 
     @property
     def request(self) -> Request:
-        """The sweep that is asked for."""
+        """The requested sweep."""
         from ampbench.running.sweep import Request
 
         keys = {
@@ -80,7 +80,7 @@ class SweepOptions:
 
 
 def takes_sweep(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command, whose first parameter is a :class:`SweepOptions`, the options that this class declares."""
+    """Decorate a command whose first parameter is a :class:`SweepOptions`: replace it by the fields of that class."""
     hints = get_type_hints(SweepOptions, include_extras=True)
     shared = [
         inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])

@@ -1,4 +1,4 @@
-"""``ampbench plan``: how a sweep stands, before anything runs."""
+"""``ampbench plan``: the states of the runs of a sweep, without running them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from ampbench import registry
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.reporting.text import duration, line
+from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
 from ampbench.running.plan import STATES, Estimate, Plan, Planned, plan
 from ampbench.running.sweep import Request
 
-MEANING = {
-    "failed": "will be tried again; see ampbench failures",
+STATE_MEANINGS = {
+    "failed": "will be run again; see ampbench failures",
     "damaged": "will be run again",
     "drawn": "only metrics to compute",
     "fitted": "samples and metrics, from a kept fit",
@@ -22,7 +23,7 @@ MEANING = {
 
 
 def show_plan(request: Request, results: Path, as_json: bool = False) -> int:
-    """Print what is done and what is not, and return the exit code.
+    """Print the states of all runs of a sweep, and return the exit code.
 
     Arguments:
         request: the sweep.
@@ -44,7 +45,7 @@ def show_plan(request: Request, results: Path, as_json: bool = False) -> int:
 
 
 def _print_table(made: Plan) -> None:
-    """For each method a row for each task and budget; states in which no run is are left out."""
+    """Print a table per method with a row per task and budget; states without runs are left out."""
     groups: defaultdict[str, defaultdict[tuple[str, int], Counter[str]]]
     groups = defaultdict(lambda: defaultdict(Counter))
     for planned in made.runs:
@@ -63,39 +64,29 @@ def _print_states(made: Plan, results: Path) -> None:
     count = made.count()
     for state in STATES:
         if count[state]:
-            print(f"  {count[state]:6} {state}" + (f": {MEANING[state]}" if state in MEANING else ""))
+            print(f"  {count[state]:6} {state}" + (f": {STATE_MEANINGS[state]}" if state in STATE_MEANINGS else ""))
     for planned in made.runs:
         if planned.state == "damaged":
             print(f"  {line(planned.detail)}")
     others = Counter(planned.versions for planned in made.runs if planned.versions)
     for versions, number in others.items():
-        print(f"  {number:6} are stored with other versions, which are not mixed: {line(', '.join(versions))}")
+        print(f"  {number:6} are stored with other versions, which are not reused: {line(', '.join(versions))}")
 
 
 def _time(estimate: Estimate) -> str:
     if not estimate.fits:
         return "nothing is left to do"
     if not estimate.known:
-        return "time: unknown; nothing like these runs is stored yet"
+        return "time: unknown; no similar runs are stored yet"
     of = f"of {estimate.fits} fits"
     lines = [f"time: about {duration(estimate.seconds)} on one worker"]
     if estimate.alike:
-        lines.append(f"{estimate.alike:6} {of} are judged by other tasks or budgets")
+        lines.append(f"{estimate.alike:6} {of} are estimated from other tasks or budgets")
     if estimate.known < estimate.fits:
-        lines.append(f"{estimate.fits - estimate.known:6} {of} are not counted, since nothing like them is stored")
+        lines.append(f"{estimate.fits - estimate.known:6} {of} are not included, since no similar runs are stored")
     return "\n".join(lines)
 
 
 def _row(planned: Planned) -> dict[str, object]:
-    run = planned.run
-    return {
-        "key": run.key,
-        "task": run.task,
-        "method": run.method,
-        "budget": run.budget,
-        "seed": run.seed,
-        "observation": run.observation,
-        "fit": run.fit_digest,
-        "state": planned.state,
-        "detail": planned.detail,
-    }
+    cells = {"fit": planned.run.fit_digest, "state": planned.state, "detail": planned.detail}
+    return run_cells(planned.run) | cells

@@ -17,14 +17,14 @@ from ampbench.results.provenance import commit, versions
 from ampbench.verify import Effort, Row, Subject, certify
 
 CHECKS = ("reference", "balance", "importance", "second sampler", "calibration")
-"""What is looked at before samples are stored."""
+"""Names of the checks that are run before samples are stored."""
 
 
 def build_reference(spec: str, output: Path, samples: int) -> int:
-    """Certify and build; return the exit code, 1 if a check failed (the info file says which)."""
+    """Certify a task and build its reference samples; return 1 if a check failed (recorded in the info file)."""
     task: Task = registry.load().build("tasks", spec)
     if not isinstance(task, HasReference):
-        raise UsageError(f"task {spec!r} is forward-only: it has no reference posterior, so that none can be built")
+        raise UsageError(f"task {spec!r} is forward-only: it has no reference posterior to draw samples from")
     folder = output / spec.replace(os.sep, "_")
     numbers = list(task.observations())
     with Console(stderr=True).status("") as status:
@@ -48,7 +48,7 @@ def build_reference(spec: str, output: Path, samples: int) -> int:
 
 
 def export_reference(spec: str, observation: int, output: Path, samples: int) -> None:
-    """Write the samples as the array ``theta``, shape (n, D), beside the observation ``x``, shape (L,)."""
+    """Write reference samples as the array ``theta``, shape (n, D), with the observation ``x``, shape (L,)."""
     task: Task = registry.load().build("tasks", spec)
     if samples < 1:
         raise UsageError(f"{samples} samples asked for; ask for at least one")

@@ -13,7 +13,7 @@ from ampbench.results.frame import metric_columns
 
 
 def show_results(results: Path, as_json: bool, as_csv: bool) -> None:
-    """Print the frame of a results directory, or of a file that was exported from one."""
+    """Print the frame of a results directory, or of an exported file."""
     frame = load(results)
     if as_json:
         print(json.dumps(records(frame), indent=1))

@@ -1,4 +1,4 @@
-"""``ampbench run``: from options to records; and ``ampbench status``: how that goes."""
+"""``ampbench run``, which runs a sweep, and ``ampbench status``, which shows the progress of sweeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ampbench import registry
 from ampbench.cli.display import Display, lines
-from ampbench.cli.interruption import how, interruptible
+from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
 from ampbench.reporting.text import duration, line
@@ -55,8 +55,8 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
         with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display:
             built.execute(jobs, both(tally, display))
     except KeyboardInterrupt as error:
-        word, code = how(error)
-        print(f"\n{word} after {tally.done} of {tally.total} runs; what is finished is stored in {results}.")
+        word, code = exit_status(error)
+        print(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {results}.")
         print("The same command again continues.")
         return code
     return _report(tally.failed, tally.done, results)
@@ -73,7 +73,7 @@ def with_workers(executor: str, workers: int | None) -> str:
 
 
 def show_status(results: Path) -> int:
-    """Print what is stored, and how the sweeps go that write into a results directory."""
+    """Print the numbers of stored results, and the progress of the sweeps that write to a results directory."""
     console = Console(highlight=False, markup=False)
     if not results.is_dir():
         raise UsageError(f"there is no results directory {str(results)!r}")
@@ -95,8 +95,8 @@ def _headline(sign: SweepStatus) -> str:
     where = f"sweep of {sign.began} on {sign.host}, process {sign.pid}"
     if sign.alive:
         return f"{where}, running; last sign {duration(sign.age)} ago"
-    how = "killed" if sign.certain else "silent, perhaps killed"
-    return f"{where}, {how}; last sign {duration(sign.age)} ago. The same command again continues. It stood at:"
+    state = "killed" if sign.certain else "silent, perhaps killed"
+    return f"{where}, {state}; last sign {duration(sign.age)} ago. The same command again continues. Last state:"
 
 
 def _report(failed: Sequence[Record], total: int, results: Path) -> int:

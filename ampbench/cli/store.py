@@ -1,4 +1,4 @@
-"""``ampbench store`` and ``ampbench failures``: look after results, and see what went wrong."""
+"""``ampbench store``, which maintains results, and ``ampbench failures``, which shows failed runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from ampbench.reporting.text import line, plain
 from ampbench.results import Record, upkeep
 from ampbench.results.checksums import Damage
 from ampbench.results.record import FAILURES
+from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
 
 
 def check_store(results: Path) -> int:
-    """Print what is in a store; return 1 if something is damaged."""
+    """Print the content of a store; return 1 if a file is damaged."""
     found = upkeep.check(Store(results))
     print(
         f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files"
@@ -24,10 +25,10 @@ def check_store(results: Path) -> int:
     for damage in found.damages:
         print(f"  {line(str(damage))}")
     notes = {
-        "results without samples here: their numbers count": found.bare,
-        "records from before there were checksums: compared with their keys only": found.unchecked,
+        "results without stored samples; their scores are valid": found.bare,
+        "records of schema 1, without checksums; only their keys were verified": found.unchecked,
         f"kept fits, {found.fit_bytes / 1e6:.1f} MB: 'ampbench store gc --fits' removes them": found.fits,
-        "files that nothing refers to: 'ampbench store gc' removes the old ones": len(found.leftovers),
+        "unreferenced files: 'ampbench store gc' removes the old ones": len(found.leftovers),
     }
     for note, count in notes.items():
         if count:
@@ -38,18 +39,18 @@ def check_store(results: Path) -> int:
 
 
 def merge_stores(sources: Sequence[Path], into: Path) -> int:
-    """Copy the records of several stores into one; return 1 if something of them was damaged."""
+    """Copy the records of several stores into one; return 1 if a source has damaged files."""
     done = upkeep.merge([Store(source) for source in sources], Store(into))
-    print(f"{line(str(into))}: {done.copied} records copied, {done.present} were there already")
+    print(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
     for key in done.different:
-        print(f"  {key} has other numbers there, which stay")
+        print(f"  {key} has other scores in the target, which are kept")
     for damage in done.damages:
         print(f"  left out: {line(str(damage))}")
     return 1 if done.damages else 0
 
 
 def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool) -> int:
-    """Remove what nothing refers to."""
+    """Remove unreferenced files, and print their paths."""
     for path in (removed := upkeep.collect(Store(results), failed, damaged, fits, dry)):
         print(f"  {line(str(path))}")
     print(f"{len(removed)} files {'would be ' if dry else ''}removed")
@@ -57,7 +58,7 @@ def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry:
 
 
 def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_json: bool) -> int:
-    """Print what went wrong, failures of one fit that say the same together."""
+    """Print failed runs; failures of one fit with equal messages are grouped."""
     for kind in kinds:
         if kind not in FAILURES:
             raise unknown("kind of failure", kind, FAILURES)
@@ -106,16 +107,5 @@ def _kind(record: Record) -> str:
 
 
 def _row(record: Record) -> dict[str, object]:
-    run = record.run
-    return {
-        "key": run.key,
-        "task": run.task,
-        "method": run.method,
-        "budget": run.budget,
-        "seed": run.seed,
-        "observation": run.observation,
-        "kind": _kind(record),
-        "error": record.error,
-        "traceback": record.traceback,
-        "finished": record.finished,
-    }
+    cells = {"kind": _kind(record), "error": record.error, "traceback": record.traceback, "finished": record.finished}
+    return run_cells(record.run) | cells

@@ -1,4 +1,4 @@
-"""Output on a terminal: folded lines, and tables that fit the width or go on below."""
+"""Output on a terminal: folded lines, and tables that are split to fit the width."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rich.text import Text
 
 from ampbench.reporting.text import decimals, line, number
 
-GAP = 2
-"""Between two columns of a table."""
-FOLDED = 20
-"""Width that a folded column is given at least, if it has so much to say."""
+COLUMN_GAP = 2
+"""Number of spaces between two columns of a table."""
+
+MIN_FOLDED_WIDTH = 20
+"""Smallest width, in characters, of a folded column whose cells are longer."""
 
 
 def print_folded(text: str) -> None:
@@ -25,21 +26,21 @@ def print_folded(text: str) -> None:
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], fold: int = -1) -> None:
-    """Print a table; numbers to the right, and one column may be folded over several lines.
+    """Print a table with numbers aligned to the right; one column may be folded over several lines.
 
-    What does not fit beside each other follows below, with the first column again: no number loses its end.
+    Columns that do not fit the width follow in further tables, each with the first column; no number is truncated.
 
     Arguments:
         columns: headings.
-        rows: text, integers and floats; the floats of a column have as many decimals each, and NaN becomes "-".
-        fold: position of the column that is folded if the terminal is narrow.
+        rows: texts, integers and floats; all floats of a column get the same number of decimals, and NaN becomes "-".
+        fold: index of the column that is folded if the terminal is narrow; -1 for none.
     """
     headings, cells = list(columns), [list(row) for row in rows]
     numeric = [bool(cells) and all(isinstance(row[i], int | float) for row in cells) for i in range(len(headings))]
     shown = [list(row) for row in zip(*(_cells([row[i] for row in cells]) for i in range(len(headings))), strict=True)]
     widths = [max(map(cell_len, [heading, *(row[i].plain for row in shown)])) for i, heading in enumerate(headings)]
     if 0 <= fold < len(widths):
-        widths[fold] = min(widths[fold], FOLDED)
+        widths[fold] = min(widths[fold], MIN_FOLDED_WIDTH)
     console = Console(highlight=False)
     for positions in _side_by_side(widths, console.width):
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -52,25 +53,25 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], fold: 
 
 
 def _side_by_side(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Positions of the columns that fit in one table each; the first column is in all of them."""
+    """Return, for each table that fits the width, the indices of its columns; each contains the first column."""
     blocks, used = [[0]], widths[0]
     for i, width in enumerate(widths[1:], start=1):
-        used += GAP + width
+        used += COLUMN_GAP + width
         if used > room and len(blocks[-1]) > 1:
             blocks.append([0])
-            used = widths[0] + GAP + width
+            used = widths[0] + COLUMN_GAP + width
         blocks[-1].append(i)
     return blocks
 
 
 def _cells(values: Sequence[object]) -> list[Text]:
-    """Write the cells of a column."""
+    """Format the cells of a column."""
     digits = decimals(value for value in values if isinstance(value, float))
     return [Text(number(value, digits) if isinstance(value, float) else line(str(value))) for value in values]
 
 
 def print_groups(frame: Any, by: list[str], columns: list[str], nothing: str = "no results yet") -> None:
-    """Print a pandas frame as one table per group, under a line that names the group."""
+    """Print a pandas frame as one table per group, each below a line that names the group."""
     if frame.empty:
         print(nothing)
     for values, part in frame.groupby(by, sort=False):

@@ -1,4 +1,4 @@
-"""``ampbench verify``: from names of tasks to a report."""
+"""``ampbench verify``: certification of tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ampbench import registry
 from ampbench.errors import AmpbenchError, UsageError
-from ampbench.verify import CHECKS, LEVEL, QUICK, Effort, Row, Subject, certify
+from ampbench.verify import CHECKS, QUICK_EFFORT, SIGNIFICANCE_LEVEL, Effort, Row, Subject, certify
 
 STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}
 
@@ -27,18 +27,18 @@ def run_verify(
     quick: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Certify tasks, print what was found, and return the exit code: 1 if anything failed.
+    """Certify tasks, print the results of all checks, and return the exit code: 1 if a check failed.
 
     Arguments:
-        tasks: specs; all registered tasks if there are none.
-        checks: names of checks; all if there are none.
-        observations: of simulation-based calibration.
-        seed: everything that is drawn follows from it.
-        quick: smaller samples everywhere.
+        tasks: specs; all registered tasks if empty.
+        checks: names of checks; all if empty.
+        observations: number of observations for simulation-based calibration.
+        seed: seed of all random numbers.
+        quick: use smaller samples in all checks.
         as_json: print one JSON array of rows instead of tables.
     """
     loaded = registry.load()
-    effort = QUICK if quick else Effort()
+    effort = QUICK_EFFORT if quick else Effort()
     if observations is not None:
         if observations < 20:
             raise UsageError(f"{observations} observations cannot show calibration; take at least 20")
@@ -59,7 +59,7 @@ def run_verify(
 def _examine(
     loaded: registry.Registry, spec: str, asked: bool, checks: Sequence[str], seed: int, effort: Effort
 ) -> list[Row]:
-    """Build a task and certify it; of many tasks, one that cannot be built does not stop the others."""
+    """Build a task and certify it; a task that was not named by the user and cannot be built gives a failed row."""
     try:
         task = loaded.build("tasks", spec)
     except AmpbenchError as error:
@@ -97,5 +97,7 @@ def _closing(rows: Sequence[Row], seed: int) -> str:
     tasks = len({row.task for row in rows})
     return (
         f"{tasks} task{'' if tasks == 1 else 's'}: {count['ok']} checks ok, {count['skipped']} skipped, "
-        f"{count['failed']} failed{': ' + ', '.join(failed) if failed else ''} (seed {seed}, level {LEVEL:g} per task)"
+        f"{count['failed']} failed{': ' + ', '.join(failed) if failed else ''} "
+        f"(seed {seed}, "
+        f"level {SIGNIFICANCE_LEVEL:g} per task)"
     )

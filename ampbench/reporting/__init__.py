@@ -1,1 +1,1 @@
-"""How is it told? Comparisons of methods, published scores, tables, and the export to ArviZ."""
+"""Reports of results: comparisons of methods, published scores, tables, and the export to ArviZ."""

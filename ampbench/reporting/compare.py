@@ -1,13 +1,13 @@
-"""Summaries of results that do not say more than the results do.
+"""Comparisons of methods with confidence intervals and paired tests.
 
-A cell is the mean over observations and seeds, with an interval that knows which scores share a fit
+A cell is the mean over observations and seeds, with an interval that accounts for scores that share a fit
 (:mod:`ampbench.statistics.crossed_effects`). Differences are paired: both methods are judged on the same observations
-and seeds, so that what is hard about an observation cancels. p-values are Holm's over all pairs of methods of a table,
-because the lowest mean is chosen after seeing the scores. A method is called the best only if every other one is worse
-beyond the noise, over at least three seeds.
+and seeds, so that the difficulty of an observation cancels. p-values are adjusted by Holm's method over all pairs of
+methods of a table, because the method with the lowest mean is selected by the scores. A method is called the best only
+if every other method is significantly worse, over at least three seeds.
 
-A store may hold several answers to one question, made with different versions of the task or of packages. The latest
-counts, and it is said that there are others; answers for one table that were made with different versions are named.
+A store may hold several results for one run, made with different versions of the task or of packages. The latest is
+used, and remarks name the number of older ones; remarks also name tables that mix results of different versions.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ from ampbench.results.frame import metric_columns
 from ampbench.statistics.crossed_effects import complete, estimate, mean_ranks, noise
 from ampbench.statistics.multiple_testing import holm
 
-GROUP = ["task", "budget", "samples"]
-UNIT = ["observation", "seed"]
-ANSWER = ["task_version", "resolved", "packages"]
-"""What may differ between answers to the same question."""
+GROUP_COLUMNS = ["task", "budget", "samples"]
+PAIR_COLUMNS = ["observation", "seed"]
+VERSION_COLUMNS = ["task_version", "resolved", "packages"]
+"""Columns that may differ between repetitions of one run."""
 
-VOLATILE = ("standard_error", "bandwidth")
-"""Provenance that differs between runs without making their values incomparable."""
+VOLATILE_PROVENANCE = ("standard_error", "bandwidth")
+"""Fields of a metric's provenance that may differ between comparable scores."""
 
-
-LEVEL = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 """Family-wise error rate of the verdicts of a table."""
 
-SEEDS = 3
-"""Fits of a method that a verdict about the method needs; with two, Satterthwaite's interval covers too rarely."""
+MIN_SEEDS = 3
+"""Smallest number of fits for a verdict about a method; with two, Satterthwaite's interval undercovers."""
 
 COLUMNS = schema.COMPARISON.names
-RANKS = schema.RANKS.names
+RANK_COLUMNS = schema.RANKS.names
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A comparison, and what the reader should know about it.
+    """A comparison, with remarks on its limits.
 
     Attributes:
         table: one row per task, budget, sample size, metric and method, with the columns of
             :data:`ampbench.results.schema.COMPARISON`.
-        ranks: one row per budget, sample size, metric and method, with those of :data:`ampbench.results.schema.RANKS`.
-        remarks: what is missing, left out or not comparable.
-        limits: what so few seeds and observations cannot tell.
-        findings: what the failure atlas found, by task, budget, sample size and method; see
+        ranks: one row per budget, sample size, metric and method, with the columns of
+            :data:`ampbench.results.schema.RANKS`.
+        remarks: results that are missing, left out or not comparable.
+        limits: conclusions that the numbers of seeds and observations do not allow.
+        findings: findings of the failure atlas, by task, budget, sample size and method; see
             :func:`ampbench.atlas.findings.tally`.
-        unchecked: how many results it never looked at.
+        unchecked: number of results that the failure atlas has not checked.
     """
 
     table: pd.DataFrame
@@ -79,10 +79,10 @@ def summarise(frame: pd.DataFrame) -> Summary:
         frame: as returned by :func:`ampbench.results.load`.
 
     Returns:
-        For each method and metric: mean, 95 % interval and the noise by its sources; the paired difference to the
-        method with the lowest mean, its interval (for this difference alone), Holm's p-value and a verdict: ``best``
-        or ``lowest``, and for the others ``worse``, ``worse fit`` (fewer than three seeds), ``tied``, or ``unknown``.
-        Ranks over tasks. Missing and incomparable values are named in the remarks.
+        For each method and metric: mean, 95 % interval and standard deviations by source; the paired difference to the
+        method with the lowest mean, its interval (not adjusted for multiple comparisons), Holm's p-value and a verdict:
+        ``best`` or ``lowest``, and for the others ``worse``, ``worse fit`` (fewer than three seeds), ``tied``, or
+        ``unknown``. Ranks over tasks. Missing and incomparable values are named in the remarks.
 
     Raises:
         ResultsError: the frame does not follow the schema; see :func:`ampbench.results.validate`.
@@ -90,8 +90,8 @@ def summarise(frame: pd.DataFrame) -> Summary:
     rows: list[dict[str, Any]] = []
     parts: dict[tuple[Any, ...], pd.DataFrame] = {}
     frame, remarks = latest(validate(frame))
-    for group, part in frame.groupby(GROUP, sort=True):
-        label = dict(zip(GROUP, group, strict=True))
+    for group, part in frame.groupby(GROUP_COLUMNS, sort=True):
+        label = dict(zip(GROUP_COLUMNS, group, strict=True))
         where = _described(label)
         failed = part[part["status"] != "ok"]
         remarks += [f"failed: {_name(row)}: {row['error']}" for _, row in failed.iterrows()]
@@ -103,12 +103,12 @@ def summarise(frame: pd.DataFrame) -> Summary:
             if len(_definitions(part, metric)) > 1:
                 remarks.append(f"not compared: {metric} on {where} was computed in different ways; see its provenance")
                 continue
-            if bool(scores.pivot_table(index=UNIT, columns="method", values=metric).isna().any(axis=None)):
+            if bool(scores.pivot_table(index=PAIR_COLUMNS, columns="method", values=metric).isna().any(axis=None)):
                 remarks.append(
                     f"{metric} on {where}: some methods lack observations or seeds; differences use the common ones"
                 )
             found = _rows(scores, metric)
-            used, there = sum(row["n"] for row in found), len(scores.drop_duplicates(["method", *UNIT]))
+            used, there = sum(row["n"] for row in found), len(scores.drop_duplicates(["method", *PAIR_COLUMNS]))
             if used < there:
                 remarks.append(
                     f"{metric} on {where}: {there - used} scores left out: seeds differ in their observations"
@@ -117,20 +117,24 @@ def summarise(frame: pd.DataFrame) -> Summary:
             parts[(*group, metric)] = scores
     ranks, about_ranks = _ranks(parts)
     table = pd.DataFrame(rows, columns=COLUMNS).astype(schema.COMPARISON.dtypes)
-    ranked = pd.DataFrame(ranks, columns=RANKS).astype(schema.RANKS.dtypes)
-    found = tally(frame, [*GROUP, "method"])
-    unchecked = int((frame["findings_detail"].isna() & (frame["status"] == "ok")).sum())
-    return Summary(table, ranked, remarks + about_ranks, _limits(table), found, unchecked)
+    ranked = pd.DataFrame(ranks, columns=RANK_COLUMNS).astype(schema.RANKS.dtypes)
+    found = tally(frame, [*GROUP_COLUMNS, "method"])
+    return Summary(table, ranked, remarks + about_ranks, _limits(table), found, count_unchecked(frame))
+
+
+def count_unchecked(frame: pd.DataFrame) -> int:
+    """Return the number of good results that the failure atlas has not checked."""
+    return int((frame["findings_detail"].isna() & (frame["status"] == "ok")).sum())
 
 
 def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Keep the rows that answer as the latest row with the same question does; say what is left out."""
+    """Keep the rows with the versions of the latest repetition of each run; return remarks on the rows left out."""
     if frame.empty:
         return frame, []
     frame = frame.sort_values("finished", kind="stable")
-    last = frame.groupby([*GROUP, "method", *UNIT])[ANSWER].transform("last")
-    current = (frame[ANSWER] == last).all(axis=1)
-    older = frame[~current].groupby([*GROUP, "method"], sort=True).size()
+    last = frame.groupby([*GROUP_COLUMNS, "method", *PAIR_COLUMNS])[VERSION_COLUMNS].transform("last")
+    current = (frame[VERSION_COLUMNS] == last).all(axis=1)
+    older = frame[~current].groupby([*GROUP_COLUMNS, "method"], sort=True).size()
     remarks = [
         f"left out: {count} older results of {', '.join(map(str, what))}, made with other versions"
         for what, count in older.items()
@@ -139,7 +143,7 @@ def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _mixed(part: pd.DataFrame) -> list[str]:
-    """The packages, and the task, of which several versions made the results of a table."""
+    """Return the versions of each package, and of the task, that differ between the results of a table."""
     versions: defaultdict[str, set[str]] = defaultdict(set)
     for row in part[["task_version", "packages", "metric_packages"]].drop_duplicates().itertuples(index=False):
         versions["task"].add(f"version {row.task_version} of the task")
@@ -149,27 +153,27 @@ def _mixed(part: pd.DataFrame) -> list[str]:
 
 
 def _rows(part: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
-    """One row per method of a table, the lowest mean first."""
+    """Return one row per method of a table, the lowest mean first."""
     scores = {str(method): _scores(rows, metric) for method, rows in part.groupby("method", sort=True)}
     scores = {method: table for method, table in scores.items() if table.size}
-    rows = [_alone(part[part["method"] == method], metric, method, table) for method, table in scores.items()]
+    rows = [_mean_cells(part[part["method"] == method], metric, method, table) for method, table in scores.items()]
     rows.sort(key=lambda row: row["mean"])
     lowest = rows[0]["method"]
     adjusted = _pairs(scores)
     for row in rows:
         pair = None if row["method"] == lowest else adjusted[frozenset((row["method"], lowest))]
-        row |= _against(_differences(scores[row["method"]], scores[lowest]), pair)
+        row |= _difference_cells(_differences(scores[row["method"]], scores[lowest]), pair)
     others = [row["verdict"] for row in rows[1:]]
     rows[0]["verdict"] = "best" if others and set(others) == {"worse"} else "lowest"
     return rows
 
 
 def _scores(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A method's scores, seeds by observations, without gaps."""
+    """Return a method's scores, seeds by observations, without missing values."""
     return complete(rows.pivot_table(index="seed", columns="observation", values=metric, aggfunc="last"))
 
 
-def _alone(rows: pd.DataFrame, metric: str, method: str, table: pd.DataFrame) -> dict[str, Any]:
+def _mean_cells(rows: pd.DataFrame, metric: str, method: str, table: pd.DataFrame) -> dict[str, Any]:
     error = _metric_error(rows, metric)
     found, parts = estimate(table, error), noise(table, error)
     low, high = found.interval()
@@ -188,29 +192,29 @@ def _alone(rows: pd.DataFrame, metric: str, method: str, table: pd.DataFrame) ->
 
 
 def _metric_error(rows: pd.DataFrame, metric: str) -> float:
-    """Root mean square of the metric's own standard errors; NaN if one is unknown."""
+    """Return the root mean square of the metric's own standard errors; NaN if one is unknown."""
     kept = rows.loc[rows[metric].notna(), f"{metric}_provenance"].map(json.loads)
     errors = [float(how.get("standard_error", math.nan)) for how in kept]
     return (sum(error**2 for error in errors) / len(errors)) ** 0.5 if errors else math.nan
 
 
 def _differences(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Differences on the seeds and observations that both have."""
+    """Return the differences on the common seeds and observations."""
     seeds, observations = one.index.intersection(other.index), one.columns.intersection(other.columns)
     return one.loc[seeds, observations] - other.loc[seeds, observations]
 
 
 def _pairs(scores: Mapping[str, pd.DataFrame]) -> dict[frozenset[str], float]:
-    """Holm's adjusted p-values of all pairs.
+    """Return Holm's adjusted p-values of all pairs.
 
-    All pairs, not only those with the lowest: which one is the lowest is itself read from the scores.
+    All pairs are tested, not only those with the lowest mean, since the lowest mean is itself selected by the scores.
     """
     pairs = list(combinations(scores, 2))
     p_values = [estimate(_differences(scores[one], scores[other])).p_value() for one, other in pairs]
     return dict(zip(map(frozenset, pairs), holm(p_values).tolist(), strict=True))
 
 
-def _against(difference: pd.DataFrame, adjusted: float | None) -> dict[str, Any]:
+def _difference_cells(difference: pd.DataFrame, adjusted: float | None) -> dict[str, Any]:
     found = estimate(difference)
     low, high = found.interval()
     return {
@@ -227,20 +231,20 @@ def _against(difference: pd.DataFrame, adjusted: float | None) -> dict[str, Any]
 def _verdict(adjusted: float, seeds: int) -> str:
     if math.isnan(adjusted):
         return "unknown"
-    if adjusted >= LEVEL:
+    if adjusted >= SIGNIFICANCE_LEVEL:
         return "tied"
-    return "worse" if seeds >= SEEDS else "worse fit"
+    return "worse" if seeds >= MIN_SEEDS else "worse fit"
 
 
 def _ranks(scores: Mapping[tuple[Any, ...], pd.DataFrame]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Mean ranks over the tasks on which all methods have scores, by budget, samples and metric."""
+    """Return mean ranks over the tasks on which all methods have scores, by budget, samples and metric."""
     rows: list[dict[str, Any]] = []
     remarks = []
     groups: defaultdict[tuple[Any, ...], dict[str, pd.DataFrame]] = defaultdict(dict)
     for (task, *rest), part in scores.items():
         groups[tuple(rest)][task] = part
     for group, tasks in groups.items():
-        label = dict(zip([*GROUP[1:], "metric"], group, strict=True))
+        label = dict(zip([*GROUP_COLUMNS[1:], "metric"], group, strict=True))
         methods = sorted({method for part in tasks.values() for method in part["method"]})
         cubes = [cube for part in tasks.values() if (cube := _cube(part, label["metric"], methods)).size]
         if len(methods) < 2 or len(tasks) < 2:
@@ -265,7 +269,7 @@ def _ranks(scores: Mapping[tuple[Any, ...], pd.DataFrame]) -> tuple[list[dict[st
 
 
 def _cube(part: pd.DataFrame, metric: str, methods: list[str]) -> NDArray[np.float64]:
-    """Scores on the seeds and observations that all methods have, shape (seeds, observations, methods)."""
+    """Return the scores on the common seeds and observations, shape (seeds, observations, methods)."""
     tables = [_scores(part[part["method"] == method], metric) for method in methods]
     seeds = sorted(set.intersection(*(set(table.index) for table in tables)))
     observations = sorted(set.intersection(*(set(table.columns) for table in tables)))
@@ -273,27 +277,29 @@ def _cube(part: pd.DataFrame, metric: str, methods: list[str]) -> NDArray[np.flo
 
 
 def _limits(table: pd.DataFrame) -> list[str]:
-    """What the numbers of seeds and observations do not allow to say."""
+    """Return remarks on conclusions that the numbers of seeds and observations do not allow."""
     remarks = []
-    few = sorted({int(n) for n in table["seeds"] if n < SEEDS})
+    few = sorted({int(n) for n in table["seeds"] if n < MIN_SEEDS})
     if 1 in few:
         remarks.append(
-            "one seed: intervals are of that one fit on further observations; how much another training would change "
-            "the scores is unknown, so that 'worse fit' is said of the fit, not of the method"
+            "one seed: intervals are for this fit on further observations; how much another training would change "
+            "the scores is unknown, so that the verdict 'worse fit' is about the fit, not about the method"
         )
     if 2 in few:
-        remarks.append("two seeds: intervals are too narrow where seeds matter (they cover about 0.91, not 0.95)")
+        remarks.append(
+            "two seeds: intervals are too narrow if scores depend on the seed (coverage about 0.91, not 0.95)"
+        )
     if (table["observations"] == 1).any():
-        remarks.append("one observation: nothing is said about others")
+        remarks.append("one observation: the comparison does not extend to other observations")
     if ((table["seeds"] == 1) & (table["observations"] == 1)).any():
-        remarks.append("one score: its interval is the metric's own error, if that is known")
+        remarks.append("one score: its interval is the metric's own standard error, if it is known")
     return remarks
 
 
 def _definitions(part: pd.DataFrame, metric: str) -> set[str]:
-    """The different ways in which a metric was computed, as far as they matter."""
+    """Return the distinct provenances of a metric, without :data:`VOLATILE_PROVENANCE`."""
     kept = part.loc[part[metric].notna(), f"{metric}_provenance"].map(json.loads)
-    return {json.dumps({k: v for k, v in how.items() if k not in VOLATILE}, sort_keys=True) for how in kept}
+    return {json.dumps({k: v for k, v in how.items() if k not in VOLATILE_PROVENANCE}, sort_keys=True) for how in kept}
 
 
 def _described(label: Mapping[str, Any]) -> str:
@@ -301,4 +307,4 @@ def _described(label: Mapping[str, Any]) -> str:
 
 
 def _name(row: pd.Series[Any]) -> str:
-    return ", ".join(str(row[name]) for name in ["task", "method", "budget", *UNIT])
+    return ", ".join(str(row[name]) for name in ["task", "method", "budget", *PAIR_COLUMNS])

@@ -1,16 +1,16 @@
-r"""Posterior samples as ArviZ knows them: one group per kind of sample, one variable per variable of the graph.
+r"""Export of posterior samples to ArviZ: one group per kind of sample, one variable per variable of the graph.
 
 =================  ====================================================================================================
 ``posterior``      the samples; each latent has dimensions ``chain`` (one), ``draw`` and, if it has several components,
                    ``<name>_dim_0``
-``reference``      as many reference samples, likewise; not there if the task is forward-only
+``reference``      as many reference samples, with the same dimensions; absent if the task is forward-only
 ``observed_data``  the observed variables
 attributes         of the root and of ``posterior``: the columns of :data:`ampbench.results.schema.RESULTS`: key, specs,
                    versions, scores, times
 =================  ====================================================================================================
 
-Samples are independent draws, not a chain: R-hat has no meaning here, and effective sample sizes are their number but
-for noise. Written as NetCDF, ``xarray.open_datatree`` reads it (ArviZ 1.0), and so does ``arviz.from_netcdf`` of 0.2x.
+Samples are independent draws, not a Markov chain: R-hat is not applicable, and effective sample sizes equal the number
+of draws up to noise. ``xarray.open_datatree`` (ArviZ 1.0) and ``arviz.from_netcdf`` (ArviZ 0.2x) read the NetCDF file.
 
 References:
     Kumar, Carroll, Hartikainen, Martin 2019, *ArviZ: a unified library for exploratory analysis of Bayesian models in
@@ -41,31 +41,32 @@ if TYPE_CHECKING:
 
 
 def inference_data(results: str | Path, key: str) -> DataTree:
-    """Return the posterior samples of a stored run, with its observation, its reference, and where it comes from.
+    """Return the posterior samples of a stored run, with its observation, reference samples and provenance.
 
     Arguments:
         results: the results directory.
-        key: of the run: the column ``key`` of :func:`ampbench.results.load`.
+        key: key of the run: the column ``key`` of :func:`ampbench.results.load`.
 
     Returns:
         A tree with the groups ``posterior``, ``observed_data`` and, if the task has one, ``reference``.
 
     Raises:
         UsageError: ArviZ is not installed.
-        ResultsError: there is no such run, it failed, its samples were not kept, or the task has another version now.
+        ResultsError: there is no such run, it failed, its samples were not kept, or the installed task has another
+            version.
     """
     store = Store(Path(results))
     found = store.find(key)
     if isinstance(found, Stored) and not found.record.ok and not found.samples:
         raise ResultsError(f"the run {key} failed before there were samples: {found.record.error}")
     samples = store.samples(key)
-    assert isinstance(found, Stored)  # there are no samples of anything else
+    assert isinstance(found, Stored)  # otherwise samples() has raised
     run = found.record.run
     task: Task = registry.load().build("tasks", run.task)
     if task.version != run.task_version:
         raise ResultsError(
             f"the run {key} is of version {run.task_version} of task {run.task!r}, and installed is {task.version}: "
-            "observation and reference may be others; run it again, or install the ampbench that made it"
+            "observation and reference may differ; run it again, or install the ampbench that made it"
         )
     observation = task.numbered(run.observation)
     reference = reference_samples(task, run.observation, run.samples) if isinstance(task, HasReference) else None
@@ -80,15 +81,15 @@ def tree(
     reference: Tensor | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> DataTree:
-    """Return samples of a posterior of any graph; for those of a stored run see :func:`inference_data`.
+    """Return the tree of posterior samples of any graph; for a stored run see :func:`inference_data`.
 
     Arguments:
         graph: the model.
         observed: names of its observed variables.
         samples: posterior samples of all other variables, joined, shape (n, D).
         x: the observation, shape (L,).
-        reference: shape (m, D), if there is one.
-        attributes: numbers and texts to keep beside the samples.
+        reference: reference samples, shape (m, D), or None.
+        attributes: numbers and texts to store as attributes.
 
     Raises:
         UsageError: ArviZ is not installed.
@@ -113,7 +114,7 @@ def _draws(graph: Graph, joined: Tensor, names: tuple[str, ...]) -> dict[str, np
 
 
 def _cut(graph: Graph, joined: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Cut (*, D) into the named variables; one with a single component is (*), without a dimension for it."""
+    """Split (*, D) into the named variables; a variable with one component gets the shape (*)."""
     parts = {names[0]: joined} if len(names) == 1 else graph.split(joined, names)
     arrays = {name: values.detach().cpu().numpy() for name, values in parts.items()}
     return {name: values[..., 0] if values.shape[-1] == 1 else values for name, values in arrays.items()}

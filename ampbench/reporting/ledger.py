@@ -1,9 +1,10 @@
-"""Published C2ST scores of the classic tasks, as a dataset with a schema, and how they may be set beside ours.
+"""The ledger: a dataset of published C2ST scores of the classic tasks, and their comparison with our scores.
 
 A C2ST depends on its classifier and on the number of samples: on identical samples a perceptron and a random forest
-differ by up to 0.15. So a published score is set beside ours only where both agree, unless the caller asks for more.
+differ by up to 0.15. A published score is therefore compared with ours only if both agree in classifier and number of
+samples, unless the caller requests all scores.
 
-:data:`ampbench.results.schema.LEDGER` has its columns: one row per published number.
+:data:`ampbench.results.schema.LEDGER` defines the columns of the ledger, which has one row per published score.
 
 References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653;
@@ -28,28 +29,28 @@ from ampbench.results import schema
 from ampbench.spec import Spec
 
 COLUMNS = schema.LEDGER.dtypes
-"""The columns of the ledger, with their types in pandas."""
+"""The columns of the ledger, with their pandas dtypes."""
 
 CLASSIFIERS = {"c2st": "mlp-10d (sbibm)"}
-"""By the name of our metric, the classifier of the published scores that were computed by the same definition."""
+"""Name of each metric with published scores → classifier of the published scores with the metric's definition."""
 
 
 @dataclass(frozen=True)
-class Beside:
-    """Our scores and published ones in one table, and what the reader should know about it."""
+class PublishedComparison:
+    """Our scores and published ones in one table, with remarks on scores left out or not comparable."""
 
     table: pd.DataFrame
     remarks: list[str]
 
 
 def ledger() -> pd.DataFrame:
-    """Return all published scores, with :data:`COLUMNS`; raises :class:`ResultsError` if the file breaks its schema."""
+    """Return all published scores, with :data:`COLUMNS`; raises :class:`ResultsError` for an invalid file."""
     with (files("ampbench") / "data" / "published_c2st.csv").open(encoding="utf-8") as file:
         return validated(pd.read_csv(file, dtype=COLUMNS))
 
 
 def validated(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of published scores with its standard errors filled in.
+    """Validate a frame of published scores, and compute the standard errors that are not published.
 
     Raises:
         ResultsError: it does not follow the schema; the message names row, column, value and what is allowed.
@@ -65,12 +66,13 @@ def select(
     budgets: Sequence[int] = (),
     classifiers: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Return the published scores of the named tasks, methods, budgets and classifiers; nothing named means all.
+    """Return the published scores of the named tasks, methods, budgets and classifiers; an empty list selects all.
 
-    Names of methods and classifiers may be given in part, in any case: ``npe`` finds ``SNPE`` and ``NPE-PFN``.
+    Methods and classifiers are selected by parts of their names, ignoring case: ``npe`` selects ``SNPE`` and
+    ``NPE-PFN``.
 
     Raises:
-        UsageError: something that the ledger does not have; what it has is listed.
+        UsageError: the ledger has no such task, method, budget or classifier; the message lists the known ones.
     """
     chosen = ledger()
     everything = chosen
@@ -95,20 +97,21 @@ def select(
     return chosen.sort_values(["task", "budget", "classifier", "c2st"], kind="stable").reset_index(drop=True)
 
 
-def beside(frame: pd.DataFrame, metric: str = "c2st", mix: bool = False) -> Beside:
-    """Set published scores beside our own on the same tasks and budgets.
+def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = False) -> PublishedComparison:
+    """Return our scores and the published ones on the same tasks and budgets.
 
     Arguments:
         frame: our results, as returned by :func:`ampbench.results.load`.
         metric: the column of our scores.
-        mix: whether to show also published scores of other classifiers and sample sizes, which are not comparable.
+        mix: whether to include published scores of other classifiers and sample sizes, which are not comparable.
 
     Returns:
-        A table with the columns of :data:`ampbench.results.schema.BESIDE`, sorted by task, budget and mean. Remarks say
-        what was left out, or mixed in.
+        A table with the columns of :data:`ampbench.results.schema.PUBLISHED_COMPARISON`, sorted by task, budget and
+        mean. Remarks name the scores that were left out, or are not comparable.
 
     Raises:
-        UsageError: nothing is published by the definition of that metric (and ``mix`` is false), or the frame lacks it.
+        UsageError: no score is published by the definition of the metric (and ``mix`` is false), or the frame lacks the
+            metric.
     """
     if metric not in frame.columns:
         raise UsageError(f"these results have no metric {metric!r}")
@@ -126,13 +129,13 @@ def beside(frame: pd.DataFrame, metric: str = "c2st", mix: bool = False) -> Besi
     comparable = pd.Series(same, index=published.index, dtype=bool)
     shown = published if mix else published[comparable]
     theirs = shown.rename(columns={"source": "origin", "c2st": "mean"})
-    columns = schema.BESIDE.names
+    columns = schema.PUBLISHED_COMPARISON.names
     table = pd.concat([ours[columns], theirs[columns]]).sort_values(["task", "budget", "mean"], kind="stable")
-    return Beside(table.reset_index(drop=True), _remarks(published, comparable, mix))
+    return PublishedComparison(table.reset_index(drop=True), _remarks(published, comparable, mix))
 
 
 def _ours(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Our means and standard errors, one row per task, budget, method and number of samples."""
+    """Return our means and standard errors, one row per task, budget, method and number of samples."""
     good = frame[frame[metric].notna()]
     grouped = good.assign(task=good["task"].map(lambda text: Spec.parse(text).name)).groupby(
         ["task", "budget", "method", "samples"], as_index=False
@@ -162,10 +165,10 @@ class Study:
     """A published comparison that can be run again.
 
     Attributes:
-        source: of its rows in the ledger: a part of the name.
-        methods: by the published name, the spec with the published settings, as far as they are known.
-        samples: on each side of the C2ST.
-        subsets: by name, (tasks, published methods, budgets).
+        source: part of the name of its source in the ledger.
+        methods: published name of each method → spec with the published settings, as far as they are known.
+        samples: number of samples from each distribution of the C2ST.
+        subsets: name → (tasks, published methods, budgets).
     """
 
     source: str
@@ -174,7 +177,7 @@ class Study:
     subsets: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]]
 
 
-_CLASSIC = (
+_CLASSIC_TASKS = (
     "bernoulli_glm",
     "bernoulli_glm_raw",
     "gaussian_linear",
@@ -187,8 +190,8 @@ _CLASSIC = (
     "two_moons",
 )
 
-_NEURAL = "batch_size=10000"
-_CHAINS = "chains=100,thin=10,warmup=25"
+_NEURAL_OPTIONS = "batch_size=10000"
+_CHAIN_OPTIONS = "chains=100,thin=10,warmup=25"
 
 STUDIES = {
     "lueckmann2021": Study(
@@ -196,26 +199,26 @@ STUDIES = {
         methods={
             "REJ-ABC": "mc-abc:accept=100,kde=true",
             "SMC-ABC": "smc-abc:decay=0.2,kde=true,kernel_scale=0.5",
-            "NPE": f"npe:{_NEURAL},density_estimator=nsf",
-            "NLE": f"nle:{_NEURAL},{_CHAINS},density_estimator=maf",
-            "NRE": f"nre:{_NEURAL},{_CHAINS},classifier=resnet",
-            "SNPE": f"snpe:{_NEURAL},density_estimator=nsf,rounds=10",
-            "SNLE": f"snle:{_NEURAL},{_CHAINS},density_estimator=maf,rounds=10",
-            "SNRE": f"snre:{_NEURAL},{_CHAINS},classifier=resnet,rounds=10",
+            "NPE": f"npe:{_NEURAL_OPTIONS},density_estimator=nsf",
+            "NLE": f"nle:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},density_estimator=maf",
+            "NRE": f"nre:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},classifier=resnet",
+            "SNPE": f"snpe:{_NEURAL_OPTIONS},density_estimator=nsf,rounds=10",
+            "SNLE": f"snle:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},density_estimator=maf,rounds=10",
+            "SNRE": f"snre:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},classifier=resnet,rounds=10",
         },
         samples=10_000,
         subsets={
             "fast": (("two_moons",), ("REJ-ABC", "SMC-ABC", "NPE"), (1000,)),
-            "amortised": (_CLASSIC, ("REJ-ABC", "NPE", "NLE", "NRE"), (1000, 10_000)),
+            "amortised": (_CLASSIC_TASKS, ("REJ-ABC", "NPE", "NLE", "NRE"), (1000, 10_000)),
             "all": (
-                _CLASSIC,
+                _CLASSIC_TASKS,
                 ("REJ-ABC", "SMC-ABC", "NPE", "NLE", "NRE", "SNPE", "SNLE", "SNRE"),
                 (1000, 10_000, 100_000),
             ),
         },
     )
 }
-"""Studies by name; settings are those of the benchmark's own code, github.com/sbi-benchmark/sbibm."""
+"""Studies by name, with the settings of the benchmark's code, github.com/sbi-benchmark/sbibm."""
 
 
 def study(name: str, subset: str) -> tuple[Study, dict[str, Any]]:
@@ -239,7 +242,8 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
     """Compare our results with a study's, cell by cell.
 
     Arguments:
-        frame: our results, as returned by :func:`ampbench.results.load`; rows that are not of the study are left out.
+        frame: our results, as returned by :func:`ampbench.results.load`; rows of other methods or sample sizes are left
+            out.
         found: the study.
 
     Returns:

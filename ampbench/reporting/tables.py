@@ -1,6 +1,6 @@
-"""A comparison as Markdown or LaTeX.
+"""Comparisons as Markdown or LaTeX tables.
 
-Only a method whose verdict is ``best`` is set in bold: never one that merely has the lowest mean.
+Only a method with the verdict ``best`` is bold, not every method with the lowest mean.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pandas as pd
 
 from ampbench.reporting.text import decimals, line, number
 
-GROUP = ["budget", "samples", "metric"]
+GROUP_COLUMNS = ["budget", "samples", "metric"]
 HEADINGS = [
     "task",
     "method",
@@ -23,7 +23,7 @@ HEADINGS = [
     "verdict",
 ]
 
-LATEX = {
+LATEX_ESCAPES = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -46,7 +46,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def latex(table: pd.DataFrame) -> str:
-    """Return the same as tables of LaTeX with booktabs."""
+    """Return a comparison's table as one LaTeX table (booktabs) for each budget, sample size and metric."""
     parts = []
     for title, rows in _groups(table):
         lines = [
@@ -61,12 +61,12 @@ def latex(table: pd.DataFrame) -> str:
 
 
 def interval(low: float, high: float, digits: int) -> str:
-    """Write an interval; "-" if it is unknown."""
+    """Format an interval; "-" if it is unknown."""
     return "-" if math.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def p_value(p: float) -> str:
-    """Write a p-value; "" if there is none.
+    """Format a p-value; "" if it is NaN.
 
     Example:
         >>> p_value(0.0321), p_value(1e-9)
@@ -78,7 +78,7 @@ def p_value(p: float) -> str:
 
 
 def _groups(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    for (budget, samples, metric), rows in table.groupby(GROUP, sort=False):
+    for (budget, samples, metric), rows in table.groupby(GROUP_COLUMNS, sort=False):
         yield f"{metric}, {budget} simulations, {samples} samples", rows
 
 
@@ -114,4 +114,4 @@ def _escape_markdown(text: str) -> str:
 
 
 def _escape_latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    return "".join(LATEX_ESCAPES.get(character, character) for character in text)

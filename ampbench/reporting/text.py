@@ -1,7 +1,8 @@
-r"""What is printed is text, whatever it contains.
+r"""Formatting of texts, numbers and durations for output.
 
-Names and messages come from sweep files, plugins and exceptions. Square brackets in them are no markup, and control
-characters, with which they could move the cursor or forget to end a colour, are shown as ``\x1b``.
+Names and messages come from sweep files, plugins and exceptions. They are printed literally: square brackets are not
+interpreted as markup, and control characters, which could move the cursor or change colours, are shown as escapes such
+as ``\x1b``.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-LARGE = 1e6
-"""Numbers from here on are written with an exponent."""
+EXPONENT_THRESHOLD = 1e6
+"""Smallest absolute value that is formatted with an exponent."""
 
 
 def plain(text: str) -> str:
-    r"""Show what cannot be printed as its escape; line ends and tabs stay.
+    r"""Replace unprintable characters by escapes, except line ends and tabs.
 
     Example:
         >>> print(plain("a\x1b[31m"))
@@ -26,18 +27,18 @@ def plain(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """The same on one line."""
+    """Return a text on one line, with unprintable characters replaced by escapes."""
     return plain(" ".join(text.split()))
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Return how many decimals show three digits of the largest of some numbers: from three to six."""
+    """Return the number of decimals, from three to six, that show three digits of the largest value."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return min(max(2 - math.floor(math.log10(largest)), 3), 6) if largest > 0 else 3
 
 
 def number(value: float, digits: int = 3, sign: str = "") -> str:
-    """Write a number; "-" if it is unknown.
+    """Format a number; "-" if it is NaN.
 
     Example:
         >>> number(0.12345), number(0.5, 2, sign="+"), number(-6.25e13), number(float("nan"))
@@ -45,11 +46,11 @@ def number(value: float, digits: int = 3, sign: str = "") -> str:
     """
     if math.isnan(value):
         return "-"
-    return f"{value:{sign}.2e}" if abs(value) >= LARGE else f"{value:{sign}.{digits}f}"
+    return f"{value:{sign}.2e}" if abs(value) >= EXPONENT_THRESHOLD else f"{value:{sign}.{digits}f}"
 
 
 def duration(seconds: float) -> str:
-    """Write a time for people.
+    """Format a duration with its two largest units.
 
     Example:
         >>> duration(4.2), duration(75), duration(3600 * 50), duration(3600 * 100)

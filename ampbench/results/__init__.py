@@ -1,6 +1,6 @@
-"""Where do results lie? Runs and their records, the store that keeps them, and the frame that shows them.
+"""Results: runs and their records, the store on disk, and the frame of all records.
 
-The frame is imported when it is asked for, since pandas takes a second to import.
+The module of the frame is imported on first use, since importing pandas takes a second.
 """
 
 from __future__ import annotations

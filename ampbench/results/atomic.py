@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all.
+"""Atomic writing of files.
 
-The content goes into a file of another name in the same folder, is flushed to disk, and takes its place by one rename,
-which replaces an older file in the same instant. A reader sees the old content or the new, never a part and never
-nothing, whoever is killed and however many write; no locks are needed, which network file systems do not keep well.
+The content is written to a temporary file in the target folder, flushed to disk, and renamed, which replaces an older
+file atomically. A reader sees the complete old or the complete new content, also if a writer is killed or several write
+at once. No locks are needed, which are unreliable on network file systems.
 
 References:
     Pillai et al. 2014, *All File Systems Are Not Created Equal: On the Complexity of Crafting Crash-Consistent
@@ -16,33 +16,33 @@ import os
 import secrets
 from pathlib import Path
 
-TEMPORARY = ".writing-"
-"""How the names of unfinished files begin."""
+TEMPORARY_PREFIX = ".writing-"
+"""Prefix of the names of unfinished files."""
 
 ATTEMPTS = 3
-UNSUPPORTED = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES}
-"""What systems answer that cannot flush a folder."""
+UNSUPPORTED_ERRNOS = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES}
+"""Error numbers by which a system reports that it cannot flush a folder."""
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file atomically and durably, and make the folders above it.
+    """Write a file atomically and durably; create missing folders.
 
     Raises:
-        OSError: the disk is full, the folder is read-only, …; nothing is left behind then.
+        OSError: the disk is full, the folder is read-only, …; no unfinished file is left then.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _write(path, content)
-        except FileNotFoundError:  # somebody tidied up, and took the folder or the unfinished file away
+        except FileNotFoundError:  # a clean-up has removed the folder or the unfinished file
             if attempt == ATTEMPTS:
                 raise
 
 
 def _write(path: Path, content: bytes) -> None:
     _make(path.parent)
-    temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
+    temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
     try:
-        with open(temporary, "xb") as file:  # not tempfile's: the rights should be those of any other file
+        with open(temporary, "xb") as file:  # tempfile would create it with permissions for its owner only
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -60,7 +60,7 @@ def _make(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Flush the names in a folder, where the system can."""
+    """Flush the directory entries of a folder to disk, where the system supports it."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     try:
@@ -70,5 +70,5 @@ def _sync(folder: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        if error.errno not in UNSUPPORTED:
+        if error.errno not in UNSUPPORTED_ERRNOS:
             raise

@@ -1,7 +1,7 @@
 """JSON objects with a schema and a checksum, on disk.
 
-The checksum is the SHA-256 of the object's canonical form (sorted keys, no spaces), so that every change of content is
-found, and a change of layout is none. It is no signature: whoever forges content on purpose can forge it too.
+The checksum is the SHA-256 of the object's canonical form (sorted keys, no spaces): it depends on the content and not
+on the layout of the file. It detects damage, not forgery: whoever forges content can compute its checksum too.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any, TypeVar
 
 from ampbench.errors import ResultsError
 from ampbench.results import atomic
-from ampbench.results.record import SCHEMA
+from ampbench.results.record import SCHEMA_VERSION
 
 T = TypeVar("T")
 
-BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What making sense of arbitrary JSON can raise."""
+PARSING_ERRORS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""Errors that parsing a damaged JSON record can raise."""
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A file that cannot be believed, and why."""
+    """A damaged file and the reason why it is rejected."""
 
     path: Path
     reason: str
@@ -37,27 +37,27 @@ class Damage:
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object with its schema and checksum."""
-    whole = {"schema": SCHEMA, **content}
+    whole = {"schema": SCHEMA_VERSION, **content}
     with writing(path):
         text = json.dumps(whole | {"checksum": _checksum(whole)}, indent=1, allow_nan=False)
         atomic.write(path, text.encode())
 
 
 def read(path: Path) -> tuple[int, dict[str, Any]]:
-    """Read schema and content of an object, after its checksum; raises ValueError and others for broken input."""
+    """Verify the checksum of an object and return its schema version and content; raises :data:`PARSING_ERRORS`."""
     content = json.loads(path.read_bytes())
     if not isinstance(content, dict):
         raise ValueError(f"it holds a JSON {type(content).__name__}, not an object")
     checksum = content.pop("checksum", None)
-    if content.get("schema") == 1 and checksum is None:  # before there were checksums
+    if content.get("schema") == 1 and checksum is None:  # schema 1 had no checksums
         return content.pop("schema"), content
     expected = _checksum(content)
     schema = content.pop("schema", None)
-    if schema != SCHEMA:
-        raise ValueError(f"it has schema {schema!r}; this ampbench knows 1 and {SCHEMA}")
+    if schema != SCHEMA_VERSION:
+        raise ValueError(f"it has schema {schema!r}; this ampbench knows 1 and {SCHEMA_VERSION}")
     if checksum != expected:
         raise ValueError("its checksum does not match its content")
-    return SCHEMA, content
+    return SCHEMA_VERSION, content
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
@@ -66,20 +66,20 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 
 def read_checked(path: Path, parse: Callable[[], T]) -> T | Damage | None:
-    """Return what a file holds, what is wrong with it, or None if it does not exist."""
+    """Return the parsed content of a file, the damage if it cannot be parsed, or None if it does not exist."""
     try:
         return parse()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         return Damage(path, f"it cannot be read: {error.strerror}")
-    except BROKEN as error:
+    except PARSING_ERRORS as error:
         return Damage(path, str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says into an error that names the file and the way out."""
+    """Turn an OSError into a :class:`ResultsError` that names the file and a remedy."""
     try:
         yield
     except OSError as error:

@@ -1,10 +1,10 @@
-"""What may stand in a table: a column says what its values are, and a table checks them.
+"""Definitions of tables: a column defines its type and allowed values, and a table validates frames.
 
-The same definition checks the fields of a JSON record, checks and types the columns of a frame, and writes the page of
-the documentation (:mod:`ampbench.results.schema` has the tables). A value that is not allowed is reported with where it
-stands, what it is and what is allowed; nothing is guessed or repaired. A frame that was read with fewer types than it
-had, from CSV or JSON, gets them back: text of digits where numbers should be becomes numbers. The reverse is refused,
-because ``1.10`` that was read as a number is ``1.1`` for ever.
+One definition validates the fields of a JSON record, validates and converts the columns of a frame, and generates the
+page of the documentation (:mod:`ampbench.results.schema` defines the tables). A value that is not allowed is reported
+with its row and column, the value, and the allowed values; no value is guessed or repaired. A frame that was read from
+CSV or JSON, and so lost types, is converted: digits in a column of numbers become numbers. The reverse conversion is
+refused, because a version ``1.10`` that was read as a number has become ``1.1``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KINDS = {str: "text", int: "an integer", float: "a finite number"}
 
 @dataclass(frozen=True)
 class Form:
-    """Text of a certain form: its description, and whether a text has it."""
+    """A format of text: its description, and a predicate that accepts texts of that format."""
 
     description: str
     accepts: Callable[[str], bool]
@@ -38,15 +38,17 @@ class Column:
     """A column of a table, or a field of a record.
 
     Attributes:
-        name: such as ``budget``; ``<…>`` in it stands for any text: ``version_<package>`` is any number of columns.
+        name: such as ``budget``; a placeholder ``<…>`` matches any text: ``version_<package>`` describes any number of
+            columns.
         kind: ``str``, ``int`` or ``float``.
-        meaning: for the documentation.
+        meaning: description for the documentation.
         optional: whether a value may be missing (NaN in a frame, null in JSON).
-        blank: whether a text may be empty; a missing one then counts as empty.
-        least, most: bounds of a number, inclusive.
-        values: the only texts that are allowed.
-        form: that every text must have.
-        beside: of an open name: the column that stands beside it, without which it is none of ours.
+        blank: whether a text may be empty; a missing text is then read as an empty one.
+        minimum, maximum: bounds of a number, inclusive.
+        values: the allowed texts; empty if any text is allowed.
+        form: the format that every text must have.
+        companion: for a name with a placeholder: a second column that must be present as well; without it the name is
+            that of a column that this definition does not describe.
     """
 
     name: str
@@ -54,37 +56,41 @@ class Column:
     meaning: str
     optional: bool = False
     blank: bool = False
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     values: tuple[str, ...] = ()
     form: Form | None = None
-    beside: str = ""
+    companion: str = ""
 
     @property
     def dtype(self) -> str:
-        """Of pandas."""
+        """The pandas dtype of the column."""
         if self.kind is int:
             return "Int64" if self.optional else "int64"
         return "string" if self.kind is str else "float64"
 
     @property
     def allowed(self) -> str:
-        """What may stand there, in words.
+        """A description of the allowed values.
 
         Example:
-            >>> Column("budget", int, "simulations", least=1).allowed
+            >>> Column("budget", int, "simulations", minimum=1).allowed
             'an integer of at least 1'
         """
         if self.values:
             said = " or ".join(filter(None, [", ".join(map(repr, self.values[:-1])), repr(self.values[-1])]))
         else:
             said = self.form.description if self.form else KINDS[self.kind]
-        if self.least is not None:
-            said += f" of at least {self.least:g}" if self.most is None else f" from {self.least:g} to {self.most:g}"
+        if self.minimum is not None:
+            said += (
+                f" of at least {self.minimum:g}"
+                if self.maximum is None
+                else f" from {self.minimum:g} to {self.maximum:g}"
+            )
         return said + (" (or empty)" if self.blank else "") + (" (or missing)" if self.optional else "")
 
     def accepts(self, value: object) -> bool:
-        """Whether a value of Python may stand there; None is a missing one."""
+        """Whether a Python value is allowed; None stands for a missing value."""
         if value is None:
             return self.optional
         if isinstance(value, bool) or not isinstance(value, int | float if self.kind is float else self.kind):
@@ -96,10 +102,10 @@ class Column:
         assert isinstance(value, int | float)
         if not math.isfinite(value) or (self.kind is int and not -(2**63) <= value < 2**63):
             return False
-        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
     def fault(self, value: object, where: str = "") -> str:
-        """Return what is wrong with a value, or ""."""
+        """Return a description of what is wrong with a value, or ""."""
         return (
             ""
             if self.accepts(value)
@@ -107,7 +113,7 @@ class Column:
         )
 
     def names(self, columns: Iterable[str]) -> list[str]:
-        """Return those columns that this one describes.
+        """Return those of the given column names that this definition describes.
 
         Example:
             >>> Column("version_<package>", str, "its version").names(["version_torch", "versions"])
@@ -115,10 +121,12 @@ class Column:
         """
         every = list(columns)
         found = [(name, text) for name in every if (text := self._placeholder(name)) is not None]
-        return [name for name, text in found if not self.beside or text.join(re.split("<.*?>", self.beside)) in every]
+        return [
+            name for name, text in found if not self.companion or text.join(re.split("<.*?>", self.companion)) in every
+        ]
 
     def _placeholder(self, name: str) -> str | None:
-        """What stands in a name for ``<…>``; None if it is the name of something else."""
+        """Return the text that the placeholder matches in a name, "" without a placeholder, None if nothing matches."""
         pattern = re.sub(r"<.*?>", "(.+)", re.sub(r"[.+*?()\[\]{}^$|\\]", r"\\\g<0>", self.name))
         match = re.fullmatch(pattern, name)
         return None if match is None else match[1] if match.groups() else ""
@@ -129,54 +137,54 @@ class Table:
     """The columns of a frame.
 
     Attributes:
-        title: for the documentation.
-        source: what returns or prints it, as Markdown.
-        rows: what a row is.
-        columns: those that every frame has, in their order.
-        more: columns with open names, which may follow.
-        consistent: returns what is wrong with a row of which every value is allowed, or "".
+        title: heading in the documentation.
+        source: the functions and commands that return or print the frame, as Markdown.
+        rows: description of one row.
+        columns: the columns of every frame, in order.
+        open_columns: columns with a placeholder in their name, which may follow.
+        consistent: checks a row whose values are all allowed; returns a description of a contradiction, or "".
     """
 
     title: str
     source: str
     rows: str
     columns: tuple[Column, ...]
-    more: tuple[Column, ...] = ()
+    open_columns: tuple[Column, ...] = ()
     consistent: Callable[[Mapping[str, Any]], str] = lambda row: ""
 
     @cached_property
     def by_name(self) -> Mapping[str, Column]:
-        """The columns that every frame has."""
+        """The columns of every frame, by name."""
         return {column.name: column for column in self.columns}
 
     @property
     def names(self) -> list[str]:
-        """Their names."""
+        """The names of the columns of every frame."""
         return list(self.by_name)
 
     @property
     def dtypes(self) -> dict[str, str]:
-        """Their types in pandas."""
+        """The pandas dtypes of the columns of every frame."""
         return {column.name: column.dtype for column in self.columns}
 
     def described(self, columns: Iterable[str]) -> dict[str, Column]:
-        """Return what describes each of a frame's columns; those that nothing describes are left out."""
+        """Return the definitions of the given columns by name; undefined columns are left out."""
         every = [name for name in columns if isinstance(name, str)]
-        open_names = {name: column for column in reversed(self.more) for name in column.names(every)}
+        open_names = {name: column for column in reversed(self.open_columns) for name in column.names(every)}
         return {name: column for name in every if (column := self.by_name.get(name) or open_names.get(name))}
 
     def validated(self, frame: pd.DataFrame, what: str) -> pd.DataFrame:
-        """Return a frame with the types of this table; columns that it does not describe stay as they are.
+        """Validate a frame and convert its columns to the types of this table; undefined columns stay unchanged.
 
-        A column of which every value may be missing or empty may itself be missing: there were none when the frame was
-        made by an older version.
+        A column whose values may be missing or empty may be missing altogether: a frame of an older version lacks it.
 
         Arguments:
-            frame: with any types, such as those of CSV.
-            what: what the frame is called in messages.
+            frame: with any dtypes, such as those of CSV.
+            what: name of the frame in messages.
 
         Raises:
-            ResultsError: a column is missing or there twice, or a value is not allowed: which, where, and what is.
+            ResultsError: a column is missing or duplicated, or a value is not allowed; the message names row, column,
+                value and allowed values.
         """
         if twice := list(frame.columns[frame.columns.duplicated()]):
             raise ResultsError(f"{what} has several columns {twice[0]!r}; keep one of them")
@@ -205,13 +213,13 @@ def _first(faults: Sequence[str]) -> str:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame for JSON: None for what is missing, and every digit of the numbers."""
+    """Return the rows of a frame for JSON: missing values as None, and numbers with all digits."""
     plain = frame.astype(object)
     return plain.where(frame.notna(), None).to_dict("records")
 
 
 def _checked(series: pd.Series, column: Column) -> tuple[pd.Series, list[str]]:
-    """Return a column with its type, or as it is, with what is wrong with it."""
+    """Return a column converted to its type, or unchanged with a list of its faults."""
     import pandas as pd
 
     values = [
@@ -223,7 +231,7 @@ def _checked(series: pd.Series, column: Column) -> tuple[pd.Series, list[str]]:
 
 
 def _cast(value: Any, column: Column) -> Any:
-    """Return a cell as the value of Python that it means: numbers from text of CSV, None or "" where nothing is."""
+    """Convert a cell to a Python value: text of CSV to a number, a missing value to None or ""."""
     value = getattr(value, "item", lambda: value)()  # numpy's scalars
     if value in (None, "") and column.kind is str:
         return "" if column.blank else None
@@ -231,13 +239,15 @@ def _cast(value: Any, column: Column) -> Any:
         return value
     if isinstance(value, str):
         value = _number(value)
-    if column.kind is int and isinstance(value, float) and value.is_integer():  # a column with a gap is of floats
+    if (
+        column.kind is int and isinstance(value, float) and value.is_integer()
+    ):  # pandas stores integers with missing values as floats
         return int(value)
     return value
 
 
 def _number(text: str) -> int | float | str | None:
-    """Return the number that a text means, None for an empty one or NaN, and what is no number as it is."""
+    """Convert a text to a number, an empty text or NaN to None; return any other text unchanged."""
     for kind in (int, float):
         with suppress(ValueError):
             number = kind(text)

@@ -1,4 +1,4 @@
-"""All results below a folder as one DataFrame."""
+"""All results in a results directory as one DataFrame."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = schema.RESULTS.dtypes
-"""The columns that every frame has, with their types in pandas. Beside them: one float column per metric,
+"""The columns of every frame, with their pandas dtypes. A frame also has a float column per metric, and the columns
 ``<metric>_provenance`` (JSON) and ``version_<package>``. :mod:`ampbench.results.schema` defines and describes them.
 
-A new column is one line there, if it is a field of :class:`~ampbench.results.Run` or :class:`~ampbench.results.Record`;
-if not,
-:func:`row` has to make it as well."""
+To add a column, define it there; unless it is a field of :class:`~ampbench.results.Run` or
+:class:`~ampbench.results.Record`, :func:`row` must compute it too."""
 
 
 def load(path: str | Path) -> pd.DataFrame:
-    """Return all results below a directory, or those of an exported file, one row per run.
+    """Return all results in a directory, or in an exported file, one row per run.
 
-    Rows that differ only in ``task_version``, ``packages`` or in the metrics that were asked for are several answers to
-    one question; :func:`ampbench.reporting.compare.summarise` takes the latest.
+    Rows that differ only in ``task_version``, ``packages`` or the requested metrics are repetitions of one run with
+    other versions; :func:`ampbench.reporting.compare.summarise` uses the latest of them.
 
     Arguments:
-        path: the results directory, as given to ``ampbench run --results``; or a file that ``ampbench results --csv``
-            or ``--json`` printed, with the ending ``.csv`` or ``.json``.
+        path: a results directory, as given to ``ampbench run --results``; or a file with the suffix ``.csv`` or
+            ``.json`` that holds the output of ``ampbench results --csv`` or ``--json``.
 
     Returns:
         A frame with :data:`COLUMNS`, a column per metric (NaN where it failed), ``<metric>_provenance``, and
-        ``version_<package>``; sorted by task, method, budget, seed and observation. Records of a directory that are
-        damaged, or hold values that the schema does not allow, are left out, with a :class:`ResultsWarning`.
+        ``version_<package>``; sorted by task, method, budget, seed and observation. Records that are damaged, or hold
+        values that the schema does not allow, are left out with a :class:`ResultsWarning`.
 
     Raises:
         ResultsError: there is no such directory or file, or a file does not follow the schema.
@@ -64,18 +63,18 @@ def load(path: str | Path) -> pd.DataFrame:
 
 
 def validate(frame: pd.DataFrame, what: str = "the frame") -> pd.DataFrame:
-    """Check a frame of results that came from elsewhere, and give its columns their types.
+    """Validate a frame of results from any source, and convert its columns to their types.
 
     Arguments:
-        frame: such as :func:`load` returns it; columns beyond the schema stay as they are.
-        what: what it is called in messages.
+        frame: with the columns that :func:`load` returns; other columns stay unchanged.
+        what: name of the frame in messages.
 
     Returns:
-        The same rows, with the types of :data:`COLUMNS`.
+        The frame with the dtypes of :data:`COLUMNS`.
 
     Raises:
-        ResultsError: a column is missing, a value is not allowed, a score has no provenance, or a run is there twice;
-            the message names row, column, value and what is allowed.
+        ResultsError: a column is missing, a value is not allowed, a score has no provenance, or a run is duplicated;
+            the message names row, column, value and allowed values.
     """
     frame = schema.RESULTS.validated(frame, what)
     twice = frame.index[frame["key"].duplicated(keep=False)]
@@ -97,7 +96,7 @@ def validate(frame: pd.DataFrame, what: str = "the frame") -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """Read what was exported, with text for everything that may be text: versions are no numbers."""
+    """Read an exported file without inferring types: a version such as 1.10 must stay text."""
     import pandas as pd
 
     try:
@@ -108,7 +107,7 @@ def _read(path: Path) -> pd.DataFrame:
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise ValueError("it is no JSON array of objects")
             return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
-    except (ValueError, OSError) as error:  # pandas' errors of parsing are ValueErrors
+    except (ValueError, OSError) as error:  # pandas' parsing errors are ValueErrors
         raise ResultsError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     raise ResultsError(
         f"{path} is no results directory, and no .csv or .json file that 'ampbench results --csv' or '--json' printed"
@@ -126,7 +125,7 @@ def metric_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def row(record: Record) -> dict[str, Any]:
-    """Return a record as a row of the frame: texts and numbers, NaN where a metric has no value."""
+    """Return a record as a row of the frame: texts and numbers, NaN for a metric without a value."""
     flat: dict[str, Any] = {name: getattr(record, name, None) for name in COLUMNS}
     flat |= {name: value for name, value in asdict(record.run).items() if name != "metrics"}
     flat |= {name: " ".join(flat[name]) for name in ("packages", "metric_packages")}

@@ -1,15 +1,17 @@
-"""From parsed JSON to a record: every field is there, and holds what :mod:`ampbench.results.schema` allows."""
+"""Conversion of parsed JSON to records, whose fields are validated by :mod:`ampbench.results.schema`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from ampbench.results.columns import Column
 from ampbench.results.record import Check, Draw, Measured, Origin, Record, Run
 from ampbench.results.schema import RESULTS
+
+T = TypeVar("T", Draw, Origin)
 
 TRACEBACK = Column("traceback", str, "", blank=True)
 TEXT = Column("", str, "", blank=True)
@@ -18,7 +20,7 @@ NUMBER = Column("", float, "")
 
 
 def record(content: Mapping[str, Any]) -> Record:
-    """Make a record of its fields; raises ValueError with the field, its value and what is allowed."""
+    """Return the record with these fields; raises ValueError, which names field, value and allowed values."""
     _complete(Record, content, "")
     _complete(Run, content["run"], "run.")
     what = dict(content["run"])
@@ -42,23 +44,24 @@ def record(content: Mapping[str, Any]) -> Record:
 
 
 def draw(content: Mapping[str, Any]) -> Draw:
-    """Make what is known of stored samples; raises ValueError as :func:`record` does."""
-    _complete(Draw, content, "")
-    _allowed(content, "")
-    _versions(content)
-    return Draw(**content)
+    """Return the provenance of stored samples; raises ValueError as :func:`record` does."""
+    return _validated(Draw, content)
 
 
 def origin(content: Mapping[str, Any]) -> Origin:
-    """Make what is known of a stored fit; raises ValueError as :func:`record` does."""
-    _complete(Origin, content, "")
+    """Return the provenance of a stored fit; raises ValueError as :func:`record` does."""
+    return _validated(Origin, content)
+
+
+def _validated(kind: type[T], content: Mapping[str, Any]) -> T:
+    _complete(kind, content, "")
     _allowed(content, "")
     _versions(content)
-    return Origin(**content)
+    return kind(**content)
 
 
 def _complete(kind: type, content: object, where: str) -> None:
-    """Refuse fields that are lacking or that nobody knows."""
+    """Raise ValueError for a missing or an unknown field."""
     given = _object(content, where.rstrip(".") or "it")
     known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
     for name, needed in known.items():
@@ -70,9 +73,9 @@ def _complete(kind: type, content: object, where: str) -> None:
 
 
 def _allowed(content: Mapping[str, Any], where: str) -> None:
-    """Refuse values that the schema does not allow in the columns of their names."""
+    """Raise ValueError for a field whose value is not allowed in the column of that name."""
     for name, column in RESULTS.by_name.items():
-        if name in content and not isinstance(content[name], tuple):  # those of packages were checked one by one
+        if name in content and not isinstance(content[name], tuple):  # tuples of packages are validated already
             _check(column, content[name], where + name)
 
 
@@ -105,7 +108,7 @@ def _list(value: object) -> list[object]:
 
 
 def check_provenance(content: object, where: str) -> None:
-    """Refuse what is no object of texts and finite numbers; raises ValueError with the field and its value."""
+    """Raise ValueError, which names field and value, unless all values of an object are texts or finite numbers."""
     for name, value in _object(content, where).items():
         if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(f"{where}.{name} is {value!r}, where text or a finite number should be")

@@ -1,4 +1,4 @@
-"""Where numbers come from: versions of packages, and the commit of the source."""
+"""Provenance of results: versions of packages, and the commit of the source."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("ampbench", "torch", "numpy", "pandas", "scikit-learn", "sbi")
-"""The packages whose versions a record notes, where they are installed."""
+"""Packages whose versions are recorded, if they are installed."""
 
 
 @cache
 def versions() -> Mapping[str, str]:
-    """Versions of Python and of the packages that matter."""
+    """Return the versions of Python and of the installed :data:`PACKAGES`."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -26,7 +26,7 @@ def versions() -> Mapping[str, str]:
 
 @cache
 def commit() -> str:
-    """The commit of ampbench's source checkout, with "+" if it was changed; "" outside a checkout."""
+    """Return the commit of ampbench's source checkout, with "+" for uncommitted changes; "" outside a checkout."""
     folder = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
@@ -35,7 +35,7 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
-        if not git("ls-files", "hookspecs.py"):  # a checkout, but of something else
+        if not git("ls-files", "hookspecs.py"):  # a checkout of another project
             return ""
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):

@@ -1,6 +1,7 @@
-"""What a run is, and what comes of it: frozen values.
+"""Runs and their records: frozen dataclasses.
 
-A run's key is the hash of all that determines its result, so that equal keys mean equal results, on any machine.
+The key of a run is a hash of all inputs that determine its result, so that equal keys mean equal results, on any
+machine.
 """
 
 from __future__ import annotations
@@ -10,37 +11,37 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SCHEMA = 2
-"""Version of the stored form; raised when the form of a record changes."""
+SCHEMA_VERSION = 2
+"""Version of the file format; incremented when the format of a record changes."""
 
 FAILURES: Mapping[str, str] = {
-    "error": "task, method or reference raised",
+    "error": "task, method or reference raised an error",
     "timeout": "it took longer than allowed",
     "memory": "it took more memory than allowed",
-    "killed": "its process was killed from outside, or lost",
-    "crashed": "its process ended itself",
+    "killed": "its process was killed by another process or the system, or was lost",
+    "crashed": "its process ended abnormally by itself",
     "invalid-samples": "the posterior returned NaN, another shape, or too few samples",
-    "metric": "the samples are there, but a metric has no value",
-    "not-run": "it was never reached: the process of its fit ended too often",
+    "metric": "the posterior samples are stored, but a metric has no value",
+    "not-run": "it was not started, because the process of its fit ended too often",
 }
 """The kinds of failure."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """All that determines a result.
+    """The inputs that determine a result.
 
     Attributes:
         task, task_version: the task's spec with every option written out, and the version of its definition.
-        method: the method's spec as it was asked for, with its options sorted; rows are grouped by it.
-        resolved: the same with every option written out.
+        method: the method's spec as requested, with sorted options; rows are grouped by it.
+        resolved: the method's spec with every option written out.
         budget: number of simulations allowed.
         observation: number of the task's observation.
         seed: seed of simulations, training and posterior sampling.
-        samples: how many posterior (and reference) samples are compared.
+        samples: number of posterior (and reference) samples that are compared.
         metrics: the metrics' specs with every option written out.
-        packages: what task and method are computed with, such as ``torch==2.13.*``; see :meth:`Registry.packages`.
-        metric_packages: the same for the metrics.
+        packages: packages that compute task and method, such as ``torch==2.13.*``; see :meth:`Registry.packages`.
+        metric_packages: packages that compute the metrics.
     """
 
     task: str
@@ -57,38 +58,38 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The hash under which the result is stored; ``method`` is a label only."""
+        """The hash that names the stored result; ``method`` is only a label and not part of it."""
         return self._hash("method")
 
     @property
     def draw_key(self) -> str:
-        """The hash under which the posterior samples are stored, whatever metrics judge them."""
+        """The hash that names the stored posterior samples; it is independent of the metrics."""
         return self._hash("method", "metrics", "metric_packages")
 
     @property
     def origin_key(self) -> str:
-        """The hash under which the fit is stored, whatever observations and samples it is asked for."""
+        """The hash that names the stored fit; it is independent of metrics, observation and number of samples."""
         return self._hash("method", "metrics", "metric_packages", "observation", "samples")
 
     @property
     def question(self) -> str:
-        """The hash of what was asked for, whatever versions answer it."""
+        """The hash of the request; it is independent of the versions of task and packages."""
         return self._hash("method", "task_version", "packages", "metric_packages")
 
     @property
     def fit_key(self) -> tuple[str, str, int, int]:
-        """What determines the fitted posterior, which all observations of a task share."""
+        """The inputs that determine the fitted posterior, which all observations of a task share."""
         return self.task, self.resolved, self.budget, self.seed
 
     @property
     def fit_digest(self) -> str:
-        """The hash of the fit's key: the name of its log, and what decides about its shard."""
+        """The hash of :attr:`fit_key`; it names the log of the fit and selects its shard."""
         return hashlib.sha256(json.dumps(self.fit_key).encode()).hexdigest()[:12]
 
     def _hash(self, *without: str) -> str:
         determines = {name: value for name, value in vars(self).items() if name not in without}
         for name in ("packages", "metric_packages"):
-            if not determines.get(name):  # as if there were no such field: the keys of schema 1 stay what they were
+            if not determines.get(name):  # an empty field is left out, so that keys of schema 1 stay valid
                 determines.pop(name, None)
         text = json.dumps({"schema": 1, **determines}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
@@ -99,7 +100,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric's value, or the reason why there is none, with its provenance."""
+    """A metric's value, or the error if there is none, with its provenance."""
 
     value: float | None
     error: str = ""
@@ -108,14 +109,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Check:
-    """What one check of :mod:`ampbench.atlas.checks` says about the samples of a run.
+    """The result of one check of :mod:`ampbench.atlas.checks` on the samples of a run.
 
     Attributes:
         name: one of :data:`ampbench.atlas.checks.CHECKS`.
-        value: how large the failure is; 0, or 1 for a factor, if there is none.
-        threshold: what the value has to exceed to be a finding.
-        text: where it is worst, or what else should be known.
-        how: how the value was computed.
+        value: size of the failure; without a failure 0, or 1 if the value is a ratio.
+        threshold: a larger value is a finding.
+        text: location of the largest failure, or a remark.
+        how: method by which the value was computed.
     """
 
     name: str
@@ -126,7 +127,7 @@ class Check:
 
     @property
     def found(self) -> bool:
-        """Whether this is a finding."""
+        """Whether the value exceeds the threshold."""
         return self.value > self.threshold
 
     def __str__(self) -> str:
@@ -135,7 +136,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Origin:
-    """How a fit came about; the state of its posterior is stored beside it.
+    """The provenance of a stored fit.
 
     Attributes:
         fit_seconds, simulations, device, versions, commit: as in :class:`Record`.
@@ -150,7 +151,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Draw:
-    """How the posterior samples of a run came about; the samples themselves are stored beside it.
+    """The provenance of stored posterior samples.
 
     Attributes:
         fit_seconds, sample_seconds, simulations, device, versions, commit: as in :class:`Record`.
@@ -169,19 +170,19 @@ class Record:
     """A run and its outcome: numbers and strings only.
 
     Attributes:
-        status: ``ok``, or ``failed``; a failed run is tried again when it is asked for again.
-        error, traceback: empty if all went well.
-        metrics: by metric name.
+        status: ``ok``, or ``failed``; a failed run is repeated when it is requested again.
+        error, traceback: empty without a failure.
+        metrics: results by metric name.
         fit_seconds: wall-clock seconds of the fit that this run's posterior came from, shared by its observations.
         sample_seconds: wall-clock seconds of drawing the posterior samples.
-        simulations: how many simulations the method used.
-        device: where it ran.
-        finished: when, as ISO 8601 in UTC.
-        versions: of Python and of the packages that matter.
-        commit: of ampbench's source checkout, "" if installed from a wheel.
-        kind: of failure, one of :data:`FAILURES`; empty if all went well, or if an old record does not say.
+        simulations: number of simulations used by the method.
+        device: device of the fit.
+        finished: time of completion, as ISO 8601 in UTC.
+        versions: versions of Python and of packages; see :func:`ampbench.results.provenance.versions`.
+        commit: commit of ampbench's source checkout, "" if installed from a wheel.
+        kind: kind of failure, one of :data:`FAILURES`; empty without a failure, and in old records.
         metric_seconds: wall-clock seconds of reference samples and metrics.
-        checks: of the failure atlas; None if nobody looked, as in older records and where there are no samples.
+        checks: results of the failure atlas; None if it was not run, as in older records and without samples.
     """
 
     run: Run
@@ -202,10 +203,10 @@ class Record:
 
     @property
     def findings(self) -> tuple[Check, ...]:
-        """The checks that found something."""
+        """The checks whose value exceeds their threshold."""
         return tuple(check for check in self.checks or () if check.found)
 
     @property
     def ok(self) -> bool:
-        """Whether the run and all its metrics went well."""
+        """Whether the run and all its metrics succeeded."""
         return self.status == "ok"

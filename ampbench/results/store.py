@@ -1,18 +1,18 @@
-"""The store: results named by what determines them, each written whole or not at all, each with a checksum.
+"""The store of results: content-addressed files, written atomically, each with a checksum.
 
 ::
 
     DIR/runs/<key>/record.json     a good result
-    DIR/runs/<key>/failure.json    a failure; it never takes the place of a good result
-    DIR/draws/<draw key>.json      how the posterior samples of a run came about, whatever metrics judge them
-    DIR/fits/<origin key>.json     how a fit came about, whatever observations it is asked for
-    DIR/fits/<SHA-256>.npz         the state of its posterior, named by its content
+    DIR/runs/<key>/failure.json    a failure; it never replaces a good result
+    DIR/draws/<draw key>.json      provenance of the posterior samples of a run, independent of the metrics
+    DIR/fits/<origin key>.json     provenance of a fit, independent of the observation
+    DIR/fits/<SHA-256>.npz         the state of the fitted posterior, named by its content
     DIR/samples/<SHA-256>.npz      posterior samples, array theta (n, D), named by their content
 
-Any number of processes and machines may write the same folder: files are named by their content, or by all that
-determines it, and replaced by one rename, so that the worst that two writers can do is the same work twice. What is
-torn, truncated or altered does not match its checksum; it counts as not there. (The checksum is not a signature:
-whoever forges a record on purpose can forge its checksum.) Nothing is ever unpickled.
+Any number of processes and machines may write to the same folder: files are named by the hash of their content, or of
+the inputs that determine it, and replaced atomically, so that two writers can at worst duplicate work. A truncated or
+altered file does not match its checksum and counts as missing. (The checksum is not a signature: whoever forges a
+record can compute its checksum too.) No file is ever unpickled.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from ampbench.results.record import Check, Draw, Origin, Record, Run
 
 T = TypeVar("T")
 
-GOOD, FAILED = "record.json", "failure.json"
+RECORD_FILE, FAILURE_FILE = "record.json", "failure.json"
 _KEY = re.compile("[0-9a-f]{20}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A record as it was read, with the SHA-256 of its samples ("" if it has none), and the schema of its file."""
+    """A record read from disk, with the SHA-256 of its samples ("" without samples) and the schema of its file."""
 
     record: Record
     samples: str
@@ -56,7 +56,7 @@ class Store:
     """A folder of results.
 
     Arguments:
-        directory: where the results are; made when first written to.
+        directory: the results directory; created at the first write.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -67,9 +67,9 @@ class Store:
         self.arrays = directory / "samples"
 
     def prepare(self) -> None:
-        """Make the folder, and find out whether it can be written; raises :class:`ResultsError` if not."""
+        """Create the folders and check that they are writable; raises :class:`ResultsError` if not."""
         for folder in (self.runs, self.draws, self.fits, self.arrays):
-            probe = folder / f"{atomic.TEMPORARY}probe"
+            probe = folder / f"{atomic.TEMPORARY_PREFIX}probe"
             with writing(folder):
                 atomic.write(probe, b"")
                 probe.unlink(missing_ok=True)
@@ -82,47 +82,47 @@ class Store:
         return None if found is None else found.record
 
     def find(self, key: str) -> Stored | Damage | None:
-        """Return what is stored under a key: a good result before a failure, and that before a damaged file."""
+        """Return the entry stored under a key; a good result has precedence over a failure, a failure over damage."""
         if not _KEY.fullmatch(key):
             raise ResultsError(f"{key!r} is no key of a run; a key has 20 hexadecimal digits")
-        good = self.read(self.runs / key / GOOD)
+        good = self.read(self.runs / key / RECORD_FILE)
         if isinstance(good, Stored) and good.record.ok:
             return good
-        failed = self.read(self.runs / key / FAILED)
+        failed = self.read(self.runs / key / FAILURE_FILE)
         return failed if isinstance(failed, Stored) else good or failed
 
     def standing(self, run: Run) -> Stored | Damage | None:
-        """Return what is stored for a run; damage if its record or its samples are not what they were.
+        """Return the stored entry of a run, or the damage if its record or its samples are damaged.
 
-        Samples that are not there at all are no damage.
+        Missing samples are not damage.
         """
         found = self.find(run.key)
         damage = check_array(self.array(found.samples)) if isinstance(found, Stored) and found.samples else None
         return damage or found
 
     def done(self, run: Run) -> bool:
-        """Whether a good result is stored; never raises for damage."""
+        """Whether a good, undamaged result is stored."""
         return is_good(self.standing(run))
 
     def put(self, record: Record, samples: np.ndarray | None) -> None:
         """Write a record, and its posterior samples (n, D), atomically.
 
-        A good result that is there already stays; a failure or damaged file gives way to a good result.
+        A stored good result is kept; a good result replaces a failure or a damaged file.
 
         Raises:
             ResultsError: the folder cannot be written (read-only, disk full, …).
         """
         digest = "" if samples is None else self._put_array(samples)
-        if self.done(record.run):
-            return
-        path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
-        checksums.write(path, {"key": record.run.key, "samples": digest, **_encode(record)})
+        if not self.done(record.run):
+            self._put_record(record, digest)
 
     def put_checks(self, found: Stored, checks: Iterable[Check]) -> None:
-        """Add checks to a stored record, whose content stays what it is otherwise; raises as :meth:`put` does."""
-        record = replace(found.record, checks=tuple(checks))
-        path = self.runs / record.run.key / (GOOD if record.ok else FAILED)
-        checksums.write(path, {"key": record.run.key, "samples": found.samples, **_encode(record)})
+        """Set the checks of a stored record, and change no other field; raises as :meth:`put` does."""
+        self._put_record(replace(found.record, checks=tuple(checks)), found.samples)
+
+    def _put_record(self, record: Record, samples: str) -> None:
+        path = self.runs / record.run.key / (RECORD_FILE if record.ok else FAILURE_FILE)
+        checksums.write(path, {"key": record.run.key, "samples": samples, **_encode(record)})
 
     def samples(self, key: str) -> np.ndarray:
         """Return the posterior samples (n, D) of a run; raises :class:`ResultsError` if they are absent or damaged."""
@@ -131,7 +131,7 @@ class Store:
             raise ResultsError(str(found))
         if found is None:
             raise ResultsError(f"{self.directory} holds no run {key}")
-        old = self.runs / key / "samples.npz"  # where schema 1 kept them
+        old = self.runs / key / "samples.npz"  # the path of schema 1
         loaded = load_array(self.array(found.samples)) if found.samples else _load_old(old)
         if loaded is None:
             raise ResultsError(
@@ -143,7 +143,7 @@ class Store:
         return loaded
 
     def put_draw(self, run: Run, samples: np.ndarray, draw: Draw) -> None:
-        """Keep the posterior samples (n, D) of a run that is still to be judged; raises as :meth:`put` does."""
+        """Store the posterior samples (n, D) of a run before its metrics are computed; raises as :meth:`put` does."""
         if self.draw(run) is None:
             digest = self._put_array(samples)
             checksums.write(
@@ -151,13 +151,13 @@ class Store:
             )
 
     def draw(self, run: Run) -> tuple[Draw, np.ndarray] | None:
-        """Return the kept samples of a run, or None if there are none or they are damaged."""
+        """Return the stored samples of a run and their provenance, or None if they are missing or damaged."""
         found = self.read_draw(self.draws / f"{run.draw_key}.json")
         loaded = load_array(self.array(found[1])) if isinstance(found, tuple) else None
         return (found[0], loaded) if isinstance(found, tuple) and isinstance(loaded, np.ndarray) else None
 
     def put_fit(self, run: Run, state: Mapping[str, Tensor], origin: Origin) -> None:
-        """Keep the state of the posterior that a run shares with others, in place of what could not be restored.
+        """Store the state of a fitted posterior, which other runs share; a stored state is replaced.
 
         Raises as :meth:`put` does.
         """
@@ -166,7 +166,7 @@ class Store:
         checksums.write(self.fits / f"{run.origin_key}.json", content)
 
     def fit(self, run: Run) -> tuple[Origin, dict[str, Tensor]] | Damage | None:
-        """Return the kept fit of a run, what is wrong with it, or None if there is none."""
+        """Return the stored fit of a run with its provenance, its damage, or None if it is missing."""
         found = self.read_fit(self.fits / f"{run.origin_key}.json")
         if not isinstance(found, tuple):
             return found
@@ -174,18 +174,18 @@ class Store:
         return (found[0], loaded) if isinstance(loaded, dict) else loaded
 
     def fitted(self, run: Run) -> bool:
-        """Whether a sound fit of a run is kept; never raises for damage."""
+        """Whether an undamaged fit of a run is stored."""
         return isinstance(self.fit(run), tuple)
 
     def scan(self) -> Iterator[Stored | Damage]:
         """Read all records, in the order of their keys."""
         for key in self.all_keys():
             found = self.find(key)
-            if found is not None:  # a folder without a record is one that is just being written
+            if found is not None:  # a folder is without a record while the record is being written
                 yield found
 
     def records(self) -> Iterator[Record]:
-        """Read all sound records, in the order of their keys."""
+        """Read all undamaged records, in the order of their keys."""
         return (found.record for found in self.scan() if isinstance(found, Stored))
 
     def all_keys(self) -> list[str]:
@@ -205,19 +205,19 @@ class Store:
         return read_checked(path, parse)
 
     def read_draw(self, path: Path) -> tuple[Draw, str] | Damage | None:
-        """Read how some samples came about, and their SHA-256; None if there is no such file."""
-        return _read_about(path, "samples", parsing.draw)
+        """Read the provenance of samples, and their SHA-256; None if there is no such file."""
+        return _read_provenance(path, "samples", parsing.draw)
 
     def read_fit(self, path: Path) -> tuple[Origin, str] | Damage | None:
-        """Read how a fit came about, and the SHA-256 of its state; None if there is no such file."""
-        return _read_about(path, "state", parsing.origin)
+        """Read the provenance of a fit, and the SHA-256 of its state; None if there is no such file."""
+        return _read_provenance(path, "state", parsing.origin)
 
     def state(self, digest: str) -> Path:
-        """Return where the state of a posterior is that has this SHA-256."""
+        """Return the path of the posterior state with this SHA-256."""
         return self.fits / f"{digest}.npz"
 
     def array(self, digest: str) -> Path:
-        """Return where samples are that have this SHA-256."""
+        """Return the path of the samples with this SHA-256."""
         return self.arrays / f"{digest}.npz"
 
     def _put_array(self, samples: np.ndarray) -> str:
@@ -227,11 +227,11 @@ class Store:
 
 
 def _put(content: bytes, place: Callable[[str], Path], check: Callable[[Path], Damage | None]) -> str:
-    """Write a file that is named by its content, unless it is there and sound; return its SHA-256."""
+    """Write a file named by the SHA-256 of its content, unless it exists undamaged; return the SHA-256."""
     digest = hashlib.sha256(content).hexdigest()
     path = place(digest)
-    with suppress(OSError):  # it is not there, or somebody else's
-        os.utime(path)  # it is in use again, and no garbage
+    with suppress(OSError):  # it is missing, or owned by another user
+        os.utime(path)  # it is in use again: keep it from being collected
     if not path.exists() or check(path):
         with writing(path):
             atomic.write(path, content)
@@ -239,13 +239,13 @@ def _put(content: bytes, place: Callable[[str], Path], check: Callable[[Path], D
 
 
 def _encode(record: Record) -> dict[str, Any]:
-    """Make an object for JSON; what nobody looked at is left out, as it is in older records."""
+    """Convert a record for JSON; without checks the field is left out, as in older records."""
     content = asdict(record)
     return content if record.checks is not None else {name: content[name] for name in content if name != "checks"}
 
 
 def _decode(content: dict[str, Any], folder: str) -> Record:
-    """Make a record of parsed JSON; raises one of the errors of broken input."""
+    """Convert parsed JSON to a record; raises one of :data:`ampbench.results.checksums.PARSING_ERRORS`."""
     key = content.pop("key")
     record = parsing.record(content)
     if not key == record.run.key == folder:
@@ -253,8 +253,8 @@ def _decode(content: dict[str, Any], folder: str) -> Record:
     return record
 
 
-def _read_about(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, str] | Damage | None:
-    """Read how something came about that has a file of its own, and the SHA-256 of that."""
+def _read_provenance(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, str] | Damage | None:
+    """Read a provenance file, and the SHA-256 of the file of samples or state that it refers to."""
 
     def parse() -> tuple[T, str]:
         _, content = checksums.read(path)
@@ -267,7 +267,7 @@ def _read_about(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> t
 
 
 def _command(run: Run) -> str:
-    """What to type to repeat a run."""
+    """Return the command that repeats a run."""
     specs = {"task": [run.task], "method": [run.method], "metric": run.metrics}
     numbers = {"budget": run.budget, "seed": run.seed, "observation": run.observation, "samples": run.samples}
     words = [f"--{name} {shlex.quote(text)}" for name, texts in specs.items() for text in texts]
@@ -277,7 +277,7 @@ def _command(run: Run) -> str:
 
 
 def is_good(found: Stored | Damage | None) -> TypeGuard[Stored]:
-    """Whether what was found is a good result."""
+    """Whether a stored entry is a good result."""
     return isinstance(found, Stored) and found.record.ok
 
 
@@ -288,29 +288,29 @@ def _sha256(text: str) -> str:
 
 
 def check_array(path: Path) -> Damage | None:
-    """Compare a file of samples with the checksum in its name; no file is no damage."""
+    """Verify a file of samples against the checksum in its name; return None if it is undamaged or missing."""
     loaded = load_array(path)
     return loaded if isinstance(loaded, Damage) else None
 
 
 def check_state(path: Path) -> Damage | None:
-    """The same for the state of a posterior."""
+    """Verify a posterior state against the checksum in its name; return None if it is undamaged or missing."""
     loaded = load_state(path)
     return loaded if isinstance(loaded, Damage) else None
 
 
 def load_array(path: Path) -> np.ndarray | Damage | None:
-    """Read samples, after their checksum."""
+    """Verify the checksum of a file of samples and read it; None if it is missing."""
     return _load(path, _parse_array)
 
 
 def load_state(path: Path) -> dict[str, Tensor] | Damage | None:
-    """Read the state of a posterior, after its checksum."""
+    """Verify the checksum of a posterior state and read it; None if it is missing."""
     return _load(path, tensors.parse)
 
 
 def _load(path: Path, parse: Callable[[bytes], T]) -> T | Damage | None:
-    """Read a file that is named by the checksum of its content."""
+    """Verify and parse a file named by the SHA-256 of its content; None if it is missing."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -323,7 +323,7 @@ def _load(path: Path, parse: Callable[[bytes], T]) -> T | Damage | None:
 
 
 def _load_old(path: Path) -> np.ndarray | Damage | None:
-    """Read samples of schema 1, which had no checksum."""
+    """Read samples of schema 1, which have no checksum; None if they are missing."""
     return _parsed(path, path.read_bytes(), _parse_array) if path.exists() else None
 
 
@@ -335,5 +335,5 @@ def _parse_array(content: bytes) -> np.ndarray:
 def _parsed(path: Path, content: bytes, parse: Callable[[bytes], T]) -> T | Damage:
     try:
         return parse(content)
-    except Exception as error:  # there is no end to what zip, zlib and numpy raise for broken input
+    except Exception as error:  # zip, zlib and numpy raise exceptions of many types for damaged input
         return Damage(path, f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Named tensors as bytes: numpy's npz, an array for each name, which holds numbers and can run nothing.
+"""Serialization of named tensors in numpy's npz format, which holds numbers only and no executable code.
 
 References:
     Harris et al. 2020, *Array programming with NumPy*, doi:10.1038/s41586-020-2649-2;
@@ -20,7 +20,7 @@ def dump(tensors: Mapping[str, Tensor]) -> bytes:
     """Return the bytes of tensors on any device; equal tensors give equal bytes.
 
     Raises:
-        TypeError: a value is no tensor, or of a kind of number that numpy lacks, such as bfloat16.
+        TypeError: a value is not a tensor, or has a dtype that numpy lacks, such as bfloat16.
 
     Example:
         >>> parse(dump({"theta": torch.ones(2)}))
@@ -36,9 +36,10 @@ def dump(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def parse(content: bytes) -> dict[str, Tensor]:
-    """Undo :func:`dump`; nothing is unpickled. There is no end to what it raises for broken input.
+    """Return the tensors that :func:`dump` wrote, without unpickling; damaged input raises exceptions of many types.
 
-    The tensors are in memory that torch has allocated: the last digits of a matrix product may depend on how that lies.
+    The tensors are copied into memory allocated by torch, since its alignment may change the last digits of a matrix
+    product.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return {name: torch.from_numpy(archive[name]).clone() for name in archive.files}

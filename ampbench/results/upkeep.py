@@ -1,7 +1,7 @@
-"""Looking after stores: check what is in one, merge several, clean up.
+"""Maintenance of stores: check the files of a store, merge several stores, remove unused files.
 
-All three work while others write: nothing that a writer has begun within :data:`GRACE` is touched, and a file system's
-own clock decides what that means, so that a wrong clock of one machine removes nothing.
+All three are safe while other processes write: files younger than :data:`GRACE_PERIOD_S` are kept. Their age
+is measured by the file system's clock, so that a wrong clock of one machine removes no file.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 from ampbench.errors import ResultsError
 from ampbench.results import atomic
 from ampbench.results.checksums import Damage, writing
-from ampbench.results.store import FAILED, GOOD, Store, Stored, check_array, check_state, is_good
+from ampbench.results.store import FAILURE_FILE, RECORD_FILE, Store, Stored, check_array, check_state, is_good
 
-GRACE = 3600.0
-"""Seconds for which an unfinished or unreferenced file is believed to be in use."""
+GRACE_PERIOD_S = 3600.0
+"""Seconds for which an unfinished or unreferenced file is treated as in use."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What is in a store.
+    """The content of a store.
 
     Attributes:
-        good, failed: numbers of sound records.
+        good, failed: numbers of undamaged records.
         unchecked: records of schema 1, which have no checksum.
-        bare: good records whose samples are not there; their numbers count.
-        damages: files that cannot be believed.
-        leftovers: files that nothing refers to: unfinished ones, superseded failures, samples of no record.
-        fits: kept fits.
-        fit_bytes: how large their files are together.
+        bare: number of good records without stored samples; their scores are valid.
+        damages: damaged files.
+        leftovers: unreferenced files: unfinished ones, superseded failures, samples of no record.
+        fits: number of kept fits.
+        fit_bytes: total size of their files.
     """
 
     good: int = 0
@@ -45,14 +45,15 @@ class Inventory:
 
 
 @dataclass
-class Merged:
-    """What became of the records of the sources.
+class MergeReport:
+    """The result of a merge.
 
     Attributes:
-        copied: records that were copied.
-        present: records for which the target had one that is as good.
-        different: the keys of those of them whose numbers differ.
-        damages: files of the sources that were left out.
+        copied: number of records that were copied.
+        present: number of records not copied, since the target already has a record of that run (a good one, or a
+            failure if the source has a failure too).
+        different: keys of good records whose scores differ between source and target.
+        damages: damaged files of the sources, which were left out.
     """
 
     copied: int = 0
@@ -62,7 +63,7 @@ class Merged:
 
 
 def check(store: Store) -> Inventory:
-    """Read everything in a store, samples included, and compare it with its checksums; changes nothing."""
+    """Read all files of a store, samples included, and verify their checksums; no file is changed."""
     _exists(store)
     kept = list(map(store.read_fit, _fits(store)))
     read = [
@@ -87,11 +88,11 @@ def check(store: Store) -> Inventory:
     )
 
 
-def merge(sources: Sequence[Store], target: Store) -> Merged:
-    """Copy all sound records, with samples, draws and kept fits, into another store.
+def merge(sources: Sequence[Store], target: Store) -> MergeReport:
+    """Copy all undamaged records, with samples, draws and kept fits, into another store.
 
-    A good result that is there already stays, even if a source has other numbers under the same key (another processor
-    may give other last digits); it is named in ``different``. Failures do not take the place of anything.
+    A good result in the target is kept, even if a source has other scores under the same key (the last digits may
+    depend on the processor); its key is listed in ``different``. A failure replaces no record.
 
     Raises:
         ResultsError: a source does not exist, or the target cannot be written.
@@ -99,7 +100,7 @@ def merge(sources: Sequence[Store], target: Store) -> Merged:
     for source in sources:
         _exists(source)
     target.prepare()
-    outcome = Merged()
+    outcome = MergeReport()
     for source in sources:
         for path in _records(source):
             _merge_record(source, target, path, outcome)
@@ -113,14 +114,14 @@ def merge(sources: Sequence[Store], target: Store) -> Merged:
 def collect(
     store: Store, failed: bool = False, damaged: bool = False, fits: bool = False, dry: bool = False
 ) -> list[Path]:
-    """Remove what no reader would miss, if nobody has touched it for :data:`GRACE` seconds; return what was removed.
+    """Remove unreferenced files older than :data:`GRACE_PERIOD_S`; return the removed paths.
 
     Arguments:
-        store: where.
-        failed: failures too, however young.
-        damaged: damaged files too, however young.
-        fits: kept fits too, however young; an observation that is asked for later costs a fit then.
-        dry: remove nothing.
+        store: the store.
+        failed: also remove failures of any age.
+        damaged: also remove damaged files of any age.
+        fits: also remove kept fits of any age; an observation that is requested later then needs a new fit.
+        dry: return the paths, but remove no file.
     """
     _exists(store)
     now = _now(store)
@@ -139,7 +140,7 @@ def collect(
 
 
 def _remove(store: Store, path: Path) -> bool:
-    """Remove a file, and the folder of its run if that is empty then; say whether it was there."""
+    """Remove a file, and the folder of its run if it becomes empty; return whether the file existed."""
     if not path.exists():
         return False
     with writing(path):
@@ -151,15 +152,20 @@ def _remove(store: Store, path: Path) -> bool:
 
 
 def _is_old(path: Path, now: float) -> bool:
-    """Whether nobody has touched a file for a while; looked at again before it goes, for it may be in use by then."""
+    """Whether a file is older than the grace period; checked again right before removal, since it may be in use."""
     try:
-        return now - path.stat().st_mtime > GRACE
+        return now - path.stat().st_mtime > GRACE_PERIOD_S
     except FileNotFoundError:
         return False
 
 
 def _records(store: Store) -> list[Path]:
-    return [path for key in store.all_keys() for name in (GOOD, FAILED) if (path := store.runs / key / name).exists()]
+    return [
+        path
+        for key in store.all_keys()
+        for name in (RECORD_FILE, FAILURE_FILE)
+        if (path := store.runs / key / name).exists()
+    ]
 
 
 def _draws(store: Store) -> list[Path]:
@@ -183,16 +189,16 @@ def _is_failure(found: Stored | Damage | None) -> bool:
 
 
 def _leftovers(store: Store) -> Iterator[Path]:
-    """Unfinished files, failures beside good results, and samples and states that nothing refers to."""
+    """Yield unfinished files, failures of runs with a good result, and unreferenced samples and states."""
     runs = (store.runs / key for key in store.all_keys())
     for folder in (store.runs, *runs, store.draws, store.fits, store.arrays):
-        yield from sorted(folder.glob(f"{atomic.TEMPORARY}*"))
+        yield from sorted(folder.glob(f"{atomic.TEMPORARY_PREFIX}*"))
     used = {found[1] for found in map(store.read_draw, _draws(store)) if isinstance(found, tuple)}
     for path in _records(store):
         found = store.read(path)
         if isinstance(found, Stored):
             used.add(found.samples)
-            if path.name == FAILED and is_good(store.find(path.parent.name)):
+            if path.name == FAILURE_FILE and is_good(store.find(path.parent.name)):
                 yield path
     yield from (path for path in _arrays(store) if path.stem not in used)
     kept = {found[1] for found in map(store.read_fit, _fits(store)) if isinstance(found, tuple)}
@@ -200,8 +206,8 @@ def _leftovers(store: Store) -> Iterator[Path]:
 
 
 def _now(store: Store) -> float:
-    """The time by the clock of the file system."""
-    probe = store.directory / f"{atomic.TEMPORARY}clock"
+    """Return the time of the file system's clock."""
+    probe = store.directory / f"{atomic.TEMPORARY_PREFIX}clock"
     with writing(store.directory):
         atomic.write(probe, b"")
         now = probe.stat().st_mtime
@@ -214,7 +220,7 @@ def _exists(store: Store) -> None:
         raise ResultsError(f"there is no results directory {str(store.directory)!r}")
 
 
-def _merge_record(source: Store, target: Store, path: Path, outcome: Merged) -> None:
+def _merge_record(source: Store, target: Store, path: Path, outcome: MergeReport) -> None:
     found = source.read(path)
     if isinstance(found, Stored):
         there = target.find(found.record.run.key)
@@ -239,9 +245,9 @@ def _merge_pair(
     read: Callable[[Store, Path], tuple[object, str] | Damage | None],
     place: Callable[[Store, str], Path],
     check: Callable[[Path], Damage | None],
-    outcome: Merged,
+    outcome: MergeReport,
 ) -> None:
-    """Copy a file that says how another one came about, and that other one, which is named by its content."""
+    """Copy a provenance file, and the file of samples or state that it refers to."""
     found = read(source, path)
     if isinstance(found, Damage):
         outcome.damages.append(found)
@@ -253,8 +259,8 @@ def _merge_pair(
         _copy(path, there)
 
 
-def _copy_content(path: Path, there: Path, check: Callable[[Path], Damage | None], outcome: Merged) -> bool:
-    """Copy a file that is named by its content, if there is one, and say whether it is sound."""
+def _copy_content(path: Path, there: Path, check: Callable[[Path], Damage | None], outcome: MergeReport) -> bool:
+    """Copy a content-addressed file if it exists; return whether it is undamaged or missing."""
     if not path.exists():
         return True
     if damage := check(path):

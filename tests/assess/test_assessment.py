@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ampbench import assess, hookimpl
-from ampbench.assess.outcome import LEVEL
+from ampbench.assess.outcome import SIGNIFICANCE_LEVEL
 from ampbench.assess.subject import read_observation, read_prior
 from ampbench.cli import assess as cli_assess
 from ampbench.errors import UsageError
@@ -123,12 +123,12 @@ def test_the_cheapest_of_equals_is_recommended(judges: assess.HeldOut, methods: 
     assert [each.spent for each in found] == [100, 1000]
     advice = assess.recommend(found, assess.prior_outcome(judges), "log")
     assert advice.outcome is found[0]
-    assert any("did not surely improve from 100 to 1,000" in reason for reason in advice.reasons)
+    assert any("did not improve significantly from 100 to 1,000" in reason for reason in advice.reasons)
 
 
 def test_a_failure_costs_its_own_outcome(judges: assess.HeldOut, methods: Registry) -> None:
     found = run(judges, methods, "broken", "rubbish", "scaled")
-    assert found[0].error.startswith("ArithmeticError: no luck (test_assess.py, line ")
+    assert found[0].error.startswith("ArithmeticError: no luck (test_assessment.py, line ")
     assert found[0].error.endswith(", in fit)")
     assert "99 of 99 posterior samples are NaN" in found[1].error
     assert assess.recommend(found, assess.prior_outcome(judges), "log").outcome is found[2]
@@ -155,7 +155,7 @@ def test_misspelt_methods_and_bad_sizes_are_refused(judges: assess.HeldOut, meth
         run(judges, methods, "scaled", "scaled:scale=-1")
     with pytest.raises(UsageError, match="a budget of 0 simulations"):
         run(judges, methods, "scaled", budgets=(0,))
-    with pytest.raises(UsageError, match="10 held-out simulations show next to nothing"):
+    with pytest.raises(UsageError, match="10 held-out simulations are too few"):
         assess.hold_out(judges.graph, ["x"], 10, 0)
 
 
@@ -183,7 +183,7 @@ def test_at_an_observation_the_prior_is_wrong(gaussian_graph: Graph, methods: Re
 def test_the_smallest_p_value_survives_the_correction() -> None:
     for fits in range(1, 30):
         smallest = 1 / (assess.trials(fits) + 1)
-        assert holm([smallest] + [1.0] * (2 * fits - 1))[0] <= LEVEL
+        assert holm([smallest] + [1.0] * (2 * fits - 1))[0] <= SIGNIFICANCE_LEVEL
 
 
 MODEL = """
@@ -244,7 +244,7 @@ def test_the_command(model: str, capsys: pytest.CaptureFixture[str], follows: An
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert "Recommended: faulty with " in shown
-    assert "200 held-out simulations were drawn beside the budgets; the fits took 1,100 together" in " ".join(
+    assert "200 held-out simulations were drawn in addition to the budgets; the fits used 1,100 in total" in " ".join(
         shown.split()
     )
     assert command(model, "simulate", "faulty,faulty:fault=raise", "100,1000", True) == 1
@@ -264,7 +264,9 @@ def test_the_command_at_an_observation(model: str, capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert "p(x_o)" in shown
-    assert "Your observation lies outside what the simulator gives: component 1 is 9.5," in " ".join(shown.split())
+    assert "Your observation lies outside the range of the held-out simulations: component 1 is 9.5," in " ".join(
+        shown.split()
+    )
     with pytest.raises(UsageError, match=r"the observation has shape \(2,\), expected \(1,\)"):
         command(model, "simulate", "faulty", "1000", False, observation="9.5, 1")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ampbench.assess.fits import Isolated
+from ampbench.assess.fits import IsolatedWorker
 from ampbench.assess.lc2st import lc2st
 from ampbench.graph import Graph
 from ampbench.interfaces import Limits
@@ -53,6 +53,6 @@ def no_model() -> tuple[Graph, tuple[str, ...]]:
 
 
 def test_in_a_process_of_its_own_it_says_the_same_and_has_a_time_limit() -> None:
-    assert Isolated(no_model, Limits(), "cpu").lc2st(*FEW, seed=3) == lc2st(*FEW, seed=3)
+    assert IsolatedWorker(no_model, Limits(), "cpu").lc2st(*FEW, seed=3) == lc2st(*FEW, seed=3)
     with pytest.raises(CallError, match="the test at your observation took longer than the 0 s allowed"):
-        Isolated(no_model, Limits(seconds=0), "cpu").lc2st(*FEW, seed=3)
+        IsolatedWorker(no_model, Limits(seconds=0), "cpu").lc2st(*FEW, seed=3)

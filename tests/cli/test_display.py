@@ -20,7 +20,7 @@ from ampbench.errors import UsageError
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
 from ampbench.results import Record, Run
 from ampbench.results.record import Measured
-from ampbench.running.heartbeat import SILENT, Heartbeat, sweep_statuses
+from ampbench.running.heartbeat import MAX_SILENCE, Heartbeat, sweep_statuses
 from ampbench.running.runlog import RunLog, log_path
 from ampbench.running.tally import Tally
 
@@ -151,7 +151,7 @@ def test_a_sweep_on_another_machine(tmp_path: Path) -> None:
     other.write_text(json.dumps(content | {"host": "elsewhere", "pid": 1}))
     (sign,) = sweep_statuses(tmp_path)
     assert (sign.alive, sign.certain) == (True, False)
-    os.utime(other, (time.time() - 2 * SILENT,) * 2)
+    os.utime(other, (time.time() - 2 * MAX_SILENCE,) * 2)
     (sign,) = sweep_statuses(tmp_path)
     assert (sign.alive, sign.certain) == (False, False)
     with Heartbeat(tmp_path, tally().snapshot):

@@ -107,7 +107,7 @@ def test_check_merge_and_collect_say_what_they_did(tmp_path: Path, capsys: pytes
     assert f"{path} is damaged: " in capsys.readouterr().out
     assert merge_stores([store.directory], tmp_path / "b") == 1
     shown = capsys.readouterr().out
-    assert "1 records copied, 0 were there already" in shown
+    assert "1 records copied, 0 were already present" in shown
     assert f"left out: {path} is damaged" in shown
     assert collect_garbage(store.directory, failed=False, damaged=True, fits=False, dry=False) == 0
     assert "1 files removed" in capsys.readouterr().out
@@ -144,8 +144,8 @@ def test_a_plan_says_what_its_time_rests_on(tmp_path: Path, capsys: pytest.Captu
     shown = capsys.readouterr().out
     assert "1 done" in shown
     assert "time: about 2 min 31 s on one worker\n" in shown, "a fit, as none is kept, and nine observations"
-    assert "judged by other" not in shown
-    assert "3 of 4 fits are not counted, since nothing like them is stored" in shown
+    assert "estimated from other" not in shown
+    assert "3 of 4 fits are not included, since no similar runs are stored" in shown
 
 
 def test_plan_in_a_narrow_terminal(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ampbench.cli.export import export, one
+from ampbench.cli.export import export, select_run
 from ampbench.errors import GraphError, ResultsError, UsageError
 from ampbench.graph import Graph
 from ampbench.metrics.references import reference_samples
@@ -149,24 +149,28 @@ def test_which_run_is_meant(tmp_path: Path, registry: Registry) -> None:
             put(tmp_path, registry, replace(RUN, method=method, resolved=method, observation=number))
     put(tmp_path, registry, replace(RUN, packages=("sbi==0.28.*",)), day=2)
     frame = load(tmp_path)
-    with pytest.raises(UsageError, match=rf"5 runs fit; say which: --method npe or {deep}; --observation 1 or 2$"):
-        one(frame, {"task": "two_moons"})
+    with pytest.raises(
+        UsageError, match=rf"5 runs match; select one by: --method npe or {deep}; --observation 1 or 2$"
+    ):
+        select_run(frame, {"task": "two_moons"})
     with pytest.raises(UsageError, match="no stored run has observation '3'; there are: 1 or 2"):
-        one(frame, {"method": deep, "observation": 3})
+        select_run(frame, {"method": deep, "observation": 3})
     with pytest.raises(UsageError, match="no stored run has task 'slcp'; there are: two_moons"):
-        one(frame, {"task": "slcp"})
-    assert one(frame, {"method": deep, "observation": 2})["method"] == deep
-    assert one(frame, {"method": "npe", "observation": 1})["packages"] == "sbi==0.28.*", "the latest answer"
-    assert one(frame[frame["method"] == deep], {"method": "npe", "observation": 1})["method"] == deep, "by its name"
+        select_run(frame, {"task": "slcp"})
+    assert select_run(frame, {"method": deep, "observation": 2})["method"] == deep
+    assert select_run(frame, {"method": "npe", "observation": 1})["packages"] == "sbi==0.28.*", "the latest answer"
+    assert select_run(frame[frame["method"] == deep], {"method": "npe", "observation": 1})["method"] == deep, (
+        "by its name"
+    )
     with pytest.raises(UsageError, match="no results yet"):
-        one(frame[:0], {})
+        select_run(frame[:0], {})
 
 
 def test_places_that_cannot_be_written_or_read(tmp_path: Path, registry: Registry) -> None:
     put(tmp_path, registry)
     with pytest.raises(UsageError, match=r"folder .*none does not exist"):
         export(tmp_path, tmp_path / "none" / "out.nc", {})
-    with pytest.raises(ResultsError, match="no results directory; samples are stored nowhere else"):
+    with pytest.raises(ResultsError, match="no results directory; only a results directory contains samples"):
         export(tmp_path / "sent.csv", tmp_path / "out.nc", {})
     (tmp_path / "folder.nc").mkdir()
     with pytest.raises(UsageError, match=r"cannot write .*folder.nc"):

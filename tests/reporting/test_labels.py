@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampbench.reporting.labels import LONG, labels, legend
+from ampbench.reporting.labels import MAX_SPEC_LENGTH, labels, legend
 from ampbench.spec import Spec
 
 FAMILIES = ("flow", "implicit", "implicit(depth=3,width=128)", "implicit(depth=3,width=64)")
@@ -31,7 +31,7 @@ def test_labels_are_distinct_and_no_longer_than_specs(methods: list[str]) -> Non
     assert list(named) == methods
     assert len(set(named.values())) == len(methods)
     assert all(len(label) <= len(method) for method, label in named.items())
-    assert all(named[method] == method for method in methods if len(method) <= LONG)
+    assert all(named[method] == method for method in methods if len(method) <= MAX_SPEC_LENGTH)
 
 
 def test_a_label_holds_what_differs_and_nothing_that_does_not() -> None:

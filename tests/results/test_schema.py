@@ -21,17 +21,17 @@ import ampbench
 from ampbench.cli.plan import _row
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.reporting.compare import summarise
-from ampbench.reporting.ledger import STUDIES, beside, ledger, reproduced
+from ampbench.reporting.ledger import STUDIES, compare_published, ledger, reproduced
 from ampbench.results import Record, Run, checksums, load, validate
 from ampbench.results.columns import Column, Table, records
 from ampbench.results.record import Measured
 from ampbench.results.schema import (
-    BESIDE,
     COMPARISON,
     FINDINGS,
     HISTORY,
     LEDGER,
     PLAN,
+    PUBLISHED_COMPARISON,
     RANKS,
     REPRODUCED,
     RESULTS,
@@ -72,25 +72,25 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "schema.md"
 INTRODUCTION = """# Frames and their columns
 
-Every frame that ampbench returns, prints as JSON or CSV, or reads. `ampbench/results/schema.py` defines them, this page
-is written from it, and what is read is checked against it. Names are stable: a column may be added, none changes its
-meaning.
+The columns of every frame that ampbench returns, prints as JSON or CSV, or reads. They are defined in
+`ampbench/results/schema.py`; this page is generated from that module, and input is validated against it. Names are
+stable: columns may be added, but the meaning of a column does not change.
 
-Text is pandas' `string`, integers are `int64` (`Int64` where they may be missing), numbers are `float64`. What is
-missing is NaN (`<NA>`) in a frame, `null` in JSON and empty in CSV; numbers are written with all their digits.
-Numbers are finite. `<…>` stands for any text.
+Text has the pandas dtype `string`, integers have `int64` (`Int64` if they may be missing), numbers have `float64`.
+Missing values are NaN (`<NA>`) in a frame, `null` in JSON and empty in CSV; numbers are written with all digits.
+Numbers are finite. A placeholder `<…>` in a column name stands for any text.
 
-**Records** in a results directory have the columns of *results* as fields, those of the run itself under `run`, and
-beside them `traceback`, `versions` (an object of texts) and `metrics` (for each an object of `value`, `error` and
-`provenance`; a value that is null has an error). A record that lacks a field, or holds what is not allowed, costs
-itself only: it is left out with a warning that names field, value and what is allowed, `ampbench store check` lists
-it, and the same `ampbench run` repeats it.
+**Records** in a results directory have the columns of *results* as fields. The fields of the run are in the object
+`run`; a record also has the fields `traceback`, `versions` (an object of texts) and `metrics` (for each metric an
+object with `value`, `error` and `provenance`; a null value requires an error). A record with a missing field or a value
+that is not allowed is left out, with a warning that names field, value and allowed values; `ampbench store check` lists
+such records, and the same `ampbench run` repeats them.
 
-**Frames that somebody sent**: `ampbench.load("theirs.csv")` reads what `ampbench results --csv` or `--json` printed,
-and so does `ampbench compare --results theirs.csv`. `ampbench.validate(frame)` checks a frame that you made, or
-changed, and gives its columns their types; `ampbench.reporting.compare.summarise(frame)` does so by itself. Read CSV
-with `ampbench.load`: elsewhere a version `1.10` becomes the number 1.1, and a key of digits loses its zeros. Columns of
-your own may stand beside ours, and columns of which all values may be missing or empty may be left out.
+**Exported frames**: `ampbench.load("theirs.csv")` reads the output of `ampbench results --csv` or `--json`, and so does
+`ampbench compare --results theirs.csv`. `ampbench.validate(frame)` validates a frame that you made or changed, and
+converts its columns to their types; `ampbench.reporting.compare.summarise(frame)` does so itself. Read CSV with
+`ampbench.load`: other readers turn the version `1.10` into the number 1.1, and drop leading zeros of a key of digits.
+A frame may have further columns; a column whose values may all be missing or empty may be left out.
 """
 
 
@@ -99,7 +99,10 @@ def page() -> str:
     for table in TABLES:
         lines = [f"## {table.title.capitalize()}\n", f"{table.source}. One row is {table.rows}.\n"]
         lines += ["| column | meaning | allowed |", "|---|---|---|"]
-        lines += [f"| `{column.name}` | {column.meaning} | {column.allowed} |" for column in table.columns + table.more]
+        lines += [
+            f"| `{column.name}` | {column.meaning} | {column.allowed} |"
+            for column in table.columns + table.open_columns
+        ]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -111,7 +114,7 @@ def test_the_page_is_that_of_the_schema() -> None:
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.title)
 def test_a_table_is_well_defined(table: Table) -> None:
     assert len(table.by_name) == len(table.columns)
-    assert all(column.meaning for column in table.columns + table.more)
+    assert all(column.meaning for column in table.columns + table.open_columns)
 
 
 def test_results_comparisons_and_ranks(tmp_path: Path, follows: Follows) -> None:
@@ -141,7 +144,7 @@ def test_published_scores(tmp_path: Path, follows: Follows) -> None:
         run = replace(RUN, task="two_moons", method=spec, budget=1000, samples=10_000, observation=i)
         Store(tmp_path).put(record(run, 0.7 + i / 100), None)
     frame = load(tmp_path)
-    assert len(follows(beside(frame).table, BESIDE)) > 2
+    assert len(follows(compare_published(frame).table, PUBLISHED_COMPARISON)) > 2
     assert len(follows(reproduced(frame, study), REPRODUCED)) == 1
 
 
@@ -309,8 +312,8 @@ def test_a_fault_is_found_exactly_where_a_value_is_not_accepted(value: object) -
 
 
 def test_open_names() -> None:
-    beside = Column("<metric>", float, "its value", beside="<metric>_provenance")
-    assert beside.names(["mmd", "mmd_provenance", "mine"]) == ["mmd"]
+    column = Column("<metric>", float, "its value", companion="<metric>_provenance")
+    assert column.names(["mmd", "mmd_provenance", "mine"]) == ["mmd"]
     assert Column("a <b> c.d", str, "").names(["a x c.d", "a x cxd", "a  c.d"]) == ["a x c.d"]
 
 

@@ -309,7 +309,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
             write()
     assert store.done(RUN)
     assert not store.done(other)
-    assert not list(tmp_path.rglob(f"{atomic.TEMPORARY}*"))
+    assert not list(tmp_path.rglob(f"{atomic.TEMPORARY_PREFIX}*"))
 
 
 def test_a_file_where_the_results_directory_should_be(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_several_processes_may_write_the_same_runs(tmp_path: Path) -> None:
     keys = {replace(RUN, observation=i).key for i in range(1, 8)}
     assert {found.record.run.key for found in store.scan() if isinstance(found, Stored) and found.record.ok} == keys
     assert all(store.samples(key).shape == (100, 2) for key in keys)
-    assert not list(tmp_path.rglob(f"{atomic.TEMPORARY}*"))
+    assert not list(tmp_path.rglob(f"{atomic.TEMPORARY_PREFIX}*"))
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.slow)])

@@ -65,12 +65,12 @@ def test_check_counts_and_finds(tmp_path: Path) -> None:
     torn = store.array(store.find(record(3).run.key).samples)  # type: ignore[union-attr]
     torn.write_bytes(b"")
     store.array(store.find(record(4).run.key).samples).unlink()  # type: ignore[union-attr]
-    (store.runs / f"{atomic.TEMPORARY}123").write_text("{")
+    (store.runs / f"{atomic.TEMPORARY_PREFIX}123").write_text("{")
     found = upkeep.check(store)
     assert (found.good, found.failed, found.bare) == (3, 1, 1)
     expected = {store.runs / record(1).run.key / "record.json", draw, torn}
     assert {damage.path for damage in found.damages} == expected
-    assert [path.name for path in found.leftovers] == [f"{atomic.TEMPORARY}123"]
+    assert [path.name for path in found.leftovers] == [f"{atomic.TEMPORARY_PREFIX}123"]
 
 
 def test_check_reads_committed_results() -> None:
@@ -144,13 +144,17 @@ def test_only_old_things_that_nobody_refers_to_are_removed(tmp_path: Path) -> No
     store = fill(tmp_path, 1, 2)
     store.put(record(3, error="boom"), None)
     store.put(record(3), SAMPLES + 3)
-    others = [tmp_path / "logs" / f"{atomic.TEMPORARY}x", tmp_path / "active" / "x.json", tmp_path / "runs" / "README"]
+    others = [
+        tmp_path / "logs" / f"{atomic.TEMPORARY_PREFIX}x",
+        tmp_path / "active" / "x.json",
+        tmp_path / "runs" / "README",
+    ]
     for path in others:
         path.parent.mkdir(exist_ok=True)
         path.write_text("not ours")
     sound = files(tmp_path)
-    orphan, half = store.arrays / f"{'0' * 64}.npz", store.runs / RUN.key / f"{atomic.TEMPORARY}1"
-    empty = store.runs / ("a" * 20) / f"{atomic.TEMPORARY}2"
+    orphan, half = store.arrays / f"{'0' * 64}.npz", store.runs / RUN.key / f"{atomic.TEMPORARY_PREFIX}1"
+    empty = store.runs / ("a" * 20) / f"{atomic.TEMPORARY_PREFIX}2"
     empty.parent.mkdir()
     superseded = store.runs / record(3).run.key / "failure.json"
     for path in (orphan, half, empty):
@@ -228,7 +232,7 @@ def test_a_read_only_disk(disk: Path) -> None:
 
 def test_cleaning_up_while_others_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is a second old goes, over and over; results are neither lost nor torn, and no writer stumbles."""
-    monkeypatch.setattr(upkeep, "GRACE", 1.0)
+    monkeypatch.setattr(upkeep, "GRACE_PERIOD_S", 1.0)
     store, stop = Store(tmp_path), threading.Event()
     store.prepare()
     removed: list[Path] = []
