@@ -34,7 +34,7 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
         limits: the fields of :class:`ampbench.interfaces.Limits`.
     """
     from ampbench.interfaces import Job, Limits
-    from ampbench.running import runner
+    from ampbench.running import jobs
 
     _check_device(device)
     loaded = registry.load()
@@ -49,11 +49,11 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
     for damage in found.values():
         if isinstance(damage, Damage):
             print(f"run again: {line(str(damage))}")
-    jobs = [Job(group, results.resolve(), device, Limits(**limits)) for group in runner.group_by_fit(todo)]
+    work = [Job(group, results.resolve(), device, Limits(**limits)) for group in jobs.group_by_fit(todo)]
     tally = Tally(todo)
     try:
         with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display:
-            built.execute(jobs, both(tally, display))
+            built.execute(work, both(tally, display))
     except KeyboardInterrupt as error:
         word, code = exit_status(error)
         print(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {results}.")

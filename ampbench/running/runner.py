@@ -14,7 +14,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from itertools import groupby
 
 import numpy as np
 
@@ -24,9 +23,9 @@ from ampbench.registry import Registry
 from ampbench.results import Record, Run
 from ampbench.results.provenance import commit, versions
 from ampbench.results.record import Draw
-from ampbench.results.store import Store
 from ampbench.running.context import Context, Services
 from ampbench.running.failures import Failure, failure
+from ampbench.running.jobs import group_by_fit
 from ampbench.running.measuring import Measurements, measure_all
 from ampbench.running.sampling import Drawn, draw_all
 
@@ -35,7 +34,8 @@ def execute(runs: Iterable[Run], services: Services) -> list[Record]:
     """Execute runs in this process and store each as soon as it is finished.
 
     Arguments:
-        runs: the caller has left out those that are stored already, see :func:`pending`.
+        runs: the caller has left out those that are stored already, see
+            :func:`ampbench.running.jobs.pending`.
         services: see :class:`ampbench.running.context.Services`.
 
     Returns:
@@ -46,17 +46,6 @@ def execute(runs: Iterable[Run], services: Services) -> list[Record]:
         UsageError: this machine has other versions of packages than the sweep was planned with.
     """
     return [record for group in group_by_fit(runs) for record in _execute_group(Context(group, services))]
-
-
-def pending(runs: Iterable[Run], store: Store) -> list[Run]:
-    """Return the runs without a good result; a failed or damaged one is tried again."""
-    return [run for run in runs if not store.done(run)]
-
-
-def group_by_fit(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
-    """Group runs by the fit that they share."""
-    ordered = sorted(runs, key=lambda run: run.fit_key)
-    return [tuple(group) for _, group in groupby(ordered, key=lambda run: run.fit_key)]
 
 
 def _execute_group(context: Context) -> list[Record]:

@@ -30,7 +30,7 @@ from ampbench.interfaces.events import Event, Finished, Fitting, Listener, Measu
 from ampbench.interfaces.executor import Job
 from ampbench.results import Run
 from ampbench.results.store import Store
-from ampbench.running import runner
+from ampbench.running import jobs, runner
 from ampbench.running.child import Send
 from ampbench.running.context import Services
 from ampbench.running.failures import Failure
@@ -72,7 +72,7 @@ def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
     stop = stop or threading.Event()
     store = Store(job.results)
     retries = job.limits.retries
-    todo = runner.pending(job.runs, store)
+    todo = jobs.pending(job.runs, store)
     while todo:
         todo, end = _attempt(replace(job, runs=tuple(todo)), listener, stop)
         if end is None:

@@ -14,7 +14,7 @@ from ampbench.interfaces import (
 from ampbench.interfaces.events import Event, Finished
 from ampbench.results import Record, Run
 from ampbench.results.store import Store
-from ampbench.running import runner, sweep
+from ampbench.running import jobs, sweep
 from ampbench.spec import Spec
 
 
@@ -51,7 +51,7 @@ class ExecutorConformance(ABC):
             if isinstance(event, Finished):
                 heard.append(event.record)
 
-        groups = runner.group_by_fit(runner.pending(self.wanted(), Store(folder)))
+        groups = jobs.group_by_fit(jobs.pending(self.wanted(), Store(folder)))
         self.make().execute([Job(group, folder) for group in groups], listen)
         return heard
 

@@ -1,15 +1,17 @@
-"""What happens between a sweep and the workers of a dask scheduler; needs distributed.
+"""Execution of jobs on the workers of a dask scheduler; needs distributed.
 
-Dask brings each job to a free worker, and to another one if that is lost. There,
-:func:`ampbench.running.worker.isolated` does the work in a child process and writes results into the shared results
-directory, so that dask carries notices only, and nothing is lost with a worker, a connection or the scheduler: what is
-not stored is submitted again.
+Dask assigns each job to a free worker, and to another worker if that one is lost. On the worker,
+:func:`ampbench.running.worker.isolated` executes the job in a child process and writes results into the shared results
+directory. Dask transmits events and copies of records only, so that no stored result is lost with a worker, a
+connection or the scheduler. Runs without a stored result are submitted again.
 
 ============================  =======================================================================================
-a worker is lost              dask gives its job to another one; after ``distributed.scheduler.allowed-failures``
-                              losses (3) the job's runs are recorded as ``killed``
-the scheduler is lost         the sweep waits for one at the same address, ``patience`` seconds, and submits the rest
-Ctrl-C                        the jobs are cancelled; workers notice within a second, and end their children
+a worker is lost              dask assigns its job to another worker; after more than
+                              ``distributed.scheduler.allowed-failures`` losses (3) the runs of the job are recorded
+                              as ``killed``
+the scheduler is lost         the sweep waits ``patience`` seconds for a scheduler at the same address, and submits the
+                              unfinished runs
+Ctrl-C                        the jobs are cancelled; workers detect this within a second, and end their child processes
 ============================  =======================================================================================
 
 References:
@@ -38,7 +40,7 @@ from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Finished, Listener, Note, both
 from ampbench.results import Record, Run
 from ampbench.results.store import Store
-from ampbench.running import runner
+from ampbench.running import jobs, runner
 from ampbench.running.context import Services
 from ampbench.running.executors import methods_import
 from ampbench.running.failures import Failure
@@ -47,71 +49,78 @@ from ampbench.running.worker import isolated
 from ampbench_dask.environment import DAEMON
 from ampbench_dask.notices import decode, encode
 
-POLL = 0.2
-"""Seconds between two looks at the futures, if nothing is heard."""
-SYNC = 30.0
-"""Seconds that a result may take to be seen here, on network file systems."""
-GONE = ("lost", "cancelled")
-"""What becomes of a future whose scheduler is lost."""
+POLL_INTERVAL_S = 0.2
+"""Seconds between two checks of the futures while no events arrive."""
+SYNC_TIMEOUT_S = 30.0
+"""Maximum delay in seconds until a worker's result is visible to this process, on network file systems."""
+LOST_STATUSES = ("lost", "cancelled")
+"""Statuses of a future after its scheduler was lost."""
 
 
 def connect(address: str, patience: float, listener: Listener) -> Client:
-    """Connect to a scheduler, and wait for it; raises :class:`AmpbenchError` if it does not answer."""
-    began, said = time.monotonic(), False
+    """Return a client of a scheduler, waiting for it if need be.
+
+    Raises:
+        UsageError: the address is malformed.
+        AmpbenchError: the scheduler does not answer for ``patience`` seconds.
+    """
+    start, announced = time.monotonic(), False
     while True:
         try:
             return Client(address, timeout="5s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             if isinstance(error, ValueError):
                 raise UsageError(f"{address!r} is no address of a dask scheduler: {error}") from error
-            if time.monotonic() - began > patience:
+            if time.monotonic() - start > patience:
                 raise AmpbenchError(
                     f"no dask scheduler answers at {address} for {patience:g} s; start it, or set patience=SECONDS; "
-                    "what is finished is stored, and the same command continues"
+                    "finished runs are stored, and the same command continues the sweep"
                 ) from error
-            if not said:
+            if not announced:
                 listener(Note(f"waiting for a dask scheduler at {address}"))
-                said = True
+                announced = True
             time.sleep(1)
 
 
 def serve(connected: Callable[[], Client], jobs: Sequence[Job], listener: Listener) -> None:
-    """Work on jobs until each run has a record, with one scheduler after the other if need be.
+    """Execute jobs until each run has a record; connect again whenever the scheduler is lost.
 
     Arguments:
-        connected: returns a client; called again when the scheduler was lost.
-        jobs: what to do.
-        listener: told how it goes, from this thread.
+        connected: returns a client; called again after the scheduler was lost.
+        jobs: the jobs.
+        listener: called with each event, from this thread.
     """
-    heard: set[Run] = set()
+    finished: set[Run] = set()
 
     def once(event: Event) -> None:
-        """Pass on each result once, however often its job was done."""
+        """Forward events, but each run's ``Finished`` only once, even if its job was executed repeatedly."""
         if isinstance(event, Finished):
-            if event.record.run in heard:
+            if event.record.run in finished:
                 return
-            heard.add(event.record.run)
+            finished.add(event.record.run)
         listener(event)
 
-    left = list(jobs)
-    while left:
+    remaining = list(jobs)
+    while remaining:
         with _closing(connected()) as client:
-            _session(client, left, once)
-        left = [replace(job, runs=rest) for job in left if (rest := tuple(r for r in job.runs if r not in heard))]
-        if left:
-            listener(Note(f"the dask scheduler was lost; {len(left)} fits are submitted again"))
+            _session(client, remaining, once)
+        remaining = [
+            replace(job, runs=rest) for job in remaining if (rest := tuple(r for r in job.runs if r not in finished))
+        ]
+        if remaining:
+            listener(Note(f"the dask scheduler was lost; {len(remaining)} fits are submitted again"))
 
 
 def _session(client: Client, jobs: Sequence[Job], listener: Listener) -> None:
-    """Submit jobs and listen, until all are done or the scheduler is lost."""
+    """Submit jobs and forward their events, until all jobs are done or the scheduler is lost."""
     topic = f"ampbench-{uuid.uuid4().hex}"
     notices: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
-    def hear(notice: tuple[float, str]) -> None:
-        with suppress(ValueError):  # a notice that cannot be read costs nothing
+    def receive(notice: tuple[float, str]) -> None:
+        with suppress(ValueError):  # an unreadable event is ignored: results come from the store
             notices.put(decode(notice[1]))
 
-    client.subscribe_topic(topic, hear)
+    client.subscribe_topic(topic, receive)
     imports = methods_import(jobs)
     waiting: dict[Future[Any], Job] = {
         client.submit(work, job, topic, imports, key=f"{topic}-{job.runs[0].fit_digest}", pure=False): job
@@ -120,10 +129,10 @@ def _session(client: Client, jobs: Sequence[Job], listener: Listener) -> None:
     try:
         while waiting:
             with suppress(queue.Empty):
-                listener(notices.get(timeout=POLL))
+                listener(notices.get(timeout=POLL_INTERVAL_S))
                 continue
             for future in [future for future in waiting if future.done()]:
-                if future.status in GONE:
+                if future.status in LOST_STATUSES:
                     return
                 _settle(future, waiting.pop(future), listener)
     except BaseException:
@@ -133,40 +142,48 @@ def _session(client: Client, jobs: Sequence[Job], listener: Listener) -> None:
 
 
 def _settle(future: Future[Any], job: Job, listener: Listener) -> None:
-    """Make sure that each run of a job that is over has a record, and that it was told."""
+    """Call the listener with the record of each run of a job that has ended; record failures of the job itself.
+
+    Raises:
+        AmpbenchError: the worker refused the job, or its results are not visible to this process.
+    """
     error = future.exception()
     if isinstance(error, AmpbenchError):
         raise error
     if error is not None:
         _fail(job, error, listener)
         return
-    told = {record.run: record for record in future.result()}
+    returned = {record.run: record for record in future.result()}
     store = Store(job.results)
     for run in job.runs:
-        listener(Finished(_seen(run, store, told.get(run))))
+        listener(Finished(_stored_record(run, store, returned.get(run))))
 
 
-def _seen(run: Run, store: Store, told: Record | None) -> Record:
-    """Wait until a result that a worker has stored is seen here."""
-    until = time.monotonic() + SYNC
+def _stored_record(run: Run, store: Store, returned: Record | None) -> Record:
+    """Wait until the record that a worker has stored is visible; return the worker's copy if there is one.
+
+    Raises:
+        AmpbenchError: the record is not visible after ``SYNC_TIMEOUT_S``.
+    """
+    deadline = time.monotonic() + SYNC_TIMEOUT_S
     while (record := store.get(run.key)) is None:
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise AmpbenchError(
-                f"a worker has stored {run}, but there is nothing in {store.directory} on {socket.gethostname()}; "
+                f"a worker has stored {run}, but it is not in {store.directory} on {socket.gethostname()}; "
                 "put the results into a directory that all machines share: --results DIR"
             )
         time.sleep(0.5)
-    return told or record
+    return returned or record
 
 
 def _fail(job: Job, error: BaseException, listener: Listener) -> None:
-    """Record that a job could not be done: it has cost too many workers, or dask could not run it."""
+    """Record failures of a job's unfinished runs: its worker was lost too often, or dask could not execute it."""
     kind = "killed" if isinstance(error, KilledWorker) else "error"
     text = " ".join(str(error).split())
     failure = Failure(kind, f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error)))
     store = Store(job.results)
     services = Services(registry.load(), store, job.device, listener)
-    for run in runner.pending(job.runs, store):
+    for run in jobs.pending(job.runs, store):
         drawn = store.draw(run)
         runner.record_failure(run, failure, services, drawn[0] if drawn else None)
     for run in job.runs:
@@ -175,7 +192,11 @@ def _fail(job: Job, error: BaseException, listener: Listener) -> None:
 
 
 def work(job: Job, topic: str, imports: Sequence[str]) -> list[Record]:
-    """What a dask worker does: all of a job that has no result yet; returns the new records."""
+    """Execute the unfinished runs of a job, on a dask worker, and return their records.
+
+    Raises:
+        UsageError: the worker may not have child processes, or does not have the results directory.
+    """
     if multiprocessing.current_process().daemon:
         raise UsageError(f"this dask worker may not have child processes; start it as {DAEMON}=False dask worker …")
     if not job.results.is_dir():
@@ -186,8 +207,8 @@ def work(job: Job, topic: str, imports: Sequence[str]) -> list[Record]:
     worker = get_worker()
     records: list[Record] = []
 
-    def tell(event: Event) -> None:
-        with suppress(Exception):  # a notice that does not arrive costs nothing
+    def send(event: Event) -> None:
+        with suppress(Exception):  # a lost event is harmless: results are in the store
             worker.log_event(topic, encode(event))
 
     def collect(event: Event) -> None:
@@ -195,12 +216,12 @@ def work(job: Job, topic: str, imports: Sequence[str]) -> list[Record]:
             records.append(event.record)
 
     start_server(imports, job.limits.threads)
-    isolated(job, both(tell, collect), _Cancelled(worker, worker.get_current_task()))
+    isolated(job, both(send, collect), _Cancelled(worker, worker.get_current_task()))
     return records
 
 
 class _Cancelled:
-    """Whether dask wants a task no more; asked as a threading.Event is."""
+    """Whether dask has cancelled or forgotten a task, with the interface of :class:`threading.Event`."""
 
     def __init__(self, worker: Any, key: object) -> None:
         self._worker, self._key = worker, key
@@ -212,7 +233,7 @@ class _Cancelled:
 
 @contextmanager
 def _closing(client: Client) -> Iterator[Client]:
-    """Close a client without waiting for a scheduler that is gone."""
+    """Close a client at the end, without waiting for a lost scheduler."""
     try:
         yield client
     finally:

@@ -24,7 +24,7 @@ from ampbench.registry import load as load_plugins
 from ampbench.results import Run, load, upkeep
 from ampbench.results.record import Origin
 from ampbench.results.store import Store
-from ampbench.running import runner, sweep
+from ampbench.running import jobs, runner, sweep
 from ampbench.running.context import Services
 from ampbench.running.plan import plan
 
@@ -93,7 +93,7 @@ def runs(method: str = "regression", **more: object) -> list[Run]:
 
 def execute(folder: Path, method: str = "regression", **more: object) -> list[Event]:
     heard, store = list[Event](), Store(folder)
-    runner.execute(runner.pending(runs(method, **more), store), Services(REGISTRY, store, "cpu", heard.append))
+    runner.execute(jobs.pending(runs(method, **more), store), Services(REGISTRY, store, "cpu", heard.append))
     return heard
 
 

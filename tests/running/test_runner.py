@@ -33,7 +33,7 @@ from ampbench.interfaces.events import Event, Note
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Record, Run, load
 from ampbench.results.frame import Store
-from ampbench.running import runner, sweep
+from ampbench.running import jobs, runner, sweep
 from ampbench.running.context import Services
 
 FITS: list[str] = []
@@ -151,7 +151,7 @@ def execute(
     registry = registry or make_registry()
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [10], "samples": 100, "methods": methods, **more}
     store = Store(folder)
-    todo = runner.pending(sweep.runs(sweep.check(asked, "test"), registry), store)
+    todo = jobs.pending(sweep.runs(sweep.check(asked, "test"), registry), store)
     return runner.execute(todo, Services(registry, store, "cpu", listener or Silent()))
 
 

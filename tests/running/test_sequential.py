@@ -29,7 +29,7 @@ from ampbench.interfaces import (
 from ampbench.registry import Plugin, Registry
 from ampbench.results import load
 from ampbench.results.store import Store
-from ampbench.running import runner, sweep
+from ampbench.running import jobs, runner, sweep
 from ampbench.running.context import Services
 
 
@@ -107,7 +107,7 @@ def execute(folder: Path, method: str) -> None:
     registry.register(Plugin("test", "test", "0", "test"), components)
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [10], "samples": 100, "methods": [method]}
     store = Store(folder)
-    runs = runner.pending(sweep.runs(sweep.check(asked, "test"), registry), store)
+    runs = jobs.pending(sweep.runs(sweep.check(asked, "test"), registry), store)
     runner.execute(runs, Services(registry, store, "cpu", lambda event: None))
 
 

@@ -22,7 +22,7 @@ from ampbench.interfaces import Executor, Job, Limits
 from ampbench.interfaces.events import Event, Finished, Note, Sampling
 from ampbench.results import Run, load
 from ampbench.results.store import Store
-from ampbench.running import runner, sweep
+from ampbench.running import jobs, sweep
 from ampbench.running.executors import InProcess, Local
 from ampbench.running.process import Stopped
 from ampbench.running.runlog import log_path
@@ -61,9 +61,9 @@ def runs(methods: list[str], metric: str = "mean", **more: object) -> list[Run]:
 
 def execute(folder: Path, wanted: list[Run], executor: Executor | None = None, limits: Limits | None = None) -> Heard:
     heard = Heard()
-    todo = runner.pending(wanted, Store(folder))
-    jobs = [Job(group, folder, "cpu", limits or Limits()) for group in runner.group_by_fit(todo)]
-    (executor or Local(workers=2)).execute(jobs, heard)
+    todo = jobs.pending(wanted, Store(folder))
+    work = [Job(group, folder, "cpu", limits or Limits()) for group in jobs.group_by_fit(todo)]
+    (executor or Local(workers=2)).execute(work, heard)
     return heard
 
 
@@ -289,7 +289,7 @@ if __name__ == "__main__":
     from ampbench import registry, runner, sweep from ampbench.running.executors import Local from
     ampbench.results.store import Store from ampbench.interfaces import Job asked = {"tasks": ["normals"], "metrics":
     ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]} runs = sweep.runs(sweep.check(asked, "test"),
-    registry.load()) Local(workers=1).execute([Job(group, Path(sys.argv[-1])) for group in runner.group_by_fit(runs)],
+    registry.load()) Local(workers=1).execute([Job(group, Path(sys.argv[-1])) for group in jobs.group_by_fit(runs)],
     lambda event: None) print({record.status for record in Store(Path(sys.argv[-1])).records()})
 """
 
