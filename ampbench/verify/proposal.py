@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Generator, Tensor
+from torch.distributions import Chi2
 
 COMPONENT_COUNTS = (1, 2, 4, 8, 16)
 """Candidates for the number of components."""
@@ -60,10 +61,12 @@ class Proposal:
         """Return random deviations from the means of the given components (n,), shape (n, D)."""
         dim = self.means.shape[1]
         normal = torch.randn(len(which), dim, 1, generator=generator, dtype=self.means.dtype)
-        chi2 = torch._standard_gamma(
-            torch.full((len(which),), self.freedom / 2, dtype=self.means.dtype), generator=generator
-        )
-        return (self.roots[which] @ normal)[..., 0] * (self.freedom / (2 * chi2)).sqrt()[:, None]
+        chi2 = Chi2(self.means.new_full((len(which),), self.freedom))
+        with torch.random.fork_rng(devices=[]):  # torch's distributions draw from the global generator only
+            torch.set_rng_state(generator.get_state())
+            scale = (self.freedom / chi2.sample()).sqrt()
+            generator.set_state(torch.get_rng_state())
+        return (self.roots[which] @ normal)[..., 0] * scale[:, None]
 
     def log_prob(self, u: Tensor) -> Tensor:
         """Return the log density at u (n, D), shape (n,)."""
