@@ -1,4 +1,4 @@
-"""Baselines from the sbi toolbox; sbi itself is imported only when one of them is fitted."""
+"""Baselines from the sbi toolbox; sbi is imported only when one of them is fitted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ampbench.hookspecs import Lazy, hookimpl
 
 @hookimpl
 def methods() -> Mapping[str, Lazy]:
-    """Baselines of sbi 0.27; options are listed in docs/baselines.md."""
+    """Return the baselines of sbi 0.27 by name; docs/baselines.md lists their options."""
     return {
         name: Lazy(f"ampbench_sbi.{name.replace('-', '_')}:{name.replace('-', '').upper()}", f"{summary} (sbi)", source)
         for name, summary, source in (

@@ -1,6 +1,6 @@
-"""Two-way adapters: an sbi prior and simulator become our graph; our posteriors look like sbi's.
+"""Adapters in both directions: from an sbi prior and simulator to a graph, and from a posterior to an sbi posterior.
 
-The second makes sbi's diagnostics and plots work on any method::
+The latter makes sbi's diagnostics and plots work on every method::
 
     from sbi.analysis import pairplot
     from sbi.diagnostics import run_sbc
@@ -31,11 +31,11 @@ def graph_of(
     """Return the graph theta -> x of an sbi prior and simulator.
 
     Arguments:
-        prior: whatever sbi takes: a torch distribution, a list of them, or an object with ``sample`` and ``log_prob``.
-        simulate: whatever sbi takes, of one parameter vector or of a batch, in torch or, with a numpy prior, in numpy.
-            To find out which, sbi simulates a few times; these are not counted.
-        failed: the code that replaces NaN and infinite components of a simulation, so that a method learns from
-            failures too; choose a value that valid data do not take. None: such a simulation is an error.
+        prior: any prior of sbi: a torch distribution, a list of them, or an object with ``sample`` and ``log_prob``.
+        simulate: any simulator of sbi, of one parameter vector or of a batch, in torch or, with a numpy prior, in
+            numpy. sbi simulates a few times to distinguish these cases; the budget does not count these simulations.
+        failed: the code that replaces NaN and infinite components of a simulation, so that a method also learns from
+            failures; choose a value that valid data do not take. None: such a simulation is an error.
 
     Raises:
         UsageError: sbi is not installed, or ``failed`` is not finite.
@@ -55,20 +55,20 @@ def graph_of(
 
 
 def as_sbi(posterior: Posterior) -> Any:
-    """Return what sbi's diagnostics and plots accept: sbi's own posterior if it is one, else a view of ours."""
+    """Return a posterior that sbi's diagnostics and plots accept: the sbi posterior if there is one, else a view."""
     return posterior.posterior if isinstance(posterior, SBIPosterior) else SBIView(posterior)
 
 
 @final
 class SBIView:
-    """Our posterior with the methods of sbi's ``NeuralPosterior`` that its diagnostics and plots call."""
+    """A view of a posterior with the methods of sbi's ``NeuralPosterior`` that its diagnostics and plots call."""
 
     def __init__(self, posterior: Posterior) -> None:
         self._posterior = posterior
         self.default_x: Tensor | None = None
 
     def set_default_x(self, x: Tensor) -> SBIView:
-        """Set the observation, shape (L,) or (1, L), that is taken where none is given."""
+        """Set the default observation, shape (L,) or (1, L), of calls without an observation."""
         self.default_x = x
         return self
 
@@ -86,7 +86,7 @@ class SBIView:
         """Return the log density, shape (n,), at theta (n, D).
 
         Raises:
-            UsageError: the posterior has no density; use diagnostics that need samples alone, such as TARP.
+            UsageError: the posterior has no density; use diagnostics that need only samples, such as TARP.
         """
         if not isinstance(self._posterior, HasDensity):
             raise UsageError(
@@ -103,7 +103,7 @@ class SBIView:
 
 
 def _vector(prior: Distribution) -> Distribution:
-    """A distribution over vectors, which a node needs: components that are a batch become one event."""
+    """Return the prior as a distribution over vectors, which a node needs: a batch of components becomes one event."""
     if len(prior.batch_shape) == 1 and not prior.event_shape:
         return torch.distributions.Independent(prior, 1, validate_args=False)
     return prior

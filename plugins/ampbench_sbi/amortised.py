@@ -1,9 +1,9 @@
 """Methods that train one network for all observations, from prior simulations.
 
-sbi builds its networks from a batch of simulations, for their sizes, and for their standardisation, which is a part of
-the network. So a network is built again from a batch of noise of the same sizes, and then given what it had. sbi draws
-from the prior when it builds a posterior, to standardise the steps of its Markov chains; the state of torch's generator
-is kept for that.
+sbi builds a network from a batch of simulations, which determines its sizes and its standardisation; the latter is a
+part of the network. To restore a network, it is therefore built from a batch of noise of the same sizes, and its
+stored state is loaded. sbi draws from the prior when it builds a posterior, to standardise the steps of its Markov
+chains; the state of torch's generator is stored to repeat these draws.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ampbench.interfaces import state as states
 from ampbench_sbi.toolbox import (
     Curves,
     HasDirectDensity,
-    Make,
     SBIPosterior,
     ToolboxMethod,
+    TrainerFactory,
     Training,
     check_budget,
     common,
@@ -40,19 +40,19 @@ from ampbench_sbi.toolbox import (
 if TYPE_CHECKING:
     from sbi.inference.posteriors.base_posterior import NeuralPosterior
 
-ROWS = 20
-"""Of the batch of noise."""
+NOISE_ROWS = 20
+"""Size of the batch of noise from which a restored network is built."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a posterior is built from.
+    """The result of a training, from which a posterior is built.
 
     Attributes:
-        network: what was trained.
+        network: the trained network.
         theta, x: D and L, the numbers of components of the parameters and of an observation.
         generator: the state of torch's generator before the posterior is built.
-        curves: what was seen in training, one row per epoch.
+        curves: losses of the training, one row per epoch.
     """
 
     network: nn.Module
@@ -63,14 +63,14 @@ class Learned:
 
 
 class AmortisedPosterior(SBIPosterior, HasState):
-    """An sbi posterior that is made again from what was learned."""
+    """An sbi posterior that can be rebuilt from the result of its training."""
 
     def __init__(self, posterior: NeuralPosterior, learned: Learned) -> None:
         super().__init__(posterior, learned.x, learned.curves)
         self._learned = learned
 
     def state(self) -> dict[str, Tensor]:
-        """The network with its standardisation, its sizes, the generator, and the losses."""
+        """Return the network with its standardisation, the sizes, the state of the generator, and the losses."""
         learned = self._learned
         return states.joined(
             {
@@ -84,29 +84,29 @@ class AmortisedPosterior(SBIPosterior, HasState):
 
 @final
 class AmortisedDensity(AmortisedPosterior, HasDirectDensity):
-    """One that has a density."""
+    """An amortised sbi posterior with a density."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What tells one method from another.
+    """Specification of an amortised method.
 
     Attributes:
-        method: its name, for messages.
-        make: see :func:`ampbench_sbi.toolbox.trainer`.
-        training: how to train.
+        method: registry name, for messages.
+        make: factory of sbi's trainer, see :func:`ampbench_sbi.toolbox.trainer`.
+        training: settings of the training.
         build: arguments of sbi's ``build_posterior``.
-        needs_density: whether the posterior evaluates the prior; otherwise sbi can do with its simulations alone.
+        needs_density: whether the posterior evaluates the prior's density; otherwise prior simulations suffice.
     """
 
     method: str
-    make: Make
+    make: TrainerFactory
     training: Training
     build: Mapping[str, Any] = field(default_factory=dict)
     needs_density: bool = False
 
     def prior(self, simulator: Simulator, device: torch.device) -> LatentPrior:
-        """Return the prior; raises :class:`UsageError` if it is none for this method."""
+        """Return the prior; raise :class:`UsageError` if this method does not support it."""
         return (density_prior if self.needs_density else continuous_prior)(self.method, simulator, device)
 
     def trainer(self, prior: LatentPrior, device: torch.device, curves: Curves) -> Any:
@@ -122,16 +122,16 @@ class Recipe:
 
 
 class Amortised(ToolboxMethod, CanRestore):
-    """One network for all observations; a subclass says which."""
+    """A method that trains one network for all observations; a subclass specifies it by its recipe."""
 
     @property
     @abstractmethod
     def recipe(self) -> Recipe:
-        """What tells this method from another."""
+        """The specification of this method."""
 
     @final
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> AmortisedPosterior:
-        """Spend the whole budget and train; sbi reports no progress of its own."""
+        """Spend the whole budget and train; sbi reports no progress."""
         recipe = self.recipe
         toolbox(f"method {recipe.method!r}")
         check_budget(recipe.method, simulator)
@@ -146,17 +146,17 @@ class Amortised(ToolboxMethod, CanRestore):
 
     @final
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AmortisedPosterior:
-        """Build the network again, give it what it had, and build the posterior."""
+        """Build the network, load its stored state, and build the posterior."""
         recipe, of = self.recipe, states.parts(state)
         sizes = {name: int(size) for name, size in of["sizes"].items()}
         states.check_names("", sizes, ("theta", "x"))
         prior = recipe.prior(simulator, device)
         states.check_size("theta", sizes["theta"], prior.event_shape[0])
         states.check_size("x", sizes["x"], simulator.graph.size(simulator.observed))
-        theta, x = torch.randn(ROWS, sizes["theta"]), torch.randn(ROWS, sizes["x"])
+        theta, x = torch.randn(NOISE_ROWS, sizes["theta"]), torch.randn(NOISE_ROWS, sizes["x"])
         with quiet():
             trainer = recipe.trainer(prior, device, Curves()).append_simulations(theta, x)
-            network = trainer._build_neural_net(theta, x)  # as its ``train`` does
+            network = trainer._build_neural_net(theta, x)  # as in its ``train``
         states.load(network, of["network"], f"the network of method {recipe.method!r}")
         learned = Learned(
             network.to(device).eval(), **sizes, generator=of["generator"]["torch"], curves=states.rows(of["curves"])

@@ -24,10 +24,10 @@ class FMPE(Amortised):
     """Flow matching posterior estimation.
 
     Arguments:
-        network: of the vector field, ``mlp`` or ``ada_mlp`` (adaptive layer normalisation), with sbi's settings.
-        batch_size: of training.
-        learning_rate: of training.
-        max_epochs: upper limit; training stops earlier when the held-out loss no longer improves.
+        network: model of the vector field, ``mlp`` or ``ada_mlp`` (adaptive layer normalisation), with sbi's settings.
+        batch_size: simulations per training step.
+        learning_rate: of the training.
+        max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
     """
 
     def __init__(
@@ -42,6 +42,6 @@ class FMPE(Amortised):
 
     @property
     def recipe(self) -> Recipe:
-        """sbi's trainer, and what it is told."""
+        """sbi's trainer and its settings."""
         make = trainer("FMPE", vf_estimator=self.network)
         return Recipe("fmpe", make, self.training)

@@ -2,7 +2,8 @@ r"""Rejection ABC with the sbi toolbox: keep the parameters whose simulations ar
 
 .. math:: q(\theta \mid x_o) \propto p(\theta)\, P(\lVert x - x_o \rVert < \epsilon \mid \theta)
 
-with ε such that a given number is kept. The simulations are drawn once, from the prior, and serve every observation.
+with ε chosen such that a given number of parameters is kept. The simulations are drawn once, from the prior, and serve
+all observations.
 
 References:
     Pritchard et al. 1999, *Population growth of human Y chromosomes*, Molecular Biology and Evolution 16.
@@ -33,11 +34,11 @@ class MCABC(ToolboxMethod, CanRestore):
     """Rejection ABC.
 
     Arguments:
-        accept: how many parameters are kept (100 in Lueckmann et al. 2021).
-        distance: ``l2``, ``l1`` or ``mse``, of the simulations as they are: nothing is standardised.
+        accept: number of parameters that are kept (100 in Lueckmann et al. 2021).
+        distance: ``l2``, ``l1`` or ``mse``, between data that are not standardised.
         adjust: whether to adjust the kept parameters by linear regression (Beaumont et al. 2002).
-        summaries: whether to learn summary statistics by regression first, on a quarter of the budget (Fearnhead &
-            Prangle 2012).
+        summaries: whether to learn summary statistics by regression first, from a quarter of the simulations (Fearnhead
+            & Prangle 2012).
         kde: whether to smooth the kept parameters by a kernel density estimate.
     """
 
@@ -57,17 +58,17 @@ class MCABC(ToolboxMethod, CanRestore):
         self.kde = kde
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
-        """Spend the whole budget on simulations; the rest is done for each observation."""
+        """Spend the whole budget on prior simulations; the posterior accepts from them for each observation."""
         toolbox("method 'mc-abc'")
         prior = continuous_prior("mc-abc", simulator, torch.device("cpu"))
-        usable = simulator.budget - (int(FRACTION * simulator.budget) if self.summaries else 0)
+        usable = simulator.budget - (int(SUMMARY_SHARE * simulator.budget) if self.summaries else 0)
         if self.accept > usable:
             raise UsageError(f"method 'mc-abc' cannot accept {self.accept} of {usable} simulations; change 'accept'")
         theta, x = simulate(simulator, simulator.remaining)
         return _Simulated(self, theta, x, prior)
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
-        """Return the simulations that were kept."""
+        """Return the posterior of the stored simulations."""
         toolbox("method 'mc-abc'")
         prior = continuous_prior("mc-abc", simulator, torch.device("cpu"))
         states.check_names("", state, ("theta", "x"))
@@ -76,13 +77,13 @@ class MCABC(ToolboxMethod, CanRestore):
         return _Simulated(self, state["theta"], state["x"], prior)
 
 
-FRACTION = 0.25
-"""Of the budget, for learning summary statistics."""
+SUMMARY_SHARE = 0.25
+"""Share of the simulations from which summary statistics are learned."""
 
 
 @final
 class _Simulated(Posterior, HasState):
-    """Prior simulations, from which each observation keeps its own."""
+    """The posterior of rejection ABC: prior simulations, from which the nearest ones to an observation are kept."""
 
     def __init__(self, method: MCABC, theta: Tensor, x: Tensor, prior: LatentPrior) -> None:
         self._method = method
@@ -90,14 +91,14 @@ class _Simulated(Posterior, HasState):
         self._prior = prior
 
     def state(self) -> dict[str, Tensor]:
-        """The simulations."""
+        """Return the simulations."""
         return {"theta": self._theta, "x": self._x}
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
         observation = check_observation(observation, self._x.shape[1]).float()
         method, count = self._method, len(self._theta)
-        usable = count - (int(FRACTION * count) if method.summaries else 0)
+        usable = count - (int(SUMMARY_SHARE * count) if method.summaries else 0)
         replay = _Replay(self._theta, self._x)
         with quiet():
             infer = toolbox("method 'mc-abc'").MCABC(
@@ -109,13 +110,13 @@ class _Simulated(Posterior, HasState):
                 quantile=(method.accept + 0.5) / usable,  # sbi rounds the product down
                 lra=method.adjust,
                 sass=method.summaries,
-                sass_fraction=FRACTION,
+                sass_fraction=SUMMARY_SHARE,
             )
         return Population(theta, torch.ones(len(theta)), method.kde, self._prior, observation).sample(observation, n)
 
 
 class _Replay:
-    """Hands stored simulations to sbi, which asks a prior for parameters and then a simulator for their data."""
+    """A prior and a simulator for sbi that return stored parameters and their data, in order."""
 
     def __init__(self, theta: Tensor, x: Tensor) -> None:
         self._theta, self._x = theta, x

@@ -1,4 +1,4 @@
-r"""Neural likelihood estimation with the sbi toolbox: the likelihood is learned once, the posterior sampled by MCMC.
+r"""Neural likelihood estimation with the sbi toolbox: the likelihood is learned once, the posterior is sampled by MCMC.
 
 .. math::
     \min_\phi\; -\mathbb E_{p(\theta, x)}[\log q_\phi(x \mid \theta)], \qquad
@@ -22,11 +22,11 @@ class NLE(Amortised):
     """Neural likelihood estimation.
 
     Arguments:
-        density_estimator: of x given theta: ``maf`` (as in Lueckmann et al. 2021), ``nsf``, ``mdn`` or ``made``.
-        batch_size: of training.
-        learning_rate: of training.
+        density_estimator: model of x given theta: ``maf`` (as in Lueckmann et al. 2021), ``nsf``, ``mdn`` or ``made``.
+        batch_size: simulations per training step.
+        learning_rate: of the training.
         max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
-        chains: of slice sampling, run at once.
+        chains: number of parallel chains of slice sampling.
         warmup: updates of each chain before the first sample.
         thin: updates between two samples of a chain (10 in Lueckmann et al. 2021, at five times the cost).
     """
@@ -47,6 +47,6 @@ class NLE(Amortised):
 
     @property
     def recipe(self) -> Recipe:
-        """sbi's trainer, and what it is told."""
+        """sbi's trainer and its settings."""
         make = trainer("NLE", density_estimator=self.density_estimator)
         return Recipe("nle", make, self.training, self.mcmc.options(), needs_density=True)

@@ -22,8 +22,8 @@ class NPE(Amortised):
     Arguments:
         density_estimator: ``nsf`` (neural spline flow, as in Lueckmann et al. 2021), ``maf`` (masked autoregressive
             flow), ``mdn`` (mixture density network) or ``made``, with sbi's settings.
-        batch_size: of training.
-        learning_rate: of training.
+        batch_size: simulations per training step.
+        learning_rate: of the training.
         max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
     """
 
@@ -39,6 +39,6 @@ class NPE(Amortised):
 
     @property
     def recipe(self) -> Recipe:
-        """sbi's trainer, and what it is told."""
+        """sbi's trainer and its settings."""
         make = trainer("NPE", density_estimator=self.density_estimator)
         return Recipe("npe", make, self.training)

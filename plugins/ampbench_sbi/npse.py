@@ -25,12 +25,13 @@ class NPSE(Amortised):
     """Neural posterior score estimation.
 
     Arguments:
-        sde: ``ve`` (variance exploding), ``vp`` (variance preserving) or ``subvp``.
-        network: of the score, ``mlp`` or ``ada_mlp`` (adaptive layer normalisation), with sbi's settings.
-        sample_with: ``sde``, the reversed stochastic equation, or ``ode``, the probability flow.
-        batch_size: of training.
-        learning_rate: of training.
-        max_epochs: upper limit; training stops earlier when the held-out loss no longer improves.
+        sde: stochastic differential equation of the diffusion: ``ve`` (variance exploding), ``vp`` (variance
+            preserving) or ``subvp``.
+        network: model of the score, ``mlp`` or ``ada_mlp`` (adaptive layer normalisation), with sbi's settings.
+        sample_with: ``sde`` (the reversed stochastic equation) or ``ode`` (the probability flow).
+        batch_size: simulations per training step.
+        learning_rate: of the training.
+        max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
     """
 
     def __init__(
@@ -49,6 +50,6 @@ class NPSE(Amortised):
 
     @property
     def recipe(self) -> Recipe:
-        """sbi's trainer, and what it is told."""
+        """sbi's trainer and its settings."""
         make = trainer("NPSE", vf_estimator=self.network, sde_type=self.sde)
         return Recipe("npse", make, self.training, {"sample_with": self.sample_with})

@@ -1,7 +1,7 @@
-r"""Neural ratio estimation with the sbi toolbox: a classifier learns likelihood to evidence, MCMC does the rest.
+r"""Neural ratio estimation with the sbi toolbox: a classifier learns the likelihood-to-evidence ratio, MCMC samples.
 
-Among K parameters of which one made x, the classifier tells which (NRE-B); its logit f estimates the log ratio up to
-a function of x:
+The classifier decides which one of K parameters generated x (NRE-B); its logit f estimates the logarithm of the ratio
+up to a function of x:
 
 .. math::
     \min_\phi\; -\mathbb E\Big[\log \frac{\exp f_\phi(\theta_1, x)}{\sum_k \exp f_\phi(\theta_k, x)}\Big], \qquad
@@ -25,11 +25,11 @@ class NRE(Amortised):
     """Neural ratio estimation.
 
     Arguments:
-        classifier: ``resnet`` (as in Lueckmann et al. 2021), ``mlp`` or ``linear``.
-        batch_size: of training.
-        learning_rate: of training.
+        classifier: network, ``resnet`` (as in Lueckmann et al. 2021), ``mlp`` or ``linear``.
+        batch_size: simulations per training step.
+        learning_rate: of the training.
         max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
-        chains: of slice sampling, run at once.
+        chains: number of parallel chains of slice sampling.
         warmup: updates of each chain before the first sample.
         thin: updates between two samples of a chain (10 in Lueckmann et al. 2021, at five times the cost).
     """
@@ -50,6 +50,6 @@ class NRE(Amortised):
 
     @property
     def recipe(self) -> Recipe:
-        """sbi's trainer, and what it is told."""
+        """sbi's trainer and its settings."""
         make = trainer("NRE", classifier=self.classifier)
         return Recipe("nre", make, self.training, self.mcmc.options(), needs_density=True)

@@ -1,4 +1,4 @@
-"""Weighted parameters that approximate Bayesian computation has accepted, as a posterior."""
+"""The posterior of approximate Bayesian computation: weighted accepted parameters."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ampbench_sbi.toolbox import quiet, toolbox
 
 @final
 class Population(Posterior):
-    """Accepted parameters, drawn with replacement, or smoothed by a kernel density estimate.
+    """A posterior that resamples accepted parameters, or their kernel density estimate.
 
     Arguments:
         theta: accepted parameters, shape (m, D).
-        weights: theirs, shape (m,), positive.
-        kde: whether to smooth; sbi chooses the bandwidth by cross-validation, in unconstrained coordinates, so that
-            samples stay inside the prior's support.
-        prior: gives the support.
-        observation: for which they were accepted, shape (L,).
+        weights: of the parameters, shape (m,), positive.
+        kde: whether to smooth the parameters by a kernel density estimate, in unconstrained coordinates, so that
+            samples stay inside the prior's support; sbi chooses the bandwidth by cross-validation.
+        prior: of theta; its support defines the unconstrained coordinates.
+        observation: for which the parameters were accepted, shape (L,).
     """
 
     def __init__(self, theta: Tensor, weights: Tensor, kde: bool, prior: LatentPrior, observation: Tensor) -> None:
@@ -33,7 +33,11 @@ class Population(Posterior):
         self._kde: Any = _smoothed(theta, weights, prior) if kde else None
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw (n, D); raises :class:`UsageError` for another observation than that of the parameters."""
+        """Draw (n, D) parameters.
+
+        Raises:
+            UsageError: the parameters were accepted for another observation.
+        """
         if not torch.equal(observation.to(self._observation), self._observation):
             raise UsageError("these parameters were accepted for another observation; fit to this one")
         if self._kde is None:

@@ -1,27 +1,31 @@
-r"""Sequential inference: rounds of simulations, each drawn where the posterior of the observation seems to be.
+r"""Sequential inference: rounds of simulations, whose parameters come from the latest posterior estimate.
 
-The budget N counts for one observation: R rounds spend ⌊N / R⌋ simulations each, the first from the prior and with the
-remainder of N. Another observation starts anew, with a fresh simulator of the same budget.
+The budget N counts for one observation: R rounds spend ⌊N / R⌋ simulations each; the first round draws its parameters
+from the prior, and also spends the remainder of N. The fit to another observation starts anew, with a new simulator of
+the same budget.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
 from ampbench.graph import Simulator
 from ampbench.interfaces import Fitted, Posterior, Progress, Sequential, check_observation, silent
+from ampbench.options import at_least
 from ampbench.seeding import derive
 from ampbench_sbi.toolbox import (
     MCMC,
     Curves,
     HasDirectDensity,
-    Make,
     SBIPosterior,
+    ToolboxMethod,
+    TrainerFactory,
     Training,
     check_budget,
     common,
@@ -36,15 +40,16 @@ FitTo = Callable[[Simulator, Tensor, Progress], Posterior]
 """Fits to one observation with a simulator of its own."""
 
 Learn = Callable[[Any, Tensor, Tensor, Any], tuple[Any, Any]]
-"""From (trainer, theta, x, proposal of this round, None for the prior) to (posterior, proposal of the next round)."""
+"""The training step of a round: from (trainer, theta, x, proposal of this round) to (posterior, proposal of the next
+round); the proposal of the first round is None, which stands for the prior."""
 
 
 @final
 class PerObservation(Posterior, Sequential):
-    """A posterior that is fitted when it is told the observation.
+    """A posterior that is fitted to each observation separately, when it is sampled.
 
     Arguments:
-        simulator: gives the graph, the budget of each observation, and the seed; nothing is drawn from it.
+        simulator: supplies the graph, the budget of each observation, and the seed; no simulation is drawn from it.
         fit_to: fits to one observation.
     """
 
@@ -54,7 +59,7 @@ class PerObservation(Posterior, Sequential):
         self._latest: tuple[Tensor, Fitted] | None = None
 
     def fit_to(self, observation: Tensor, progress: Progress) -> Fitted:
-        """Run the rounds for an observation of shape (L,); simulations follow from the seed and the observation."""
+        """Fit to an observation of shape (L,); the seed and the observation determine the simulations."""
         given = self._simulator
         observation = check_observation(observation, given.graph.size(given.observed)).float()
         seed = derive(given.seed, "observation", observation.tolist())
@@ -63,80 +68,88 @@ class PerObservation(Posterior, Sequential):
         return Fitted(posterior, source.spent)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw from the posterior: (L,) -> (n, D); the same observation again is not fitted again."""
+        """Draw from the posterior: (L,) -> (n, D); the fit is reused while the observation stays the same."""
         observation = observation.float()
         if self._latest is None or not torch.equal(self._latest[0], observation):
             self._latest = (observation, self.fit_to(observation, silent))
         return self._latest[1].posterior.sample(observation, n)
 
 
-def fit_in_rounds(
-    method: str,
-    rounds: int,
-    simulator: Simulator,
-    device: torch.device,
-    make: Make,
-    learn: Callable[[Tensor], Learn],
-) -> PerObservation:
-    """Return the posterior of a sequential method, after all checks that need no simulation.
+class SequentialMethod(ToolboxMethod):
+    """A method that alternates simulation and training in rounds, for one observation after another.
 
     Arguments:
-        method: its name, for messages.
-        rounds: R.
-        simulator: gives graph, budget and seed.
-        device: to train on.
-        make: see :func:`ampbench_sbi.toolbox.trainer`.
-        learn: from an observation, shape (1, L), to what is done in a round.
-    """
-    toolbox(f"method {method!r}")
-    check_budget(method, simulator, rounds)
-    density_prior(method, simulator, device)
-    return PerObservation(simulator, partial(_rounds, method, rounds, device, make, learn))
+        rounds: R, the number of rounds.
 
-
-def by_mcmc(training: Training, mcmc: MCMC) -> Callable[[Tensor], Learn]:
-    """Return what is done in a round where simulations need no correction: train on all, draw from the last posterior.
-
-    Arguments:
-        training: how to train.
-        mcmc: how a posterior is sampled.
+    Attributes:
+        name: registry name, for messages.
     """
 
-    def learn(observation: Tensor) -> Learn:
+    name: ClassVar[str]
+
+    def __init__(self, rounds: int) -> None:
+        at_least(self, rounds=(rounds, 1))
+        self.rounds = rounds
+
+    @property
+    @abstractmethod
+    def make(self) -> TrainerFactory:
+        """The factory of sbi's trainer, see :func:`ampbench_sbi.toolbox.trainer`."""
+
+    @abstractmethod
+    def learn(self, observation: Tensor) -> Learn:
+        """Return the training step of a round for an observation of shape (1, L)."""
+
+    @final
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        """Return a posterior that spends the budget when it is fitted to an observation."""
+        toolbox(f"method {self.name!r}")
+        check_budget(self.name, simulator, self.rounds)
+        density_prior(self.name, simulator, device)
+        return PerObservation(simulator, partial(self._fit_to, device))
+
+    def _fit_to(
+        self, device: torch.device, simulator: Simulator, observation: Tensor, progress: Progress
+    ) -> SBIPosterior:
+        prior, curves = density_prior(self.name, simulator, device), Curves()
+        with quiet():
+            inference = self.make(toolbox(self.name), common(prior, device, curves))
+        step = self.learn(observation[None].to(device))
+        posterior: Any = None
+        proposal: Any = None
+        for number in range(self.rounds):
+            count = simulator.budget // self.rounds + (simulator.budget % self.rounds if number == 0 else 0)
+            with quiet():
+                proposed = (proposal or prior).sample((count,), **({"show_progress_bars": False} if proposal else {}))
+            theta, x = simulate(simulator, count, prior.split(proposed.detach().cpu()))
+            check_observation(observation, x.shape[1])
+            with quiet():
+                posterior, proposal = step(inference, theta, x, proposal)
+            progress(number + 1, self.rounds)
+        made = HasDirectDensity if is_direct(posterior) else SBIPosterior
+        return made(posterior, len(observation), curves.rows())
+
+
+class SequentialByMCMC(SequentialMethod):
+    """A sequential method whose loss needs no correction for the proposal, and whose posterior is sampled by MCMC.
+
+    Each round trains on the simulations of all rounds; the next round draws theta from the latest posterior estimate.
+
+    Attributes:
+        training: settings of the training.
+        mcmc: settings of the Markov chains.
+    """
+
+    training: Training
+    mcmc: MCMC
+
+    @final
+    def learn(self, observation: Tensor) -> Learn:
+        """Return the training step of a round for an observation of shape (1, L)."""
+
         def step(inference: Any, theta: Tensor, x: Tensor, proposal: Any) -> tuple[Any, Any]:
-            estimator = inference.append_simulations(theta, x).train(**training.options())
-            posterior = inference.build_posterior(estimator, **mcmc.options()).set_default_x(observation)
+            estimator = inference.append_simulations(theta, x).train(**self.training.options())
+            posterior = inference.build_posterior(estimator, **self.mcmc.options()).set_default_x(observation)
             return posterior, posterior
 
         return step
-
-    return learn
-
-
-def _rounds(
-    method: str,
-    rounds: int,
-    device: torch.device,
-    make: Make,
-    learn: Callable[[Tensor], Learn],
-    simulator: Simulator,
-    observation: Tensor,
-    progress: Progress,
-) -> SBIPosterior:
-    prior, curves = density_prior(method, simulator, device), Curves()
-    with quiet():
-        inference = make(toolbox(method), common(prior, device, curves))
-    step = learn(observation[None].to(device))
-    posterior: Any = None
-    proposal: Any = None
-    for number in range(rounds):
-        count = simulator.budget // rounds + (simulator.budget % rounds if number == 0 else 0)
-        with quiet():
-            proposed = (proposal or prior).sample((count,), **({"show_progress_bars": False} if proposal else {}))
-        theta, x = simulate(simulator, count, prior.split(proposed.detach().cpu()))
-        check_observation(observation, x.shape[1])
-        with quiet():
-            posterior, proposal = step(inference, theta, x, proposal)
-        progress(number + 1, rounds)
-    made = HasDirectDensity if is_direct(posterior) else SBIPosterior
-    return made(posterior, len(observation), curves.rows())

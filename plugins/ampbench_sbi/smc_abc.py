@@ -1,8 +1,8 @@
 r"""Sequential Monte Carlo ABC with the sbi toolbox.
 
-A population of weighted parameters moves through a falling sequence of tolerances ε: each is drawn from the last
-population, perturbed by a Gaussian kernel, simulated, and kept if its data are nearer to the observation than ε; its
-weight is the prior over the density of the proposal.
+A population of weighted parameters passes through a decreasing sequence of tolerances ε. Each parameter vector of a new
+population is drawn from the previous population, perturbed by a Gaussian kernel, and kept if its simulated data are
+nearer to the observation than ε; its weight is the prior density divided by the density of the proposal.
 
 References:
     Beaumont, Cornuet, Marin, Robert 2009, *Adaptive approximate Bayesian computation*, arXiv:0805.2256.
@@ -26,8 +26,8 @@ from ampbench_sbi.population import Population
 from ampbench_sbi.sequential import PerObservation
 from ampbench_sbi.toolbox import ToolboxMethod, density_prior, quiet, toolbox
 
-FACTOR = 5
-"""Size of the first round in populations, as in Lueckmann et al. 2021."""
+FIRST_ROUND_POPULATIONS = 5
+"""Simulations of the first round, in units of the population size, as in Lueckmann et al. 2021."""
 
 
 @final
@@ -35,10 +35,10 @@ class SMCABC(ToolboxMethod):
     """Sequential Monte Carlo ABC, fitted to one observation after another.
 
     Arguments:
-        population: number of parameters; 0 means 100, and 1,000 for budgets over 10,000.
-        decay: quantile of a population's distances that is the next tolerance.
-        kernel_scale: of the perturbation's covariance, in covariances of the last population.
-        distance: ``l2``, ``l1`` or ``mse``, of the simulations as they are: nothing is standardised.
+        population: number of parameter vectors; 0 means 100, or 1,000 for budgets over 10,000.
+        decay: the next tolerance is this quantile of the distances of a population.
+        kernel_scale: covariance of the perturbation, in units of the covariance of the previous population.
+        distance: ``l2``, ``l1`` or ``mse``, between data that are not standardised.
         adjust: whether to adjust the last population by weighted linear regression (Beaumont et al. 2002).
         kde: whether to smooth the last population by a kernel density estimate.
     """
@@ -63,7 +63,7 @@ class SMCABC(ToolboxMethod):
         self.kde = kde
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
-        """Return a posterior that spends the budget when it is told the observation."""
+        """Return a posterior that spends the budget when it is fitted to an observation."""
         toolbox("method 'smc-abc'")
         density_prior("smc-abc", simulator, torch.device("cpu"))
         size = self.population or (1000 if simulator.budget > 10_000 else 100)
@@ -90,7 +90,7 @@ class SMCABC(ToolboxMethod):
             theta, summary = infer(
                 observation[None],
                 num_particles=size,
-                num_initial_pop=max(size, min(FACTOR * size, simulator.budget // 2)),
+                num_initial_pop=max(size, min(FIRST_ROUND_POPULATIONS * size, simulator.budget // 2)),
                 num_simulations=simulator.budget,
                 epsilon_decay=self.decay,
                 distance_based_decay=True,

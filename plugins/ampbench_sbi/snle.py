@@ -1,7 +1,8 @@
 r"""Sequential neural likelihood estimation with the sbi toolbox.
 
-The likelihood is learned from all rounds by maximum likelihood, which needs no correction: where θ comes from does not
-matter for q(x | θ). Later rounds draw θ from the last posterior estimate of the observation, by MCMC.
+The likelihood is learned from the simulations of all rounds by maximum likelihood, which needs no correction: the
+estimate q(x | θ) does not depend on the distribution of θ. Later rounds draw θ by MCMC from the latest posterior
+estimate for the observation.
 
 References:
     Papamakarios, Sterratt, Murray 2019, *Sequential neural likelihood*, arXiv:1805.07226.
@@ -11,29 +12,27 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-import torch
-
-from ampbench.graph import Simulator
-from ampbench.interfaces import Posterior, Progress
-from ampbench.options import at_least
-from ampbench_sbi.sequential import by_mcmc, fit_in_rounds
-from ampbench_sbi.toolbox import MCMC, ToolboxMethod, Training, trainer
+from ampbench_sbi.sequential import SequentialByMCMC
+from ampbench_sbi.toolbox import MCMC, TrainerFactory, Training, trainer
 
 
 @final
-class SNLE(ToolboxMethod):
+class SNLE(SequentialByMCMC):
     """Sequential neural likelihood estimation, fitted to one observation after another.
 
     Arguments:
-        rounds: into which the budget of an observation is split.
-        density_estimator: of x given theta: ``maf`` (as in Lueckmann et al. 2021), ``nsf``, ``mdn`` or ``made``.
-        batch_size: of training.
-        learning_rate: of training.
-        max_epochs: upper limit in each round; training stops earlier when the held-out loss no longer improves.
-        chains: of slice sampling, run at once.
+        rounds: number of rounds into which the budget of an observation is split.
+        density_estimator: model of x given theta: ``maf`` (as in Lueckmann et al. 2021), ``nsf``, ``mdn`` or ``made``.
+        batch_size: simulations per training step.
+        learning_rate: of the training.
+        max_epochs: upper limit in each round; training stops earlier when the held-out loss has not improved for 20
+            epochs.
+        chains: number of parallel chains of slice sampling.
         warmup: updates of each chain before the first sample.
         thin: updates between two samples of a chain (10 in Lueckmann et al. 2021, at five times the cost).
     """
+
+    name = "snle"
 
     def __init__(
         self,
@@ -46,13 +45,12 @@ class SNLE(ToolboxMethod):
         warmup: int = 25,
         thin: int = 2,
     ) -> None:
-        at_least(self, rounds=(rounds, 1))
-        self.rounds = rounds
+        super().__init__(rounds)
         self.density_estimator = density_estimator
         self.training = Training(batch_size, learning_rate, max_epochs)
         self.mcmc = MCMC(chains, warmup, thin)
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
-        """Return a posterior that spends the budget when it is told the observation."""
-        make = trainer("NLE", density_estimator=self.density_estimator)
-        return fit_in_rounds("snle", self.rounds, simulator, device, make, by_mcmc(self.training, self.mcmc))
+    @property
+    def make(self) -> TrainerFactory:
+        """The factory of sbi's trainer."""
+        return trainer("NLE", density_estimator=self.density_estimator)

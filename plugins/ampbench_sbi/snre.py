@@ -1,8 +1,8 @@
 r"""Sequential neural ratio estimation with the sbi toolbox.
 
-The classifier of NRE-B learns, from all rounds, which of K parameters made x. Its logit estimates the likelihood up to
-a function of x wherever the parameters come from, so that later rounds may draw them from the last posterior estimate
-of the observation, by MCMC.
+The classifier of NRE-B learns, from the simulations of all rounds, which one of K parameters generated x. Its logit
+estimates the log-likelihood up to a function of x for any distribution of the parameters, so that later rounds may draw
+them by MCMC from the latest posterior estimate for the observation.
 
 References:
     Durkan, Murray, Papamakarios 2020, *On contrastive learning for likelihood-free inference*, arXiv:2002.03712.
@@ -12,29 +12,27 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-import torch
-
-from ampbench.graph import Simulator
-from ampbench.interfaces import Posterior, Progress
-from ampbench.options import at_least
-from ampbench_sbi.sequential import by_mcmc, fit_in_rounds
-from ampbench_sbi.toolbox import MCMC, ToolboxMethod, Training, trainer
+from ampbench_sbi.sequential import SequentialByMCMC
+from ampbench_sbi.toolbox import MCMC, TrainerFactory, Training, trainer
 
 
 @final
-class SNRE(ToolboxMethod):
+class SNRE(SequentialByMCMC):
     """Sequential neural ratio estimation, fitted to one observation after another.
 
     Arguments:
-        rounds: into which the budget of an observation is split.
-        classifier: ``resnet`` (as in Lueckmann et al. 2021), ``mlp`` or ``linear``.
-        batch_size: of training.
-        learning_rate: of training.
-        max_epochs: upper limit in each round; training stops earlier when the held-out loss no longer improves.
-        chains: of slice sampling, run at once.
+        rounds: number of rounds into which the budget of an observation is split.
+        classifier: network, ``resnet`` (as in Lueckmann et al. 2021), ``mlp`` or ``linear``.
+        batch_size: simulations per training step.
+        learning_rate: of the training.
+        max_epochs: upper limit in each round; training stops earlier when the held-out loss has not improved for 20
+            epochs.
+        chains: number of parallel chains of slice sampling.
         warmup: updates of each chain before the first sample.
         thin: updates between two samples of a chain (10 in Lueckmann et al. 2021, at five times the cost).
     """
+
+    name = "snre"
 
     def __init__(
         self,
@@ -47,13 +45,12 @@ class SNRE(ToolboxMethod):
         warmup: int = 25,
         thin: int = 2,
     ) -> None:
-        at_least(self, rounds=(rounds, 1))
-        self.rounds = rounds
+        super().__init__(rounds)
         self.classifier = classifier
         self.training = Training(batch_size, learning_rate, max_epochs)
         self.mcmc = MCMC(chains, warmup, thin)
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
-        """Return a posterior that spends the budget when it is told the observation."""
-        make = trainer("NRE", classifier=self.classifier)
-        return fit_in_rounds("snre", self.rounds, simulator, device, make, by_mcmc(self.training, self.mcmc))
+    @property
+    def make(self) -> TrainerFactory:
+        """The factory of sbi's trainer."""
+        return trainer("NRE", classifier=self.classifier)

@@ -1,11 +1,11 @@
-"""What the methods of the sbi toolbox share: import, silence, simulations, and the posterior behind our interface.
+"""Shared parts of the sbi methods: import, suppressed output, simulations, and an sbi posterior as a `Posterior`.
 
-sbi prints when it has converged, warns of its own deprecations and logs to TensorBoard; here it does none of this.
-Simulations come from our :class:`~ampbench.graph.Simulator` alone, so that the budget holds.
+sbi prints when it has converged, warns of its own deprecations and logs to TensorBoard; this package suppresses all
+three. Only :class:`~ampbench.graph.Simulator` simulates, so that the budget holds.
 
 sbi's treatment of invalid simulations is kept: NPE, FMPE and NPSE discard rows with NaN or infinite values from prior
-simulations, which leaves them correct; the others would be biased by that, and raise. (A graph refuses such rows
-already, unless they are turned into a code: see :func:`ampbench_sbi.adapters.graph_of`.)
+simulations, which leaves them correct; the other methods would be biased by discarded rows, and raise an error. (A
+graph already refuses such rows, unless they are replaced by a code: see :func:`ampbench_sbi.adapters.graph_of`.)
 
 References:
     Boelts et al. 2024, *sbi reloaded*, arXiv:2411.17337.
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from sbi.inference.posteriors.base_posterior import NeuralPosterior
 
-SILENT = {"show_progress_bars": False}
-LEAST = 10
-"""Fewest simulations that a network is trained on in a round: a tenth is held out."""
+SILENT_OPTIONS = {"show_progress_bars": False}
+MIN_SIMULATIONS = 10
+"""Smallest number of simulations in a round on which a network is trained: a tenth of them is held out."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained; sbi stops when the held-out loss has not improved for 20 epochs.
+    """Settings of the training of a network; sbi stops when the held-out loss has not improved for 20 epochs.
 
     Raises:
         UsageError: a number is out of its range.
@@ -59,7 +59,7 @@ class Training:
         between(self, learning_rate=(self.learning_rate, 0, math.inf))
 
     def options(self) -> dict[str, Any]:
-        """The arguments of sbi's ``train``."""
+        """Return the arguments of sbi's ``train``."""
         return {
             "training_batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
@@ -69,7 +69,7 @@ class Training:
 
 @dataclass(frozen=True)
 class MCMC:
-    """How a posterior without a sampler of its own is sampled: by slice sampling of several chains at once.
+    """Settings of slice sampling with parallel chains, for a posterior that only has an unnormalised density.
 
     Raises:
         UsageError: a number is out of its range.
@@ -83,7 +83,7 @@ class MCMC:
         at_least(self, chains=(self.chains, 1), warmup=(self.warmup, 0), thin=(self.thin, 1))
 
     def options(self) -> dict[str, Any]:
-        """The arguments of sbi's ``build_posterior``."""
+        """Return the arguments of sbi's ``build_posterior``."""
         return {
             "sample_with": "mcmc",
             "mcmc_method": "slice_np_vectorized",
@@ -99,31 +99,31 @@ class MCMC:
 
 @dataclass
 class Curves:
-    """An experiment tracker for sbi that keeps the losses and writes no file."""
+    """An experiment tracker for sbi that keeps the losses in memory and writes no file."""
 
     log_dir: str | None = None
     values: dict[str, dict[int, float]] = field(default_factory=dict)
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:
-        """Keep one number."""
+        """Store one number of a step."""
         self.values.setdefault(name, {})[step or 0] = float(value)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Keep several numbers."""
+        """Store several numbers of a step."""
         for name, value in metrics.items():
             self.log_metric(name, value, step)
 
     def log_params(self, params: dict[str, Any]) -> None:
-        """Keep nothing: parameters are in the spec."""
+        """Do nothing: the spec holds the parameters."""
 
     def add_figure(self, name: str, figure: Any, step: int | None = None) -> None:
-        """Keep nothing."""
+        """Do nothing: figures are not stored."""
 
     def flush(self) -> None:
-        """Nothing is buffered."""
+        """Do nothing: there is no buffer."""
 
     def rows(self) -> list[dict[str, float]]:
-        """One row per epoch: its number, the held-out score and the training loss."""
+        """Return one row per epoch: its number, the held-out score and the training loss."""
         held_out, training = (self.values.get(name, {}) for name in ("validation_loss", "training_loss"))
         return [
             {"step": step, "held_out_score": held_out[step], "family loss": training.get(step, float("nan"))}
@@ -131,29 +131,29 @@ class Curves:
         ]
 
 
-Make = Callable[[Any, dict[str, Any]], Any]
-"""From ``sbi.inference`` and the arguments that all trainers take to a trainer."""
+TrainerFactory = Callable[[Any, dict[str, Any]], Any]
+"""From the module ``sbi.inference`` and the arguments that all trainers take to a trainer."""
 
 
-def trainer(name: str, **arguments: Any) -> Make:
-    """Return what makes one of sbi's trainers, by its name there, with arguments of its own."""
+def trainer(name: str, **arguments: Any) -> TrainerFactory:
+    """Return the factory of a trainer of ``sbi.inference``, by its class name, with its specific arguments."""
     return lambda sbi, common: getattr(sbi, name)(**arguments, **common)
 
 
 class ToolboxMethod(Method):
-    """A method whose numbers come from sbi."""
+    """A method of the sbi toolbox."""
 
     packages = ("sbi",)
     imports = ("sbi.inference",)
 
 
 class SBIPosterior(Posterior, HasHistory):
-    """An sbi posterior behind our interface.
+    """An sbi posterior as a :class:`~ampbench.interfaces.Posterior`.
 
     Arguments:
-        posterior: the sbi posterior, also for its own diagnostics and plots.
+        posterior: the sbi posterior; sbi's diagnostics and plots accept it.
         features: L, the number of components of an observation.
-        curves: what was seen in training, one row per epoch.
+        curves: losses of the training, one row per epoch.
     """
 
     def __init__(self, posterior: NeuralPosterior, features: int, curves: Sequence[Mapping[str, float]]) -> None:
@@ -163,7 +163,7 @@ class SBIPosterior(Posterior, HasHistory):
 
     @property
     def history(self) -> DataFrame:
-        """Losses, one row per epoch."""
+        """Losses of the training, one row per epoch."""
         return history_frame(self.curves)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
@@ -175,34 +175,38 @@ class SBIPosterior(Posterior, HasHistory):
 
 
 class HasDirectDensity(SBIPosterior, HasDensity):
-    """The density of an sbi posterior that is a network's, without what leaks out of the prior."""
+    """An sbi posterior with the density of its network, normalised over the support of the prior."""
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
         """Return log q(theta | x), shape (n,), for theta (n, D) and x (n, L); minus infinity outside the prior.
 
-        For each different x the share of the network's mass inside the prior is estimated from 10,000 draws.
+        For each distinct x, the share of the network's mass inside the prior's support is estimated from 10,000 draws.
         """
         return by_observation(self._log_prob, value.float(), context.float())
 
     def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
         with quiet():
-            found: Tensor = self.posterior.log_prob(theta, x[None], leakage_correction_params=SILENT)
+            found: Tensor = self.posterior.log_prob(theta, x[None], leakage_correction_params=SILENT_OPTIONS)
         return found
 
 
 def is_direct(posterior: NeuralPosterior) -> bool:
-    """Whether an sbi posterior is drawn from a network's density, which :class:`HasDirectDensity` evaluates."""
+    """Return whether an sbi posterior samples from a network's density, which :class:`HasDirectDensity` evaluates."""
     direct: type = toolbox("a density", "inference.posteriors").DirectPosterior
     return isinstance(posterior, direct)
 
 
 def common(prior: LatentPrior | None, device: torch.device, curves: Curves) -> dict[str, Any]:
-    """The arguments that all of sbi's trainers take."""
+    """Return the arguments that all of sbi's trainers take."""
     return {"prior": prior, "device": str(device), "tracker": curves, "show_progress_bars": False}
 
 
 def toolbox(method: str, module: str = "inference") -> Any:
-    """Import ``sbi.inference``, or another module of it; raises :class:`UsageError` that says how to get it."""
+    """Import ``sbi.inference``, or another module of sbi.
+
+    Raises:
+        UsageError: sbi is not installed; the message tells how to install it.
+    """
     try:
         with quiet():
             return importlib.import_module(f"sbi.{module}")
@@ -211,7 +215,11 @@ def toolbox(method: str, module: str = "inference") -> Any:
 
 
 def continuous_prior(method: str, simulator: Simulator, device: torch.device) -> LatentPrior:
-    """Return the prior of theta; raises :class:`UsageError` that names a discrete latent, which sbi cannot infer."""
+    """Return the prior of theta.
+
+    Raises:
+        UsageError: a latent is discrete, which sbi cannot infer; the message names it.
+    """
     for name in simulator.latents:
         if (support := simulator.graph[name].support).is_discrete:
             raise UsageError(
@@ -222,7 +230,11 @@ def continuous_prior(method: str, simulator: Simulator, device: torch.device) ->
 
 
 def density_prior(method: str, simulator: Simulator, device: torch.device) -> LatentPrior:
-    """Return the prior of theta, with its density; raises :class:`UsageError` that names what has none."""
+    """Return the prior of theta, with its density.
+
+    Raises:
+        UsageError: a latent is discrete or has no density; the message names it.
+    """
     prior = continuous_prior(method, simulator, device)
     if prior.fault:
         raise UsageError(f"method {method!r} evaluates the prior's density, but {prior.fault}; take 'npe' or 'amp'")
@@ -230,24 +242,24 @@ def density_prior(method: str, simulator: Simulator, device: torch.device) -> La
 
 
 def simulate(simulator: Simulator, n: int, given: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-    """Spend n simulations: theta (n, D) and x (n, L)."""
+    """Spend n simulations, and return theta (n, D) and x (n, L)."""
     values = simulator.sample(n, given)
     return join(values, simulator.latents), join(values, simulator.observed)
 
 
 def check_budget(method: str, simulator: Simulator, rounds: int = 1) -> None:
-    """Refuse a budget with which a network cannot be trained; raises :class:`UsageError`."""
-    if simulator.budget < LEAST * rounds:
+    """Raise :class:`UsageError` if the budget is too small to train a network in each round."""
+    if simulator.budget < MIN_SIMULATIONS * rounds:
         each = f" in each of {rounds} rounds" if rounds > 1 else ""
         raise UsageError(
-            f"method {method!r} needs at least {LEAST} simulations{each}, but the budget is {simulator.budget}"
-            + ("; take fewer rounds" if rounds > 1 else "")
+            f"method {method!r} needs at least {MIN_SIMULATIONS} simulations{each}, "
+            f"but the budget is {simulator.budget}" + ("; take fewer rounds" if rounds > 1 else "")
         )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep sbi's warnings, log messages, prints and progress bars from our output."""
+    """Suppress sbi's warnings, log messages, prints and progress bars inside the block."""
     root, silencer, disabled = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
     root.addHandler(silencer)  # without any handler, logging.warning() would install one that writes to stderr
     logging.disable(logging.WARNING)

@@ -1,8 +1,8 @@
 r"""Truncated sequential neural posterior estimation with the sbi toolbox.
 
-Later rounds draw θ from the prior, truncated to where the last posterior estimate of the observation has all but a
-fraction ε of its mass. Inside that region the proposal is proportional to the prior, so that maximum likelihood, the
-loss of NPE, needs no correction and nothing leaks.
+Later rounds draw θ from the prior, truncated to the region that holds all but a fraction ε of the mass of the latest
+posterior estimate for the observation. Inside that region the proposal is proportional to the prior, so that maximum
+likelihood, the loss of NPE, needs no correction, and no mass leaks out of the prior.
 
 References:
     Deistler, Gonçalves, Macke 2022, *Truncated proposals for scalable and hassle-free simulation-based inference*,
@@ -13,31 +13,31 @@ from __future__ import annotations
 
 from typing import Any, Literal, final
 
-import torch
 from torch import Tensor
 
-from ampbench.graph import Simulator
-from ampbench.interfaces import Posterior, Progress
 from ampbench.options import at_least, between
-from ampbench_sbi.sequential import Learn, fit_in_rounds
-from ampbench_sbi.toolbox import ToolboxMethod, Training, toolbox, trainer
+from ampbench_sbi.sequential import Learn, SequentialMethod
+from ampbench_sbi.toolbox import TrainerFactory, Training, toolbox, trainer
 
 
 @final
-class TSNPE(ToolboxMethod):
+class TSNPE(SequentialMethod):
     """Truncated sequential neural posterior estimation, fitted to one observation after another.
 
     Arguments:
-        rounds: into which the budget of an observation is split.
+        rounds: number of rounds into which the budget of an observation is split.
         density_estimator: ``nsf`` (neural spline flow), ``maf``, ``mdn`` or ``made``.
-        epsilon: posterior mass that the truncation cuts off.
+        epsilon: ε, the posterior mass that the truncation cuts off.
         support_samples: posterior samples from which the region is estimated.
         sample_with: ``rejection`` from the prior (slow when the region is a small part of it), or ``sir``, importance
             resampling from the posterior (approximate).
-        batch_size: of training.
-        learning_rate: of training.
-        max_epochs: upper limit in each round; training stops earlier when the held-out loss no longer improves.
+        batch_size: simulations per training step.
+        learning_rate: of the training.
+        max_epochs: upper limit in each round; training stops earlier when the held-out loss has not improved for 20
+            epochs.
     """
+
+    name = "tsnpe"
 
     def __init__(
         self,
@@ -50,21 +50,22 @@ class TSNPE(ToolboxMethod):
         learning_rate: float = 5e-4,
         max_epochs: int = 1000,
     ) -> None:
-        at_least(self, rounds=(rounds, 1), support_samples=(support_samples, 1))
+        super().__init__(rounds)
+        at_least(self, support_samples=(support_samples, 1))
         between(self, epsilon=(epsilon, 0, 1))
-        self.rounds = rounds
         self.density_estimator = density_estimator
         self.epsilon = epsilon
         self.support_samples = support_samples
         self.sample_with = sample_with
         self.training = Training(batch_size, learning_rate, max_epochs)
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
-        """Return a posterior that spends the budget when it is told the observation."""
-        make = trainer("NPE", density_estimator=self.density_estimator)
-        return fit_in_rounds("tsnpe", self.rounds, simulator, device, make, self._learn)
+    @property
+    def make(self) -> TrainerFactory:
+        """The factory of sbi's trainer."""
+        return trainer("NPE", density_estimator=self.density_estimator)
 
-    def _learn(self, observation: Tensor) -> Learn:
+    def learn(self, observation: Tensor) -> Learn:
+        """Return the training step of a round for an observation of shape (1, L)."""
         utils = toolbox("method 'tsnpe'", "utils")
 
         def step(inference: Any, theta: Tensor, x: Tensor, proposal: Any) -> tuple[Any, Any]:
@@ -74,7 +75,7 @@ class TSNPE(ToolboxMethod):
             ).set_default_x(observation)
             inside = utils.get_density_thresholder(posterior, self.epsilon, self.support_samples)
             return posterior, utils.RestrictedPrior(
-                inference._prior,  # sbi knows a truncated prior as such only by the identity of its prior
+                inference._prior,  # sbi recognises a truncated prior by the identity of the object
                 inside,
                 posterior,
                 self.sample_with,

@@ -1,4 +1,4 @@
-"""The built-in tasks: one per file, registered through the same door as everybody's."""
+"""The built-in tasks, one per file, registered through the plugin hook ``tasks``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def _task(target: str, summary: str, source: str, theta: int, x: int, kind: str)
 
 @hookimpl
 def tasks() -> Mapping[str, Lazy]:
-    """All built-in tasks."""
+    """Return all built-in tasks by name."""
     return {**_classic(), **_black_boxes(), **_structured()}
 
 
 def _classic() -> Mapping[str, Lazy]:
-    """The tasks of Lueckmann et al. 2021."""
+    """Return the tasks of Lueckmann et al. 2021."""
     return {
         "bernoulli_glm": _task(
             "bernoulli_glm:BernoulliGLM", "spiking neuron, sufficient statistics", BENCHMARK, 10, 10, "exact"
@@ -50,14 +50,16 @@ def _classic() -> Mapping[str, Lazy]:
 
 
 def _black_boxes() -> Mapping[str, Lazy]:
-    """Simulators that are intractable, not differentiable, or programs of their own."""
+    """Return the tasks whose simulators are intractable, not differentiable, or separate programs."""
     return {
         "birth_death": _task("birth_death:BirthDeath", "linear birth-death process", "Kendall 1948", 2, 10, "exact"),
         "epidemic": _task(
             "epidemic:Epidemic", "agents on a small world", "Keeling & Eames 2005", 3, 30, "forward-only"
         ),
         "external": _task("external:ExternalProgram", "birth-death as another program", "Kendall 1948", 2, 10, "exact"),
-        "g_and_k": _task("g_and_k:GAndK", "law given by its quantiles", "Allingham et al. 2009", 4, 50, "exact"),
+        "g_and_k": _task(
+            "g_and_k:GAndK", "distribution given by its quantiles", "Allingham et al. 2009", 4, 50, "exact"
+        ),
         "ma2": _task("ma2:MA2", "moving average on a triangle", "Marin et al. 2012", 2, 50, "exact"),
         "mg1": _task("mg1:MG1", "queue seen by its departures", "Shestopaloff & Neal 2014", 3, 20, "exact"),
         "ricker": _task("ricker:Ricker", "chaotic population, Poisson counts", "Wood 2010", 3, 50, "exact"),
@@ -73,7 +75,7 @@ def _black_boxes() -> Mapping[str, Lazy]:
 
 
 def _structured() -> Mapping[str, Lazy]:
-    """Graphs with several latent variables; sizes are options."""
+    """Return the tasks whose graphs have several latent variables; their sizes are options."""
     kind = "structured, exact"
     return {
         "collider": _task(

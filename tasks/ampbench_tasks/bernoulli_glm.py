@@ -1,4 +1,4 @@
-r"""Bernoulli GLM: a spiking neuron with an unknown offset and filter, seen through its sufficient statistics.
+r"""Bernoulli GLM: a spiking neuron with an unknown offset and filter, observed through sufficient statistics.
 
 .. math::
     \theta \sim \mathcal N(0, P^{-1}), \qquad
@@ -34,7 +34,7 @@ from ampbench_tasks.classic import Classic
 from ampbench_tasks.importance import posterior_draws
 
 BINS = 100
-FILTER = 9
+FILTER_LENGTH = 9
 
 
 @final
@@ -48,31 +48,33 @@ class BernoulliGLM(Classic):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
-        return Graph(density("theta", prior()), simulator("x", simulate, ["theta"], size=1 + FILTER))
+        """The graph theta → x."""
+        return Graph(density("theta", prior()), simulator("x", simulate, ["theta"], size=1 + FILTER_LENGTH))
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Of the sufficient statistics, up to the number of spike trains that share them."""
+        """Return the log-likelihood of the sufficient statistics, without the number of spike trains that give them."""
         return log_likelihood(theta, x)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 10)."""
+        """Draw exactly from the posterior by importance sampling, shape (n, 10)."""
         return posterior(self.check_observation(observation), n, seed)
 
 
 def prior(dtype: torch.dtype = torch.float32) -> MultivariateNormal:
-    """Gaussian, smooth in the filter."""
-    lagged = torch.eye(FILTER, dtype=torch.float64) - torch.diag(torch.ones(FILTER - 1, dtype=torch.float64), -1)
-    smooth = lagged @ lagged + torch.diag((torch.arange(FILTER, dtype=torch.float64) / FILTER).sqrt())
+    """Return the Gaussian prior, which favours smooth filters."""
+    lagged = torch.eye(FILTER_LENGTH, dtype=torch.float64) - torch.diag(
+        torch.ones(FILTER_LENGTH - 1, dtype=torch.float64), -1
+    )
+    smooth = lagged @ lagged + torch.diag((torch.arange(FILTER_LENGTH, dtype=torch.float64) / FILTER_LENGTH).sqrt())
     precision = torch.block_diag(torch.tensor([[0.5]], dtype=torch.float64), smooth.T @ smooth)
-    return MultivariateNormal(torch.zeros(1 + FILTER, dtype=dtype), torch.linalg.inv(precision).to(dtype))
+    return MultivariateNormal(torch.zeros(1 + FILTER_LENGTH, dtype=dtype), torch.linalg.inv(precision).to(dtype))
 
 
 @cache
 def design() -> Tensor:
-    """The design X, shape (100, 10): ones, and the stimulus shifted down by 0 to 8."""
+    """Return the design X, shape (100, 10): ones, and the stimulus shifted down by 0 to 8."""
     stimulus = torch.from_numpy(np.random.RandomState(42).randn(BINS).astype(np.float32))
-    shifted = [torch.cat([torch.zeros(lag), stimulus[: BINS - lag]]) for lag in range(FILTER)]
+    shifted = [torch.cat([torch.zeros(lag), stimulus[: BINS - lag]]) for lag in range(FILTER_LENGTH)]
     return torch.stack([torch.ones(BINS), *shifted], dim=1)
 
 
@@ -88,7 +90,7 @@ def simulate(theta: Tensor) -> Tensor:
 
 
 def log_likelihood(theta: Tensor, x: Tensor) -> Tensor:
-    """log p(x | theta) up to a function of x, shape (*,), for theta (*, 10) and x (*, 10), broadcast."""
+    """Return log p(x | theta) up to a function of x, shape (*,), for theta (*, 10) and x (*, 10), broadcast."""
     return (theta * x).sum(-1) - softplus(theta @ design().to(theta).T).sum(-1)
 
 

@@ -1,6 +1,6 @@
-"""Bernoulli GLM, raw: the spike train itself, instead of its sufficient statistics.
+"""Bernoulli GLM, raw: the observation is the spike train instead of its sufficient statistics.
 
-Prior, simulator and posterior are those of :mod:`ampbench_tasks.bernoulli_glm`; a method has to find the statistics.
+Prior, simulator and posterior are those of :mod:`ampbench_tasks.bernoulli_glm`; a method has to learn the statistics.
 
 References:
     Gonçalves et al. 2020, *Training deep neural density estimators to identify mechanistic models of neural
@@ -32,15 +32,15 @@ class BernoulliGLMRaw(Classic):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         binary = constraints.independent(constraints.boolean, 1)
         x = simulator("x", bernoulli_glm.spikes, ["theta"], binary, size=bernoulli_glm.BINS)
         return Graph(density("theta", bernoulli_glm.prior()), x)
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Of the spike train, which enters through its sufficient statistics."""
+        """Return the log-likelihood of the spike train, computed from its sufficient statistics."""
         return bernoulli_glm.log_likelihood(theta, x @ bernoulli_glm.design().to(x))
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 10)."""
+        """Draw exactly from the posterior by importance sampling, shape (n, 10)."""
         return bernoulli_glm.posterior(self.check_observation(observation) @ bernoulli_glm.design(), n, seed)

@@ -4,18 +4,18 @@ r"""Linear birth-death process, simulated event by event, observed at equally sp
     \theta &= (\lambda, \mu) \sim \mathcal U(0, 1)^2, \qquad n(0) = n_0 \\
     n &\to n + 1 \text{ at rate } \lambda n, \quad n \to n - 1 \text{ at rate } \mu n
 
-x holds the population at times Δ, 2Δ, …, LΔ. By default n₀ = 10, L = 10 and Δ = 0.3: the population stays below a few
-hundred.
+x holds the population at times Δ, 2Δ, …, LΔ. By default n₀ = 10, L = 10 and Δ = 0.3; the population then stays below a
+few hundred.
 
-Each of m individuals has living descendants after a time t with probability 1 − α, and if so their number is
-geometric with parameter 1 − β. With k of the m lines surviving, the transition probability is a sum of positive terms:
+Each of m individuals has living descendants after a time t with probability 1 − α; their number is then geometric with
+parameter 1 − β. With k of the m lines of descent surviving, the transition probability is a sum of positive terms:
 
 .. math::
     \Pr(n \mid m) &= \sum_{k} \binom m k (1 - \alpha)^k \alpha^{m-k} \binom{n-1}{k-1} (1 - \beta)^k \beta^{n-k}, \\
     \alpha &= \frac{\mu \varphi}{1 + \lambda \varphi}, \qquad \beta = \frac{\lambda \varphi}{1 + \lambda \varphi},
     \qquad \varphi = \frac{e^{(\lambda - \mu) t} - 1}{\lambda - \mu}
 
-and Pr(0 | m) = α^m. φ tends to t where λ = μ, so that nothing special happens there.
+and Pr(0 | m) = α^m. φ tends to t as λ − μ tends to 0, so that the formulas also hold for λ = μ.
 
 References:
     Kendall 1948, *On the generalized "birth-and-death" process*, doi:10.1214/aoms/1177730285.
@@ -42,8 +42,8 @@ from ampbench_tasks.gillespie import trajectories
 from ampbench_tasks.importance import posterior_draws
 
 START, LENGTH, INTERVAL = 10, 10, 0.3
-LARGEST = 2000.0
-"""Populations that the prior's fastest growth may reach on average; simulation time grows with them."""
+MAX_MEAN_POPULATION = 2000.0
+"""Largest allowed mean population at the prior's largest birth rate; simulation time grows with the population."""
 
 
 @final
@@ -53,7 +53,7 @@ class BirthDeath(Task, HasReference, HasLikelihood, HasGolden):
     Arguments:
         start: population at time 0, n₀.
         length: number of observed times, L.
-        interval: time between them, Δ.
+        interval: time between observations, Δ.
 
     Raises:
         UsageError: an option is not positive, or populations would grow too large to simulate.
@@ -69,7 +69,7 @@ class BirthDeath(Task, HasReference, HasLikelihood, HasGolden):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         counts = constraints.independent(constraints.nonnegative_integer, 1)
         return Graph(density("theta", prior()), simulator("x", self.simulate, ["theta"], counts, self.length))
 
@@ -83,16 +83,20 @@ class BirthDeath(Task, HasReference, HasLikelihood, HasGolden):
         return paths[:, 1:, 0].float()
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Exact, by the closed-form transition probabilities."""
+        """Return log p(x | theta) from the closed-form transition probabilities."""
         return log_likelihood(theta, x, self.start, self.interval)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 2)."""
+        """Draw exactly from the posterior by importance sampling, shape (n, 2)."""
         x = self.check_observation(observation)
         return reference(x, self.start, self.interval, n, seed)
 
     def golden(self) -> Golden:
-        """The statistics of an independent implementation in numpy; :class:`UsageError` for other than the defaults."""
+        """Return the statistics of an independent implementation in numpy.
+
+        Raises:
+            UsageError: an option differs from its default.
+        """
         return packaged.golden_of_defaults(
             "birth_death",
             {"start": self.start, "length": self.length, "interval": self.interval},
@@ -101,7 +105,7 @@ class BirthDeath(Task, HasReference, HasLikelihood, HasGolden):
 
 
 def prior() -> Distribution:
-    """Uniform rates of birth and death."""
+    """Return the uniform prior of the rates of birth and death."""
     return Independent(Uniform(torch.zeros(2), torch.ones(2)), 1)
 
 
@@ -111,7 +115,7 @@ def reference(x: Tensor, start: int, interval: float, n: int, seed: int) -> Tens
 
 
 def log_likelihood(theta: Tensor, x: Tensor, start: int, interval: float) -> Tensor:
-    """log p(x | theta), shape (*,), for theta (*, 2) and x (*, L), broadcast; minus infinity for impossible x."""
+    """Return log p(x | theta), shape (*,), for theta (*, 2) and x (*, L), broadcast; minus infinity if impossible."""
     shape = torch.broadcast_shapes(theta.shape[:-1], x.shape[:-1])
     alpha, beta, both = (each.expand(*shape, 1).reshape(-1, 1) for each in _log_probabilities(theta, interval))
     path = torch.nn.functional.pad(x.double(), (1, 0), value=float(start))
@@ -122,7 +126,7 @@ def log_likelihood(theta: Tensor, x: Tensor, start: int, interval: float) -> Ten
 
 
 def _log_probabilities(theta: Tensor, interval: float) -> tuple[Tensor, Tensor, Tensor]:
-    """log α, log β and log (1 − α)(1 − β), shape (*, 1) each."""
+    """Return log α, log β and log (1 − α)(1 − β), shape (*, 1) each."""
     birth, death = theta.double()[..., :1], theta.double()[..., 1:]
     growth = (birth - death) * interval
     safe = torch.where(growth.abs() > 1e-8, growth, 1.0)
@@ -133,7 +137,7 @@ def _log_probabilities(theta: Tensor, interval: float) -> tuple[Tensor, Tensor, 
 
 
 def _log_transition(log_alpha: Tensor, log_beta: Tensor, log_both: Tensor, m: Tensor, n: Tensor) -> Tensor:
-    """log Pr(n | m), shape (rows,), for logarithms (rows, 1), and populations (rows, 1) or (1,)."""
+    """Return log Pr(n | m), shape (rows,), for logarithms (rows, 1), and populations (rows, 1) or (1,)."""
     k = torch.arange(1, max(1, int(torch.minimum(m, n).max())) + 1, dtype=torch.float64, device=m.device)
     ways = _log_binomial(m, k) + _log_binomial(n - 1, k - 1)
     ways = torch.where(k <= torch.minimum(m, n), ways, -torch.inf)  # (rows, K) or (K,)
@@ -144,20 +148,21 @@ def _log_transition(log_alpha: Tensor, log_beta: Tensor, log_both: Tensor, m: Te
 
 
 def _power(log_base: Tensor, exponent: Tensor) -> Tensor:
-    """log of base to the exponent, with 0 to the 0 equal to 1; 1 where the exponent is negative."""
+    """Return exponent × log base, with 0 (the logarithm of 1) where the exponent is 0 or negative."""
     return torch.where(exponent > 0, exponent * log_base, 0.0)
 
 
 def _log_binomial(n: Tensor, k: Tensor) -> Tensor:
-    """log of n over k; meaningless, but no error, where k exceeds n."""
+    """Return the logarithm of the binomial coefficient, n over k; the value is arbitrary where k exceeds n."""
     return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 
 
 def _check(start: int, length: int, interval: float) -> None:
+    """Raise :class:`UsageError` for options that are not positive or let the population grow too large."""
     if min(start, length) < 1 or not interval > 0:
         raise UsageError(f"birth_death needs positive options, got start={start}, length={length}, interval={interval}")
-    if start * math.exp(min(length * interval, 100)) > LARGEST:
+    if start * math.exp(min(length * interval, 100)) > MAX_MEAN_POPULATION:
         raise UsageError(
             f"birth_death with start={start}, length={length}, interval={interval} would reach populations of "
-            f"{start} exp({length * interval:g}), beyond {LARGEST:g}; choose smaller ones"
+            f"{start} exp({length * interval:g}), beyond {MAX_MEAN_POPULATION:g}; choose smaller ones"
         )

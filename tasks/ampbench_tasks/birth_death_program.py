@@ -1,9 +1,9 @@
 """A stand-alone simulator of the linear birth-death process, for the task ``external``: no torch, no numpy.
 
 It reads JSON lines from standard input: first ``{"seed": 123, "n": 2}``, then one list ``[birth rate, death rate]`` per
-simulation; and writes, for each, the list of the populations at the times 0.3, 0.6, …, 3.0, from 10 at time 0. It is
-started as ``python birth_death_program.py`` by :class:`ampbench.graph.external.External`, which any program in any
-language that keeps to these lines could be.
+simulation. For each simulation it writes the list of the populations at the times 0.3, 0.6, …, 3.0, starting from 10 at
+time 0. :class:`ampbench.graph.external.External` starts it as ``python birth_death_program.py``; a program in any
+language that follows this protocol can replace it.
 
 References:
     Gillespie 1977, *Exact stochastic simulation of coupled chemical reactions*, doi:10.1021/j100540a008.
@@ -19,7 +19,7 @@ START, LENGTH, INTERVAL = 10, 10, 0.3
 
 
 def simulate(birth: float, death: float, generator: random.Random) -> list[int]:
-    """Return the populations at the observed times."""
+    """Return the populations at the observation times."""
     counts: list[int] = []
     population, time = START, 0.0
     while len(counts) < LENGTH:
@@ -32,7 +32,7 @@ def simulate(birth: float, death: float, generator: random.Random) -> list[int]:
 
 
 def main() -> None:
-    """Answer each line of standard input."""
+    """Simulate once for each line of standard input."""
     generator = random.Random(json.loads(sys.stdin.readline())["seed"])
     for line in sys.stdin:
         birth, death = json.loads(line)

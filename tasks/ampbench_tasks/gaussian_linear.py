@@ -1,4 +1,4 @@
-r"""Gaussian linear: the conjugate sanity check.
+r"""Gaussian linear: the mean of a Gaussian, with a conjugate prior.
 
 .. math::
     \theta \sim \mathcal N(0, 0.1\, I_{10}), \qquad x \sim \mathcal N(\theta, 0.1\, I_{10}), \qquad
@@ -38,12 +38,12 @@ class GaussianLinear(Classic):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         prior = Independent(Normal(torch.zeros(SIZE), math.sqrt(VARIANCE) * torch.ones(SIZE)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=SIZE))
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Gaussian."""
+        """Return the Gaussian log-density of x."""
         return Normal(theta, math.sqrt(VARIANCE)).log_prob(x).sum(-1)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:

@@ -4,7 +4,7 @@ r"""Gaussian mixture: a wide and a narrow Gaussian with a common mean.
     \theta \sim \mathcal U(-10, 10)^2, \qquad
     x \sim \tfrac12 \mathcal N(\theta, I_2) + \tfrac12 \mathcal N(\theta, 0.1^2 I_2)
 
-The component is drawn once per sample, for both dimensions together. The posterior is the same mixture around x,
+The component is drawn once per simulation, for both dimensions. The posterior is the same mixture around x,
 truncated to the prior's box.
 
 References:
@@ -27,7 +27,7 @@ from ampbench_tasks.classic import Classic
 from ampbench_tasks.rejection import truncated
 
 BOUND = 10.0
-NARROW = 0.1
+NARROW_SCALE = 0.1
 
 
 @final
@@ -41,13 +41,13 @@ class GaussianMixture(Classic):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         prior = Independent(Uniform(-BOUND * torch.ones(2), BOUND * torch.ones(2)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=2))
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Both components, each common to the two dimensions."""
-        parts = [Normal(theta, scale).log_prob(x).sum(-1) for scale in (1.0, NARROW)]
+        """Return log p(x | theta), in which both dimensions share the component."""
+        parts = [Normal(theta, scale).log_prob(x).sum(-1) for scale in (1.0, NARROW_SCALE)]
         return torch.logaddexp(*parts) - math.log(2)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
@@ -63,6 +63,6 @@ def simulate(theta: Tensor) -> Tensor:
 
 
 def _noise(n: int, generator: Generator | None, device: torch.device | None = None) -> Tensor:
-    """Draws from ½ N(0, I) + ½ N(0, 0.1² I), shape (n, 2)."""
+    """Draw from ½ N(0, I) + ½ N(0, 0.1² I), shape (n, 2)."""
     narrow = torch.rand(n, 1, generator=generator, device=device) < 0.5
-    return torch.where(narrow, NARROW, 1.0) * torch.randn(n, 2, generator=generator, device=device)
+    return torch.where(narrow, NARROW_SCALE, 1.0) * torch.randn(n, 2, generator=generator, device=device)

@@ -1,4 +1,4 @@
-r"""Gaussian tree: a trait diffuses from the root of a tree, and its leaves are measured.
+r"""Gaussian tree: a trait diffuses from the root of a tree to its leaves, where it is measured.
 
 .. math::
     z \sim \mathcal N(0, 1), \qquad z_{\text{child}} \sim \mathcal N(z_{\text{parent}}, 0.6^2), \qquad
@@ -17,8 +17,9 @@ from __future__ import annotations
 from itertools import product
 from typing import final
 
+from ampbench.options import at_least, half_open
 from ampbench_tasks.linear_gaussian import LinearGaussian, LinearGaussianTask, scalar
-from ampbench_tasks.structured import at_least, kept
+from ampbench_tasks.structured import kept
 
 STEP = 0.6
 NOISE = 0.3
@@ -26,7 +27,7 @@ NOISE = 0.3
 
 @final
 class GaussianTree(LinearGaussianTask):
-    """Gaussian diffusion on a tree with noisy leaves, exact: latents are all traits, observed the leaves.
+    """Gaussian diffusion on a tree with noisy leaves, exact: traits are latent, measurements of leaves are observed.
 
     Arguments:
         depth: steps from the root to the leaves.
@@ -42,11 +43,11 @@ class GaussianTree(LinearGaussianTask):
     source = "Felsenstein 1973"
 
     def __init__(self, depth: int = 3, branching: int = 2, missing: float = 0.0) -> None:
-        at_least("depth", depth, 1)
-        at_least("branching", branching, 1)
+        at_least(self, depth=(depth, 1), branching=(branching, 1))
+        half_open(self, missing=(missing, 0, 1))
         levels = _levels(depth, branching)
         leaves = [levels[-1][i] for i in kept(len(levels[-1]), missing)]
-        inner = [scalar(f"z{path}", STEP, **{f"z{_above(path)}": 1.0}) for level in levels for path in level]
+        inner = [scalar(f"z{path}", STEP, **{f"z{_parent(path)}": 1.0}) for level in levels for path in level]
         traits = [scalar("z", 1.0), *inner]
         measured = [scalar(f"x{path}", NOISE, **{f"z{path}": 1.0}) for path in leaves]
         model = LinearGaussian([*traits, *measured], [variable.name for variable in measured])
@@ -54,10 +55,11 @@ class GaussianTree(LinearGaussianTask):
 
 
 def _levels(depth: int, branching: int) -> list[list[str]]:
-    """The paths of each level below the root, such as ``_1_2``."""
+    """Return the paths of the variables of each level below the root, such as ``_1_2``."""
     children = [f"_{child}" for child in range(1, branching + 1)]
     return [["".join(path) for path in product(children, repeat=level)] for level in range(1, depth + 1)]
 
 
-def _above(path: str) -> str:
+def _parent(path: str) -> str:
+    """Return the path of the parent."""
     return path.rpartition("_")[0]

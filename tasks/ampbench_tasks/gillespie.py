@@ -1,4 +1,4 @@
-r"""Gillespie's direct method for a whole batch of Markov jump processes at once.
+r"""Gillespie's direct method for a batch of Markov jump processes.
 
 In state :math:`s`, reaction :math:`r` happens at rate :math:`a_r(s)` and changes the state by :math:`\Delta_r`:
 
@@ -6,8 +6,8 @@ In state :math:`s`, reaction :math:`r` happens at rate :math:`a_r(s)` and change
     s \leftarrow s + \Delta_r
 
 States are recorded on a regular grid of times. An event at time t writes its state into the first grid point not
-before t, where a later event may overwrite it; grid points that no event wrote take the value before them. So one
-write per event suffices, and the loop runs over events, never over processes.
+before t, where a later event may overwrite it; a grid point without an event takes the value of the previous grid
+point. Hence one write per event suffices, and the loop runs over events, not over processes.
 
 References:
     Gillespie 1977, *Exact stochastic simulation of coupled chemical reactions*, doi:10.1021/j100540a008.
@@ -28,16 +28,16 @@ Rates = Callable[[Tensor, Tensor], Tensor]
 def trajectories(
     theta: Tensor, start: Tensor, rates: Rates, changes: Tensor, interval: float, count: int, cap: int | None = None
 ) -> Tensor:
-    """Simulate one process per row of theta, with torch's global generator.
+    """Simulate one process per row of theta with random numbers of torch's global generator.
 
     Arguments:
         theta: parameters, shape (n, D), float64.
         start: the state at time 0, shape (S,); components must never become negative.
-        rates: the reactions' rates; they must be 0 where the reaction is impossible.
-        changes: what a reaction adds to the state, shape (R, S).
+        rates: of the reactions; the rate of an impossible reaction must be 0.
+        changes: change of the state by each reaction, shape (R, S).
         interval: time between records.
         count: number of records after time 0.
-        cap: after so many events a process is frozen; None for no limit.
+        cap: largest number of events of a process, which then keeps its state; None for no limit.
 
     Returns:
         The states at times 0, interval, …, count * interval: shape (n, count + 1, S), float64.
@@ -47,9 +47,9 @@ def trajectories(
     record[:, 0] = start
     row, time, state = torch.arange(n, device=theta.device), theta.new_zeros(n), start.expand(n, -1)
     for _ in itertools.count() if cap is None else range(cap):
-        cumulative = rates(theta, state).cumsum(1)  # (m, R) for the m processes that go on
+        cumulative = rates(theta, state).cumsum(1)  # (m, R) for the m processes that continue
         total = cumulative[:, -1]
-        time = time + torch.empty_like(time).exponential_() / total  # infinite if nothing can happen
+        time = time + torch.empty_like(time).exponential_() / total  # infinite if no reaction is possible
         chosen = (cumulative <= torch.rand_like(total)[:, None] * total[:, None]).sum(1)
         slot = (time / interval).ceil()
         going = slot <= count
@@ -64,7 +64,7 @@ def trajectories(
 
 
 def _filled(record: Tensor) -> Tensor:
-    """Give grid points without an event, marked by -1, the state before them."""
+    """Return the record with the previous state at grid points without an event, which are marked by -1."""
     written = record[:, :, 0] >= 0
     position = torch.arange(record.shape[1], device=record.device).expand_as(written)
     latest = torch.where(written, position, 0).cummax(1).values

@@ -4,9 +4,9 @@ r"""Hierarchical Gaussian with plates: groups whose means vary by an unknown amo
     \mu \sim \mathcal N(0, 2^2), \qquad \tau \sim \mathcal N^+(0, 1), \qquad \theta_j \sim \mathcal N(\mu, \tau^2),
     \qquad y_{ij} \sim \mathcal N(\theta_j, 1)
 
-:math:`\mathcal N^+` is the half-normal. The posterior depends on the observed mean of each group and on their number;
-it is drawn exactly, see :mod:`ampbench_tasks.plates`. If some of the y are missing, plates are unequal, and a group may
-be without any.
+:math:`\mathcal N^+` is the half-normal. The posterior depends on the mean and on the number of the observations of
+each group; it is drawn exactly, see :mod:`ampbench_tasks.plates`. If some of the y are missing, plates differ in size,
+and a group may have no observation.
 
 References:
     Gelman et al. 2013, *Bayesian Data Analysis*, third edition, chapter 5, http://www.stat.columbia.edu/~gelman/book/.
@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.distributions import HalfNormal, Independent, Normal
 
 from ampbench.graph import Graph, Node, density, simulator
+from ampbench.options import at_least, half_open
 from ampbench_tasks import plates
-from ampbench_tasks.structured import Structured, at_least, kept
+from ampbench_tasks.structured import Structured, kept
 
 MU_DEVIATION = 2.0
 TAU_SCALE = 1.0
@@ -36,11 +37,11 @@ class Hierarchical(Structured):
 
     Arguments:
         groups: number of groups.
-        size: observations of each group.
-        missing: share of all observations that is missing; at least one is there.
+        size: number of observations of each group.
+        missing: share of all observations that is missing; at least one observation is left.
 
     Attributes:
-        counts: observations of each group, shape (groups,).
+        counts: number of observations of each group, shape (groups,).
 
     Raises:
         UsageError: groups or size below 1, missing outside [0, 1).
@@ -52,18 +53,18 @@ class Hierarchical(Structured):
     algorithm = "inverse distribution function of tau, then conjugacy"
 
     def __init__(self, groups: int = 8, size: int = 5, missing: float = 0.0) -> None:
-        at_least("groups", groups, 1)
-        at_least("size", size, 1)
+        at_least(self, groups=(groups, 1), size=(size, 1))
+        half_open(self, missing=(missing, 0, 1))
         super().__init__(groups=groups, size=size, missing=missing)
-        there = torch.tensor(kept(groups * size, missing)) // size  # group of each observation, shape (L,)
-        self._group = there
-        self.counts = torch.bincount(there, minlength=groups)
+        group = torch.tensor(kept(groups * size, missing)) // size  # group of each observation, shape (L,)
+        self._group = group
+        self.counts = torch.bincount(group, minlength=groups)
         self._graph = Graph(*_roots(), *_plates(self.counts.tolist()))
         self.observed = tuple(name for name in self._graph.names if name.startswith("y_"))
 
     @property
     def graph(self) -> Graph:
-        """(mu, tau) → theta_j → y_j."""
+        """The graph (mu, tau) → theta_j → y_j."""
         return self._graph
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
@@ -106,4 +107,5 @@ def _members(count: int) -> Callable[[Tensor], Tensor]:
 
 
 def _log_prior(tau: Tensor) -> Tensor:
+    """Return log p(τ) up to a constant, shape (m,)."""
     return -((tau / TAU_SCALE) ** 2) / 2

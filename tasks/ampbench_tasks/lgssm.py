@@ -4,13 +4,13 @@ r"""Linear-Gaussian state space: a noisily observed Ornstein-Uhlenbeck process, 
     \mathrm d z = (-\kappa I + \omega J) z \, \mathrm d s + \sqrt{2 \kappa}\, \mathrm d W, \qquad
     z_1 \sim \mathcal N(0, I), \qquad x_t \sim \mathcal N(H z_t, 0.5^2 I)
 
-with :math:`\kappa = 0.1`, :math:`\omega = 0.5`. J turns the components (1, 2), (3, 4), … by a quarter; a last component
-without partner does not turn. H reads the first component of each plane, so that the other one is seen through the
-rotation only. Over a gap :math:`\Delta` between two times the transition is exactly
+with :math:`\kappa = 0.1`, :math:`\omega = 0.5`. J rotates the components (1, 2), (3, 4), … by 90 degrees; a last
+component without partner is not rotated. H reads the first component of each plane, so that the second one is observed
+only through the rotation. Over a gap :math:`\Delta` between two times the transition is exactly
 
 .. math:: z_{t+1} \sim \mathcal N\bigl(e^{-\kappa \Delta} R(\omega \Delta) z_t,\; (1 - e^{-2 \kappa \Delta}) I\bigr)
 
-R being the rotation, and the process is stationary. Gaps are 1, or irregular: exponential with mean 1 from a fixed
+with the rotation R, and the process is stationary. Gaps are 1, or irregular: exponential with mean 1 from a fixed
 seed. A missing time has a state but no observation.
 
 References:
@@ -28,8 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ampbench.options import at_least, half_open
 from ampbench_tasks.linear_gaussian import Linear, LinearGaussian, LinearGaussianTask
-from ampbench_tasks.structured import PATTERN_SEED, at_least, kept
+from ampbench_tasks.structured import PATTERN_SEED, kept
 
 KAPPA = 0.1
 OMEGA = 0.5
@@ -42,7 +43,7 @@ class LGSSM(LinearGaussianTask):
 
     Arguments:
         length: number of times T.
-        dim: components of a state; an observation has half as many, rounded up.
+        dim: number of components of a state; an observation has half as many components, rounded up.
         missing: share of times without an observation; at least one is observed.
         irregular: whether the gaps between times are unequal.
 
@@ -55,8 +56,8 @@ class LGSSM(LinearGaussianTask):
     source = "Kalman 1960; Särkkä 2013, chapter 8"
 
     def __init__(self, length: int = 10, dim: int = 1, missing: float = 0.0, irregular: bool = False) -> None:
-        at_least("length", length, 1)
-        at_least("dim", dim, 1)
+        at_least(self, length=(length, 1), dim=(dim, 1))
+        half_open(self, missing=(missing, 0, 1))
         times = [t + 1 for t in kept(length, missing)]
         self.gaps = gaps(length, irregular)
         states = [_first(dim)] + [_state(t + 2, dim, gap) for t, gap in enumerate(self.gaps)]
@@ -65,14 +66,14 @@ class LGSSM(LinearGaussianTask):
 
 
 def gaps(length: int, irregular: bool) -> tuple[float, ...]:
-    """The length − 1 gaps between times."""
+    """Return the length − 1 gaps between times."""
     if not irregular:
         return (1.0,) * (length - 1)
     return tuple(np.random.RandomState(PATTERN_SEED).exponential(size=length - 1).tolist())
 
 
 def transition(dim: int, gap: float) -> tuple[Tensor, float]:
-    """The matrix exp(−κΔ) R(ωΔ), shape (dim, dim), and the variance of the noise."""
+    """Return the matrix exp(−κΔ) R(ωΔ), shape (dim, dim), and the variance of the noise."""
     cosine, sine = math.cos(OMEGA * gap), math.sin(OMEGA * gap)
     plane = torch.tensor([[cosine, -sine], [sine, cosine]], dtype=torch.float64)
     blocks = [plane] * (dim // 2) + [torch.ones(1, 1, dtype=torch.float64)] * (dim % 2)

@@ -1,10 +1,10 @@
-r"""Exact draws from a density on a line that is known up to a constant, by its inverse distribution function.
+r"""Exact draws from a one-dimensional density, known up to a constant, by its inverse distribution function.
 
-A coarse grid finds where the density is within a factor :math:`e^{-30}` of its maximum; a grid of 8,192 cells of width
-h covers that stretch. Between grid points the density is taken as linear, so that its distribution function is
-quadratic in each cell and inverted in closed form; draws are continuous. The relative error of the density is at most
-:math:`h^2 |f''| / 8 f`: for a Gaussian bump of standard deviation s inside, :math:`h^2 / 8 s^2` at its centre, which is
-below 0.001 even if the stretch is 700 s long.
+A coarse grid finds the interval in which the density is at least :math:`e^{-30}` times its maximum; a grid of 8,192
+cells of width h covers that interval. Between grid points the density is taken as linear, so that its distribution
+function is quadratic in each cell and inverted in closed form; draws are continuous. The relative error of the density
+is at most :math:`h^2 |f''| / 8 f`: for a Gaussian peak of standard deviation s it is :math:`h^2 / 8 s^2` at the centre,
+which is below 0.001 even if the interval is 700 s long.
 
 References:
     Devroye 1986, *Non-Uniform Random Variate Generation*, section II.2, http://luc.devroye.org/rnbookindex.html.
@@ -17,10 +17,10 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-COARSE = 4097
+COARSE_POINTS = 4097
 CELLS = 8192
-NATS = 30.0
-"""What is less dense than exp(−30) of the maximum is left out."""
+MAX_LOG_RATIO = 30.0
+"""Largest log-ratio of the maximum of the density to its value at a point; points beyond it are left out."""
 
 
 def draw(log_density: Callable[[Tensor], Tensor], low: float, high: float, n: int, generator: Generator) -> Tensor:
@@ -28,22 +28,22 @@ def draw(log_density: Callable[[Tensor], Tensor], low: float, high: float, n: in
 
     Arguments:
         log_density: from points (m,), float64, to (m,), up to a constant.
-        low: the density is negligible below.
-        high: the density is negligible above.
+        low: lower bound; the density is negligible below it.
+        high: upper bound; the density is negligible above it.
         n: number of draws.
-        generator: the source of randomness.
+        generator: of the random numbers.
     """
-    u = torch.linspace(low, high, COARSE, dtype=torch.float64)
+    u = torch.linspace(low, high, COARSE_POINTS, dtype=torch.float64)
     heights = log_density(u)
-    inside = (heights > heights.max() - NATS).nonzero().flatten()
-    first, last = max(int(inside[0]) - 1, 0), min(int(inside[-1]) + 1, COARSE - 1)
+    inside = (heights > heights.max() - MAX_LOG_RATIO).nonzero().flatten()
+    first, last = max(int(inside[0]) - 1, 0), min(int(inside[-1]) + 1, COARSE_POINTS - 1)
     grid = torch.linspace(float(u[first]), float(u[last]), CELLS + 1, dtype=torch.float64)
     heights = log_density(grid)
     return _invert(grid, (heights - heights.max()).exp(), torch.rand(n, dtype=torch.float64, generator=generator))
 
 
 def _invert(grid: Tensor, f: Tensor, level: Tensor) -> Tensor:
-    """Where the distribution function of the piecewise linear density f reaches the levels (n,)."""
+    """Return the points where the distribution function of the piecewise linear density f equals the levels (n,)."""
     mass = torch.cumsum((f[1:] + f[:-1]) / 2, 0)  # in units of the cell width
     target = level * mass[-1]
     cell = torch.searchsorted(mass, target, right=True).clamp(max=len(mass) - 1)

@@ -1,11 +1,11 @@
-r"""Linear-Gaussian graphs: the joint Gaussian is derived from the structure, and conditioned exactly.
+r"""Linear-Gaussian graphs: the joint Gaussian is derived from the structure and conditioned exactly.
 
 Every variable is a linear function of its parents, plus noise,
 
 .. math::
     x_i = \sum_{j \in \mathrm{pa}(i)} A_{ij} x_j + b_i + \varepsilon_i, \qquad \varepsilon_i \sim \mathcal N(0, Q_i)
 
-with diagonal :math:`Q_i`, so that mean and covariance follow forwards, one variable after the other, with
+with diagonal :math:`Q_i`, so that means and covariances follow recursively in topological order, with
 :math:`k` any earlier variable:
 
 .. math::
@@ -16,7 +16,7 @@ The latent variables z given the observed ones x are then Gaussian with
 
 .. math:: m_{z|x} = m_z + C_{zx} C_{xx}^{-1} (x - m_x), \qquad C_{z|x} = C_{zz} - C_{zx} C_{xx}^{-1} C_{xz}
 
-All of this is done in float64; the noise of every observed variable bounds :math:`C_{xx}` from below.
+All computations are in float64; the noise of every observed variable bounds :math:`C_{xx}` from below.
 
 References:
     Bishop 2006, *Pattern Recognition and Machine Learning*, sections 2.3 and 8.1.4 (linear-Gaussian models).
@@ -40,13 +40,13 @@ from ampbench_tasks.structured import Structured
 
 @dataclass(frozen=True)
 class Linear:
-    """One variable of a linear-Gaussian graph, float64.
+    """A variable of a linear-Gaussian graph, float64.
 
     Attributes:
-        name: unique in its graph.
+        name: unique in the graph.
         offset: b, shape (D,).
         variance: the diagonal of Q, shape (D,), positive.
-        weights: A by name of the parent, shape (D, D_parent).
+        weights: the matrix A of each parent by its name, shape (D, D_parent).
     """
 
     name: str
@@ -55,12 +55,12 @@ class Linear:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def mean(self, *parents: Tensor) -> Tensor:
-        """The mean given values (n, D_j) of the parents, in the order of ``weights``; shape (n, D)."""
+        """Return the mean given values (n, D_j) of the parents, in the order of ``weights``; shape (n, D)."""
         parts = [parent @ weight.to(parent).T for parent, weight in zip(parents, self.weights.values(), strict=True)]
         return self.offset.to(parents[0]) + sum(parts)
 
-    def law(self, *parents: Tensor) -> Distribution:
-        """The distribution given the parents, in their precision; float32 without parents."""
+    def conditional(self, *parents: Tensor) -> Distribution:
+        """Return the distribution given the parents, in their floating-point type; float32 without parents."""
         mean = self.mean(*parents) if parents else self.offset.float()
         return Independent(Normal(mean, self.variance.sqrt().to(mean)), 1)
 
@@ -71,7 +71,7 @@ class Linear:
 
 
 def scalar(name: str, deviation: float, **weights: float) -> Linear:
-    """A variable of one component and mean zero: the sum of weight × parent, plus noise of that standard deviation."""
+    """Return a scalar variable: the sum of weight × parent, plus noise with the standard deviation ``deviation``."""
     matrices = {parent: torch.tensor([[weight]], dtype=torch.float64) for parent, weight in weights.items()}
     variance = torch.tensor([deviation**2], dtype=torch.float64)
     return Linear(name, torch.zeros(1, dtype=torch.float64), variance, matrices)
@@ -82,7 +82,7 @@ class LinearGaussian:
 
     Arguments:
         variables: in any order.
-        observed: names of variables that are nobody's parents; they become simulators, the others densities.
+        observed: names of variables without children; they become simulators, the other variables densities.
 
     Attributes:
         graph: the model.
@@ -105,26 +105,26 @@ class LinearGaussian:
                 )
 
     @cached_property
-    def places(self) -> Mapping[str, slice]:
-        """Where each variable's components are in the joint vector."""
+    def slices(self) -> Mapping[str, slice]:
+        """The slice of each variable's components in the joint vector, by name."""
         ends = torch.tensor([len(variable.offset) for variable in self._variables]).cumsum(0).tolist()
         return {v.name: slice(end - len(v.offset), end) for v, end in zip(self._variables, ends, strict=True)}
 
     @cached_property
     def joint(self) -> tuple[Tensor, Tensor]:
-        """Mean (N,) and covariance (N, N) of all variables, joined in topological order."""
-        size = self.places[self._variables[-1].name].stop
+        """The mean (N,) and the covariance (N, N) of all variables, joined in topological order."""
+        size = self.slices[self._variables[-1].name].stop
         mean = torch.zeros(size, dtype=torch.float64)
         covariance = torch.zeros(size, size, dtype=torch.float64)
         for variable in self._variables:
-            here = self.places[variable.name]
-            above = [(weight, self.places[parent]) for parent, weight in variable.weights.items()]
-            mean[here] = variable.offset + sum(weight @ mean[parent] for weight, parent in above)
+            own = self.slices[variable.name]
+            above = [(weight, self.slices[parent]) for parent, weight in variable.weights.items()]
+            mean[own] = variable.offset + sum(weight @ mean[parent] for weight, parent in above)
             for weight, parent in above:
-                covariance[here] += weight @ covariance[parent]
-            covariance[:, here] = covariance[here].T
-            own = sum(weight @ covariance[parent, here] for weight, parent in above)
-            covariance[here, here] = variable.variance.diag() + own
+                covariance[own] += weight @ covariance[parent]
+            covariance[:, own] = covariance[own].T
+            inherited = sum(weight @ covariance[parent, own] for weight, parent in above)
+            covariance[own, own] = variable.variance.diag() + inherited
         return mean, covariance
 
     @cached_property
@@ -139,10 +139,10 @@ class LinearGaussian:
 
     def _index(self, observed: bool) -> Tensor:
         wanted = [name for name in self.graph.names if (name in self.observed) == observed]
-        return torch.cat([torch.arange(self.places[name].start, self.places[name].stop) for name in wanted])
+        return torch.cat([torch.arange(self.slices[name].start, self.slices[name].stop) for name in wanted])
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (D,) and covariance (D, D) of the latent variables given x (L,), float64."""
+        """Return the mean (D,) and the covariance (D, D) of the latent variables given x (L,), float64."""
         gain, root = self._conditioned
         mean, _ = self.joint
         return mean[self._index(False)] + gain @ (x.double() - mean[self._index(True)]), root @ root.T
@@ -155,16 +155,16 @@ class LinearGaussian:
         return (mean + noise @ root.T).float()
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """log p(x | theta), shape (*,), float64, for theta (*, D) and x (*, L), broadcast."""
+        """Return log p(x | theta), shape (*,), float64, for theta (*, D) and x (*, L), broadcast."""
         latents = self.graph.split(theta.double(), self.graph.latents(self.observed))
         parts = self.graph.split(x.double(), self.observed)
         observed = [variable for variable in self._variables if variable.name in self.observed]
-        terms = [v.law(*(latents[parent] for parent in v.weights)).log_prob(parts[v.name]) for v in observed]
+        terms = [v.conditional(*(latents[parent] for parent in v.weights)).log_prob(parts[v.name]) for v in observed]
         return torch.stack(terms).sum(0)
 
 
 class LinearGaussianTask(Structured):
-    """A structured task whose variables are all linear-Gaussian; a subclass makes the model from its options."""
+    """A structured task whose variables are all linear-Gaussian; a subclass builds the model from its options."""
 
     algorithm = "conditioning of the joint Gaussian"
 
@@ -175,7 +175,7 @@ class LinearGaussianTask(Structured):
 
     @property
     def graph(self) -> Graph:
-        """The model."""
+        """The graph of the model."""
         return self.model.graph
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
@@ -191,7 +191,7 @@ def _node(variable: Linear, observed: bool) -> Node:
     size = len(variable.offset)
     if observed:
         return simulator(variable.name, variable.simulate, variable.weights, size=size)
-    conditional: Distribution | Callable[..., Distribution] = variable.law
+    distribution: Distribution | Callable[..., Distribution] = variable.conditional
     if not variable.weights:
-        conditional = variable.law()
-    return density(variable.name, conditional, variable.weights, size=size)
+        distribution = variable.conditional()
+    return density(variable.name, distribution, variable.weights, size=size)

@@ -27,52 +27,40 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, LogNormal, Normal, constraints
 
 from ampbench.graph import Graph, density, simulator
-from ampbench_tasks.classic import Classic
-from ampbench_tasks.importance import posterior_draws
-from ampbench_tasks.ode import rk4
+from ampbench_tasks.ode import DifferentialEquationTask, rk4
 
 INTERVAL, INTERVALS, SUBSTEPS = 2.1, 9, 80
-COARSE = 40
-"""Of the likelihood that the proposal is adapted to; the error stays below 0.02."""
-START = (30.0, 1.0)
-LOWEST, HIGHEST = 1e-10, 1e4
+COARSE_SUBSTEPS = 40
+"""Steps of the approximate likelihood to which the proposal is adapted; the error in log u stays below 0.02."""
+START_POPULATIONS = (30.0, 1.0)
+MIN_POPULATION, MAX_POPULATION = 1e-10, 1e4
 NOISE = 0.1
 
 
 @final
-class LotkaVolterra(Classic):
+class LotkaVolterra(DifferentialEquationTask):
     """Lotka-Volterra: theta of size 4, x of size 20."""
 
     folder = samples_folder = "lotka_volterra"
     version = "1"
     source = "Lueckmann et al. 2021, T.10"
-    algorithm = "adaptive importance sampling with weighted acceptance"
+    substeps, coarse_substeps = SUBSTEPS, COARSE_SUBSTEPS
 
     @cached_property
     def prior(self) -> Distribution:
-        """Log-normal."""
+        """The log-normal prior of theta."""
         return Independent(LogNormal(torch.tensor([-0.125, -3.0, -0.125, -3.0]), 0.5 * torch.ones(4)), 1)
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         positive = constraints.independent(constraints.positive, 1)
         return Graph(density("theta", self.prior), simulator("x", simulate, ["theta"], positive, size=20))
 
-    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Log-normal around the solution of the equations."""
-        return _log_likelihood(theta, x, SUBSTEPS)
-
-    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 4)."""
-        x = self.check_observation(observation).double()
-        return posterior_draws(
-            self.prior,
-            lambda theta: _log_likelihood(theta, x, SUBSTEPS),
-            n,
-            seed,
-            rough=lambda theta: _log_likelihood(theta, x, COARSE),
-        )
+    def solved_log_likelihood(self, theta: Tensor, x: Tensor, substeps: int) -> Tensor:
+        """Return the log-normal log-density of x around the solution, shape (*,)."""
+        clean = log_populations(theta, substeps)
+        return Normal(clean, NOISE).log_prob(x.log()).sum(-1) - x.log().sum(-1)
 
 
 def simulate(theta: Tensor) -> Tensor:
@@ -81,18 +69,19 @@ def simulate(theta: Tensor) -> Tensor:
     return (clean + NOISE * torch.randn_like(clean)).exp()
 
 
-def _log_likelihood(theta: Tensor, x: Tensor, substeps: int) -> Tensor:
-    return Normal(log_populations(theta, substeps), NOISE).log_prob(x.log()).sum(-1) - x.log().sum(-1)
-
-
 def log_populations(theta: Tensor, substeps: int = SUBSTEPS) -> Tensor:
-    """Logarithms of prey, then predators, at the observed times, clamped: (n, 4) to (n, 20)."""
+    """Return the clamped logarithms of prey, then predators, at the observation times: (n, 4) to (n, 20)."""
     alpha, beta, gamma, delta = theta.T
 
     def field(state: Tensor) -> Tensor:
         prey, predators = state.exp().T
         return torch.stack([alpha - beta * predators, -gamma + delta * prey], dim=1)
 
-    start = torch.tensor(START, dtype=theta.dtype, device=theta.device).log().expand(len(theta), 2)
+    start = torch.tensor(START_POPULATIONS, dtype=theta.dtype, device=theta.device).log().expand(len(theta), 2)
     path = rk4(field, start, INTERVAL, INTERVALS, substeps)  # (n, 10, 2)
-    return path.transpose(1, 2).flatten(1).nan_to_num(nan=math.log(HIGHEST)).clamp(math.log(LOWEST), math.log(HIGHEST))
+    return (
+        path.transpose(1, 2)
+        .flatten(1)
+        .nan_to_num(nan=math.log(MAX_POPULATION))
+        .clamp(math.log(MIN_POPULATION), math.log(MAX_POPULATION))
+    )

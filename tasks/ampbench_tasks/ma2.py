@@ -1,4 +1,4 @@
-r"""MA(2): a moving average of order two, with its parameters uniform on the triangle of identifiability.
+r"""MA(2): a moving average of order two, with a uniform prior on the triangle of identifiability.
 
 .. math::
     x_t = e_t + \theta_1 e_{t-1} + \theta_2 e_{t-2}, \qquad e_t \sim \mathcal N(0, 1), \qquad
@@ -8,7 +8,7 @@ x has ``length`` values, 50 by default. It is Gaussian with a covariance of band
 
 .. math:: \gamma_0 = 1 + \theta_1^2 + \theta_2^2, \quad \gamma_1 = \theta_1 (1 + \theta_2), \quad \gamma_2 = \theta_2
 
-so that the likelihood follows from the Cholesky factor, three numbers per row: with
+so that the likelihood follows from the Cholesky factor, which has three non-zero entries per row: with
 :math:`\ell_{t,t-2} = \gamma_2 / d_{t-2}`, :math:`\ell_{t,t-1} = (\gamma_1 - \ell_{t,t-2}\, \ell_{t-1,t-2}) / d_{t-1}`
 and :math:`d_t^2 = \gamma_0 - \ell_{t,t-1}^2 - \ell_{t,t-2}^2`, the innovations are
 :math:`z_t = (x_t - \ell_{t,t-1} z_{t-1} - \ell_{t,t-2} z_{t-2}) / d_t`.
@@ -57,7 +57,7 @@ class MA2(Task, HasReference, HasLikelihood, HasGolden):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         return Graph(density("theta", Triangle()), simulator("x", self.simulate, ["theta"], size=self.length))
 
     def simulate(self, theta: Tensor) -> Tensor:
@@ -66,27 +66,31 @@ class MA2(Task, HasReference, HasLikelihood, HasGolden):
         return noise[:, 2:] + theta[:, :1] * noise[:, 1:-1] + theta[:, 1:] * noise[:, :-2]
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Exact Gaussian, by innovations."""
+        """Return the Gaussian log-density of x, computed from the innovations."""
         return log_likelihood(theta, x)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 2)."""
+        """Draw exactly from the posterior by importance sampling, shape (n, 2)."""
         x = self.check_observation(observation).double()
         return posterior_draws(Triangle(), lambda theta: log_likelihood(theta, x), n, seed)
 
     def golden(self) -> Golden:
-        """The statistics of an independent implementation in numpy; :class:`UsageError` for other than 50 values."""
+        """Return the statistics of an independent implementation in numpy.
+
+        Raises:
+            UsageError: an option differs from its default.
+        """
         return packaged.golden_of_defaults("ma2", {"length": self.length}, {"length": LENGTH})
 
 
 class Triangle(Distribution):
     """Uniform on the triangle with corners (−2, 1), (2, 1) and (0, −1).
 
-    The support is the box around it, which has unconstrained coordinates; in the box but outside the triangle the
-    density is 0.
+    The attribute ``support`` is the bounding box, which has unconstrained coordinates; in the box but outside the
+    triangle the density is 0.
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 — torch reads it off the class
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 — torch reads it from the class
     support = constraints.independent(constraints.interval(torch.tensor([-2.0, -1.0]), torch.tensor([2.0, 1.0])), 1)
 
     def __init__(self) -> None:
@@ -99,14 +103,14 @@ class Triangle(Distribution):
         return torch.stack([(2 * across - 1) * width, width - 1], dim=-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Minus the logarithm of the area 4 inside, minus infinity outside; shape (*,)."""
+        """Return minus the logarithm of the area, 4, inside the triangle, minus infinity outside; shape (*,)."""
         first, second = value.unbind(-1)
         inside = (first.abs() <= 1 + second) & (second <= 1)
         return torch.where(inside, -math.log(4), -torch.inf).to(value.dtype)
 
 
 def log_likelihood(theta: Tensor, x: Tensor) -> Tensor:
-    """log p(x | theta), shape (*,), for theta (*, 2) and x (*, L), broadcast."""
+    """Return log p(x | theta), shape (*,), for theta (*, 2) and x (*, L), broadcast."""
     first, second = theta.double().unbind(-1)
     gamma = 1 + first**2 + second**2, first * (1 + second), second
     zero, one = torch.zeros_like(first), torch.ones_like(first)

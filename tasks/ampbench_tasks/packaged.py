@@ -1,4 +1,4 @@
-"""What ships with the tasks, in ``data/<folder>/``: observations, golden statistics, reference samples."""
+"""Data that ship with the tasks, in ``data/<folder>/``: observations, golden statistics, reference samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA = files("ampbench_tasks").joinpath("data")
 
 @cache
 def observations(folder: str) -> Mapping[int, Observation]:
-    """Return numbered observations, with the parameters and the seed that made them (``observations.json``)."""
+    """Return numbered observations, with the parameters and the seed that generated them (``observations.json``)."""
     text = DATA.joinpath(folder, "observations.json").read_text(encoding="utf-8")
     return {
         int(number): Observation(x=torch.tensor(row["x"]), theta=torch.tensor(row["theta"]), seed=row["seed"])
@@ -35,7 +35,11 @@ def golden(folder: str) -> Golden:
 
 
 def golden_of_defaults(folder: str, given: Mapping[str, float], defaults: Mapping[str, float]) -> Golden:
-    """Return :func:`golden`, which holds for a task's default options; raises :class:`UsageError` for other ones."""
+    """Return :func:`golden` of a task with default options.
+
+    Raises:
+        UsageError: the given options differ from the defaults.
+    """
     if given != defaults:
         wanted, got = (", ".join(f"{name}={value}" for name, value in each.items()) for each in (defaults, given))
         raise UsageError(f"{folder} has golden statistics for {wanted} only, not for {got}")

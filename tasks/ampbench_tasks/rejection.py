@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ampbench.errors import SimulationError
 
-ROUNDS = 1000
-"""After so many batches without enough accepted draws, the observation has no posterior mass in reach."""
+MAX_BATCHES = 1000
+"""Largest number of batches; if they contain too few accepted draws, the sampler gives up."""
 
 
 def truncated(draw: Callable[[int], Tensor], inside: Callable[[Tensor], Tensor], n: int) -> Tensor:
-    """Draw n times, keeping what is inside.
+    """Draw n times from proposals inside a region.
 
     Arguments:
         draw: returns m proposals, shape (m, D).
@@ -22,11 +22,11 @@ def truncated(draw: Callable[[int], Tensor], inside: Callable[[Tensor], Tensor],
         n: number of draws wanted.
 
     Raises:
-        SimulationError: hardly any proposal is inside; the observation is practically impossible.
+        SimulationError: too few proposals are inside; the observation is practically impossible.
     """
     kept: list[Tensor] = []
     count = 0
-    for _ in range(ROUNDS):
+    for _ in range(MAX_BATCHES):
         proposals = draw(max(n, 1000))
         kept.append(proposals[inside(proposals)])
         count += len(kept[-1])

@@ -1,4 +1,4 @@
-r"""Ricker's map: a chaotic population, counted with Poisson noise.
+r"""Ricker's map: a chaotic population, observed through Poisson counts.
 
 .. math::
     (\ln r, \sigma, \varphi) &\sim \mathcal U(3, 5) \times \mathcal U(0.1, 0.6) \times \mathcal U(5, 15) \\
@@ -6,17 +6,17 @@ r"""Ricker's map: a chaotic population, counted with Poisson noise.
     x_t \sim \mathrm{Poisson}(\varphi N_t), \qquad N_0 = 1
 
 theta = (ln r, σ, φ); x holds ``steps`` counts, by default 50, without a burn-in. The prior is that of Thomas et al.,
-but for σ, which there begins at 0: without noise the map is chaotic and deterministic, the likelihood as rough as a
-fractal, and no reference could be trusted.
+except for the lower bound of σ, which is 0 there: without noise the map is chaotic and deterministic, the likelihood is
+too rough, and a reference would not be reliable.
 
-**Likelihood.** With u = ln N the states follow a Gaussian random walk with a kink,
+**Likelihood.** With u = ln N the states follow a Gaussian random walk with nonlinear drift,
 :math:`u_t \sim \mathcal N(m_t, \sigma^2)`, :math:`m_t = \ln r + u_{t-1} - e^{u_{t-1}}`. A particle filter gives an
-unbiased estimate of p(x | theta), which is all that importance sampling needs to be exact. Its proposal knows the
-count: with probability 0.9 the Gaussian at the mode of p(u_t | u_{t-1}, x_t), which solves
+unbiased estimate of p(x | theta), which suffices for exact importance sampling. The proposal of a particle depends on
+the count: with probability 0.9 it is the Gaussian at the mode of p(u_t | u_{t-1}, x_t), which solves
 
 .. math:: w + \ln w = \ln(\sigma^2 \varphi) + m_t + \sigma^2 x_t, \qquad w = \sigma^2 \varphi e^{u_t}
 
-and else :math:`\mathcal N(m_t, \sigma^2)` itself, which bounds the weights.
+and otherwise :math:`\mathcal N(m_t, \sigma^2)`, which bounds the weights.
 
 References:
     Ricker 1954, *Stock and recruitment*, doi:10.1139/f54-039.
@@ -47,18 +47,19 @@ from ampbench_tasks.importance import Target, accept, effective_share
 from ampbench_tasks.student import Mixture, fit
 
 STEPS = 50
-LOW, HIGH = (3.0, 0.1, 5.0), (5.0, 0.6, 15.0)
-ROUGH = 32
-"""Particles per likelihood while the proposal is adapted."""
-FIRST, ROUND, ROUNDS = 1500, 700, 6
-"""Prior draws to begin with, proposals of a round, and rounds of adaptation."""
-EFFECTIVE = 0.1
-"""Share of effective draws that each round's temperature must leave."""
+LOWER_BOUNDS, UPPER_BOUNDS = (3.0, 0.1, 5.0), (5.0, 0.6, 15.0)
+ROUGH_PARTICLES = 32
+"""Number of particles of a likelihood estimate during the adaptation of the proposal."""
+PRIOR_DRAWS, ROUND_PROPOSALS, ROUNDS = 1500, 700, 6
+"""Numbers of prior draws at the start, of proposals in a round, and of rounds of the adaptation."""
+MIN_EFFECTIVE_SHARE = 0.1
+"""Smallest share of effective draws at the temperature of a round."""
 COMPONENTS = 3
+"""Number of mixture components of the proposal."""
 PARTICLES = (64, 256, 1024)
-"""Particles per likelihood of the draws; the next number is tried where the estimates are too noisy."""
-GUIDED = 0.9
-"""Share of the particles that are proposed near the count."""
+"""Numbers of particles of a likelihood estimate for the draws; the next number is tried if estimates are too noisy."""
+GUIDED_SHARE = 0.9
+"""Probability that a particle is proposed from the Gaussian at the mode, which depends on the count."""
 
 
 @final
@@ -80,12 +81,12 @@ class Ricker(Task, HasReference, HasGolden):
 
     @cached_property
     def prior(self) -> Distribution:
-        """Uniform on the box."""
-        return Independent(Uniform(torch.tensor(LOW), torch.tensor(HIGH)), 1)
+        """The prior, uniform on the box."""
+        return Independent(Uniform(torch.tensor(LOWER_BOUNDS), torch.tensor(UPPER_BOUNDS)), 1)
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         counts = constraints.independent(constraints.nonnegative_integer, 1)
         return Graph(density("theta", self.prior), simulator("x", self.simulate, ["theta"], counts, self.steps))
 
@@ -103,9 +104,9 @@ class Ricker(Task, HasReference, HasGolden):
         """Draw exactly by importance sampling with estimated likelihoods, shape (n, 3)."""
         x = self.check_observation(observation)
         with seeded(seed):
-            proposal = _adapt(Target(self.prior, lambda theta: estimate(theta, x, ROUGH)))
+            proposal = _adapt(Target(self.prior, lambda theta: estimate(theta, x, ROUGH_PARTICLES)))
             for particles in PARTICLES[:-1]:
-                with suppress(SimulationError):  # too noisy estimates leave too few effective draws
+                with suppress(SimulationError):  # too noisy estimates give too few effective draws
                     return self._draws(proposal, x, n, particles)
             return self._draws(proposal, x, n, PARTICLES[-1])
 
@@ -113,33 +114,37 @@ class Ricker(Task, HasReference, HasGolden):
         return accept(Target(self.prior, lambda theta: estimate(theta, x, particles)), proposal, n).samples.float()
 
     def golden(self) -> Golden:
-        """The statistics of an independent implementation in numpy; :class:`UsageError` for other than 50 steps."""
+        """Return the statistics of an independent implementation in numpy.
+
+        Raises:
+            UsageError: an option differs from its default.
+        """
         return packaged.golden_of_defaults("ricker", {"steps": self.steps}, {"steps": STEPS})
 
 
 def _adapt(target: Target) -> Mixture:
-    """Return a proposal near the posterior.
+    """Return a proposal that approximates the posterior.
 
-    Other than in :func:`ampbench_tasks.importance.adapt` the number of rounds is fixed: the noise of rough estimates
-    may forbid the temperature 1, and a proposal that is a little too wide serves as well.
+    In contrast to :func:`ampbench_tasks.importance.adapt` the number of rounds is fixed: the noise of rough estimates
+    may prevent the temperature from reaching 1, and a slightly too wide proposal suffices.
     """
-    u = target.start(FIRST)
-    likelihood, ratio = target.log_likelihood(u), torch.zeros(FIRST, dtype=torch.float64)
+    u = target.start(PRIOR_DRAWS)
+    likelihood, ratio = target.log_likelihood(u), torch.zeros(PRIOR_DRAWS, dtype=torch.float64)
     for _ in range(ROUNDS):
         proposal = fit(u, torch.softmax(_temperature(likelihood, ratio) * likelihood + ratio, 0), COMPONENTS)
-        u = proposal.sample(ROUND)
+        u = proposal.sample(ROUND_PROPOSALS)
         likelihood, ratio = target.log_likelihood(u), target.log_prior(u) - proposal.log_prob(u)
     return fit(u, torch.softmax(_temperature(likelihood, ratio) * likelihood + ratio, 0), COMPONENTS)
 
 
 def _temperature(likelihood: Tensor, ratio: Tensor) -> float:
-    """The highest temperature, up to 1, that leaves enough effective draws."""
+    """Return the highest temperature, at most 1, with enough effective draws."""
     grid = [2.0**-k for k in torch.arange(0, 14, 0.5).tolist()]
-    return next((beta for beta in grid if effective_share(beta * likelihood + ratio) >= EFFECTIVE), grid[-1])
+    return next((beta for beta in grid if effective_share(beta * likelihood + ratio) >= MIN_EFFECTIVE_SHARE), grid[-1])
 
 
 def estimate(theta: Tensor, x: Tensor, particles: int) -> Tensor:
-    """The logarithm of an unbiased estimate of p(x | theta), shape (m,), for theta (m, 3) and one x, (L,).
+    """Return the logarithm of an unbiased estimate of p(x | theta), shape (m,), for theta (m, 3) and one x, (L,).
 
     Random numbers come from torch's global generator; states are float32, weights are summed in float64.
     """
@@ -157,22 +162,22 @@ def estimate(theta: Tensor, x: Tensor, particles: int) -> Tensor:
 
 
 def _propose(mean: Tensor, sigma: Tensor, phi: Tensor, count: float) -> tuple[Tensor, Tensor]:
-    """Draw ln N_t and weigh it, but for the factorial of the count: (m, P) each."""
+    """Draw ln N_t, and return it with its log weight without the factorial of the count: (m, P) each."""
     w = _omega((sigma.square() * phi).log() + mean + sigma.square() * count)
     scale = sigma / (1 + w).sqrt()
     mode = mean + sigma.square() * count - w
-    guided = torch.rand_like(mean) < GUIDED
+    guided = torch.rand_like(mean) < GUIDED_SHARE
     u = torch.where(guided, mode, mean) + torch.where(guided, scale, sigma) * torch.randn_like(mean)
     walk = -((u - mean) / sigma).square() / 2
     near = -((u - mode) / scale).square() / 2
     # the normalisers of both Gaussians share 1 / sqrt(2 π) σ
-    proposal = torch.logaddexp(near + (GUIDED * (1 + w).sqrt()).log(), walk + math.log(1 - GUIDED))
+    proposal = torch.logaddexp(near + (GUIDED_SHARE * (1 + w).sqrt()).log(), walk + math.log(1 - GUIDED_SHARE))
     intensity = u + phi.log()
     return u, count * intensity - intensity.exp() + walk - proposal
 
 
 def _omega(total: Tensor) -> Tensor:
-    """Solve w + ln w = total nearly; the proposal need not sit exactly at the mode."""
+    """Return an approximate solution w of w + ln w = total; the proposal need not be exactly at the mode."""
     w = torch.where(
         total > 1, total - total.clamp(min=1).log(), total.clamp(max=1).exp() / (1 + total.clamp(max=1).exp())
     )
@@ -182,7 +187,7 @@ def _omega(total: Tensor) -> Tensor:
 
 
 def _resampled(weights: Tensor) -> Tensor:
-    """Ancestors by systematic resampling, shape (m, P)."""
+    """Return the indices of the ancestors by systematic resampling, shape (m, P)."""
     m, particles = weights.shape
     cumulative = weights.cumsum(1)
     cumulative = cumulative / cumulative[:, -1:]

@@ -24,52 +24,40 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, LogNormal, constraints
 
 from ampbench.graph import Graph, density, simulator
-from ampbench_tasks.classic import Classic
-from ampbench_tasks.importance import posterior_draws
-from ampbench_tasks.ode import rk4
+from ampbench_tasks.ode import DifferentialEquationTask, rk4
 
 INTERVAL, INTERVALS, SUBSTEPS = 17.0, 9, 80
-COARSE = 20
-"""Of the likelihood that the proposal is adapted to; the error stays below a fifth of the noise."""
+COARSE_SUBSTEPS = 20
+"""Steps of the approximate likelihood to which the proposal is adapted; the error stays below a fifth of the noise."""
 POPULATION = 1e6
 TESTS = 1000
 
 
 @final
-class SIR(Classic):
+class SIR(DifferentialEquationTask):
     """SIR: theta of size 2, x of size 10."""
 
     folder = samples_folder = "sir"
     version = "1"
     source = "Kermack & McKendrick 1927; Lueckmann et al. 2021, T.9"
-    algorithm = "adaptive importance sampling with weighted acceptance"
+    substeps, coarse_substeps = SUBSTEPS, COARSE_SUBSTEPS
 
     @cached_property
     def prior(self) -> Distribution:
-        """Log-normal."""
+        """The log-normal prior of theta."""
         location = torch.tensor([math.log(0.4), math.log(0.125)])
         return Independent(LogNormal(location, torch.tensor([0.5, 0.2])), 1)
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         counts = constraints.independent(constraints.integer_interval(0, TESTS), 1)
         return Graph(density("theta", self.prior), simulator("x", simulate, ["theta"], counts, size=10))
 
-    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Binomial, up to the binomial coefficient, which is a function of x alone."""
-        return _log_likelihood(theta, x, SUBSTEPS)
-
-    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 2)."""
-        x = self.check_observation(observation).double()
-        return posterior_draws(
-            self.prior,
-            lambda theta: _log_likelihood(theta, x, SUBSTEPS),
-            n,
-            seed,
-            rough=lambda theta: _log_likelihood(theta, x, COARSE),
-        )
+    def solved_log_likelihood(self, theta: Tensor, x: Tensor, substeps: int) -> Tensor:
+        """Return the binomial log-likelihood without the binomial coefficient, a function of x; shape (*,)."""
+        share = infected(theta, substeps)
+        return (torch.xlogy(x, share) + torch.special.xlog1py(TESTS - x, -share)).sum(-1)
 
 
 def simulate(theta: Tensor) -> Tensor:
@@ -78,13 +66,8 @@ def simulate(theta: Tensor) -> Tensor:
     return torch.binomial(torch.full_like(share, TESTS), share)
 
 
-def _log_likelihood(theta: Tensor, x: Tensor, substeps: int) -> Tensor:
-    share = infected(theta, substeps)
-    return (torch.xlogy(x, share) + torch.special.xlog1py(TESTS - x, -share)).sum(-1)
-
-
 def infected(theta: Tensor, substeps: int = SUBSTEPS) -> Tensor:
-    """The share I / N at the observed times: (n, 2) to (n, 10)."""
+    """Return the share I / N at the observation times: (n, 2) to (n, 10)."""
     beta, gamma = theta.T
 
     def field(state: Tensor) -> Tensor:

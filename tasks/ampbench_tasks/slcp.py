@@ -14,9 +14,9 @@ The posterior is sampled in three exact steps. With a flat prior on the whole pl
     (x_j - \bar x)^\top S^{-1} (x_j - \bar x)\Bigr) \\
     m \mid S, x &\sim \mathcal N(\bar x, S / 4)
 
-First, importance sampling in three dimensions, where :math:`\theta_3, \theta_4` are positive; second, the mean, which
-is rejected with its S if it falls outside the box; third, fair signs, because those of :math:`\theta_3` and
-:math:`\theta_4` do not enter the likelihood.
+First, S is drawn by importance sampling in three dimensions, with positive :math:`\theta_3, \theta_4`; second, the mean
+is drawn given S, and both are rejected if the mean is outside the box; third, the signs of :math:`\theta_3` and
+:math:`\theta_4`, which do not enter the likelihood, are drawn with equal probabilities.
 
 References:
     Papamakarios, Sterratt, Murray 2019, *Sequential neural likelihood*, arXiv:1805.07226.
@@ -55,20 +55,20 @@ class SLCP(Classic):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         return Graph(density("theta", prior()), simulator("x", simulate, ["theta"], size=2 * DRAWS))
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Four Gaussian draws."""
+        """Return the Gaussian log-density of the four draws."""
         return log_likelihood(theta, x)
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 5)."""
+        """Draw exactly from the posterior by importance sampling, shape (n, 5)."""
         return posterior(self.check_observation(observation), n, seed)
 
 
 def prior() -> Distribution:
-    """Uniform on the box."""
+    """Return the uniform distribution on the box."""
     return Independent(Uniform(-BOUND * torch.ones(5), BOUND * torch.ones(5)), 1)
 
 
@@ -87,7 +87,7 @@ def simulate(theta: Tensor) -> Tensor:
 
 
 def log_likelihood(theta: Tensor, x: Tensor) -> Tensor:
-    """log p(x | theta), shape (*,), for theta (*, 5) and x (*, 8), broadcast."""
+    """Return log p(x | theta), shape (*,), for theta (*, 5) and x (*, 8), broadcast."""
     first, below, second = (part[..., None] for part in _cholesky(theta))
     z1 = (x[..., 0::2] - theta[..., 0, None]) / first
     z2 = (x[..., 1::2] - theta[..., 1, None] - below * z1) / second
@@ -114,13 +114,13 @@ def posterior(x: Tensor, n: int, seed: int) -> Tensor:
 
 
 def _log_marginal(theta: Tensor, scatter: Tensor) -> Tensor:
-    """log p(x | S) with the mean integrated out: four draws around zero, and one determinant less."""
+    """Return log p(x | S) with the mean integrated out: that of four draws around zero, without one determinant."""
     first, _, second = _cholesky(theta)
     return log_likelihood(theta, scatter) + first.log() + second.log()
 
 
 def _with_mean(shape: Tensor, mean: Tensor) -> Tensor:
-    """Draw the mean around that of the data, and the signs: (n, 3) to (n, 5)."""
+    """Draw the mean given S, and the signs: (n, 3) to (n, 5)."""
     first, below, second = _cholesky(_around_zero(shape))
     noise = torch.randn(len(shape), 2, dtype=shape.dtype) / DRAWS**0.5
     location = mean + torch.stack([first * noise[:, 0], below * noise[:, 0] + second * noise[:, 1]], dim=1)
@@ -129,12 +129,12 @@ def _with_mean(shape: Tensor, mean: Tensor) -> Tensor:
 
 
 def _around_zero(shape: Tensor) -> Tensor:
-    """(θ₃, θ₄, θ₅) to theta with a mean of zero."""
+    """Return theta with a mean of zero for (θ₃, θ₄, θ₅): (n, 3) to (n, 5)."""
     return torch.cat([torch.zeros_like(shape[:, :2]), shape], dim=1)
 
 
 def _cholesky(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The entries (1, 1), (2, 1), (2, 2) of the lower Cholesky factor of S, shape (*,) each."""
+    """Return the entries (1, 1), (2, 1), (2, 2) of the lower Cholesky factor of S, shape (*,) each."""
     s1, s2, rho = theta[..., 2].square(), theta[..., 3].square(), theta[..., 4].tanh()
     first = (s1.square() + JITTER).sqrt()
     below = rho * s1 * s2 / first

@@ -1,4 +1,4 @@
-r"""SLCP with distractors: the data of SLCP, hidden among 92 components of noise.
+r"""SLCP with distractors: the data of SLCP and 92 components of noise, permuted.
 
 The noise is one draw from an equal mixture of 20 multivariate Student t distributions with two degrees of freedom. Its
 locations :math:`15\,\epsilon`, its factors and the permutation of the 100 components come from numpy's legacy
@@ -19,14 +19,15 @@ from typing import final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Chi2
 
 from ampbench.graph import Graph, density, simulator
 from ampbench_tasks import slcp
 from ampbench_tasks.classic import Classic
 
-SIGNAL, NOISE = 8, 92
+SIGNAL_SIZE, NOISE_SIZE = 8, 92
 COMPONENTS = 20
-FREEDOM = 2.0
+DEGREES_OF_FREEDOM = 2.0
 
 
 @final
@@ -40,26 +41,26 @@ class SLCPDistractors(Classic):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
-        return Graph(density("theta", slcp.prior()), simulator("x", simulate, ["theta"], size=SIGNAL + NOISE))
+        """The graph theta → x."""
+        return Graph(density("theta", slcp.prior()), simulator("x", simulate, ["theta"], size=SIGNAL_SIZE + NOISE_SIZE))
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """That of SLCP: the density of the noise is a function of x alone."""
+        """Return log p(x | theta) up to a function of x: that of SLCP for the informative components."""
         return slcp.log_likelihood(theta, signal(x))
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
-        """Draw exactly by importance sampling, shape (n, 5)."""
+        """Draw exactly from the posterior by importance sampling, shape (n, 5)."""
         return slcp.posterior(signal(self.check_observation(observation)), n, seed)
 
 
 @dataclass(frozen=True)
 class Distractors:
-    """The mixture and the order of the components; the same in every simulation.
+    """The fixed constants of the task: the mixture, and the permutation of the components.
 
     Attributes:
         locations: shape (20, 92).
         factors: lower scale factors, shape (20, 92, 92).
-        order: x_i is component order_i of (signal, noise), shape (100,).
+        order: permutation, shape (100,): x_i is component order_i of (signal, noise).
     """
 
     locations: Tensor
@@ -71,12 +72,12 @@ class Distractors:
 def distractors() -> Distractors:
     """Draw the fixed constants of the task."""
     generator = np.random.RandomState(42)
-    locations = [15 * generator.normal(size=NOISE) for _ in range(COMPONENTS)]
+    locations = [15 * generator.normal(size=NOISE_SIZE) for _ in range(COMPONENTS)]
     factors = [
-        np.tril(generator.normal(size=(NOISE, NOISE))) + np.diag(np.exp(generator.normal(size=NOISE)))
+        np.tril(generator.normal(size=(NOISE_SIZE, NOISE_SIZE))) + np.diag(np.exp(generator.normal(size=NOISE_SIZE)))
         for _ in range(COMPONENTS)
     ]
-    order = generator.permutation(SIGNAL + NOISE)
+    order = generator.permutation(SIGNAL_SIZE + NOISE_SIZE)
     return Distractors(
         torch.from_numpy(np.stack(locations)).float(),
         3 * torch.from_numpy(np.stack(factors)).float(),
@@ -86,22 +87,22 @@ def distractors() -> Distractors:
 
 def simulate(theta: Tensor) -> Tensor:
     """Draw x given theta (n, 5), shape (n, 100)."""
-    everything = torch.cat([slcp.simulate(theta), _noise(len(theta)).to(theta)], dim=1)
-    return everything[:, distractors().order.to(theta.device)]
+    components = torch.cat([slcp.simulate(theta), _noise(len(theta)).to(theta)], dim=1)
+    return components[:, distractors().order.to(theta.device)]
 
 
 def signal(x: Tensor) -> Tensor:
-    """The eight informative components: (*, 100) to (*, 8)."""
-    return x[..., distractors().order.argsort()[:SIGNAL].to(x.device)]
+    """Return the eight informative components: (*, 100) to (*, 8)."""
+    return x[..., distractors().order.argsort()[:SIGNAL_SIZE].to(x.device)]
 
 
 def _noise(n: int) -> Tensor:
-    """Draws of the mixture, shape (n, 92); component by component, so that no factor is copied for each draw."""
+    """Draw from the mixture, shape (n, 92); the loop over its components avoids a copy of a factor for each draw."""
     constants = distractors()
     chosen = torch.randint(COMPONENTS, (n,))
-    normal = torch.randn(n, NOISE)
-    radius = (torch._standard_gamma(torch.full((n, 1), FREEDOM / 2)) * 2 / FREEDOM).sqrt()
-    noise = torch.empty(n, NOISE)
+    normal = torch.randn(n, NOISE_SIZE)
+    radius = (Chi2(torch.tensor(DEGREES_OF_FREEDOM)).sample(torch.Size([n, 1])) / DEGREES_OF_FREEDOM).sqrt()
+    noise = torch.empty(n, NOISE_SIZE)
     for k in range(COMPONENTS):
         rows = chosen == k
         noise[rows] = constants.locations[k] + normal[rows] @ constants.factors[k].T / radius[rows]

@@ -1,4 +1,4 @@
-r"""Stochastic Lotka-Volterra: predators and prey as a Markov jump process, seen through nine statistics.
+r"""Stochastic Lotka-Volterra: predators and prey as a Markov jump process, observed through nine statistics.
 
 .. math::
     \theta &= \ln(k_1, k_2, k_3, k_4) \sim \mathcal U(-5, 2)^4 \\
@@ -7,11 +7,11 @@ r"""Stochastic Lotka-Volterra: predators and prey as a Markov jump process, seen
 
 X predators, Y prey; X(0) = 50, Y(0) = 100; recorded at t = 0, 0.2, …, 30. x holds, in this order: the means of X and
 Y; ln(variance + 1) of X and Y; the autocorrelations of X at lags 1 and 2; those of Y; the correlation of X with Y.
-Correlations of a series that never changes are 0.
+Correlations of a constant series are 0.
 
-Populations may explode. After 10,000 events the state is frozen until t = 30: this cap is part of the definition, so
-that every simulation ends and none is discarded. (The source raises an error there, and divides the statistics by the
-scales of a pilot run, which we leave out.)
+Populations may explode. After 10,000 events the state stays constant until t = 30; this limit is part of the
+definition, so that every simulation ends and none is discarded. (The source raises an error at its limit, and divides
+the statistics by the scales of a pilot run; this task does neither.)
 
 The likelihood is intractable: this task is forward-only.
 
@@ -36,9 +36,9 @@ from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 from ampbench_tasks.gillespie import trajectories
 
-START = (50.0, 100.0)
+START_POPULATIONS = (50.0, 100.0)
 INTERVAL, COUNT = 0.2, 150
-CAP = 10_000
+MAX_EVENTS = 10_000
 CHANGES = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
 
 
@@ -51,12 +51,12 @@ class StochasticLotkaVolterra(Task, HasGolden):
 
     @cached_property
     def graph(self) -> Graph:
-        """theta → x."""
+        """The graph theta → x."""
         prior = Independent(Uniform(-5 * torch.ones(4), 2 * torch.ones(4)), 1)
         return Graph(density("theta", prior), simulator("x", simulate, ["theta"], size=9))
 
     def golden(self) -> Golden:
-        """The statistics of an independent implementation in numpy."""
+        """Return the statistics of an independent implementation in numpy."""
         return packaged.golden("stochastic_lotka_volterra")
 
 
@@ -66,20 +66,20 @@ def simulate(theta: Tensor) -> Tensor:
 
 
 def populations(theta: Tensor) -> Tensor:
-    """Predators and prey at the recorded times: (n, 4) to (n, 151, 2), float64."""
-    start = torch.tensor(START, dtype=torch.float64, device=theta.device)
+    """Simulate predators and prey at the recorded times: (n, 4) to (n, 151, 2), float64."""
+    start = torch.tensor(START_POPULATIONS, dtype=torch.float64, device=theta.device)
     changes = torch.tensor(CHANGES, dtype=torch.float64, device=theta.device)
-    return trajectories(theta.double().exp(), start, rates, changes, INTERVAL, COUNT, CAP)
+    return trajectories(theta.double().exp(), start, rates, changes, INTERVAL, COUNT, MAX_EVENTS)
 
 
 def rates(speeds: Tensor, state: Tensor) -> Tensor:
-    """Rates of predator birth, predator death, prey birth and prey death, shape (n, 4)."""
+    """Return the rates of predator birth, predator death, prey birth and prey death, shape (n, 4)."""
     predators, prey = state.T
     return speeds * torch.stack([predators * prey, predators, prey, predators * prey], dim=1)
 
 
 def statistics(series: Tensor) -> Tensor:
-    """The nine summary statistics: (n, T, 2) to (n, 9)."""
+    """Return the nine summary statistics: (n, T, 2) to (n, 9)."""
     mean, variance = series.mean(1), series.var(1)
     scale = variance.sqrt()[:, None]
     scaled = torch.where(scale > 0, (series - mean[:, None]) / scale, 0.0)

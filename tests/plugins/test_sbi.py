@@ -35,7 +35,7 @@ from ampbench_sbi.toolbox import Curves, Training, quiet
 from ampbench_sbi.tsnpe import TSNPE
 
 MCMC = {"chains": 10, "warmup": 5, "thin": 1}
-QUICK: dict[str, Callable[[], Method]] = {
+QUICK_METHODS: dict[str, Callable[[], Method]] = {
     "fmpe": lambda: FMPE(max_epochs=2),
     "mc-abc": lambda: MCABC(accept=30),
     "nle": lambda: NLE("maf", max_epochs=2, **MCMC),
@@ -48,16 +48,18 @@ QUICK: dict[str, Callable[[], Method]] = {
     "snre": lambda: SNRE(2, max_epochs=2, **MCMC),
     "tsnpe": lambda: TSNPE(2, "maf", support_samples=1000, max_epochs=2),
 }
-SEQUENTIAL = ["smc-abc", "snle", "snpe", "snre", "tsnpe"]
+SEQUENTIAL_METHODS = ["smc-abc", "snle", "snpe", "snre", "tsnpe"]
 
 
-MINUTES = {"nle", "snle", "snre"}
+SLOW_METHODS = {"nle", "snle", "snre"}
 """Methods whose slice sampling takes long to find its step size, above all with a hardly trained network."""
 
 
 def names(*slow: str) -> list[Any]:
     """All methods, those that take long marked."""
-    return [pytest.param(name, marks=pytest.mark.slow if name in MINUTES.union(slow) else ()) for name in QUICK]
+    return [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW_METHODS.union(slow) else ()) for name in QUICK_METHODS
+    ]
 
 
 @pytest.mark.parametrize("name", names())
@@ -67,7 +69,7 @@ class TestEveryMethod(MethodConformance):
         self.name = name
 
     def make(self) -> Method:
-        return QUICK[self.name]()
+        return QUICK_METHODS[self.name]()
 
     def test_fit_and_sample(self) -> None:
         """Also: nothing is printed, nothing is written to the current folder."""
@@ -91,9 +93,9 @@ class TestEveryMethod(MethodConformance):
 
 
 def test_all_are_registered() -> None:
-    assert sorted(methods()) == sorted(QUICK)
+    assert sorted(methods()) == sorted(QUICK_METHODS)
     for name, lazy in methods().items():
-        assert isinstance(QUICK[name](), lazy.load())
+        assert isinstance(QUICK_METHODS[name](), lazy.load())
 
 
 def test_options_reach_the_methods(registry: Registry) -> None:
@@ -111,7 +113,7 @@ def test_silence(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         density("theta", Independent(Normal(torch.zeros(1), torch.ones(1)), 1)),
         simulator("x", lambda t: t + torch.randn_like(t), ["theta"]),
     )
-    fit(QUICK[name](), Simulator(graph, ["x"], 60, seed=0)).sample(torch.zeros(1), 5)
+    fit(QUICK_METHODS[name](), Simulator(graph, ["x"], 60, seed=0)).sample(torch.zeros(1), 5)
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 
@@ -176,7 +178,7 @@ def test_several_bounded_latents(name: str) -> None:
         density("shift", lambda rate: Independent(Normal(rate, 1.0), 1), ["rate"], size=1),
         simulator("x", lambda r, s, m: torch.cat([r + m, s], 1) + 0.1 * torch.randn(len(r), 3), list_of_parents()),
     )
-    posterior = fit(QUICK[name](), Simulator(graph, ["x"], 200, seed=0))
+    posterior = fit(QUICK_METHODS[name](), Simulator(graph, ["x"], 200, seed=0))
     samples = posterior.sample(torch.tensor([2.0, 0.1, 0.95]), 40)
     for variable, part in graph.split(samples, ["rate", "share", "shift"]).items():
         assert bool(torch.all(graph[variable].support.check(part)))
@@ -186,12 +188,12 @@ def list_of_parents() -> list[str]:
     return ["rate", "share", "shift"]
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", QUICK_METHODS)
 def test_discrete_latents_are_refused_by_name(name: str) -> None:
     coin = Independent(Bernoulli(torch.full((1,), 0.5)), 1)
     graph = Graph(density("coin", coin), simulator("x", lambda c: c + torch.randn_like(c), ["coin"]))
     with pytest.raises(UsageError, match=rf"method '{name}' infers continuous variables, but 'coin' is discrete"):
-        fit(QUICK[name](), Simulator(graph, ["x"], 100, seed=0))
+        fit(QUICK_METHODS[name](), Simulator(graph, ["x"], 100, seed=0))
 
 
 def test_a_prior_without_a_density() -> None:
@@ -200,16 +202,16 @@ def test_a_prior_without_a_density() -> None:
         simulator("theta", lambda n: torch.randn(n, 1), []),
         simulator("x", lambda t: t + torch.randn_like(t), ["theta"]),
     )
-    assert fit(QUICK["npe"](), Simulator(graph, ["x"], 100, seed=0)).sample(torch.zeros(1), 3).shape == (3, 1)
-    for name in ["nle", "nre", *SEQUENTIAL]:
+    assert fit(QUICK_METHODS["npe"](), Simulator(graph, ["x"], 100, seed=0)).sample(torch.zeros(1), 3).shape == (3, 1)
+    for name in ["nle", "nre", *SEQUENTIAL_METHODS]:
         with pytest.raises(UsageError, match=rf"'{name}' evaluates the prior's density, but .*'theta' is a simulator"):
-            fit(QUICK[name](), Simulator(graph, ["x"], 100, seed=0))
+            fit(QUICK_METHODS[name](), Simulator(graph, ["x"], 100, seed=0))
 
 
-@pytest.mark.parametrize("name", [param for param in names() if param.values[0] in SEQUENTIAL])
+@pytest.mark.parametrize("name", [param for param in names() if param.values[0] in SEQUENTIAL_METHODS])
 def test_each_observation_has_its_own_budget(name: str, gaussian_graph: Graph) -> None:
     source = Simulator(gaussian_graph, ["x"], 65, seed=0)
-    posterior = fit(QUICK[name](), source)
+    posterior = fit(QUICK_METHODS[name](), source)
     assert isinstance(posterior, Sequential)
     seen: list[tuple[int, int]] = []
     with seeded(0):
@@ -224,7 +226,7 @@ def test_each_observation_has_its_own_budget(name: str, gaussian_graph: Graph) -
 
 
 def test_the_same_observation_is_fitted_once(gaussian_graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    posterior = fit(QUICK["snpe"](), Simulator(gaussian_graph, ["x"], 60, seed=0))
+    posterior = fit(QUICK_METHODS["snpe"](), Simulator(gaussian_graph, ["x"], 60, seed=0))
     assert isinstance(posterior, Sequential)
     fits: list[Tensor] = []
     original = posterior.fit_to
@@ -278,7 +280,7 @@ def test_float64_observation(gaussian_graph: Graph) -> None:
 
 def test_without_sbi(monkeypatch: pytest.MonkeyPatch, gaussian_graph: Graph) -> None:
     monkeypatch.setitem(sys.modules, "sbi.inference", None)
-    for name, make in QUICK.items():
+    for name, make in QUICK_METHODS.items():
         with pytest.raises(UsageError, match=rf"method '{name}' needs sbi: pip install 'ampbench\[sbi\]'"):
             fit(make(), Simulator(gaussian_graph, ["x"], 100, seed=0))
 
@@ -307,7 +309,7 @@ class TestFromSBI:
         values = graph.sample(7)
         assert values["theta"].shape == values["x"].shape == (7, 2)
         assert bool(((values["theta"] >= 0) & (values["theta"] <= 1)).all())
-        posterior = fit(QUICK["npe"](), Simulator(graph, ["x"], 100, seed=0))
+        posterior = fit(QUICK_METHODS["npe"](), Simulator(graph, ["x"], 100, seed=0))
         assert bool((posterior.sample(torch.full((2,), 0.99), 50) <= 1).all())
 
     def test_a_list_of_priors_and_a_simulator_of_one_vector(self) -> None:

@@ -18,7 +18,7 @@ from ampbench.interfaces.golden import Golden
 from ampbench_tasks import packaged
 
 DATA = Path(__file__).parents[2] / "tasks" / "ampbench_tasks" / "data"
-PRIOR, SIMULATIONS = 50_000, 20_000
+PRIOR_DRAWS, SIMULATIONS = 50_000, 20_000
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 Simulate = Callable[[np.random.Generator, np.ndarray, int], np.ndarray]
 
@@ -125,7 +125,7 @@ def golden(name: str) -> Golden:
     thetas = torch.stack([packaged.observations(name)[number].theta for number in (1, 2, 3)])
     return Golden.record(
         "tests/tasks/golden_classic.py, numpy and scipy",
-        torch.from_numpy(draw(rng, PRIOR)),
+        torch.from_numpy(draw(rng, PRIOR_DRAWS)),
         thetas,
         lambda theta, n: torch.from_numpy(simulate(rng, theta.double().numpy(), n)),
         SIMULATIONS,

@@ -81,8 +81,8 @@ class TestExternalProgram(TaskConformance):
         return ExternalProgram()
 
 
-EXACT = [MG1(), GAndK(), BirthDeath(), MA2()]
-TASKS = [*EXACT, Ricker(), StochasticLotkaVolterra(), Epidemic(), ExternalProgram()]
+EXACT_TASKS = [MG1(), GAndK(), BirthDeath(), MA2()]
+TASKS = [*EXACT_TASKS, Ricker(), StochasticLotkaVolterra(), Epidemic(), ExternalProgram()]
 
 
 def name(task: Task) -> str:
@@ -115,7 +115,7 @@ THETAS = {
 }
 
 
-@pytest.mark.parametrize("task", EXACT, ids=name)
+@pytest.mark.parametrize("task", EXACT_TASKS, ids=name)
 def test_likelihood_is_a_normalised_density(task: Task) -> None:
     """E_{x ~ p(x | theta)} [p(x | theta') / p(x | theta)] = 1."""
     assert isinstance(task, HasLikelihood)
@@ -127,7 +127,7 @@ def test_likelihood_is_a_normalised_density(task: Task) -> None:
     assert abs(float(ratio.mean()) - 1) < 4 * error
 
 
-@pytest.mark.parametrize("task", EXACT, ids=name)
+@pytest.mark.parametrize("task", EXACT_TASKS, ids=name)
 def test_likelihood_broadcasts(task: Task) -> None:
     assert isinstance(task, HasLikelihood)
     values = Simulator(task.graph, ["x"], 6, 0).sample(6)
@@ -164,7 +164,7 @@ def test_golden_statistics_are_for_the_defaults_only(task: Task) -> None:
         task.golden()  # type: ignore[attr-defined]
 
 
-def same_law(first: Tensor, second: Tensor) -> bool:
+def same_distribution(first: Tensor, second: Tensor) -> bool:
     """Whether two samples (n, D) pass a Kolmogorov-Smirnov test in each component and in each pairwise sum."""
     columns = [first, first + first.roll(1, 1)], [second, second + second.roll(1, 1)]
     a, b = (torch.cat(each, 1).double().numpy() for each in columns)
@@ -215,7 +215,7 @@ def test_queue_reference_agrees_with_shestopaloff_and_neal() -> None:
     task = MG1()
     x = task.observation(3).x
     chains = gibbs_queue(x.double().numpy(), 300, 2000, np.random.default_rng(0))
-    assert same_law(task.reference(x, 4000, 0), torch.from_numpy(chains))
+    assert same_distribution(task.reference(x, 4000, 0), torch.from_numpy(chains))
 
 
 def test_queue_likelihood_integrates_to_one() -> None:
@@ -329,7 +329,7 @@ def test_moving_average_reference_agrees_with_a_grid() -> None:
     with seeded(0):
         chosen = cells[torch.softmax(task.log_likelihood(cells, x), 0).multinomial(4000, replacement=True)]
         jitter = (torch.rand(4000, 2) - 0.5) * torch.tensor([4 / steps, 2 / steps])
-    assert same_law(task.reference(x, 4000, 0), chosen + jitter)
+    assert same_distribution(task.reference(x, 4000, 0), chosen + jitter)
 
 
 def test_birth_death_moments() -> None:
@@ -466,7 +466,7 @@ def test_ricker_estimates_agree_across_numbers_of_particles() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "observations"), [*((task, 300) for task in EXACT), (Ricker(), 100)])
+@pytest.mark.parametrize(("task", "observations"), [*((task, 300) for task in EXACT_TASKS), (Ricker(), 100)])
 def test_references_are_calibrated_on_many_observations(task: Task, observations: int) -> None:
     """The conformance tests above use fewer observations, and fewer steps of Ricker's map."""
     assert isinstance(task, HasReference)

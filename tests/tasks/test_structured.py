@@ -87,8 +87,8 @@ class TestCollider(TaskConformance):
         return Collider()
 
 
-DEFAULTS = [LGSSM(), NonlinearSSM(), GaussianTree(), Hierarchical(), EightSchools(), Diamond(), Collider()]
-OTHERS = [
+DEFAULT_TASKS = [LGSSM(), NonlinearSSM(), GaussianTree(), Hierarchical(), EightSchools(), Diamond(), Collider()]
+OTHER_TASKS = [
     LGSSM(length=7, dim=2, missing=0.3, irregular=True),
     NonlinearSSM(length=5, missing=0.4),
     GaussianTree(depth=2, branching=4, missing=0.25),
@@ -100,7 +100,7 @@ def identify(task: Structured) -> str:
     return task.folder
 
 
-@pytest.mark.parametrize("task", DEFAULTS, ids=identify)
+@pytest.mark.parametrize("task", DEFAULT_TASKS, ids=identify)
 def test_golden_statistics(task: Structured) -> None:
     """Prior and simulator agree with the second implementation: no score beyond what chance gives once in 1e5."""
     golden = task.golden()
@@ -114,13 +114,13 @@ def test_golden_statistics(task: Structured) -> None:
     assert worst < stats.norm.isf(1e-5 / 2 / sum(score.numel() for score in scores))
 
 
-@pytest.mark.parametrize("task", OTHERS, ids=identify)
+@pytest.mark.parametrize("task", OTHER_TASKS, ids=identify)
 def test_golden_statistics_of_other_options_are_refused(task: Structured) -> None:
     with pytest.raises(UsageError, match=r"golden statistics for its default options only: .* the default is"):
         task.golden()
 
 
-@pytest.mark.parametrize("task", [*DEFAULTS, *OTHERS], ids=identify)
+@pytest.mark.parametrize("task", [*DEFAULT_TASKS, *OTHER_TASKS], ids=identify)
 def test_observed_variables_are_in_topological_order_without_density(task: Structured) -> None:
     assert task.graph.check(task.observed) == task.observed
     assert {task.graph[name].kind for name in task.observed} == {"simulator"}
@@ -128,7 +128,7 @@ def test_observed_variables_are_in_topological_order_without_density(task: Struc
     assert task.graph.size(task.graph.names) is not None
 
 
-@pytest.mark.parametrize("task", [*DEFAULTS, *OTHERS], ids=identify)
+@pytest.mark.parametrize("task", [*DEFAULT_TASKS, *OTHER_TASKS], ids=identify)
 def test_likelihood_belongs_to_the_simulator(task: Structured) -> None:
     """E over x ~ p(x | theta) of p(x | theta') / p(x | theta) is 1 for any theta' (Sugiyama et al. 2012)."""
     n = 200_000
@@ -143,7 +143,7 @@ def test_likelihood_belongs_to_the_simulator(task: Structured) -> None:
         assert abs(float(ratio.mean()) - 1) < 4.5 * error
 
 
-@pytest.mark.parametrize("task", [*DEFAULTS, *OTHERS], ids=identify)
+@pytest.mark.parametrize("task", [*DEFAULT_TASKS, *OTHER_TASKS], ids=identify)
 def test_log_likelihood_broadcasts(task: Structured) -> None:
     drawn = Simulator(task.graph, task.observed, 4, seed=1).sample(4)
     theta, x = join(drawn, task.latents), join(drawn, task.observed)
@@ -266,7 +266,7 @@ def test_observed_parents_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("law", "low", "high"),
+    ("known", "low", "high"),
     [
         (stats.norm(3, 0.01), -40, 40),
         (stats.norm(-2, 5), -80, 80),
@@ -276,16 +276,16 @@ def test_observed_parents_are_refused() -> None:
     ],
     ids=lambda value: getattr(getattr(value, "dist", None), "name", ""),
 )
-def test_line_draws(law: stats.rv_continuous, low: float, high: float) -> None:
-    """The inverse distribution function of known laws, also when the first grid is as coarse as the law is wide."""
+def test_line_draws(known: stats.rv_continuous, low: float, high: float) -> None:
+    """Draws follow known distributions, also when the cells of the coarse grid are as wide as the distribution."""
 
     def log_density(u: Tensor) -> Tensor:
-        return torch.from_numpy(law.logpdf(u.numpy()))
+        return torch.from_numpy(known.logpdf(u.numpy()))
 
     drawn = line.draw(log_density, low, high, 20_000, torch.Generator().manual_seed(1)).numpy()
-    assert stats.kstest(drawn, law.cdf).pvalue > 1e-4
+    assert stats.kstest(drawn, known.cdf).pvalue > 1e-4
     levels = torch.rand(20_000, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).numpy()
-    assert np.abs(law.cdf(drawn) - levels).max() < 1e-3
+    assert np.abs(known.cdf(drawn) - levels).max() < 1e-3
 
 
 # Collider, hierarchy, eight schools: importance sampling and quadrature.
@@ -429,17 +429,20 @@ def test_impossible_observation_leaves_the_grid() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LGSSM(length=0), "option length is 0, but at least 1"),
-        (lambda: LGSSM(dim=0), "option dim is 0, but at least 1"),
-        (lambda: LGSSM(missing=1.0), "option missing is 1.0, but a share of at least 0 and below 1"),
-        (lambda: NonlinearSSM(length=-1), "option length is -1, but at least 1"),
-        (lambda: NonlinearSSM(missing=-0.1), "option missing is -0.1, but a share of at least 0 and below 1"),
-        (lambda: GaussianTree(depth=0), "option depth is 0, but at least 1"),
-        (lambda: GaussianTree(branching=0), "option branching is 0, but at least 1"),
-        (lambda: GaussianTree(missing=float("nan")), "option missing is nan, but a share"),
-        (lambda: Hierarchical(groups=0), "option groups is 0, but at least 1"),
-        (lambda: Hierarchical(size=0), "option size is 0, but at least 1"),
-        (lambda: Hierarchical(missing=2.0), "option missing is 2.0, but a share of at least 0 and below 1"),
+        (lambda: LGSSM(length=0), "LGSSM needs length of at least 1, got length=0"),
+        (lambda: LGSSM(dim=0), "LGSSM needs dim of at least 1, got dim=0"),
+        (lambda: LGSSM(missing=1.0), "LGSSM needs missing of at least 0 and below 1, got missing=1.0"),
+        (lambda: NonlinearSSM(length=-1), "NonlinearSSM needs length of at least 1, got length=-1"),
+        (lambda: NonlinearSSM(missing=-0.1), "NonlinearSSM needs missing of at least 0 and below 1, got missing=-0.1"),
+        (lambda: GaussianTree(depth=0), "GaussianTree needs depth of at least 1, got depth=0"),
+        (lambda: GaussianTree(branching=0), "GaussianTree needs branching of at least 1, got branching=0"),
+        (
+            lambda: GaussianTree(missing=float("nan")),
+            "GaussianTree needs missing of at least 0 and below 1, got missing=nan",
+        ),
+        (lambda: Hierarchical(groups=0), "Hierarchical needs groups of at least 1, got groups=0"),
+        (lambda: Hierarchical(size=0), "Hierarchical needs size of at least 1, got size=0"),
+        (lambda: Hierarchical(missing=2.0), "Hierarchical needs missing of at least 0 and below 1, got missing=2.0"),
     ],
 )
 def test_impossible_options(make: object, message: str) -> None:
@@ -464,7 +467,7 @@ def test_irregular_gaps_are_unequal_and_fixed() -> None:
     assert len(set(LGSSM(5, irregular=True).gaps)) == 4
 
 
-@pytest.mark.parametrize("task", DEFAULTS, ids=identify)
+@pytest.mark.parametrize("task", DEFAULT_TASKS, ids=identify)
 def test_bad_observations_are_refused(task: Structured) -> None:
     size = task.graph.size(task.observed) or 0
     with pytest.raises(UsageError, match=rf"shape \({size + 1},\), expected \({size},\)"):
@@ -474,7 +477,7 @@ def test_bad_observations_are_refused(task: Structured) -> None:
 
 
 def test_reference_leaves_the_global_generators_alone() -> None:
-    for task in DEFAULTS:
+    for task in DEFAULT_TASKS:
         x = task.observation(1).x
         with seeded(0):
             expected = torch.rand(1)
