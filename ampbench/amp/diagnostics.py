@@ -16,8 +16,7 @@ train d, sample means are unbiased estimates of the right-hand sides. There are 
 * **the trained adversary**, if its divergence estimates a log-ratio (:class:`~ampbench.interfaces.HasLogRatio`). It was
   trained against the families of the last step, under a gradient penalty, and may not detect the remaining error;
 * **a new classifier** for these tuples, with cross-fitting: each fold of the simulations is classified by a network
-that
-  was trained on the other folds.
+  that was trained on the other folds.
 
 For a model that was learned from data, t is a sample of the model, and s a held-out row of data with inferred latents:
 they have no evidence in common. There d = 0 at every tuple means that both model and inverse are right: the tuples of

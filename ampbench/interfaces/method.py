@@ -60,7 +60,7 @@ class Posterior(ABC):
             n: number of draws.
 
         Returns:
-            Draws of theta, shape (n, D), on the CPU: the components of the latent variables, joined in topological
+            Draws of theta, shape (n, D), on the CPU. Theta has the components of the latent variables in topological
             order.
         """
 

@@ -50,8 +50,8 @@ class Tuples:
     """Samples of one chain at one site.
 
     Attributes:
-        variable: the inferred variables x_i, shape (*, D).
-        context: their context pã(x_i), shape (*, C).
+        variable: the inferred variables x_i, shape ``(*, D)``.
+        context: their context pã(x_i), shape ``(*, C)``.
         densities: the densities that are known at this site.
     """
 
@@ -61,7 +61,7 @@ class Tuples:
 
     @property
     def joint(self) -> Tensor:
-        """Variable and context, joined, shape (*, D + C)."""
+        """Variable and context, joined, shape ``(*, D + C)``."""
         return torch.cat([self.variable, self.context], dim=-1)
 
     def detach(self) -> Tuples:

@@ -1,4 +1,4 @@
-"""Reference points that need no other package: the prior, the exact posterior, and rejection ABC."""
+"""Baseline methods that need no other package: the prior, the exact posterior, and rejection ABC."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ampbench.hookspecs import Lazy, hookimpl
 
 @hookimpl
 def methods() -> Mapping[str, Lazy]:
-    """What a method should at least beat, and what none can beat."""
+    """Return the reference points prior and exact posterior, and rejection ABC."""
     return {
         "prior": Lazy(
             "ampbench_baselines.prior:Prior",
-            "the prior, whatever is observed: the worst to expect",
+            "the prior, for any observation: the score without inference",
             "a reference point",
         ),
         "reference": Lazy(
             "ampbench_baselines.reference:Reference",
-            "the task's exact posterior: the best possible",
+            "the task's exact posterior: the best attainable score",
             "a reference point",
         ),
         "rejection-abc": Lazy(

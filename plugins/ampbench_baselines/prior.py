@@ -1,4 +1,4 @@
-"""The prior as if it were the posterior: what a method that learns nothing scores."""
+"""The prior as a method: the score of a method that learns nothing from the observation."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ampbench.interfaces import HasDensity, Method, Posterior, Progress, check_o
 
 @final
 class Prior(Method):
-    """The prior; it spends no simulation, whatever the budget."""
+    """The prior in place of the posterior; it spends no simulations."""
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
         """Return the prior."""
         prior = LatentPrior(simulator.graph, simulator.latents)
-        made = _PriorPosterior if prior.fault else _PriorDensity
-        return made(prior, simulator.graph.size(simulator.observed))
+        posterior = _PriorPosterior if prior.fault else _PriorDensity
+        return posterior(prior, simulator.graph.size(simulator.observed))
 
 
 class _PriorPosterior(Posterior):
-    """The prior, which checks the observation and ignores it."""
+    """The prior; it validates the observation, but does not depend on it."""
 
     def __init__(self, prior: LatentPrior, features: int | None) -> None:
         self._prior = prior
@@ -38,7 +38,7 @@ class _PriorPosterior(Posterior):
 
 @final
 class _PriorDensity(_PriorPosterior, HasDensity):
-    """A prior whose density is known."""
+    """A prior with a known density."""
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
         """Return log p(theta), shape (*,), for theta (*, D)."""

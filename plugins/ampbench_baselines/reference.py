@@ -1,6 +1,6 @@
-"""The exact posterior as a method: the best that any can score, and a test of the metrics.
+"""The exact posterior as a method: the best attainable score, and a test of the metrics.
 
-Its samples are independent of those that a task compares with, so that C2ST must come out as 0.5 up to noise.
+Its samples are independent of the task's reference samples, so that the expected C2ST is 0.5.
 """
 
 from __future__ import annotations
@@ -17,26 +17,24 @@ from ampbench.interfaces import HasReference, Method, Oracle, Posterior, Progres
 
 @final
 class Reference(Method, Oracle):
-    """The task's exact posterior, drawn anew; it spends no simulation, whatever the budget."""
+    """Fresh samples of the task's exact posterior; it spends no simulations."""
 
     def with_task(self, task: Task) -> Method:
-        """Return the method that knows the task; raises :class:`UsageError` if that has no sampler."""
+        """Return the method for one task; raises :class:`UsageError` if the task has no sampler of its posterior."""
         if not isinstance(task, HasReference):
             raise UsageError(
                 f"method 'reference' needs a task whose exact posterior can be sampled, but {type(task).__name__} "
                 "has none"
             )
-        return _Told(task)
+        return _TaskReference(task)
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
-        """Refuse: a simulator alone does not tell its posterior."""
-        raise UsageError(
-            "method 'reference' must be told the task, as 'ampbench run' does: Reference().with_task(task)"
-        )
+        """Raise :class:`UsageError`: the exact posterior needs the task, not only its simulator."""
+        raise UsageError("method 'reference' needs the task, not only its simulator: call Reference().with_task(task)")
 
 
 @final
-class _Told(Method):
+class _TaskReference(Method):
     """The exact posterior of one task."""
 
     def __init__(self, task: HasReference) -> None:
@@ -49,7 +47,7 @@ class _Told(Method):
 
 @final
 class _ExactPosterior(Posterior):
-    """Samples of the task's reference, with seeds from torch's generator."""
+    """The exact posterior of one task; seeds of its samples are drawn from torch's generator."""
 
     def __init__(self, task: HasReference) -> None:
         self._task = task

@@ -1,12 +1,12 @@
-r"""Rejection ABC: keep the parameters whose simulations are nearest to the observation, and smooth them.
+r"""Rejection ABC: accept the parameters with the simulations nearest to the observation, and smooth them.
 
-The distance is Euclidean, each component in standard deviations of the prior simulations. The kept parameters
-u_1 … u_m, in unconstrained coordinates standardised by their own mean and spread, are smoothed by Gaussian kernels,
-whose width h maximises the leave-one-out likelihood:
+The distance is Euclidean, with each component divided by its standard deviation over the prior simulations. The
+accepted parameters u_1 … u_m, in unconstrained coordinates standardised by their own mean and standard deviation, are
+smoothed by Gaussian kernels with the width h that maximises the leave-one-out likelihood:
 
 .. math:: \max_h\; \sum_i \log \frac1{m-1} \sum_{j \ne i} \mathcal N(u_i;\, u_j,\, h^2 I)
 
-Discrete variables are kept as they are.
+Discrete variables are not smoothed.
 
 References:
     Tavaré, Balding, Griffiths, Donnelly 1997, *Inferring coalescence times from DNA sequence data*, Genetics 145.
@@ -39,8 +39,8 @@ from ampbench.interfaces import (
 from ampbench.interfaces import state as states
 from ampbench.options import at_least
 
-WIDTHS = torch.logspace(-2.5, 0.5, 61)
-"""Kernel widths that are tried, in standard deviations of the kept parameters."""
+KERNEL_WIDTHS = torch.logspace(-2.5, 0.5, 61)
+"""Candidates for the kernel width, in standard deviations of the accepted parameters."""
 
 
 @final
@@ -48,8 +48,8 @@ class RejectionABC(Method, CanRestore):
     """Rejection ABC.
 
     Arguments:
-        accept: how many simulations are kept for an observation.
-        smooth: whether to smooth the kept parameters; without, samples are drawn from them with replacement.
+        accept: number of simulations that are accepted for an observation.
+        smooth: whether to smooth the accepted parameters; otherwise samples are drawn from them with replacement.
     """
 
     def __init__(self, accept: int = 100, smooth: bool = True) -> None:
@@ -58,7 +58,7 @@ class RejectionABC(Method, CanRestore):
         self.smooth = smooth
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
-        """Spend the whole budget on prior simulations, which serve every observation."""
+        """Spend the whole budget on prior simulations, which are used for every observation."""
         if self.accept > simulator.remaining:
             raise UsageError(
                 f"method 'rejection-abc' cannot accept {self.accept} of {simulator.remaining} simulations; "
@@ -69,14 +69,14 @@ class RejectionABC(Method, CanRestore):
         return self._posterior(simulator, latents, join(values, simulator.observed))
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
-        """Return the nearest of the simulations that were kept."""
-        of = states.parts(state)
-        states.check_names("latent ", of["latents"], simulator.latents)
+        """Return the posterior from stored simulations."""
+        stored = states.parts(state)
+        states.check_names("latent ", stored["latents"], simulator.latents)
         for name in simulator.latents:
-            states.check_size(name, of["latents"][name].shape[1], simulator.graph[name].size)
-        x = of["observed"]["joined"]
+            states.check_size(name, stored["latents"][name].shape[1], simulator.graph[name].size)
+        x = stored["observed"]["joined"]
         states.check_size(", ".join(simulator.observed), x.shape[1], simulator.graph.size(simulator.observed))
-        return self._posterior(simulator, {name: of["latents"][name] for name in simulator.latents}, x)
+        return self._posterior(simulator, {name: stored["latents"][name] for name in simulator.latents}, x)
 
     def _posterior(self, simulator: Simulator, latents: Mapping[str, Tensor], x: Tensor) -> Posterior:
         supports = {name: simulator.graph[name].support for name in simulator.latents}
@@ -85,7 +85,7 @@ class RejectionABC(Method, CanRestore):
 
 
 class _Nearest(Posterior, HasState):
-    """Prior simulations; each observation keeps the nearest."""
+    """A posterior from the prior simulations nearest to the observation."""
 
     def __init__(
         self,
@@ -101,19 +101,19 @@ class _Nearest(Posterior, HasState):
         self._scale = torch.where(spread > 0, spread, torch.ones_like(spread))
 
     def state(self) -> dict[str, Tensor]:
-        """The simulations."""
+        """Return the prior simulations."""
         return states.joined({"latents": self._latents, "observed": {"joined": self._x}})
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
-        kept = self._kept(observation)
+        accepted = self._accepted(observation)
         chosen = torch.randint(self._accept, (n,))
         if self._smooth:
-            return join(_smoothed(kept, self._supports, chosen), kept)
-        return join({name: value[chosen] for name, value in kept.items()}, kept)
+            return join(_smoothed(accepted, self._supports, chosen), accepted)
+        return join({name: value[chosen] for name, value in accepted.items()}, accepted)
 
-    def _kept(self, observation: Tensor) -> dict[str, Tensor]:
-        """The parameters (m, D_i) whose simulations are nearest."""
+    def _accepted(self, observation: Tensor) -> dict[str, Tensor]:
+        """Return the parameters (m, D_i) of the accepted simulations."""
         observation = check_observation(observation, self._x.shape[1]).to(self._x)
         distance = ((self._x - observation) / self._scale).norm(dim=1)
         nearest = distance.topk(self._accept, largest=False).indices
@@ -122,19 +122,19 @@ class _Nearest(Posterior, HasState):
 
 @final
 class _Smooth(_Nearest, HasDensity):
-    """Kept parameters under kernels, all of them continuous."""
+    """A kernel density estimate of the accepted parameters; all latent variables are continuous."""
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
         """Return the log-density, shape (n,), of theta (n, D) given x (n, L); minus infinity outside the support."""
         return by_observation(self._log_prob, value.to(self._x), context.to(self._x))
 
     def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
-        kept = self._kept(x)
-        parts = split(theta, {name: each.shape[1] for name, each in kept.items()})
-        coordinates = {name: Coordinates(kept[name], self._supports[name]) for name in kept}
+        accepted = self._accepted(x)
+        parts = split(theta, {name: each.shape[1] for name, each in accepted.items()})
+        coordinates = {name: Coordinates(accepted[name], self._supports[name]) for name in accepted}
         slope = torch.stack([coordinates[name].log_slope(part) for name, part in parts.items()]).sum(0)
         inside = slope > -torch.inf
-        centres = join({name: coordinates[name].encode(value) for name, value in kept.items()}, kept)
+        centres = join({name: coordinates[name].encode(value) for name, value in accepted.items()}, accepted)
         u = join({name: coordinates[name].encode(part[inside]) for name, part in parts.items()}, parts)
         kernels = Normal(centres, leave_one_out_width(centres)).log_prob(u[:, None]).sum(2)
         slope[inside] += kernels.logsumexp(1) - math.log(len(centres))
@@ -142,15 +142,15 @@ class _Smooth(_Nearest, HasDensity):
 
 
 def _smoothed(
-    kept: Mapping[str, Tensor], supports: Mapping[str, constraints.Constraint], chosen: Tensor
+    accepted: Mapping[str, Tensor], supports: Mapping[str, constraints.Constraint], chosen: Tensor
 ) -> dict[str, Tensor]:
-    """Draw from the kernel density estimate: for each chosen row of the kept parameters, a point near it."""
-    drawn = {name: value[chosen] for name, value in kept.items()}
-    continuous = [name for name in kept if not supports[name].is_discrete]
+    """Draw from the kernel density estimate: one point from the kernel around each chosen row, by variable."""
+    drawn = {name: value[chosen] for name, value in accepted.items()}
+    continuous = [name for name in accepted if not supports[name].is_discrete]
     if not continuous:
         return drawn
-    coordinates = {name: Coordinates(kept[name], supports[name]) for name in continuous}
-    encoded = {name: coordinates[name].encode(kept[name]) for name in continuous}
+    coordinates = {name: Coordinates(accepted[name], supports[name]) for name in continuous}
+    encoded = {name: coordinates[name].encode(accepted[name]) for name in continuous}
     width = leave_one_out_width(join(encoded, continuous))
     for name in continuous:
         centre = encoded[name][chosen]
@@ -164,7 +164,7 @@ def leave_one_out_width(u: Tensor) -> Tensor:
     scores = torch.stack(
         [
             torch.logsumexp(-squared / (2 * width**2), 1).sum() - len(u) * u.shape[1] * torch.log(width)
-            for width in WIDTHS
+            for width in KERNEL_WIDTHS
         ]
     )
-    return WIDTHS[scores.argmax()]
+    return KERNEL_WIDTHS[scores.argmax()]

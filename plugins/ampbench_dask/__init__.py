@@ -1,4 +1,4 @@
-"""Executors for clusters: a dask scheduler that is running, or one that asks Slurm for its workers."""
+"""Executors for clusters: on a running dask scheduler, or on a new one with workers as Slurm jobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ampbench.hookspecs import Lazy, hookimpl
 
 @hookimpl
 def executors() -> Mapping[str, Lazy]:
-    """Clusters by dask.distributed."""
+    """Return the executors for clusters, which use dask.distributed."""
     return {
         "dask": Lazy("ampbench_dask.scheduler:Dask", "the workers of a dask scheduler", "Rocklin 2015"),
         "slurm": Lazy("ampbench_dask.slurm:Slurm", "dask workers as Slurm jobs", "dask-jobqueue"),

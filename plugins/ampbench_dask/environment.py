@@ -1,5 +1,6 @@
-"""The environment variable by which dask's workers may have child processes, which ampbench's jobs need."""
+"""The environment variable that permits dask workers to start child processes, as ampbench's jobs do."""
 
 from __future__ import annotations
 
 DAEMON = "DASK_DISTRIBUTED__WORKER__DAEMON"
+"""Must be ``False`` for ampbench's jobs: daemonic processes cannot have children."""

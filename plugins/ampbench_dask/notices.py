@@ -1,4 +1,4 @@
-"""What workers tell the sweep, as JSON: what comes through a scheduler is read as text, and never executed."""
+"""Events of workers as JSON: unlike pickles, messages from a scheduler then cannot execute code."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pydantic import TypeAdapter
 
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
 
-KINDS = {kind.__name__: TypeAdapter[Event](kind) for kind in (Fitting, Sampling, Measuring, Finished, Note)}
+EVENT_ADAPTERS = {kind.__name__: TypeAdapter[Event](kind) for kind in (Fitting, Sampling, Measuring, Finished, Note)}
 
 
 def encode(event: Event) -> str:
-    """Write an event as JSON.
+    """Return an event as JSON.
 
     Example:
         >>> encode(Note("hello"))
         '{"event": "Note", "text": "hello"}'
     """
     name = type(event).__name__
-    return json.dumps({"event": name, **KINDS[name].dump_python(event, mode="json")})
+    return json.dumps({"event": name, **EVENT_ADAPTERS[name].dump_python(event, mode="json")})
 
 
 def decode(text: str) -> Event:
-    """Read an event; raises ValueError for anything else.
+    """Return the event in a JSON text; raises ValueError if there is none.
 
     Example:
         >>> decode('{"event": "Note", "text": "hello"}')
         Note(text='hello')
     """
     content = json.loads(text)
-    if not isinstance(content, dict) or content.get("event") not in [*KINDS]:
+    if not isinstance(content, dict) or content.get("event") not in [*EVENT_ADAPTERS]:
         raise ValueError(f"no event: {text[:100]}")
-    return KINDS[content.pop("event")].validate_python(content)
+    return EVENT_ADAPTERS[content.pop("event")].validate_python(content)

@@ -1,12 +1,12 @@
-"""The executor ``dask``: the workers of a dask scheduler, on any number of machines that share the results directory.
+"""The executor ``dask``: workers of a dask scheduler, on any number of machines that share the results directory.
 
-Dask and its workers come with ``pip install 'ampbench[dask]'``, and are started by hand or by your cluster::
+Install dask by ``pip install 'ampbench[dask]'``, and start a scheduler and workers by hand or by your cluster::
 
     dask scheduler --port 8786
     DASK_DISTRIBUTED__WORKER__DAEMON=False dask worker tcp://HOST:8786 --nthreads 1 --nworkers 16
 
-The variable lets a worker have child processes, in which the fits are isolated. A worker with several threads has as
-many fits at a time.
+The variable permits a worker to start child processes; each fit runs in one. A worker with n threads works on n fits at
+a time.
 
 References:
     Rocklin 2015, *Dask: Parallel Computation with Blocked Algorithms and Task Scheduling*, SciPy,
@@ -25,11 +25,11 @@ from ampbench.interfaces.events import Listener
 
 @final
 class Dask(Executor):
-    """The workers of a dask scheduler that is running.
+    """The workers of a running dask scheduler.
 
     Arguments:
-        address: of the scheduler, such as ``tcp://10.0.0.1:8786``.
-        patience: how many seconds to wait for a scheduler that does not answer.
+        address: address of the scheduler, such as ``tcp://10.0.0.1:8786``.
+        patience: seconds to wait for a scheduler that does not answer.
     """
 
     def __init__(self, address: str, patience: float = 300.0) -> None:

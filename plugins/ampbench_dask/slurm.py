@@ -1,8 +1,8 @@
 """Dask workers as Slurm jobs.
 
-Each worker is a Slurm job of its own, with one fit at a time. The scheduler runs in this process, so that the sweep is
-over when this process ends; the same command continues. If Slurm ends a job at its time limit, the fit that it was
-working on goes to another one, and what is stored is kept.
+Each worker is a Slurm job, and works on one fit at a time. The scheduler runs in this process, so that the sweep stops
+when this process ends; the same command continues it. If Slurm ends a job at its time limit, another worker repeats its
+current fit; stored results are kept.
 
 References:
     dask-jobqueue, https://jobqueue.dask.org.
@@ -21,16 +21,16 @@ from ampbench_dask.environment import DAEMON
 
 @final
 class Slurm(Executor):
-    """Dask workers as Slurm jobs; everything that is not given is as Slurm and dask-jobqueue are configured.
+    """Dask workers as Slurm jobs; empty options default to the configuration of Slurm and dask-jobqueue.
 
     Arguments:
-        workers: how many jobs.
-        memory: of each job.
-        walltime: of each job, as hours:minutes:seconds.
-        queue: the partition.
-        account: who pays.
-        extra: further options of sbatch, with spaces between them, such as ``--gres=gpu:1``.
-        interface: network interface on which workers find the scheduler, such as ``ib0``.
+        workers: number of workers, each a Slurm job.
+        memory: memory of each job.
+        walltime: time limit of each job, as hours:minutes:seconds.
+        queue: Slurm partition.
+        account: Slurm account that is charged.
+        extra: further options of sbatch, separated by spaces, such as ``--gres=gpu:1``.
+        interface: network interface of the scheduler, such as ``ib0``.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Slurm(Executor):
         interface: str = "",
     ) -> None:
         if workers < 1:
-            raise UsageError(f"workers={workers} is impossible: at least 1")
+            raise UsageError(f"executor 'slurm' needs at least 1 worker, got workers={workers}")
         self.workers, self.memory, self.walltime = workers, memory, walltime
         self.queue, self.account, self.extra, self.interface = queue, account, extra, interface
 

@@ -1,4 +1,4 @@
-"""The built-in divergences: one per file, registered through the same door as everybody's."""
+"""The built-in divergences: one per file, registered by the hook that every plugin uses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ampbench.hookspecs import Lazy, hookimpl
 
 @hookimpl
 def divergences() -> Mapping[str, Lazy]:
-    """The rows of the table of divergences."""
+    """Return the built-in divergences."""
     f_gan = "Nowozin et al. 2016"
     return {
-        "jsd": _row("jsd:JSD", "Jensen-Shannon divergence, the paper's centre", "Karaletsos 2016, §3.1"),
+        "jsd": _row("jsd:JSD", "Jensen-Shannon divergence, the paper's local divergence", "Karaletsos 2016, §3.1"),
         "kl": _row("kl:KL", "reverse Kullback-Leibler divergence KL(q‖p)", "Karaletsos 2016, §5.3"),
         "kl-likelihood": _row("kl_likelihood:KLLikelihood", "KL(q‖p), likelihood known", "Karaletsos 2016, eq. 10"),
         "kl-ratio": _row("kl_ratio:KLRatio", "KL(q‖p), likelihood ratio learned", "Karaletsos 2016, eq. 11"),
         "blend": _row("blend:Blend", "convex blend of two divergences", "Karaletsos 2016, §5.4.3"),
-        "mmd": _row("mmd:MMD", "maximum mean discrepancy, of learned features if wanted", "Karaletsos 2016, §5.5"),
+        "mmd": _row("mmd:MMD", "maximum mean discrepancy, optionally of learned features", "Karaletsos 2016, §5.5"),
         "f-kl": _row("f_kl:FKL", "forward Kullback-Leibler divergence KL(p‖q), from samples", f_gan),
         "pearson": _row("pearson:Pearson", "Pearson's χ² divergence", f_gan),
         "hellinger": _row("hellinger:Hellinger", "squared Hellinger divergence", f_gan),

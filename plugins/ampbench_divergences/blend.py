@@ -2,9 +2,9 @@ r"""A convex blend of two divergences at one tuple: Karaletsos 2016, section 5.4
 
 .. math:: w\, D_1(q, p) + (1 - w)\, D_2(q, p), \qquad 0 \le w \le 1
 
-The paper blends eq. 10 and eq. 11: where the likelihood is known both are the same divergence, computed in different
-ways, and blending them may help the adversary to learn. Any two divergences can be blended; each trains its own
-adversary in full, whatever its weight.
+The paper blends eq. 10 and eq. 11: where the likelihood is known, they are two expressions of one divergence, and their
+blend may help the adversary to learn. Any two divergences can be blended. The weight w enters the families' loss only;
+each adversary descends its own loss with weight 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ampbench.interfaces import Default, Divergence, Tuples
 
 
 class Pair(nn.Module):
-    """The adversaries of both divergences."""
+    """The adversaries of the two divergences, as one module."""
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Pair(nn.Module):
         self.second = second
 
     def forward(self, tuples: Tuples) -> Tensor:
-        """Return the outputs of those that are trained side by side, shape (*, H)."""
+        """Return the concatenated outputs of the adversaries with parameters, shape (*, H)."""
         trained = [part for part in (self.first, self.second) if list(part.parameters())]
         outputs = [part(tuples) for part in trained]
         shape = tuples.joint.shape[:-1]
@@ -63,7 +63,7 @@ class Blend(Divergence):
         self.weight = weight
 
     def adversary(self, features: int) -> nn.Module:
-        """Build the adversaries of both."""
+        """Build the adversaries of both divergences."""
         return Pair(self.first.adversary(features), self.second.adversary(features))
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:

@@ -1,4 +1,4 @@
-r"""Conditional energy score: scoring-rule minimisation.
+r"""Conditional energy score, a strictly proper scoring rule.
 
 For each item of evidence, with the simulated tuple t of the top-down chain and particles t₁ … t_L of the bottom-up
 chain,
@@ -7,9 +7,9 @@ chain,
           - \frac1{2 L (L - 1)} \sum_{l \ne l'} \|t_l - t_{l'}\|^\beta
 
 is an unbiased estimate of the energy score, which is strictly proper for 0 < β < 2: the exact posterior alone
-minimises it, and no adversary is needed. The distance is that of the whole tuple. Where the context is evidence all
-particles share it, and the distance is the one between the variables; where it was inferred itself, the score judges
-both together, given the evidence.
+minimises it, and no adversary is needed. Distances are between whole tuples. If the context is evidence, all particles
+share it, and distances reduce to those between the variables. If the context was inferred, the score compares variable
+and context jointly, given the evidence.
 
 References:
     Pacchiardi & Dutta 2022, *Likelihood-free inference with generative neural networks via scoring rule minimization*,
@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from ampbench.errors import UsageError
 from ampbench.interfaces import Tuples
 from ampbench.statistics.scoring_rules import kernel_score
-from ampbench_divergences.without_adversary import WithoutAdversary, several
+from ampbench_divergences.without_adversary import WithoutAdversary, multiple_particles
 
-TINY = 1e-12
-"""Added to squared distances: the root has no gradient where two particles coincide."""
+SQUARED_DISTANCE_OFFSET = 1e-12
+"""Added to squared distances: the power has no finite gradient where two particles coincide."""
 
 
 @final
@@ -56,8 +56,8 @@ class Energy(WithoutAdversary):
         Raises:
             UsageError: q has a single particle per item of evidence.
         """
-        truth, particles = p.joint, several("energy", p, q)
+        truth, particles = p.joint, multiple_particles("energy", p, q)
         return kernel_score(particles, truth, self._distance).mean()
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
-        return ((a - b).square().sum(-1) + TINY) ** (self.beta / 2)
+        return ((a - b).square().sum(-1) + SQUARED_DISTANCE_OFFSET) ** (self.beta / 2)

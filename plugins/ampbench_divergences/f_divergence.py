@@ -1,18 +1,19 @@
-r"""What f-divergences share: the variational bound of f-GAN.
+r"""Base class of f-divergences, by the variational bound of f-GAN.
 
 .. math:: D_f(p \| q) = \int q\, f\!\left(\tfrac pq\right)
           = \max_T\; \mathbb E_p[T] - \mathbb E_q[f^*(T)],
           \qquad T = f'(p / q) \;\text{at the maximum}
 
-for a convex f with f(1) = 0 and conjugate f\*. The adversary ascends the bound and the families descend it. Its logit d
-passes through an output activation, and we choose the one that makes d the log-ratio that every other adversary learns:
+for a convex f with f(1) = 0 and conjugate f\*. The adversary ascends the bound and the families descend it. The
+adversary's logit d passes through an output activation T(d), chosen such that d is the log-ratio at the maximum, as for
+the other adversaries:
 
 .. math:: T(d) = f'(e^d), \qquad f^*(T(d)) = e^d f'(e^d) - f(e^d), \qquad d = \log p - \log q
           \;\text{at the maximum.}
 
-So T stays in the domain of f\*, an untrained adversary (d near 0) starts at the bound 0, the gradient penalty has the
-same meaning for every f, and no conjugate needs an inverse function. Both sides of the bound enter the families' loss:
-gradients reach φ through samples of q, and learned conditionals θ through samples of p.
+So T stays in the domain of f\*, the bound of an untrained adversary (d near 0) is near 0, the gradient penalty acts on
+the log-ratio for every f, and no conjugate needs an inverse function. Both terms of the bound are in the families'
+loss: gradients reach φ through samples of q, and learned conditionals θ through samples of p.
 
 References:
     Nowozin, Cseke, Tomioka 2016, *f-GAN*, arXiv:1606.00709, sections 2 and 3, tables 1 and 6.
@@ -37,8 +38,8 @@ class FDivergence(Divergence, ABC):
 
     Arguments:
         width: units of each hidden layer of the adversary.
-        depth: its number of residual blocks.
-        limit: its log-ratios stay between −limit and limit, so that their exponentials stay finite.
+        depth: number of residual blocks of the adversary.
+        limit: bound on the absolute value of log-ratios, which keeps their exponentials finite.
 
     Raises:
         UsageError: the limit is not positive and finite.
@@ -60,7 +61,7 @@ class FDivergence(Divergence, ABC):
         """Return f*(T) = exp(d) f'(exp d) − f(exp d), shape (*,), for logits d of shape (*,)."""
 
     def adversary(self, features: int) -> nn.Module:
-        """Build one log-ratio per tuple."""
+        """Build a network with one log-ratio per tuple."""
         return _Limited(Adversary(features, self.width, self.depth), self.limit)
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
@@ -73,7 +74,7 @@ class FDivergence(Divergence, ABC):
 
 
 class _Limited(nn.Module):
-    """A smooth limiter: a hard one has no gradient beyond the limit, and an adversary could not find back."""
+    """An adversary with logits limited smoothly to ±limit; beyond a hard limit the gradient would be 0."""
 
     def __init__(self, adversary: Adversary, limit: float) -> None:
         super().__init__()

@@ -3,8 +3,8 @@ r"""Forward Kullback-Leibler divergence KL(p‖q) from samples alone, as an f-di
 .. math:: f(r) = r \log r - r + 1, \qquad T = d, \qquad f^*(T) = e^d - 1, \qquad
           \mathrm{KL}(p \| q) = \max_d\; \mathbb E_p[d] - \mathbb E_q[e^d] + 1
 
-It covers mass: it punishes q for missing places where p is. For families that have a density, ``forward-kl`` computes
-it without an adversary.
+It is mass-covering: it penalises small q where p has mass. For families that have a density, ``forward-kl`` computes
+the same divergence without an adversary.
 
 References:
     Nguyen, Wainwright, Jordan 2010, *Estimating divergence functionals*, arXiv:0809.0853.

@@ -1,13 +1,13 @@
-r"""Forward Kullback-Leibler divergence by the density of the family: neural posterior estimation.
+r"""Forward Kullback-Leibler divergence, computed from the density of the family: neural posterior estimation.
 
 .. math:: \mathbb E_{p(\mathrm{pã})}\,\mathrm{KL}\big(p(x \mid \mathrm{pã}) \,\|\, q(x \mid \mathrm{pã})\big)
           = -\,\mathbb E_p[\log q(x \mid \mathrm{pã})] + \text{const}
 
-The families are fitted by maximum likelihood to simulated tuples. Nothing is adversarial, so nothing can oscillate, but
-the family must have a density; ``f-kl`` is the same divergence from samples alone.
+The families are fitted by maximum likelihood to simulated tuples. There is no adversary, and so no oscillation, but the
+family must have a density; ``f-kl`` estimates the same divergence from samples alone.
 
-They alone descend it: a learned conditional of the model that made the tuples easy to infer would not fit the data
-better. As in the sleep phase of wake-sleep, its samples are taken as they are.
+The loss has no gradient in the model's learned conditionals: a conditional that makes its latent variables easy to
+infer does not fit the data better for it. As in the sleep phase of wake-sleep, samples of the model are constants.
 
 References:
     Hinton, Dayan, Frey, Neal 1995, *The wake-sleep algorithm for unsupervised neural networks*, Science 268.

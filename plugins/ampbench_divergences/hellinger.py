@@ -3,7 +3,7 @@ r"""Squared Hellinger divergence.
 .. math:: H^2(p, q) = \int (\sqrt p - \sqrt q)^2 = 2 - 2 \int \sqrt{p q}, \qquad
           f(r) = (\sqrt r - 1)^2, \qquad T = 1 - e^{-d/2}, \qquad f^*(T) = e^{d/2} - 1
 
-It is symmetric and at most 2, and its exponentials grow only half as fast as the log-ratio.
+It is symmetric and at most 2. The exponents of T and f*(T) are only half of the log-ratio.
 
 References:
     Nowozin, Cseke, Tomioka 2016, *f-GAN*, arXiv:1606.00709.

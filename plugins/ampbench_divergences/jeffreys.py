@@ -3,8 +3,8 @@ r"""Jeffreys divergence: both Kullback-Leibler divergences, KL(p‖q) + KL(q‖p
 .. math:: J(p, q) = \int (p - q) \log \frac pq, \qquad
           f(r) = (r - 1) \log r, \qquad T = d + 1 - e^{-d}, \qquad f^*(T) = e^d - 1 + d
 
-In terms of T alone the conjugate needs Lambert's W (Nowozin et al. 2016, table 6); in terms of the log-ratio it does
-not.
+As a function of T, the conjugate needs Lambert's W (Nowozin et al. 2016, table 6); as a function of the log-ratio, it
+does not.
 
 References:
     Nowozin, Cseke, Tomioka 2016, *f-GAN*, arXiv:1606.00709.

@@ -8,9 +8,9 @@ With the optimal adversary D = p / (p + q) it equals (eq. 5)
 .. math:: \tfrac12\,\mathbb E_p[\log D] + \tfrac12\,\mathbb E_q[\log(1 - D)] + \log 2.
 
 The families descend it through samples of q, and learned conditionals through samples of p (eq. 6). That form
-saturates: where the adversary is sure of itself its gradient vanishes. The non-saturating form, ascending
-:math:`\mathbb E_q[\log D] + \mathbb E_p[\log(1 - D)]`, has the same fixed point and better gradients, and is the
-default.
+saturates: where D is near 0 for samples of q or near 1 for those of p, its gradient vanishes. The non-saturating form,
+which ascends :math:`\mathbb E_q[\log D] + \mathbb E_p[\log(1 - D)]`, has the same fixed point and larger gradients,
+and is the default.
 
 References:
     Goodfellow et al. 2014, *Generative adversarial nets*, arXiv:1406.2661, section 3 (the non-saturating form).
@@ -33,10 +33,11 @@ class JSD(RatioDivergence, HasLogRatio):
     """Jensen-Shannon divergence.
 
     Arguments:
-        saturating: descend eq. 6 as the paper writes it, rather than the non-saturating form.
+        saturating: whether to descend eq. 6 as the paper writes it, rather than the non-saturating form.
         width: units of each hidden layer of the adversary.
-        depth: its number of residual blocks.
-        refine: for how long at most it goes on alone in the end, as a share of the training; 0: not at all.
+        depth: number of residual blocks of the adversary.
+        refine: maximum number of steps for which the adversary is trained alone after the training of the families,
+            as a share of the training's steps; 0: none.
     """
 
     def __init__(self, saturating: bool = False, width: int = 128, depth: int = 3, refine: float = 1.0) -> None:

@@ -2,7 +2,7 @@ r"""Reverse Kullback-Leibler divergence: Karaletsos 2016, section 5.3, eq. 9.
 
 .. math:: \mathrm{KL}(q \| p) = \mathbb E_q\!\left[\log \frac{1 - D}{D}\right] = \mathbb E_q[-d]
 
-with D the optimal adversary of eq. 7 and d its logit. It seeks modes: it punishes mass of q where p has none.
+with D the optimal adversary of eq. 7 and d its logit. It is mode-seeking: it penalises mass of q where p has none.
 
 References:
     Sønderby et al. 2017, *Amortised MAP inference for image super-resolution*, arXiv:1610.04490.
@@ -25,8 +25,9 @@ class KL(RatioDivergence, HasLogRatio):
 
     Arguments:
         width: units of each hidden layer of the adversary.
-        depth: its number of residual blocks.
-        refine: for how long at most it goes on alone in the end, as a share of the training; 0: not at all.
+        depth: number of residual blocks of the adversary.
+        refine: maximum number of steps for which the adversary is trained alone after the training of the families,
+            as a share of the training's steps; 0: none.
     """
 
     def __init__(self, width: int = 128, depth: int = 3, refine: float = 1.0) -> None:

@@ -4,20 +4,21 @@ r"""Reverse Kullback-Leibler divergence with a known likelihood factor: Karalets
           = -\,\mathbb E_q[\log p(x \mid z)] + \mathbb E_q\!\left[\log \frac{1 - D_z}{D_z}\right]
           = -\,\mathbb E_q[\log p(x \mid z)] + \mathbb E_q[-d_z]
 
-The first term is the reconstruction loss. The adversary learns only :math:`d_z = \log p(z) - \log q(z \mid x)`, with x
-as a bystander: it compares q(z | x) with draws of p(z) beside the context of another row, so that both sides have the
-same contexts. The constant is −log p(x).
+The first term is the reconstruction loss. The adversary learns only :math:`d_z = \log p(z) - \log q(z \mid x)`. It
+compares samples of q(z | x) with draws of p(z) that are paired with the context x of another row, so that both sides
+contain the same contexts. The constant is −log p(x).
 
-Where the context was itself inferred (z₂ | z₁ in a chain) that "constant" −log p(z₁) depends on the factor before. No
-gradient may flow into the context then, or the exact posterior would not be a fixed point; so the context is held.
+If the context was inferred too (z₂ | z₁ in a chain), the term −log p(z₁) depends on the inverse factor of z₁. With a
+gradient into the context, the exact posterior would not be a fixed point; therefore the context is detached.
 
-Where p_θ(z) is learned itself, as a transition between latents is, d_z depends on θ, but the adversary that stands for
-it does not. The gradient that is lost, −E_q[∇_θ log p_θ(z)], is added for conditionals that have a density: the M step
-of Dempster, Laird and Rubin. Implicit ones get none.
+If p_θ(z) is learned, as for a transition between latents, d_z depends on θ, but the adversary that estimates it does
+not. The missing gradient −E_q[∇_θ log p_θ(z)] is added for conditionals that have a density (the M step of Dempster,
+Laird and Rubin); conditionals without a density get no such gradient.
 
-To the engine's gradient penalty the adversary shows d_z + log p(x | z), the log-ratio of the whole tuple up to
-log p(x): its slope in z is 0 at the solution. That of d_z alone is not, and penalising it cost posteriors of a Gaussian
-chain 20 % of their variance. Its slope in x is not 0 either, but that of log p(x); so there, too, the context is held.
+The engine's gradient penalty acts on d_z + log p(x | z), the log-ratio of the whole tuple up to log p(x). Its gradient
+in z is 0 at the solution. The gradient of d_z alone is not, and a penalty on it reduced the variance of the posteriors
+of a Gaussian chain by 20 %. The gradient in x is not 0 either, but that of log p(x); therefore the context is detached
+in the penalty too.
 
 References:
     Dempster, Laird, Rubin 1977, *Maximum likelihood from incomplete data via the EM algorithm*, JRSS B 39.
@@ -34,39 +35,39 @@ from torch import Tensor, nn
 
 from ampbench.interfaces import Tuples
 from ampbench.networks import classification_loss
-from ampbench_divergences.ratio import RatioDivergence, beside_another_context
+from ampbench_divergences.ratio import RatioDivergence, with_other_contexts
 
 
 class WithLikelihood(nn.Module):
-    """``latent`` gives d_z, and the whole gives log p(z) p(x | z) − log q(z | x)."""
+    """The log-ratio log p(z) p(x | z) − log q(z | x), from d_z, the output of ``latent``, and the known likelihood."""
 
     def __init__(self, latent: nn.Module) -> None:
         super().__init__()
         self.latent = latent
 
     def forward(self, tuples: Tuples) -> Tensor:
-        """Return d_z + log p(x | z), shape (*,); raises :class:`UsageError` where the likelihood is unknown."""
-        held = replace(tuples, context=tuples.context.detach())
-        return self.latent(held) + held.densities.likelihood(held)
+        """Return d_z + log p(x | z), shape (*,); raises :class:`UsageError` if the likelihood is unknown."""
+        detached = replace(tuples, context=tuples.context.detach())
+        return self.latent(detached) + detached.densities.likelihood(detached)
 
 
 @final
 class KLLikelihood(RatioDivergence):
-    """Reverse Kullback-Leibler divergence where the model's likelihood is known.
+    """Reverse Kullback-Leibler divergence for models with a known likelihood.
 
     Arguments:
         width: units of each hidden layer of the adversary.
-        depth: its number of residual blocks.
+        depth: number of residual blocks of the adversary.
     """
 
     def adversary(self, features: int) -> nn.Module:
-        """Build d_z, one logit per tuple, to be shown with the likelihood."""
+        """Build the network for d_z, one logit per tuple, combined with the known likelihood."""
         return WithLikelihood(super().adversary(features))
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return eq. 7 between p(z) and q(z | x), the context a bystander."""
+        """Return eq. 7 between p(z) and q(z | x), with contexts of other rows for p(z)."""
         (latent,) = adversary.children()
-        return classification_loss(latent, beside_another_context(p, q), q)
+        return classification_loss(latent, with_other_contexts(p, q), q)
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 10, −E_q[log p(x | z)] − E_q[d_z], with the gradient of a learned p(z).

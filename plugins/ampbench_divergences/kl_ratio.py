@@ -4,18 +4,19 @@ r"""Reverse Kullback-Leibler divergence with an intractable likelihood factor: K
           d_x = \log \frac{p(x \mid z)}{p(x)}, \qquad d_z = \log \frac{p(z)}{q(z \mid x)}
 
 Two adversaries learn the two ratios by eq. 7: D_x between simulated pairs (z, x) and pairs with the x of another row;
-D_z as in eq. 10. Their sum is log p − log q of the whole tuple. It is what the pair shows to the engine's gradient
-penalty: the sum is 0 at the solution, so that penalising it biases nothing, which penalising d_x or d_z would.
+D_z as in eq. 10. The sum d_x + d_z is the log-ratio log p − log q of the whole tuple. The engine's gradient penalty
+acts on this sum: it is 0 at the solution, so that its penalty has no bias. A penalty on d_x or on d_z would have one.
 
-Where the paper is loose: eq. 11 writes only E_q[log(1 − D_x)] on reconstructions, with
+The paper's eq. 11 is not exact: it writes only E_q[log(1 − D_x)] on reconstructions, with
 1 − D_x = p(x) / (p(x) + p(x | z)). With this labelling the exact term is
 
 .. math:: \mathbb E_q[\log p(x \mid z)] = \mathbb E_q\!\left[\log \frac{D_x}{1 - D_x}\right] + \mathbb E[\log p(x)].
 
-``form=exact`` descends it. ``form=paper`` keeps one logarithm, as the paper does: it descends −E_q[log D_x]. (A
-reconstruction that passes for data is scored log(1 − D_x) by the paper; the same pair seen from the data, and
-without simulating anew, is one that passes for the model's, log D_x.) It counts a likelihood the less the larger it is
-already, so its fixed point is wider than the posterior.
+``form=exact`` descends −E_q[d_x]. ``form=paper`` keeps one logarithm, as the paper does: it descends −E_q[log D_x].
+(The paper scores a reconstruction that the adversary classifies as data by log(1 − D_x). We do not simulate a
+reconstruction; the equivalent for an observed x is a pair (z, x) that the adversary classifies as simulated, scored by
+log D_x.) The derivative of log D_x in d_x decreases as the likelihood grows, so that the fixed point is wider than the
+posterior.
 
 References:
     Mescheder, Nowozin, Geiger 2017, *Adversarial variational Bayes*, arXiv:1701.04722.
@@ -29,14 +30,13 @@ from typing import Literal, final
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from ampbench.interfaces import Divergence, HasLogRatio, Tuples
-from ampbench.networks import Adversary, classification_loss
-from ampbench.options import at_least
-from ampbench_divergences.ratio import beside_another_context
+from ampbench.interfaces import HasLogRatio, Tuples
+from ampbench.networks import classification_loss
+from ampbench_divergences.ratio import RatioDivergence, with_other_contexts
 
 
 class Ratios(nn.Module):
-    """Two adversaries: ``evidence`` gives d_x, ``latent`` gives d_z, and the whole gives their sum, log p − log q."""
+    """The log-ratio log p − log q as a sum of d_x, the output of ``evidence``, and d_z, the output of ``latent``."""
 
     def __init__(self, evidence: nn.Module, latent: nn.Module) -> None:
         super().__init__()
@@ -49,30 +49,28 @@ class Ratios(nn.Module):
 
 
 @final
-class KLRatio(Divergence, HasLogRatio):
+class KLRatio(RatioDivergence, HasLogRatio):
     """Reverse Kullback-Leibler divergence from two density ratios.
 
     Arguments:
         form: ``exact``: −E_q[d_x]; ``paper``: −E_q[log D_x].
         width: units of each hidden layer of either adversary.
-        depth: their number of residual blocks.
+        depth: number of residual blocks of either adversary.
     """
 
     def __init__(self, form: Literal["exact", "paper"] = "exact", width: int = 128, depth: int = 3) -> None:
-        at_least(self, width=(width, 1), depth=(depth, 0))
+        super().__init__(width, depth)
         self.form = form
-        self.width = width
-        self.depth = depth
 
     def adversary(self, features: int) -> nn.Module:
         """Build both adversaries, one logit per tuple each."""
-        return Ratios(*(Adversary(features, self.width, self.depth) for _ in range(2)))
+        return Ratios(super().adversary(features), super().adversary(features))
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 7 of both adversaries."""
         evidence, latent = adversary.children()
-        loss = classification_loss(evidence, p, beside_another_context(p, p))
-        return loss + classification_loss(latent, beside_another_context(p, q), q)
+        loss = classification_loss(evidence, p, with_other_contexts(p, p))
+        return loss + classification_loss(latent, with_other_contexts(p, q), q)
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return eq. 11, the reconstruction term and −E_q[d_z]."""

@@ -3,8 +3,8 @@ r"""Pearson's χ² divergence.
 .. math:: \chi^2(p \| q) = \int \frac{(p - q)^2}{q}, \qquad
           f(r) = (r - 1)^2, \qquad T = 2 (e^d - 1), \qquad f^*(T) = e^{2d} - 1
 
-It is infinite where q has much lighter tails than p, and then no adversary can estimate it; a Gaussian q needs more
-than half of p's variance.
+It is infinite if q has much lighter tails than p, and then no adversary can estimate it; a Gaussian q needs more than
+half of the variance of a Gaussian p.
 
 References:
     Nowozin, Cseke, Tomioka 2016, *f-GAN*, arXiv:1606.00709.

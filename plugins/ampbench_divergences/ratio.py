@@ -1,4 +1,4 @@
-r"""What divergences built on the density ratio share: an adversary that learns it as a classifier, by eq. 7.
+r"""Base class of divergences with an adversary that learns the density ratio as a classifier, by eq. 7.
 
 .. math:: d(t) = \log p(t) - \log q(t) \quad\text{at the minimum of}\quad
           -\mathbb E_p[\log \sigma(d)] - \mathbb E_q[\log(1 - \sigma(d))]
@@ -16,11 +16,11 @@ from ampbench.options import at_least
 
 
 class RatioDivergence(Divergence, ABC):
-    """A divergence whose adversary estimates log p − log q; a subclass says what the families make of it.
+    """A divergence with an adversary that estimates log p − log q; a subclass defines the families' loss.
 
     Arguments:
         width: units of each hidden layer of the adversary.
-        depth: its number of residual blocks.
+        depth: number of residual blocks of the adversary.
     """
 
     def __init__(self, width: int = 128, depth: int = 3) -> None:
@@ -29,7 +29,7 @@ class RatioDivergence(Divergence, ABC):
         self.depth = depth
 
     def adversary(self, features: int) -> nn.Module:
-        """Build one logit per tuple."""
+        """Build a network with one logit per tuple."""
         return Adversary(features, self.width, self.depth)
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
@@ -37,15 +37,15 @@ class RatioDivergence(Divergence, ABC):
         return classification_loss(adversary, p, q)
 
 
-def beside_another_context(p: Tuples, q: Tuples) -> Tuples:
-    """Return variables of p beside contexts of q, each of another row: independent draws of p(z) and of the context.
+def with_other_contexts(p: Tuples, q: Tuples) -> Tuples:
+    """Return variables of p paired with contexts of other rows of q: independent draws of p(z) and of the context.
 
     Arguments:
-        p: the top-down chain, shape (B, D).
-        q: whose contexts to take, shape (B, C) or (L, B, C).
+        p: tuples of the top-down chain, with variables (B, D).
+        q: tuples that provide the contexts, (B, C) or (L, B, C).
 
     Returns:
-        Tuples of q's shape.
+        Tuples with variables (B, D) or (L, B, D), and the shifted contexts of q.
     """
     variable = p.variable.expand(*q.context.shape[:-1], -1)
     return Tuples(variable, q.context.roll(1, dims=-2), q.densities)

@@ -1,23 +1,24 @@
-r"""Riesz kernel scores of random marginals: as sharp as their gradients allow.
+r"""Riesz kernel scores of random marginals.
 
-For each item of evidence, a subset A of the k components that are inferred is drawn: all of them for every second item,
-and a random number of random ones for the others. With the simulated tuple t of the top-down chain and particles
-t₁ … t_L of the bottom-up chain,
+For each item of evidence, a subset A of the k inferred components is drawn: for every second item all components, for
+the others a subset of random size. With the simulated tuple t of the top-down chain and particles t₁ … t_L of the
+bottom-up chain,
 
 .. math:: S = \frac1L \sum_l k_A(t_l, t) - \frac1{2 L (L - 1)} \sum_{l \ne l'} k_A(t_l, t_{l'}),
           \qquad k_A(a, b) = \frac1\beta \left( \|a_A - b_A\|^2 + s^2 \right)^{\beta/2},
           \qquad \beta = \max\left(1 - \tfrac{|A|}2 + \delta,\; -1\right)
 
-is an unbiased estimate of a kernel score, strictly proper for β < 2 (½ log takes the place of the power at β = 0): the
+is an unbiased estimate of a kernel score, strictly proper for β < 2 (with ½ log in place of the power at β = 0): the
 exact posterior alone minimises its mean over A, and no adversary is needed.
 
-*Why this power.* The smaller β, the finer the structure that moves the score. But a particle at distance r pulls with
-r to the power β − 1, and in |A| dimensions near particles are found with density r to the power |A| − 1: the variance
-of the gradient is finite for β > 1 − |A| / 2 only. So β is just above that, by the margin δ; and not below −1, where a
-particle would feel its nearest neighbours only. In one dimension this is close to the energy score (β = 1), in two to
-the logarithm, in four and more to Coulomb's potential.
+*The power β.* The smaller β, the more sensitive is the score to fine structure. But the gradient from a particle at
+distance r is proportional to r to the power β − 1, and in |A| dimensions the distances have a density proportional to
+r to the power |A| − 1: the variance of the gradient is finite only for β > 1 − |A| / 2. Therefore β exceeds this bound
+by the margin δ, and is at least −1, because with smaller powers only the nearest neighbours contribute to the gradient.
+In one dimension S is close to the energy score with β = ½; in two dimensions the kernel is close to the logarithm, in
+four and more to 1/r, Coulomb's potential.
 
-*Why marginals.* In the distance of all components a narrow one hides behind the wide ones.
+*The marginals.* In the distance over all components, wide components dominate narrow ones.
 
 References:
     Hertrich, Wald, Altekrüger, Hagemann 2024, *Generative sliced MMD flows with Riesz kernels*, arXiv:2305.11463.
@@ -39,12 +40,12 @@ from torch import Tensor, nn
 from ampbench.interfaces import Tuples
 from ampbench.options import at_least, between
 from ampbench.statistics.scoring_rules import kernel_score
-from ampbench_divergences.without_adversary import WithoutAdversary, several
+from ampbench_divergences.without_adversary import WithoutAdversary, multiple_particles
 
-SHARPEST = -1.0
-"""The least power."""
-LOGARITHM = 1e-3
-"""A power nearer to 0 than this is taken to be this: its potential is the logarithm, but for a constant."""
+MIN_POWER = -1.0
+"""Minimum of the power β."""
+LOGARITHMIC_POWER = 1e-3
+"""Power that replaces all |β| below it: the kernel is then the logarithm, up to a constant and terms of this order."""
 
 
 @final
@@ -52,10 +53,11 @@ class Riesz(WithoutAdversary):
     """Riesz kernel scores of random marginals, in network coordinates; needs at least two particles.
 
     Arguments:
-        margin: δ, how far the power is above the one at which gradients cease to have a variance.
-        softening: s, below which structure is blurred, in standard deviations of the prior.
-        refine: for how long at most a new adversary judges the families in the end, as a share of the training, so that
-            its ratio can thin their draws; 0: not at all. It starts from nothing, and stops once it learns no more.
+        margin: δ, difference of the power to the bound at which the variance of gradients becomes infinite.
+        softening: s, the length below which the kernel is smooth, in standard deviations of the prior.
+        refine: maximum number of steps for which a new adversary is trained after the training of the families, so that
+            draws can be resampled by its density ratio, as a share of the training's steps; 0: none. The adversary
+            starts untrained; its training stops early when its held-out loss no longer improves.
     """
 
     paired = True
@@ -73,12 +75,14 @@ class Riesz(WithoutAdversary):
         Raises:
             UsageError: q has a single particle per item of evidence.
         """
-        truth, particles = p.joint, several("riesz", p, q)
-        inferred = (particles != truth).flatten(0, -2).any(0)  # the rest is evidence, the same for all
+        truth, particles = p.joint, multiple_particles("riesz", p, q)
+        inferred = (
+            (particles != truth).flatten(0, -2).any(0)
+        )  # the other components are evidence, equal in all particles
         truth, particles = truth[..., inferred], particles[..., inferred]
         chosen = subsets(len(truth), truth.shape[-1], truth.device)
-        beta = (1 - chosen.sum(-1) / 2 + self.margin).clamp_min(SHARPEST)
-        beta = torch.where(beta.abs() < LOGARITHM, LOGARITHM, beta)
+        beta = (1 - chosen.sum(-1) / 2 + self.margin).clamp_min(MIN_POWER)
+        beta = torch.where(beta.abs() < LOGARITHMIC_POWER, LOGARITHMIC_POWER, beta)
 
         def kernel(a: Tensor, b: Tensor) -> Tensor:
             softened = ((a - b) * chosen).square().sum(-1) + self.softening**2
@@ -88,7 +92,7 @@ class Riesz(WithoutAdversary):
 
 
 def subsets(rows: int, components: int, device: torch.device) -> Tensor:
-    """Return which components each row chooses, as 0 and 1, shape (rows, components); every second row chooses all."""
+    """Return a random subset of the components for each row, as 0 and 1, (rows, components); all for even rows."""
     sizes = torch.randint(1, max(components, 1) + 1, (rows, 1), device=device)
     ranks = torch.rand(rows, components, device=device).argsort(-1)
     chosen = (ranks < sizes).float()

@@ -3,9 +3,9 @@ r"""Total variation distance.
 .. math:: \mathrm{TV}(p, q) = \tfrac12 \int |p - q|, \qquad
           f(r) = \tfrac12 |r - 1|, \qquad T = \tfrac12 \tanh d, \qquad f^*(T) = T
 
-Here f is not smooth, and the best T is ½ sign(p − q): a step, which the logit d approaches as it grows. It keeps the
-sign of the log-ratio, but not its size. Away from the step the families feel no force, so that this divergence is
-harder to descend than the others.
+Here f is not smooth, and the optimal T is the step function ½ sign(p − q), which ½ tanh d approaches as d grows. So d
+has the sign of the log-ratio, but not its size. Away from the step the gradient for the families vanishes, so that this
+divergence is harder to descend than the others.
 
 References:
     Nowozin, Cseke, Tomioka 2016, *f-GAN*, arXiv:1606.00709.

@@ -1,16 +1,17 @@
-r"""Wasserstein-1 distance, by its dual with a gradient penalty (WGAN-GP).
+r"""Wasserstein-1 distance, by its dual form with a gradient penalty (WGAN-GP).
 
 .. math:: W_1(p, q) = \max_{\|d\|_{\mathrm{Lip}} \le 1} \mathbb E_p[d] - \mathbb E_q[d]
 
-The Lipschitz bound is a penalty on straight lines between the two chains,
+The Lipschitz bound is enforced by a penalty at points on straight lines between samples of the two chains,
 
 .. math:: \lambda\, \mathbb E\left[\max(0, \|\nabla d(\hat t)\| - 1)^2\right], \qquad
           \hat t = u\, t_p + (1 - u)\, t_q, \quad u \sim \mathcal U(0, 1).
 
-Slopes below 1 are left alone (Petzka et al. 2018). The two-sided penalty of Gulrajani et al. 2017 holds them at 1,
-though the best d is flat where the chains agree; and it traps: a potential that starts with the wrong sign has to pass
-slope 0, which costs λ, to gain at most twice the distance. The slope comes out too large by about W₁/(2λ): with λ = 10,
-5 % at a distance of 1. The engine's own zero-centred penalty pulls against it by γ/(λ + γ), 0.1 % at its default.
+Slopes below 1 are not penalised (Petzka et al. 2018). The two-sided penalty of Gulrajani et al. 2017 draws them to 1,
+although the optimal d is constant where the chains agree; and it has a barrier: a potential with the wrong sign must
+pass through slope 0, at a penalty of λ, to gain at most twice the distance. With the one-sided penalty, the slope is
+too large by about W₁/(2λ): with λ = 10, by 5 % at a distance of 1. The engine's zero-centred penalty, with weight γ,
+reduces the slope by γ/(λ + γ), which is 0.1 % at the default γ.
 
 References:
     Gulrajani et al. 2017, *Improved training of Wasserstein GANs*, arXiv:1704.00028.
@@ -38,7 +39,7 @@ class Wasserstein(Divergence):
     Arguments:
         lipschitz: λ, weight of the penalty on slopes above 1.
         width: units of each hidden layer of the adversary.
-        depth: its number of residual blocks.
+        depth: number of residual blocks of the adversary.
 
     Raises:
         UsageError: λ is not positive and finite.
@@ -52,11 +53,11 @@ class Wasserstein(Divergence):
         self.depth = depth
 
     def adversary(self, features: int) -> nn.Module:
-        """Build one potential d per tuple; it is not a log-ratio."""
+        """Build a network with one potential d per tuple, which is not a log-ratio."""
         return Adversary(features, self.width, self.depth)
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return minus the distance, plus the penalty."""
+        """Return minus the distance, plus λ times the penalty on slopes above 1."""
         return self.lipschitz * self.excess(adversary, p, q) - self.family_loss(adversary, p, q)
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
@@ -64,7 +65,7 @@ class Wasserstein(Divergence):
         return adversary(p).mean() - adversary(q).mean()
 
     def excess(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return the mean squared excess of the slope over 1 between the chains, a scalar."""
+        """Return the mean squared excess of slopes over 1, at points between the chains, a scalar."""
         u = torch.rand_like(q.variable[..., :1])
         variable = torch.lerp(q.variable, p.variable, u).detach().requires_grad_(True)
         context = torch.lerp(q.context, p.context, u).detach().requires_grad_(True)

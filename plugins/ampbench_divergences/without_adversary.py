@@ -1,4 +1,4 @@
-"""What divergences without an adversary share: nothing is trained but the families."""
+"""Base class of divergences without an adversary: only the families are trained."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ampbench.interfaces import Divergence, Tuples
 
 
 class WithoutAdversary(Divergence, ABC):
-    """A divergence that the families descend alone; a subclass says what."""
+    """A divergence without a trained adversary; a subclass defines the families' loss."""
 
     def adversary(self, features: int) -> nn.Module:
         """Return a module without parameters."""
         return nn.Identity()
 
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return 0: there is nothing to train."""
+        """Return 0: there are no parameters to train."""
         return p.joint.new_zeros(())
 
 
-def several(divergence: str, p: Tuples, q: Tuples) -> Tensor:
-    """Return the particles of q, (L, B, D), for a score that compares them with each other and with p, (B, D).
+def multiple_particles(divergence: str, p: Tuples, q: Tuples) -> Tensor:
+    """Return the particles of q, (L, B, D) with L ≥ 2, for a score that compares them pairwise and with p, (B, D).
 
     Raises:
         UsageError: there is a single particle per item of evidence.

@@ -1,4 +1,4 @@
-"""The built-in variational families: one per file, registered through the same door as everybody's."""
+"""The built-in variational families: one per file, registered by the hook that every plugin uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ampbench.hookspecs import Lazy, hookimpl
 
 @hookimpl
 def families() -> Mapping[str, Lazy]:
-    """Nonparametric (eq. 13) and parametric (eq. 12) families, and a wrapper for high-dimensional evidence."""
+    """Return nonparametric (eq. 13) and parametric (eq. 12) families, and a wrapper for high-dimensional evidence."""
     return {
         "implicit": Lazy(
             "ampbench_families.implicit:Implicit", "noise-injected sampler without a density", "Karaletsos 2016, eq. 13"

@@ -4,7 +4,7 @@ r"""Categorical family for discrete latents: one-hot vectors.
           \qquad g_k \sim \text{Gumbel}(0, 1), \qquad q(x = e_k) = \operatorname{softmax}(\ell)_k
 
 with the straight-through gradient of :math:`\operatorname{softmax}((\ell + g) / \tau)`, whose bias
-:mod:`ampbench_families.relaxation` explains. A variable of D components is one choice among D.
+:mod:`ampbench_families.relaxation` explains. A variable of D components is one choice among D categories.
 
 References:
     Jang, Gu, Poole 2017, *Categorical reparameterization with Gumbel-softmax*, arXiv:1611.01144.
@@ -12,47 +12,16 @@ References:
 
 from __future__ import annotations
 
-import math
 from typing import final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ampbench.interfaces import Conditional, Family, HasDensity
-from ampbench.networks import ResidualMLP
-from ampbench.options import at_least, between
-from ampbench_families.relaxation import straight_through
+from ampbench_families.relaxation import DiscreteConditional, DiscreteFamily, straight_through
 
 
-@final
-class Categorical(Family):
-    """Build conditionals over one-hot vectors (``constraints.one_hot``).
-
-    Arguments:
-        temperature: τ of the relaxation that carries the gradient.
-        width: units of each hidden layer.
-        depth: number of residual blocks.
-    """
-
-    def __init__(self, temperature: float = 0.5, width: int = 128, depth: int = 3) -> None:
-        at_least(self, width=(width, 1), depth=(depth, 0))
-        between(self, temperature=(temperature, 0, math.inf))
-        self.temperature = temperature
-        self.width = width
-        self.depth = depth
-
-    def __call__(self, features: int, context: int) -> Conditional:
-        """Build q(x | context)."""
-        return _Choice(ResidualMLP(context, features, self.width, self.depth), self.temperature)
-
-
-class _Choice(Conditional, HasDensity):
-    def __init__(self, logits: ResidualMLP, temperature: float) -> None:
-        super().__init__()
-        self.logits = logits
-        self.temperature = temperature
-
+class _CategoricalConditional(DiscreteConditional):
     def forward(self, context: Tensor) -> Tensor:
         logits = self.logits(context)
         noisy = logits - torch.empty_like(logits).exponential_().log()  # −log of an exponential variate is Gumbel
@@ -61,3 +30,10 @@ class _Choice(Conditional, HasDensity):
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
         return (value * self.logits(context).log_softmax(-1)).sum(-1)
+
+
+@final
+class Categorical(DiscreteFamily):
+    """Build conditionals over one-hot vectors (``constraints.one_hot``); arguments as for :class:`DiscreteFamily`."""
+
+    conditional = _CategoricalConditional

@@ -1,8 +1,8 @@
-r"""Any family behind an embedding network: for evidence that is a series or an image.
+r"""Families with an embedding network for the context: for evidence that is a series or an image.
 
 .. math:: q(x \mid \tilde{\mathrm{pa}}) = q_\phi\bigl(x \mid e_\psi(\tilde{\mathrm{pa}})\bigr)
 
-The embedding is trained together with the family, as part of φ. In a spec::
+The embedding network e is trained together with the family; its weights ψ are part of φ. In a spec::
 
     amp:family=embedded(family=flow,kind=series)
 
@@ -24,17 +24,17 @@ from ampbench.options import at_least
 
 @final
 class Embedded(Family):
-    """Build a family's conditionals behind embedding networks.
+    """Build conditionals of another family, given features of the context that an embedding network learns.
 
-    The whole context of a factor is taken for the series or the image; in a graph with several factors, give this
-    family only to those for which it is.
+    The network reads the whole context of a factor as one series or image. In a graph with several factors, choose
+    this family only for the factors with such a context.
 
     Arguments:
-        family: the family that gets the features; it may come from any plugin.
+        family: the family whose context is the features; it may come from any plugin.
         kind: ``series``: evenly sampled values; ``image``: a square of pixels.
-        features: how many features the family gets.
-        channels: of the series or the image, one after another in the context.
-        width: convolution filters.
+        features: number of features.
+        channels: number of channels of the series or the image, one after another in the context.
+        width: number of convolution filters.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Embedded(Family):
         self.width = width
 
     def __call__(self, features: int, context: int) -> Conditional:
-        """Build q(x | context); without a context there is nothing to embed, and the family's own conditional is built.
+        """Build q(x | context); for an empty context, return the family's conditional without an embedding network.
 
         Raises:
-            UsageError: the context is no series or image of these channels.
+            UsageError: the size of the context does not fit a series or an image with these channels.
         """
         if context == 0:
             return self.family(features, 0)

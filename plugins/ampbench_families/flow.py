@@ -1,4 +1,4 @@
-r"""Neural spline flow: Karaletsos 2016, section 5.6, eq. 12, with the most flexible of densities.
+r"""Neural spline flow, a flexible density for Karaletsos 2016, section 5.6, eq. 12.
 
 .. math:: x = \mu_\phi(\tilde{\mathrm{pa}}) + \sigma_\phi(\tilde{\mathrm{pa}}) \odot
               g_\phi(\epsilon; \tilde{\mathrm{pa}}), \qquad \epsilon \sim \mathcal N(0, I), \qquad
@@ -6,8 +6,8 @@ r"""Neural spline flow: Karaletsos 2016, section 5.6, eq. 12, with the most flex
                    - \sum_d \log \sigma_d, \quad z = \frac{x - \mu}{\sigma}
 
 with g a composition of autoregressive rational-quadratic splines. A spline acts on :math:`[-5, 5]` and is the identity
-outside, so that by itself it cannot move more than a Gaussian's 6e-7 of mass out of that interval. The affine map
-around it can: wherever the posterior lies and however wide it is, the splines see it at about unit scale.
+outside, so that a composition of splines leaves the mass outside of that interval at the standard Gaussian's 6e-7. The
+affine map standardises x, so that the splines act at about unit scale for any location and width of the posterior.
 
 References:
     Durkan, Bekasov, Murray, Papamakarios 2019, *Neural spline flows*, arXiv:1906.04032.
@@ -27,10 +27,10 @@ from zuko.flows import NSF
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ContextFeatures, ResidualMLP
 from ampbench.options import at_least, half_open
-from ampbench_families.gaussian import SMALLEST
+from ampbench_families.gaussian import MIN_SCALE
 
-UNIT = math.log(math.e - 1)
-"""softplus(UNIT) = 1: the scale at the start."""
+UNIT_SCALE_OFFSET = math.log(math.e - 1)
+"""Added to the free parameter of the scale: softplus(UNIT_SCALE_OFFSET) = 1, the scale before training."""
 
 
 @final
@@ -42,10 +42,10 @@ class Flow(Family):
         bins: number of pieces of each spline.
         width: units of each hidden layer of a transform.
         depth: hidden layers of each transform.
-        features: how many features of the context a residual network of twice that width learns.
-        dropout: share of that network's blocks left out at random in training.
-        coupling: let each transform change half of the components given the other half. Sampling then takes two passes
-            through each transform, rather than one per component of x.
+        features: number of features of the context that a residual network of twice ``width`` learns.
+        dropout: share of the outputs of this network's blocks that are dropped at random in training.
+        coupling: whether each transform changes half of the components given the other half. Sampling then takes two
+            passes through each transform, rather than one per component of x.
     """
 
     packages = ("zuko",)
@@ -95,20 +95,20 @@ class _Flow(Conditional, HasDensity):
     def forward(self, context: Tensor) -> Tensor:
         seen = self.embed(context)
         location, scale = self.frame(seen)
-        return location + scale * self.law(seen).rsample()
+        return location + scale * self.distribution(seen).rsample()
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
         seen = self.embed(context)
         location, scale = self.frame(seen)
-        return self.law(seen).log_prob((value - location) / scale) - scale.log().sum(-1)
+        return self.distribution(seen).log_prob((value - location) / scale) - scale.log().sum(-1)
 
     def frame(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Location and scale, each (*, D), in which the splines work."""
+        """Return location μ and scale σ, each (*, D), of z = (x − μ) / σ."""
         location, free = self.affine(seen).chunk(2, dim=-1)
-        return location, softplus(free + UNIT) + SMALLEST
+        return location, softplus(free + UNIT_SCALE_OFFSET) + MIN_SCALE
 
-    def law(self, seen: Tensor) -> Distribution:
-        """The law of z, with batch shape (*,)."""
+    def distribution(self, seen: Tensor) -> Distribution:
+        """Return the distribution of z, with batch shape (*,)."""
         if seen.shape[-1]:
             return self.splines(seen)
         return self.splines(None).expand(seen.shape[:-1])

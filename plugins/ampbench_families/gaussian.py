@@ -24,8 +24,8 @@ from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
 from ampbench.options import at_least
 
-SMALLEST = 1e-4
-"""Least standard deviation along the diagonal of L, in standardised coordinates."""
+MIN_SCALE = 1e-4
+"""Minimum of the diagonal entries of L, in standardised coordinates."""
 
 
 @final
@@ -59,19 +59,19 @@ class _Normal(Conditional, HasDensity):
         self.full = full
 
     def forward(self, context: Tensor) -> Tensor:
-        return self.law(context).rsample()
+        return self.distribution(context).rsample()
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
-        return self.law(context).log_prob(value)
+        return self.distribution(context).log_prob(value)
 
-    def law(self, context: Tensor) -> Distribution:
-        """The Gaussian itself, with batch shape (*,)."""
+    def distribution(self, context: Tensor) -> Distribution:
+        """Return the Gaussian, with batch shape (*,)."""
         outputs = self.network(context)
         mean, entries = outputs[..., : self.features], outputs[..., self.features :]
         if not self.full:
-            return Independent(Normal(mean, softplus(entries) + SMALLEST, validate_args=False), 1, validate_args=False)
+            return Independent(Normal(mean, softplus(entries) + MIN_SCALE, validate_args=False), 1, validate_args=False)
         rows, columns = torch.tril_indices(self.features, self.features, device=context.device)
         free = outputs.new_zeros(*entries.shape[:-1], self.features, self.features)
         free[..., rows, columns] = entries
-        scale = softplus(free.diagonal(dim1=-2, dim2=-1)) + SMALLEST
+        scale = softplus(free.diagonal(dim1=-2, dim2=-1)) + MIN_SCALE
         return MultivariateNormal(mean, scale_tril=free.tril(-1) + torch.diag_embed(scale), validate_args=False)

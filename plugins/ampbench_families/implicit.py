@@ -2,16 +2,16 @@ r"""Noise-injected, nonparametric family: Karaletsos 2016, section 5.6, eq. 13.
 
 .. math:: x = f_\phi(\tilde{\mathrm{pa}}(x), \epsilon), \qquad \epsilon \sim \mathcal N(0, I)
 
-The samples can follow any distribution that the network can shape from its noise; no density exists or is needed. The
-noise must have at least as many components as x, or the samples would fill a lower-dimensional surface only.
+The samples can have any distribution that the network can generate from its noise; q has no density, and needs none.
+The noise must have at least as many components as x; with fewer, the samples would lie on a lower-dimensional surface.
 
-With ``features``, f sees the context and features of it that a residual network with dropout learns; the particles of
-an item leave out the same. That keeps few simulations from being learned by heart, where the divergence compares
-several particles with one context (``energy``, ``riesz``); an adversary that sees one at a time would take the dropout
-for noise.
+With ``features``, the inputs of f are the context and features of it that a residual network with dropout learns; all
+particles of one item of evidence share a dropout mask. Dropout reduces overfitting to few simulations if the divergence
+compares several particles of one context (``energy``, ``riesz``). It does not suit divergences whose adversary compares
+one particle at a time, because there the variation by dropout is indistinguishable from that by the noise ε.
 
-With ``injected`` every residual block h ← h + b(h + A ε′) has noise ε′ of its own, so that late layers can add fine
-detail without carrying noise through all earlier ones.
+With ``injected``, every residual block h ← h + b(h + A ε′) has independent noise ε′, so that late layers can add fine
+detail without noise that passes through all earlier layers.
 
 References:
     Bouchacourt, Mudigonda, Nowozin 2016, *DISCO nets*, arXiv:1606.02556.
@@ -36,14 +36,14 @@ class Implicit(Family):
     """Build implicit conditionals.
 
     Arguments:
-        noise: components of ε; 0 takes twice those of x, and at least 8.
+        noise: number of components of ε; 0: twice the number of components of x, at least 8.
         width: units of each hidden layer.
         depth: number of residual blocks.
-        injected: whether noise enters every residual block as well.
-        features: how many features of the context a residual network of that width learns.
-        dropout: share of that network's blocks left out at random in training.
-        asinh: whether the context is bent before f and that network see it, which tames heavy tails; see
-            :class:`ampbench.networks.ContextFeatures`.
+        injected: whether noise enters every residual block too.
+        features: number of features of the context that a residual network of this width learns.
+        dropout: share of the outputs of this network's blocks that are dropped at random in training.
+        asinh: whether the context is transformed by asinh before the networks receive it, which compresses heavy tails;
+            see :class:`ampbench.networks.ContextFeatures`.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class _Sampler(Conditional):
         return self.network(self.inputs(context))
 
     def inputs(self, context: Tensor) -> Tensor:
-        """What the network sees: the context, features of it, and noise."""
+        """Return the inputs of the network: the context, features of it, and noise."""
         return torch.cat([self.embed(context), self.fresh(context)], dim=-1)
 
     def fresh(self, context: Tensor) -> Tensor:
-        """Noise (*, noise) for contexts (*, C)."""
+        """Return noise (*, noise) for contexts (*, C)."""
         return torch.randn(*context.shape[:-1], self.noise, device=context.device, dtype=context.dtype)
 
 

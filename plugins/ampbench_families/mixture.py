@@ -2,8 +2,8 @@ r"""Mixture of Gaussians, with exact gradients to all its parameters: Karaletsos
 
 .. math:: q(x \mid \tilde{\mathrm{pa}}) = \sum_k w_k \prod_d \mathcal N(x_d; \mu_{kd}, \sigma_{kd}^2)
 
-A sample's component is drawn; its gradient, unbiased for every parameter and so for the weights too, is that of
-:mod:`ampbench_families.pathwise`.
+A sample is drawn from a randomly chosen component. Its gradient is computed by :mod:`ampbench_families.pathwise`; it is
+unbiased for every parameter, including the weights.
 
 References:
     Figurnov, Mohamed, Mnih 2018, *Implicit reparameterization gradients*, arXiv:1805.08498, section 4.3.
@@ -22,7 +22,7 @@ from torch.nn.functional import softplus
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ResidualMLP
 from ampbench.options import at_least
-from ampbench_families.gaussian import SMALLEST
+from ampbench_families.gaussian import MIN_SCALE
 from ampbench_families.pathwise import pathwise
 
 
@@ -31,7 +31,7 @@ class Mixture(Family):
     """Build mixtures of Gaussians with diagonal covariances.
 
     Arguments:
-        components: how many Gaussians.
+        components: number of Gaussians.
         width: units of each hidden layer.
         depth: number of residual blocks.
     """
@@ -68,7 +68,7 @@ class _Mixture(Conditional, HasDensity):
         return (log_weight + Normal(mean, scale).log_prob(value[..., None, :]).sum(-1)).logsumexp(-1)
 
     def parts(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log weights (*, K), means and standard deviations (*, K, D)."""
+        """Return log weights (*, K), means and standard deviations (*, K, D)."""
         logits, mean, free = self.network(context).split(self.sizes, dim=-1)
-        scale = softplus(free.unflatten(-1, self.shape)) + SMALLEST
+        scale = softplus(free.unflatten(-1, self.shape)) + MIN_SCALE
         return logits.log_softmax(-1), mean.unflatten(-1, self.shape), scale

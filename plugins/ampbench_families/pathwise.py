@@ -13,9 +13,9 @@ and a sample is held at fixed :math:`F_d` while the parameters move, which by im
 
 .. math:: \mathrm d x_d = -\frac{\mathrm d F_d}{q(x_d \mid x_{<d})},
 
-where :math:`\mathrm d F_d` includes the way through :math:`x_{<d}`. The gradient is unbiased for every parameter, the
-weights included. But between modes, where q is small, it is large: of modes many standard deviations apart, the weights
-hear rarely and loudly.
+where :math:`\mathrm d F_d` includes the dependence on :math:`x_{<d}`. The gradient is unbiased for every parameter,
+including the weights. Its variance is large where modes lie many standard deviations apart: between them q is small, so
+that the weights get rare and large gradients.
 
 References:
     Figurnov, Mohamed, Mnih 2018, *Implicit reparameterization gradients*, arXiv:1805.08498, section 4.3.
@@ -30,20 +30,20 @@ from torch.distributions import Normal
 
 
 def pathwise(value: Tensor, log_weight: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Return the same samples, with the gradients of implicit reparametrisation attached.
+    """Return samples of a mixture, unchanged in value, with gradients by implicit reparametrisation.
 
     Arguments:
         value: samples of the mixture, shape (*, D), without gradient.
-        log_weight: shape (*, K).
-        mean: shape (*, K, D).
-        scale: shape (*, K, D).
+        log_weight: log weights log w_k, shape (*, K).
+        mean: means μ_kd, shape (*, K, D).
+        scale: standard deviations σ_kd, shape (*, K, D).
     """
     moving: list[Tensor] = []
     log_joint = log_weight  # log w_k N(x_<d; k), shape (*, K)
     for d, x in enumerate(value.unbind(-1)):
         share = log_joint.softmax(-1)  # r_k
         z = (x[..., None] - mean[..., d]) / scale[..., d]
-        # the nearer tail, by erfc: Φ rounds to 1 in the upper one, and its differences to 0
+        # erfc of the nearer tail: in the upper tail Φ rounds to 1, and differences of Φ to 0
         side = torch.where((share * z).sum(-1, keepdim=True) > 0, -1.0, 1.0).detach()
         cdf = (share * side * torch.erfc(-side * z / 2**0.5)).sum(-1) / 2
         density = (share.log() + Normal(mean[..., d], scale[..., d]).log_prob(x[..., None])).logsumexp(-1).exp()

@@ -1,4 +1,4 @@
-"""Who watches runs: plugins of the life-cycle hooks. Each is switched on by an environment variable of its own."""
+"""Trackers: plugins of the life-cycle hooks. An environment variable for each tracker enables it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def fit_finished(run: Run, posterior: Posterior) -> None:
-    """Write the training curves of the fit, and its diagnosis, if someone asked for them."""
+    """Write the training curves and the diagnosis of the fit, each if its environment variable is set."""
     curves, diagnoses = os.environ.get(TENSORBOARD), os.environ.get(DIAGNOSTICS)
     if curves:
         from ampbench_trackers.curves import write
@@ -25,8 +25,8 @@ def fit_finished(run: Run, posterior: Posterior) -> None:
     if diagnoses:
         from ampbench_trackers.diagnoses import write_diagnosis
 
-        found = write_diagnosis(Path(diagnoses), run, posterior)
-        if curves and found is not None:
+        diagnosis = write_diagnosis(Path(diagnoses), run, posterior)
+        if curves and diagnosis is not None:
             from ampbench_trackers.curves import write_table
 
-            write_table(Path(curves), run, "diagnosis", found)
+            write_table(Path(curves), run, "diagnosis", diagnosis)

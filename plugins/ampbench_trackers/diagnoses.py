@@ -1,7 +1,7 @@
-"""Diagnoses as CSV files, written when a fit has ended, also one that broke down.
+"""Diagnoses as CSV files, written when a fit has ended, successfully or not.
 
-That of a fit lies in ``DIR/diagnostics/LABEL.csv``, one row per local tuple; :func:`ampbench.amp.diagnostics.diagnose`
-says what the columns mean. It is made outside the clock of the fit.
+The diagnosis of a fit is in ``DIR/diagnostics/LABEL.csv``, with one row per local tuple. The columns are documented at
+:func:`ampbench.amp.diagnostics.diagnose`. The time for the diagnosis does not count as fitting time.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def write_diagnosis(folder: Path, run: Run, posterior: Posterior) -> DataFrame | None:
-    """Write and return what a posterior finds wrong with itself; one that cannot diagnose itself leaves nothing.
+    """Write and return the diagnosis of a posterior; write nothing if it cannot diagnose itself.
 
     Raises:
-        UsageError: the budget held too few simulations out.
+        UsageError: too few simulations of the budget are held out.
     """
     if not isinstance(posterior, CanDiagnose):
         return None
-    place = folder / "diagnostics" / f"{label(run)}.csv"
+    path = folder / "diagnostics" / f"{label(run)}.csv"
     diagnosis = posterior.diagnose()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    diagnosis.to_csv(place, index=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    diagnosis.to_csv(path, index=False)
     return diagnosis

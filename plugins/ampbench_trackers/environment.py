@@ -1,9 +1,9 @@
-"""The environment variables that switch trackers on."""
+"""The environment variables that enable trackers."""
 
 from __future__ import annotations
 
 TENSORBOARD = "AMPBENCH_TENSORBOARD"
-"""The folder below which training curves are written for TensorBoard."""
+"""Its value is the folder below which training curves for TensorBoard are written."""
 
 DIAGNOSTICS = "AMPBENCH_DIAGNOSTICS"
-"""The folder below which the diagnosis of every fit is written."""
+"""Its value is the folder below which the diagnosis of every fit is written."""

@@ -1,4 +1,4 @@
-"""Reference points: the prior, the exact posterior, rejection ABC."""
+"""Baselines: the prior, the exact posterior, rejection ABC."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_prior_is_the_prior(gaussian_graph: Graph) -> None:
 
 
 def test_the_reference_scores_one_half(registry: Registry) -> None:
-    """Exact samples against other exact samples: C2ST is 0.5 up to its noise."""
+    """C2ST between two independent sets of exact samples is 0.5 up to its noise."""
     task: Task = registry.build("tasks", "two_moons")
     assert isinstance(task, HasReference)
     source = Simulator(task.graph, task.observed, 10, seed=0)
@@ -65,7 +65,7 @@ def test_the_reference_needs_a_task_with_one(registry: Registry, gaussian_graph:
 
 @pytest.mark.parametrize(("accept", "smooth"), [(200, True), (200, False)])
 def test_rejection_abc_finds_the_posterior(gaussian_graph: Graph, accept: int, smooth: bool) -> None:
-    """theta | x is N(x / 2, 1 / 2): with 2 % of 10,000 kept and little smoothing, ABC comes near."""
+    """theta | x is N(x / 2, 1 / 2); ABC with 2 % of 10,000 simulations accepted is close to it."""
     posterior = fit(RejectionABC(accept, smooth), Simulator(gaussian_graph, ["x"], 10_000, seed=0))
     with seeded(0):
         samples = posterior.sample(torch.tensor([1.0]), 4000)
@@ -88,7 +88,7 @@ def test_rejection_abc_with_bounds_and_bits() -> None:
     assert set(coin.tolist()) <= {0.0, 1.0}
 
 
-def test_a_constant_component_is_no_distance(gaussian_graph: Graph) -> None:
+def test_a_constant_component_does_not_affect_the_distance(gaussian_graph: Graph) -> None:
     graph = Graph(gaussian_graph["theta"], simulator("x", lambda t: torch.cat([t, t * 0 + 7], 1), ["theta"]))
     posterior = fit(RejectionABC(accept=20), Simulator(graph, ["x"], 500, seed=0))
     assert bool(posterior.sample(torch.tensor([0.5, 7.0]), 50).isfinite().all())
@@ -105,13 +105,13 @@ def test_bad_settings(gaussian_graph: Graph) -> None:
 
 
 def test_leave_one_out_width_follows_the_structure() -> None:
-    """For a standard normal the width is near Silverman's; two narrow clumps want a much narrower one."""
+    """The width is near Silverman's for a standard normal, and much smaller for two narrow clusters."""
     with seeded(0):
         normal = torch.randn(200, 1)
     silverman = (200 * 3 / 4) ** (-1 / 5)
     assert 0.3 * silverman < float(leave_one_out_width(normal)) < 2 * silverman
-    clumps = 0.01 * normal + torch.sign(normal)
-    assert float(leave_one_out_width(clumps)) < 0.05
+    clusters = 0.01 * normal + torch.sign(normal)
+    assert float(leave_one_out_width(clusters)) < 0.05
 
 
 def observed_above() -> Graph:
@@ -158,7 +158,7 @@ def test_a_prior_below_an_observed_variable() -> None:
     assert prior.sample((3,)).shape == (3, 1)
 
 
-def test_they_come_in_by_a_hook() -> None:
+def test_a_hook_registers_them() -> None:
     import ampbench_baselines
 
     registry = Registry()

@@ -1,4 +1,4 @@
-"""Sweeps on a dask scheduler and workers that are real processes on this machine, and what happens when they go."""
+"""Sweeps on a dask scheduler and workers as processes of this machine, and their loss."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Cluster:
         return self.start("distributed.cli.dask_scheduler", "--host", self.address, "--dashboard-address", ":0")
 
     def worker(self, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Without a nanny, so that what is killed is the worker."""
+        """Start a worker without a nanny, so that a signal reaches the worker itself."""
         options = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
         return self.start("distributed.cli.dask_worker", self.address, *options, before=before)
 
@@ -100,14 +100,14 @@ def wait_for(process: subprocess.Popen[str], start: str) -> list[str]:
 
 
 def check(folder: Path, output: str) -> None:
-    """Every run has one record, and each is told once."""
+    """Check that every run has one record, and that the output has one line for each."""
     assert "16 runs finished, 0 failed" in output
     frame = load(folder / "results")
     assert len(frame) == 16
     assert (frame["status"] == "ok").all()
     assert frame["key"].is_unique
-    told = [line for line in output.splitlines() if line.startswith("[")]
-    assert len(told) == 16
+    lines = [line for line in output.splitlines() if line.startswith("[")]
+    assert len(lines) == 16
 
 
 def pids(folder: Path) -> set[int]:
@@ -126,7 +126,7 @@ class TestDask(ExecutorConformance):
 
 
 def test_a_sweep_and_a_worker_killed_in_it(cluster: Cluster, tmp_path: Path) -> None:
-    """The other worker does its job; the numbers are those of a sweep in one process."""
+    """The other worker repeats the job; the numbers equal those of a sweep in one process."""
     first, _ = cluster.worker(), cluster.worker()
     process = cluster.run()
     before = wait_for(process, "[2/16]")
@@ -134,27 +134,27 @@ def test_a_sweep_and_a_worker_killed_in_it(cluster: Cluster, tmp_path: Path) -> 
     rest, _ = process.communicate(timeout=200)
     assert process.returncode == 0
     check(tmp_path, "".join(before) + rest)
-    here = cluster.run("--results", "here", "--executor", "in-process")
-    here.communicate(timeout=100)
+    local = cluster.run("--results", "local", "--executor", "in-process")
+    local.communicate(timeout=100)
     columns = ["seed", "observation", "mean", "key"]
-    assert load(tmp_path / "results")[columns].equals(load(tmp_path / "here")[columns])
+    assert load(tmp_path / "results")[columns].equals(load(tmp_path / "local")[columns])
 
 
 def test_progress_comes_through(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not only what is over."""
+    """The listener receives events of steps, not only finished runs."""
     monkeypatch.syspath_prepend(FAULTY)
     cluster.worker()
     asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty:seconds=1"]}
     runs = sweep.runs(sweep.check(asked, "test"), registry.load())
-    heard: list[Event] = []
-    Dask(cluster.address).execute([Job(tuple(runs), tmp_path)], heard.append)
-    assert {type(event) for event in heard} >= {Fitting, Sampling, Measuring, Finished}
-    assert any(isinstance(event, Fitting) and 0 < event.done < 10 for event in heard)
-    assert all(event.run in runs for event in heard if isinstance(event, Fitting))
+    events: list[Event] = []
+    Dask(cluster.address).execute([Job(tuple(runs), tmp_path)], events.append)
+    assert {type(event) for event in events} >= {Fitting, Sampling, Measuring, Finished}
+    assert any(isinstance(event, Fitting) and 0 < event.done < 10 for event in events)
+    assert all(event.run in runs for event in events if isinstance(event, Fitting))
 
 
 def test_workers_that_may_not_have_children(cluster: Cluster, tmp_path: Path) -> None:
-    """Which is what dask's nannies forbid, unless told otherwise."""
+    """Dask's nannies start daemonic workers by default; the error names the setting."""
     nanny = cluster.nanny(daemon=True)
     process = cluster.run()
     output, _ = process.communicate(timeout=100)
@@ -176,7 +176,7 @@ def test_no_scheduler(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_restarted(cluster: Cluster, tmp_path: Path) -> None:
-    """Its workers go with it; with new ones, the sweep goes on."""
+    """The workers end with their scheduler; the sweep continues on a new scheduler with new workers."""
     cluster.worker()
     process = cluster.run()
     before = wait_for(process, "[2/16]")
@@ -209,7 +209,7 @@ def test_ctrl_c_ends_the_children_of_workers(cluster: Cluster, tmp_path: Path) -
 
 @pytest.fixture
 def network() -> Iterator[str]:
-    """A machine of its own for a worker, as far as the network goes; returns the link that can be cut."""
+    """Create a network namespace for a worker; return the name of its link, which can be cut."""
     name = f"amp{os.getpid() % 10_000}"
     commands = [
         f"ip netns add {name}",
@@ -225,7 +225,7 @@ def network() -> Iterator[str]:
             subprocess.run(command.split(), check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-        pytest.skip(f"no network namespaces here: {error}")
+        pytest.skip(f"no network namespaces on this machine: {error}")
     yield name
     subprocess.run(["ip", "link", "del", f"{name}a"], check=True)
     subprocess.run(["ip", "netns", "del", name], check=True)
@@ -233,7 +233,7 @@ def network() -> Iterator[str]:
 
 @pytest.mark.parametrize("seconds", [5, 60])
 def test_a_network_cut_and_restored(network: str, tmp_path: Path, seconds: int) -> None:
-    """A short cut is waited for; after a long one, the job has gone to a worker that can be reached."""
+    """The sweep waits for the end of a short cut; after a long one, another worker has repeated the job."""
     cluster = Cluster(tmp_path, "10.213.7.1")
     try:
         cluster.scheduler()

@@ -1,4 +1,4 @@
-"""Events become JSON and come back as they were."""
+"""Events are encoded as JSON and decoded without a change."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ RECORD = Record(RUN, "failed", "über [bold]", "Traceback\n", METRICS, 1.5, 0.5,
     [Fitting(RUN), Fitting(RUN, 3, 9), Sampling(RUN), Measuring(RUN, "mmd"), Finished(RECORD), Note('a "note"')],
 )
 def test_round_trip(event: Event) -> None:
-    back = decode(encode(event))
-    assert back == event
-    assert type(back) is type(event)
-    if isinstance(back, Finished):
-        assert back.record.run.key == RUN.key
-        assert {type(value) for value in back.record.metrics["mmd"].provenance.values()} == {int, float, str}
+    decoded = decode(encode(event))
+    assert decoded == event
+    assert type(decoded) is type(event)
+    if isinstance(decoded, Finished):
+        assert decoded.record.run.key == RUN.key
+        assert {type(value) for value in decoded.record.metrics["mmd"].provenance.values()} == {int, float, str}
 
 
 @pytest.mark.parametrize(
     "content", [[], {}, {"event": []}, {"event": "Exit"}, {"event": "Note"}, {"event": "Fitting", "run": {"task": "t"}}]
 )
-def test_what_is_no_event(content: object) -> None:
+def test_json_without_an_event(content: object) -> None:
     with pytest.raises(ValueError, match=r"no event|validation error|Missing|required"):
         decode(json.dumps(content))
 
 
-def test_what_is_no_json() -> None:
+def test_text_that_is_not_json() -> None:
     with pytest.raises(ValueError, match="Expecting value"):
         decode("cos\nsystem\n(S'echo'\ntR.")

@@ -1,4 +1,4 @@
-"""Conformance of the built-in divergences, and what they refuse; their values are in test_divergences_*.py."""
+"""Conformance of the built-in divergences, and their errors; test_divergences_*.py test their values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ampbench_divergences.wasserstein import Wasserstein
 
 F_DIVERGENCES = [FKL, Pearson, Hellinger, Jeffreys, TotalVariation]
 
-MADE = {
+FACTORIES = {
     "jsd": lambda: JSD(width=32, depth=1),
     "jsd saturating": lambda: JSD(saturating=True, width=32, depth=1),
     "kl": lambda: KL(width=32, depth=1),
@@ -55,7 +55,7 @@ MADE = {
 }
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", FACTORIES)
 class TestConformance(DivergenceConformance):
     @pytest.fixture(autouse=True)
     def _choose(self, name: str) -> None:
@@ -63,10 +63,10 @@ class TestConformance(DivergenceConformance):
         self.rows = 64 if name == "mmd features" else 256  # its cost is quadratic
 
     def make(self) -> Divergence:
-        return MADE[self.name]()
+        return FACTORIES[self.name]()
 
     def test_gradient_penalty(self) -> None:
-        """The engine's penalty takes whatever the adversary returns, and reaches its weights."""
+        """The engine's penalty accepts the outputs of each adversary, and has a gradient in its weights."""
         with seeded(0):
             adversary = self.make().adversary(3)
             penalty = gradient_penalty(adversary, *self.sides(torch.zeros(())))
@@ -79,7 +79,7 @@ class TestConformance(DivergenceConformance):
 
 def test_every_registered_divergence_is_tested(registry: Registry) -> None:
     built_in = {n for n, entry in registry.entries("divergences").items() if entry.plugin.name != "le_cam"}
-    assert built_in == {name.partition(" ")[0] for name in MADE}
+    assert built_in == {name.partition(" ")[0] for name in FACTORIES}
 
 
 def test_specs(registry: Registry) -> None:
@@ -119,8 +119,8 @@ def test_scores_need_two_particles(divergence: Divergence, shape: tuple[int, ...
 
 
 @pytest.mark.parametrize("divergence", [ForwardKL(), KLLikelihood(width=8, depth=1)])
-def test_unknown_laws(divergence: Divergence) -> None:
-    """Where a density is needed and unknown, the answer of the tuples comes through."""
+def test_unknown_densities(divergence: Divergence) -> None:
+    """If a divergence needs an unknown density, the error of the tuples is raised."""
     tuples = Tuples(torch.zeros(8, 1), torch.zeros(8, 2))
     with pytest.raises(UsageError, match="cannot be evaluated"):
         divergence.family_loss(divergence.adversary(3), tuples, tuples)
@@ -128,7 +128,7 @@ def test_unknown_laws(divergence: Divergence) -> None:
 
 @pytest.mark.parametrize("make", F_DIVERGENCES)
 def test_adversaries_of_f_divergences_are_limited(make: type[FDivergence]) -> None:
-    """However large the network's output, log-ratios stay within the limit, finite and with a gradient."""
+    """For large outputs of the network, log-ratios stay within the limit, and have a gradient."""
     divergence = make(width=8, depth=1, limit=5.0)
     adversary = divergence.adversary(1)
     nn.init.constant_(adversary.adversary.network.last.bias, 8.0)
@@ -138,12 +138,12 @@ def test_adversaries_of_f_divergences_are_limited(make: type[FDivergence]) -> No
     loss = divergence.adversary_loss(adversary, tuples, tuples)
     (slope,) = torch.autograd.grad(loss, adversary.adversary.network.last.bias)
     assert torch.isfinite(loss)
-    assert slope > 0 or make is TotalVariation  # on equal sides its two terms cancel
+    assert slope > 0 or make is TotalVariation  # its two terms cancel for equal tuples of p and q
 
 
 @pytest.mark.parametrize("make", F_DIVERGENCES)
 def test_no_divergence_between_equal_sides(make: type[FDivergence]) -> None:
-    """At log-ratio 0 the bound is 0, and any other constant lowers it or leaves it."""
+    """For p = q, the bound is 0 at log-ratio 0, and at most 0 at any other constant."""
     divergence = make()
     for level in (-2.0, -0.3, 0.0, 0.3, 2.0):
         d = torch.tensor(level)
@@ -152,7 +152,7 @@ def test_no_divergence_between_equal_sides(make: type[FDivergence]) -> None:
 
 
 def test_penalty_of_several_outputs_is_the_sum_of_theirs() -> None:
-    """For linear features h(t) = W t it is half the squared norm of W, for either side."""
+    """For linear features h(t) = W t, the penalty of each chain is half the squared norm of W."""
 
     class Linear(nn.Module):
         def __init__(self) -> None:
@@ -170,7 +170,7 @@ def test_penalty_of_several_outputs_is_the_sum_of_theirs() -> None:
 
 
 def test_forms_of_the_jensen_shannon_loss_share_their_fixed_point() -> None:
-    """Where the adversary can hardly tell the sides apart, both forms have the same slopes in q and in p."""
+    """For a nearly constant adversary, both forms have equal gradients in q and in p."""
 
     class Linear(nn.Module):
         def forward(self, tuples: Tuples) -> Tensor:

@@ -26,15 +26,15 @@ from ampbench_divergences.kl_ratio import KLRatio, Ratios
 from ampbench_divergences.riesz import Riesz, subsets
 
 NOISE = 0.6
-OF_X = 1 + NOISE**2
-C, TAU = 1 / OF_X, NOISE / OF_X**0.5
+X_VARIANCE = 1 + NOISE**2
+C, TAU = 1 / X_VARIANCE, NOISE / X_VARIANCE**0.5
 Q = torch.tensor([0.6, 0.4, 0.6])
 """a, b, s."""
 
 POSTERIOR = torch.tensor([C, 0.0, TAU])
 
 
-class GaussianLaws(Densities):
+class GaussianDensities(Densities):
     """The densities of the model and of q."""
 
     def __init__(self, parameters: Tensor) -> None:
@@ -52,7 +52,7 @@ class LatentRatio(nn.Module):
 
     def __init__(self, parameters: Tensor) -> None:
         super().__init__()
-        self.densities = GaussianLaws(parameters)
+        self.densities = GaussianDensities(parameters)
 
     def forward(self, tuples: Tuples) -> Tensor:
         return Normal(0, 1).log_prob(tuples.variable).squeeze(-1) - self.densities.family(tuples)
@@ -62,30 +62,30 @@ class EvidenceRatio(nn.Module):
     """d_x = log p(x | z) − log p(x)."""
 
     def forward(self, tuples: Tuples) -> Tensor:
-        return GaussianLaws(Q).likelihood(tuples) - Normal(0, OF_X**0.5).log_prob(tuples.context).squeeze(-1)
+        return GaussianDensities(Q).likelihood(tuples) - Normal(0, X_VARIANCE**0.5).log_prob(tuples.context).squeeze(-1)
 
 
 def chains(parameters: Tensor, rows: int, particles: int = 1, even: bool = False) -> tuple[Tuples, Tuples]:
-    """p and q; ``even`` fills the space with a scrambled Sobol sequence rather than with random points."""
+    """Return p and q, from random points, or from a scrambled Sobol sequence if ``even``."""
     noise = torch.randn(rows, 2 + particles)
     if even:
         points = torch.quasirandom.SobolEngine(2 + particles, scramble=True, seed=0).draw(rows).double()
         noise = torch.special.ndtri(points.clamp(1e-9, 1 - 1e-9)).float()
-    densities = GaussianLaws(parameters)
+    densities = GaussianDensities(parameters)
     z, x = noise[:, :1], noise[:, :1] + NOISE * noise[:, 1:2]
     drawn = densities.a * x + densities.b + densities.s * noise[:, 2:].T[..., None]  # (L, B, 1)
     return Tuples(z, x, densities), Tuples(drawn, x.expand_as(drawn), densities)
 
 
-def off(parameters: Tensor) -> Tensor:
-    """Mean squared distance of the means of q and of the posterior."""
+def squared_bias(parameters: Tensor) -> Tensor:
+    """Return the mean squared distance between the means of q and of the posterior."""
     a, b, _ = parameters
-    return (a - C) ** 2 * OF_X + b**2
+    return (a - C) ** 2 * X_VARIANCE + b**2
 
 
 def reverse_kl(parameters: Tensor) -> Tensor:
     s = parameters[2]
-    return torch.log(TAU / s) + (s**2 + off(parameters)) / (2 * TAU**2) - 0.5
+    return torch.log(TAU / s) + (s**2 + squared_bias(parameters)) / (2 * TAU**2) - 0.5
 
 
 def entropy(variance: float) -> float:
@@ -95,13 +95,13 @@ def entropy(variance: float) -> float:
 def cross_entropy(parameters: Tensor) -> Tensor:
     """−E_p[log q(z | x)]."""
     s = parameters[2]
-    return torch.log(s) + (TAU**2 + off(parameters)) / (2 * s**2) + 0.5 * math.log(2 * math.pi)
+    return torch.log(s) + (TAU**2 + squared_bias(parameters)) / (2 * s**2) + 0.5 * math.log(2 * math.pi)
 
 
 def energy_score(parameters: Tensor) -> Tensor:
     """E|z − z*| − ½ E|z − z′|, from the mean of a folded Gaussian."""
     _, b, s = parameters
-    sigma = (off(parameters) - b**2 + s**2 + TAU**2).sqrt()
+    sigma = (squared_bias(parameters) - b**2 + s**2 + TAU**2).sqrt()
     distance = sigma * math.sqrt(2 / math.pi) * torch.exp(-(b**2) / (2 * sigma**2))
     return distance + b * torch.erf(b / (sigma * math.sqrt(2))) - s / math.sqrt(math.pi)
 
@@ -116,7 +116,7 @@ def power_score(beta: float, softening: float) -> Callable[[Tensor], Tensor]:
 
     def score(parameters: Tensor) -> Tensor:
         _, b, s = parameters
-        return expected(b, off(parameters) - b**2 + s**2 + TAU**2) - expected(0 * b, 2 * s**2) / 2
+        return expected(b, squared_bias(parameters) - b**2 + s**2 + TAU**2) - expected(0 * b, 2 * s**2) / 2
 
     return score
 
@@ -126,7 +126,7 @@ def paper_form(parameters: Tensor) -> Tensor:
     import numpy as np
 
     nodes, weights = (torch.tensor(array).float() for array in np.polynomial.hermite_e.hermegauss(60))
-    x, noise = OF_X**0.5 * nodes[:, None], nodes[None, :]
+    x, noise = X_VARIANCE**0.5 * nodes[:, None], nodes[None, :]
     a, b, s = parameters
     x, z = torch.broadcast_tensors(x, a * x + b + s * noise)
     q = Tuples(z[..., None], x[..., None])
@@ -135,12 +135,12 @@ def paper_form(parameters: Tensor) -> Tensor:
 
 
 CASES = {
-    "kl-likelihood": (KLLikelihood(width=32, depth=1), lambda at: reverse_kl(at) + entropy(OF_X)),
+    "kl-likelihood": (KLLikelihood(width=32, depth=1), lambda at: reverse_kl(at) + entropy(X_VARIANCE)),
     "kl-ratio": (KLRatio(width=32, depth=1), reverse_kl),
     "kl-ratio paper": (KLRatio(form="paper", width=32, depth=1), paper_form),
     "blend": (
         Blend(KLLikelihood(width=32, depth=1), KLRatio(width=32, depth=1), weight=0.3),
-        lambda at: reverse_kl(at) + 0.3 * entropy(OF_X),
+        lambda at: reverse_kl(at) + 0.3 * entropy(X_VARIANCE),
     ),
     "forward-kl": (ForwardKL(), cross_entropy),
     "energy": (Energy(), energy_score),
@@ -160,7 +160,7 @@ def optimal(divergence: Divergence, parameters: Tensor) -> nn.Module:
 
 
 def check(name: str, adversary: nn.Module) -> None:
-    """Value within 2 %; gradient within 5 % of the length of the exact one, so that direction and size are."""
+    """Check the value within 2 %, and the gradient within 5 % of the norm of the exact gradient."""
     divergence, exact = CASES[name]
     parameters = Q.clone().requires_grad_(True)
     p, q = chains(parameters, 2**17, particles=2, even=True)
@@ -184,7 +184,7 @@ def test_trained_adversary_with_a_known_likelihood() -> None:
 
 @pytest.mark.slow
 def test_trained_adversaries_with_a_learned_ratio() -> None:
-    """Both forms train the same adversaries. Where q strays far from p the ratio d_x is learned poorly: p is not there.
+    """Both forms train equal adversaries. Where q is far from p, d_x is inaccurate, because p has few samples there.
 
     With a = 0.5 and s = 0.8 instead, the value is 5 % and the gradient 9 % off after the same training.
     """
@@ -228,24 +228,26 @@ def test_the_posterior_is_a_fixed_point(name: str) -> None:
 
 
 def test_the_fixed_point_of_the_papers_form_is_wider() -> None:
-    """As its page says: at the posterior it still asks for more spread, and for means closer to the prior's."""
+    """At the posterior, the gradient increases the width, and moves means towards the prior mean."""
     a, _, s = gradient_at_the_posterior(KLRatio(form="paper")).tolist()
     assert s < -0.1
     assert a > 0.1
 
 
-def test_the_whole_shows_the_log_ratio_of_the_tuple() -> None:
-    """d_x + d_z = log p(z | x) − log q(z | x), which the engine's penalty sees: 0 at the posterior."""
+def test_the_adversary_is_the_log_ratio_of_the_tuple() -> None:
+    """d_x + d_z = log p(z | x) − log q(z | x), on which the engine's penalty acts, is 0 at the posterior."""
     _, q = chains(POSTERIOR, 1000)
     assert Ratios(EvidenceRatio(), LatentRatio(POSTERIOR))(q).abs().max() < 1e-4
-    up_to_the_evidence = WithLikelihood(LatentRatio(POSTERIOR))(q) - Normal(0, OF_X**0.5).log_prob(q.context)[..., 0]
+    up_to_the_evidence = (
+        WithLikelihood(LatentRatio(POSTERIOR))(q) - Normal(0, X_VARIANCE**0.5).log_prob(q.context)[..., 0]
+    )
     assert up_to_the_evidence.abs().max() < 1e-4
 
 
 def test_no_gradient_through_an_inferred_context() -> None:
-    """z₂ | z₁ in a chain: with q(z₂ | z₁) exact, the site leaves q(z₁) alone wherever that lies (kl-likelihood)."""
+    """z₂ | z₁ in a chain: if q(z₂ | z₁) is exact, the loss has no gradient in q(z₁), for any q(z₁) (kl-likelihood)."""
     shift = torch.tensor(0.8, requires_grad=True)
-    densities = GaussianLaws(POSTERIOR)
+    densities = GaussianDensities(POSTERIOR)
     inner = shift + torch.randn(1, 20_000, 1)
     drawn = C * inner + TAU * torch.randn(1, 20_000, 1)
     loss = KLLikelihood().family_loss(
@@ -257,8 +259,8 @@ def test_no_gradient_through_an_inferred_context() -> None:
     assert slope.abs() < 0.01
 
 
-def test_latents_are_compared_beside_contexts_of_other_rows() -> None:
-    """The side of the prior pairs each z with the context of another row of q, in every particle."""
+def test_prior_draws_are_paired_with_contexts_of_other_rows() -> None:
+    """Each z of the prior is paired with the context of another row of q, in every particle."""
     seen = []
 
     class Spy(nn.Module):
@@ -274,20 +276,20 @@ def test_latents_are_compared_beside_contexts_of_other_rows() -> None:
     assert prior.context.squeeze(-1).tolist() == [[3, 0, 1, 2], [13, 10, 11, 12]]
 
 
-def test_energy_judges_inferred_contexts_together_with_the_variable() -> None:
-    """Where particles differ in their context, distances are those of whole tuples."""
+def test_energy_compares_inferred_contexts_and_variables_jointly() -> None:
+    """If particles differ in their context, distances are between whole tuples."""
     p = Tuples(torch.zeros(1, 1), torch.zeros(1, 1))
     q = Tuples(torch.tensor([[[3.0]], [[0.0]]]), torch.tensor([[[4.0]], [[0.0]]]))
     assert Energy().family_loss(nn.Identity(), p, q).item() == pytest.approx(5 / 2 - 5 / 2, abs=1e-5)
 
 
-def test_riesz_leaves_out_what_is_evidence_and_mixes_marginals() -> None:
-    """Only inferred components count: one of them, far off, beside a context of a hundred that all particles share."""
+def test_riesz_ignores_evidence_and_mixes_marginals() -> None:
+    """Only inferred components count: one, at distance 3, with a hundred components of shared context."""
     p = Tuples(torch.zeros(4, 1), torch.ones(4, 100))
     q = Tuples(torch.full((2, 4, 1), 3.0), torch.ones(2, 4, 100))
     assert Riesz(softening=1e-6).family_loss(nn.Identity(), p, q).item() == pytest.approx(3**0.6 / 0.6, rel=1e-3)
     exact = Tuples(p.variable.expand(2, -1, -1), q.context)
-    assert torch.isfinite(Riesz().family_loss(nn.Identity(), p, exact)), "nobody differs anywhere"
+    assert torch.isfinite(Riesz().family_loss(nn.Identity(), p, exact)), "no component differs"
     chosen = subsets(4000, 3, torch.device("cpu"))
     assert bool((chosen[::2] == 1).all())
     sizes, counts = chosen[1::2].sum(1).unique(return_counts=True)

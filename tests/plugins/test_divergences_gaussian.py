@@ -1,7 +1,7 @@
 """Value and gradient of each divergence between Gaussians, against quadrature, by an optimal or a trained adversary.
 
-p is N(0, 1) and q is N(m, s²) with m = 0.7 and s = 1.2. Expectations are taken over quantiles in place of random
-samples, so that what is left of an error is the adversary's.
+p is N(0, 1) and q is N(m, s²) with m = 0.7 and s = 1.2. Expectations are means over quantiles in place of random
+samples, so that errors are due to the adversary.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ INTEGRANDS: dict[str, Callable[[float, float], float]] = {
 
 
 def exact(name: str, mean: float, scale: float) -> float:
-    """The divergence, by quadrature."""
+    """Return the divergence, by quadrature."""
     if name == "wasserstein":
         return _integral(lambda x: abs(stats.norm.cdf(x) - stats.norm.cdf(x, mean, scale)))
     return _integral(lambda x: INTEGRANDS[name](stats.norm.pdf(x), stats.norm.pdf(x, mean, scale)))
@@ -68,7 +68,7 @@ def _integral(function: Callable[[float], float]) -> float:
 
 
 def exact_gradient(name: str) -> np.ndarray:
-    """Its gradient in mean and scale of q, by central differences."""
+    """Return the divergence's gradient in mean and scale of q, by central differences."""
     mean, scale, h = *Q.tolist(), 1e-4
     of_mean = exact(name, mean + h, scale) - exact(name, mean - h, scale)
     of_scale = exact(name, mean, scale + h) - exact(name, mean, scale - h)
@@ -91,7 +91,7 @@ class Optimal(nn.Module):
 
 
 def quantiles(parameters: Tensor, rows: int = 400_000) -> tuple[Tuples, Tuples]:
-    """p and q at equally spaced quantiles."""
+    """Return p and q at quantiles of equally spaced levels."""
     levels = (torch.arange(rows, dtype=torch.float64) + 0.5) / rows
     return _sides(parameters, torch.special.ndtri(levels).float(), torch.special.ndtri(levels).float())
 
@@ -106,7 +106,7 @@ def _sides(parameters: Tensor, of_p: Tensor, of_q: Tensor) -> tuple[Tuples, Tupl
 
 
 def check(name: str, adversary: nn.Module) -> None:
-    """Value within 2 %; gradient within 5 % of the length of the exact one, so that direction and size are."""
+    """Check the value within 2 %, and the gradient within 5 % of the norm of the exact gradient."""
     parameters = Q.clone().requires_grad_(True)
     loss = DIVERGENCES[name].family_loss(adversary, *quantiles(parameters))
     (gradient,) = torch.autograd.grad(loss, parameters)
@@ -166,7 +166,7 @@ def test_wasserstein_of_equal_covariances_is_the_distance_of_the_means() -> None
 
 @pytest.mark.parametrize(("slope", "excess"), [(0.6, 0.0), (1.3, 0.09)])
 def test_wasserstein_penalises_slopes(slope: float, excess: float) -> None:
-    """Two components of the variable and one of the context count together; particles share their context."""
+    """The slope is the norm over all components of variable and context; particles share their context."""
 
     class Plane(nn.Module):
         def forward(self, tuples: Tuples) -> Tensor:
@@ -177,7 +177,7 @@ def test_wasserstein_penalises_slopes(slope: float, excess: float) -> None:
     assert Wasserstein().excess(Plane(), p, q).item() == pytest.approx(excess, abs=1e-5)
 
 
-def test_wasserstein_slope_exceeds_one_by_what_the_page_says() -> None:
+def test_wasserstein_slope_exceeds_one_as_documented() -> None:
     """W₁ / (2λ) for λ = 10, on equal covariances, where the best potential is a line."""
     divergence = Wasserstein(lipschitz=10.0)
     slope = torch.tensor(1.0 + 0.7 / 20, requires_grad=True)
@@ -226,7 +226,7 @@ def _closed_mmd(q: Tensor, scale: float, width: float) -> Tensor:
 
 
 def test_mmd_is_unbiased_when_evidence_is_shared() -> None:
-    """x and y share a component; leaving the pairs out keeps the estimate centred at 0."""
+    """x and y share a component; without the pairs (x[i], y[i]) the estimate has expectation 0."""
     values = []
     with seeded(0):
         for _ in range(300):
@@ -237,8 +237,8 @@ def test_mmd_is_unbiased_when_evidence_is_shared() -> None:
     assert abs(estimates.mean()) < 4 * estimates.std() / 300**0.5
 
 
-def test_learned_features_see_what_the_kernel_hardly_sees() -> None:
-    """A mark of size 0.1 (0 or 0.1 under p, always 0.1 under q) beside a component of scale 1: training raises MMD²."""
+def test_learned_features_detect_small_differences() -> None:
+    """Training raises MMD² for a component of 0 or 0.1 under p and 0.1 under q, and another component of scale 1."""
     divergence = MMD(features=2, width=32, depth=1)
     marked, empty = torch.full((200, 1), 0.1), torch.zeros(200, 0)
     some = marked * torch.tensor([0.0, 1.0]).repeat(100)[:, None]

@@ -41,7 +41,7 @@ class TestLearnedFeatures(FamilyConformance):
         return Implicit(width=32, depth=1, features=8, dropout=0.2)
 
 
-class TestBentContext(FamilyConformance):
+class TestTransformedContext(FamilyConformance):
     def make(self) -> Implicit:
         return Implicit(width=32, depth=1, features=8, asinh=True)
 
@@ -94,13 +94,13 @@ class TestCategorical(DiscreteFamilyConformance):
 
 def test_gaussian_has_a_full_covariance() -> None:
     with seeded(0):
-        law = Gaussian(width=32, depth=1)(3, 2).law(torch.randn(1, 2))
-    covariance = law.covariance_matrix[0]
+        fitted = Gaussian(width=32, depth=1)(3, 2).distribution(torch.randn(1, 2))
+    covariance = fitted.covariance_matrix[0]
     assert bool((covariance[~torch.eye(3, dtype=torch.bool)].abs() > 1e-6).all())
 
 
 def test_implicit_samples_fill_all_dimensions() -> None:
-    """By default the noise has more components than the variable, so that samples are not confined to a surface."""
+    """By default the noise has more components than the variable, so that samples have full rank."""
     with seeded(0):
         samples = Implicit(width=64, depth=1)(20, 1)(torch.zeros(500, 1))
     assert torch.linalg.matrix_rank(samples - samples.mean(0)) == 20
@@ -111,14 +111,14 @@ def test_noise_enters_every_block(block: int) -> None:
     with seeded(0):
         conditional = Implicit(width=32, depth=2, injected=True)(1, 2)
         with torch.no_grad():
-            conditional.network.first.weight[:, 2:] = 0  # the noise at the entrance
+            conditional.network.first.weight[:, 2:] = 0  # noise among the inputs
             conditional.injections[1 - block].weight.zero_()
         assert float(conditional(torch.zeros(100, 2)).detach().std()) > 0
 
 
 @pytest.mark.parametrize("copied", [False, True])
-def test_particles_leave_out_the_same(copied: bool) -> None:
-    """Dropout tells items of evidence apart in training, but not the particles of one; sampling knows none."""
+def test_particles_share_a_dropout_mask(copied: bool) -> None:
+    """In training, dropout differs between items of evidence, but not between particles; in sampling there is none."""
     with seeded(0):
         embed = Implicit(width=16, features=8, dropout=0.5)(2, 3).embed
         context = torch.ones(50, 3).expand(4, 50, 3)
@@ -131,7 +131,7 @@ def test_particles_leave_out_the_same(copied: bool) -> None:
 
 
 @pytest.mark.parametrize("features", [0, 8])
-def test_asinh_is_a_change_of_the_context_alone(features: int) -> None:
+def test_asinh_only_transforms_the_context(features: int) -> None:
     def drawn(context: Tensor, asinh: bool) -> Tensor:
         with seeded(0):
             return Implicit(width=16, features=features, asinh=asinh)(2, 3)(context)
@@ -165,7 +165,7 @@ def test_mixture_gradient_is_exact_for_every_parameter() -> None:
 
 
 def test_mixture_gradient_in_the_far_tails() -> None:
-    """Where Φ rounds to 1 the gradient is as good as in the other tail."""
+    """Where Φ rounds to 1, the gradient is as exact as in the lower tail."""
     slopes = []
     for sign in (1.0, -1.0):
         logits = torch.zeros(2, requires_grad=True)
@@ -179,7 +179,7 @@ def test_mixture_gradient_in_the_far_tails() -> None:
 def trained(
     family: Family, context: int, draw: Callable[[Tensor], Tensor], steps: int, rate: float = 3e-3
 ) -> Conditional:
-    """A conditional trained by forward KL on pairs (x ~ draw(context), context ~ N(0, 1))."""
+    """Return a conditional trained by forward KL on pairs (x ~ draw(context), context ~ N(0, 1))."""
     contexts = torch.randn(50_000, context)
     values = draw(contexts)
     conditional = family(values.shape[1], context)
@@ -196,17 +196,17 @@ def trained(
 
 
 @torch.no_grad()
-def divergence(conditional: Conditional, law: Callable[[Tensor], Distribution], context: int = 1) -> float:
-    """KL(p‖q), estimated on fresh pairs."""
+def divergence(conditional: Conditional, distribution: Callable[[Tensor], Distribution], context: int = 1) -> float:
+    """Return KL(p‖q), estimated on fresh pairs."""
     contexts = torch.randn(20_000, context)
-    p = law(contexts)
+    p = distribution(contexts)
     values = p.sample()
     assert isinstance(conditional, HasDensity)
     return float((p.log_prob(values) - conditional.log_prob(values, contexts)).mean())
 
 
 def correlated(context: Tensor) -> MultivariateNormal:
-    """A mean that moves with the context, and a correlation of 0.8."""
+    """Return a Gaussian with a mean that depends on the context, and a correlation of 0.8."""
     mean = torch.cat([context, -0.5 * context], dim=-1)
     return MultivariateNormal(mean, torch.tensor([[1.0, 0.4], [0.4, 0.25]]))
 
@@ -215,24 +215,24 @@ def test_gaussian_recovers_a_correlation() -> None:
     with seeded(0):
         conditional = trained(Gaussian(width=32, depth=1), 1, lambda c: correlated(c).sample(), 600)
         assert divergence(conditional, correlated) < 0.01
-        law = conditional.law(torch.tensor([[0.5]]))
-    variance, covariance, other = law.covariance_matrix[0].flatten()[[0, 1, 3]].tolist()
+        fitted = conditional.distribution(torch.tensor([[0.5]]))
+    variance, covariance, other = fitted.covariance_matrix[0].flatten()[[0, 1, 3]].tolist()
     assert covariance / (variance * other) ** 0.5 == pytest.approx(0.8, abs=0.03)
-    assert torch.allclose(law.mean, torch.tensor([[0.5, -0.25]]), atol=0.05)
+    assert torch.allclose(fitted.mean, torch.tensor([[0.5, -0.25]]), atol=0.05)
 
 
 def test_diagonal_gaussian_recovers_the_marginals() -> None:
-    """The nearest law without correlations has the marginals, and is −½ log(1 − 0.8²) away."""
+    """The minimiser of KL(p‖q) without correlations has p's marginals, at a divergence of −½ log(1 − 0.8²)."""
     with seeded(0):
         diagonal = Gaussian(covariance="diagonal", width=32, depth=1)
         conditional = trained(diagonal, 1, lambda c: correlated(c).sample(), 600)
         assert divergence(conditional, correlated) == pytest.approx(0.511, abs=0.02)
-        law = conditional.law(torch.tensor([[0.5]]))
-    assert torch.allclose(law.variance, torch.tensor([[1.0, 0.25]]), rtol=0.08)
+        fitted = conditional.distribution(torch.tensor([[0.5]]))
+    assert torch.allclose(fitted.variance, torch.tensor([[1.0, 0.25]]), rtol=0.08)
 
 
 def bimodal(context: Tensor) -> MixtureSameFamily:
-    """Two narrow modes, of which the context makes one likelier."""
+    """Return a distribution with two narrow modes, whose weights depend on the context."""
     logits = torch.cat([torch.zeros_like(context), 2 * context], dim=-1)
     mean = torch.tensor([[-2.0, 0.0], [2.0, 1.0]]).expand(*context.shape[:-1], 2, 2)
     return mixed(logits, mean, torch.full((2, 2), 0.3).expand_as(mean))
@@ -273,7 +273,7 @@ def test_flow_recovers_a_curved_posterior() -> None:
 
 
 def wide(context: Tensor) -> Independent:
-    """Far beyond the interval [-5, 5] on which splines act."""
+    """Return a distribution with much mass outside of [-5, 5], the interval on which splines act."""
     return Independent(Normal(6 * context, 3.0), 1)
 
 
@@ -311,15 +311,15 @@ def test_bernoulli_recovers_logits() -> None:
 
 
 def test_categorical_recovers_logits() -> None:
-    def law(context: Tensor) -> Tensor:
+    def exact_logits(context: Tensor) -> Tensor:
         return torch.cat([context, torch.zeros_like(context), -context], dim=-1)
 
     with seeded(0):
         categorical = Categorical(width=32, depth=1)
-        draw = lambda c: torch.eye(3)[Choice(logits=law(c)).sample()]  # noqa: E731
+        draw = lambda c: torch.eye(3)[Choice(logits=exact_logits(c)).sample()]  # noqa: E731
         conditional = trained(categorical, 1, draw, 600)
         context = torch.tensor([[-1.0], [0.0], [1.0]])
-    assert torch.allclose(conditional.logits(context).softmax(-1), law(context).softmax(-1), atol=0.03)
+    assert torch.allclose(conditional.logits(context).softmax(-1), exact_logits(context).softmax(-1), atol=0.03)
 
 
 def test_straight_through_bias_is_as_documented() -> None:
@@ -335,7 +335,7 @@ def test_straight_through_bias_is_as_documented() -> None:
 
 
 def peak(context: Tensor, shape: tuple[int, ...], channel: int) -> Tensor:
-    """Evidence of two channels with a bump in one of them, whose place the context gives, with noise; (n, C)."""
+    """Return noisy evidence of two channels, (n, C), with a peak in one channel at the position ``context``."""
     axes = torch.meshgrid(*[torch.linspace(-2, 2, side) for side in shape], indexing="ij")
     distance = sum((axis - context[:, i].reshape(-1, *[1] * len(shape))).square() for i, axis in enumerate(axes))
     both = 0.1 * torch.randn(len(context), 2, *shape)
@@ -346,18 +346,18 @@ def peak(context: Tensor, shape: tuple[int, ...], channel: int) -> Tensor:
 @pytest.mark.parametrize(("kind", "shape"), [("series", (40,)), ("image", (12, 12))], ids=["series", "image"])
 def test_embedding_finds_where_the_evidence_peaks(kind: str, shape: tuple[int, ...]) -> None:
     with seeded(0):
-        place = 1.5 * (2 * torch.rand(4000, len(shape)) - 1)
-        evidence = peak(place, shape, channel=1)
+        position = 1.5 * (2 * torch.rand(4000, len(shape)) - 1)
+        evidence = peak(position, shape, channel=1)
         family = Embedded(Gaussian(width=32, depth=1), kind, features=8, channels=2, width=8)
         conditional = family(len(shape), evidence.shape[1])
         adam = torch.optim.Adam(conditional.parameters(), 3e-3)
         for _ in range(250):
             rows = torch.randint(3500, (128,))
             adam.zero_grad()
-            (-conditional.log_prob(place[rows], evidence[rows]).mean()).backward()
+            (-conditional.log_prob(position[rows], evidence[rows]).mean()).backward()
             adam.step()
-        error = conditional(evidence[3500:]).detach() - place[3500:]
-    assert float(error.square().mean().sqrt()) < 0.25  # the prior's is 0.87
+        error = conditional(evidence[3500:]).detach() - position[3500:]
+    assert float(error.square().mean().sqrt()) < 0.25  # 0.87 for the prior
 
 
 def test_embedding_works_in_a_spec_with_any_family(registry: Registry) -> None:

@@ -1,4 +1,4 @@
-"""TensorBoard: the curves can be read back, and trouble with them costs no run."""
+"""Training curves for TensorBoard can be read back; diagnoses are tables."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ampbench_trackers.environment import DIAGNOSTICS, TENSORBOARD
 RUN = Run("two_moons", "1", "amp:divergence=jsd", "amp:divergence=jsd(width=8),steps=4", 1000, 1, 0, 100, ("c2st",))
 
 
-class Seen(Posterior, HasHistory):
-    """A posterior with two checks; the second tuple was looked at in the second of them only."""
+class WithHistory(Posterior, HasHistory):
+    """A posterior with two checks; the second tuple has a value in the second check only."""
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
@@ -45,13 +45,13 @@ class Seen(Posterior, HasHistory):
         return torch.zeros(n, 1)
 
 
-class Unseen(Posterior):
+class WithoutHistory(Posterior):
     def sample(self, observation: Tensor, n: int) -> Tensor:
         return torch.zeros(n, 1)
 
 
 def accumulated(folder: Path) -> Any:
-    """What TensorBoard itself reads in a folder."""
+    """Return the events that TensorBoard reads in a folder."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     return accumulator.EventAccumulator(str(folder)).Reload()
 
@@ -61,15 +61,15 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-class Diagnosed(Unseen, CanDiagnose):
-    """A posterior that knows about one tuple."""
+class Diagnosed(WithoutHistory, CanDiagnose):
+    """A posterior with a diagnosis of one tuple."""
 
     def diagnose(self) -> pd.DataFrame:
         return pd.DataFrame({"tuple": ["(a | x)"], "accuracy": [0.75], "verdict": ["told apart"]})
 
 
-class Known(Seen, Diagnosed):
-    """A posterior with both."""
+class WithHistoryAndDiagnosis(WithHistory, Diagnosed):
+    """A posterior with a history and a diagnosis."""
 
 
 def finish(posterior: Posterior, run: Run = RUN) -> None:
@@ -81,25 +81,25 @@ def finish(posterior: Posterior, run: Run = RUN) -> None:
 def test_tensorboard_reads_the_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     monkeypatch.setenv(TENSORBOARD, str(tmp_path))
-    finish(Seen())
+    finish(WithHistory())
     (folder,) = (tmp_path / "tensorboard").iterdir()
     assert curves(folder) == {
         "held_out_score": [(10, 0.5), (20, 0.25)],
         "family/loss (a | x)": [(10, 1.0), (20, 2.0)],
         "family/loss (b | a)": [(20, 3.0)],
     }
-    finish(Seen(2.0))
+    finish(WithHistory(2.0))
     assert list((tmp_path / "tensorboard").iterdir()) == [folder]
     assert curves(folder)["held_out_score"] == [(10, 1.0), (20, 0.5)], "the curves of the first fit are hidden"
 
 
 def test_tensorboard_tells_fits_apart(tmp_path: Path) -> None:
-    """Its table has a column for each option of each method, those first that differ; the budget is a number."""
+    """The table of hyperparameters has a column for each option of each method; the budget is a number."""
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     from tensorboard.plugins.hparams import metadata
 
-    write(tmp_path, RUN, Seen())
-    write(tmp_path, replace(RUN, resolved="npe:depth=3", seed=1), Seen())
+    write(tmp_path, RUN, WithHistory())
+    write(tmp_path, replace(RUN, resolved="npe:depth=3", seed=1), WithHistory())
     found = []
     for folder in (tmp_path / "tensorboard").iterdir():
         summaries = accumulated(folder).summary_metadata
@@ -117,11 +117,11 @@ def test_tensorboard_tells_fits_apart(tmp_path: Path) -> None:
 
 
 def test_tensorboard_shows_the_diagnosis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the curves, if both are asked for; the bar of a tuple does not end a cell."""
+    """With both variables set, TensorBoard shows the table; the bar of a tuple does not end a cell."""
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     for name in (TENSORBOARD, DIAGNOSTICS):
         monkeypatch.setenv(name, str(tmp_path))
-    finish(Known())
+    finish(WithHistoryAndDiagnosis())
     (folder,) = (tmp_path / "tensorboard").iterdir()
     events = accumulated(folder)
     (shown,) = events.Tensors("diagnosis/text_summary")
@@ -134,32 +134,32 @@ def test_tensorboard_shows_the_diagnosis(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_diagnosis_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One file for each fit; the same fit made again replaces it."""
+    """Each fit has one file; a repetition of the fit replaces it."""
     monkeypatch.setenv(DIAGNOSTICS, str(tmp_path))
     finish(Diagnosed())
     finish(Diagnosed())
     finish(Diagnosed(), replace(RUN, seed=1))
-    places = sorted((tmp_path / "diagnostics").iterdir())
-    assert {place.name for place in places} == {f"{label(RUN)}.csv", f"{label(replace(RUN, seed=1))}.csv"}
-    assert pd.read_csv(places[0]).equals(Diagnosed().diagnose())
+    paths = sorted((tmp_path / "diagnostics").iterdir())
+    assert {path.name for path in paths} == {f"{label(RUN)}.csv", f"{label(replace(RUN, seed=1))}.csv"}
+    assert pd.read_csv(paths[0]).equals(Diagnosed().diagnose())
 
 
 def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (TENSORBOARD, DIAGNOSTICS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    finish(Seen())
+    finish(WithHistory())
     finish(Diagnosed())
     for name in (TENSORBOARD, DIAGNOSTICS):
         monkeypatch.setenv(name, str(tmp_path))
-    finish(Unseen())
+    finish(WithoutHistory())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_tensorboard_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(PluginError, match=r"AMPBENCH_TENSORBOARD is set to .*pip install 'ampbench\[tensorboard\]'"):
-        write(tmp_path, RUN, Seen())
+        write(tmp_path, RUN, WithHistory())
 
 
 def test_labels_are_folders_and_tell_fits_apart() -> None:

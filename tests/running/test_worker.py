@@ -286,11 +286,16 @@ import sys
 sys.path[:0] = sys.argv[1:-1]
 from pathlib import Path
 if __name__ == "__main__":
-    from ampbench import registry, runner, sweep from ampbench.running.executors import Local from
-    ampbench.results.store import Store from ampbench.interfaces import Job asked = {"tasks": ["normals"], "metrics":
-    ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]} runs = sweep.runs(sweep.check(asked, "test"),
-    registry.load()) Local(workers=1).execute([Job(group, Path(sys.argv[-1])) for group in jobs.group_by_fit(runs)],
-    lambda event: None) print({record.status for record in Store(Path(sys.argv[-1])).records()})
+    from ampbench import registry
+    from ampbench.interfaces import Job
+    from ampbench.results.store import Store
+    from ampbench.running import jobs, sweep
+    from ampbench.running.executors import Local
+    asked = {"tasks": ["normals"], "metrics": ["mean"], "budgets": [20], "samples": 50, "methods": ["faulty"]}
+    runs = sweep.runs(sweep.check(asked, "test"), registry.load())
+    work = [Job(group, Path(sys.argv[-1])) for group in jobs.group_by_fit(runs)]
+    Local(workers=1).execute(work, lambda event: None)
+    print({record.status for record in Store(Path(sys.argv[-1])).records()})
 """
 
 
