@@ -148,10 +148,10 @@ def test_p_values_of_a_given_function_are_honest() -> None:
         for n in (5, 60):
             values = []
             for _ in range(1000):
-                x = torch.randn(n)  # both sides share the evidence, which the function may use
+                x = torch.randn(n)  # both chains share the evidence, which the function may use
                 a, b, c = torch.randn(3)
-                sides_ = (a * x + b * (x / 2 + torch.randn(n)) + c for _ in range(2))
-                values.append(p_value(*sides_))
+                chains = (a * x + b * (x / 2 + torch.randn(n)) + c for _ in range(2))
+                values.append(p_value(*chains))
             for alpha in (0.01, 0.05, 0.2, 0.5):
                 below = sum(value <= alpha for value in values)
                 assert binomtest(below, 1000, alpha, alternative="greater").pvalue > 1e-3
@@ -174,7 +174,7 @@ def test_p_values_of_cross_fitting_are_honest_and_pooling_would_not_be(monkeypat
         for _ in range(1500):
             p, q = torch.randn(400, 1).sign(), torch.randn(400, 1).sign()
             parts = diagnostics._cross_fit(p, q, 2)
-            joined.append(diagnostics._fresh(parts)["p_value"])
+            joined.append(diagnostics._of_classifier(parts)["p_value"])
             pooled.append(p_value(*(torch.cat(side) for side in zip(*parts, strict=True))))
     rejected = {name: sum(value <= 0.05 for value in them) for name, them in (("joined", joined), ("pooled", pooled))}
     assert binomtest(rejected["joined"], 1500, 0.05, alternative="greater").pvalue > 1e-3
