@@ -15,7 +15,7 @@ def methods() -> Mapping[str, Lazy]:
 
 @hookimpl
 def metrics() -> Mapping[str, Lazy]:
-    """How far posterior samples are from the reference."""
+    """Metrics of posterior samples."""
     return {
         "c2st": Lazy("ampbench.metrics.c2st:C2ST", "classifier two-sample test", "Lueckmann et al. 2021"),
         "c2st-sklearn": Lazy(
@@ -54,7 +54,7 @@ def metrics() -> Mapping[str, Lazy]:
 
 @hookimpl
 def executors() -> Mapping[str, Lazy]:
-    """Where runs run, on this machine."""
+    """The executors of this machine."""
     return {
         "local": Lazy("ampbench.running.executors:Local", "all cores of this machine, a process for each fit"),
         "in-process": Lazy("ampbench.running.executors:InProcess", "one run after the other in this process, to debug"),

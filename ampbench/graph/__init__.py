@@ -1,4 +1,4 @@
-"""What is a model? A directed graph of variables and their conditionals, its inverse, and its simulations."""
+"""Models: directed graphs of variables and their conditionals, with their inverses and simulations."""
 
 from ampbench.graph.factorization import Factor, inverse, structure
 from ampbench.graph.model import Graph, Node, component_names, density, join, learned, simulator, split

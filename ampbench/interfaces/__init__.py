@@ -1,4 +1,4 @@
-"""What do I implement? The contracts of a plugin: Task, Divergence, Family, Method, Posterior, Metric, Executor.
+"""Interfaces of plugins: Task, Divergence, Family, Method, Posterior, Metric, Executor.
 
 Each is an abstract class with few duties. Optional abilities are classes of their own (:class:`HasReference`,
 :class:`HasLikelihood`, :class:`HasDensity`, …) and are asked for by type.

@@ -1,1 +1,1 @@
-"""How is it run? Sweeps, plans, workers, and the path of a run from its spec to its record."""
+"""Execution of runs: sweeps, plans, jobs, workers, and the path of a run from its spec to its record."""

@@ -19,7 +19,7 @@ from ampbench.running.failures import Failure, failure
 
 @dataclass(frozen=True)
 class Services:
-    """What every run needs, whatever its components.
+    """The services that every run needs.
 
     Attributes:
         registry: where components come from.

@@ -12,7 +12,7 @@ import torch
 from ampbench.errors import AmpbenchError, SamplesError
 
 OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory")
-"""How torch says on the CPU that memory is short: as a plain RuntimeError."""
+"""Texts of the RuntimeError by which torch reports a lack of memory on the CPU."""
 
 
 @dataclass(frozen=True)

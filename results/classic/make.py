@@ -27,7 +27,7 @@ from ampbench.reporting.ledger import CLASSIFIERS, ledger
 from ampbench.reporting.tables import p_value
 from ampbench.running.sweep import read, runs
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 SEQUENTIAL = ("SNPE", "SNLE", "SNRE", "SMC-ABC")
 """Published methods that spend the budget on one observation in rounds."""
 
@@ -39,7 +39,7 @@ BEGIN, END = "<!-- begin table: results/classic/make.py -->\n", "<!-- end table 
 
 def asked(file: str = "sweep.toml") -> pd.DataFrame:
     """Task, method, budget, observation and seed of every run of a sweep."""
-    found = runs(read(HERE / file), registry.load())
+    found = runs(read(FOLDER / file), registry.load())
     return pd.DataFrame(
         [(run.task, run.method, run.budget, run.observation, run.seed) for run in found],
         columns=["task", "method", "budget", "observation", "seed"],
@@ -48,7 +48,7 @@ def asked(file: str = "sweep.toml") -> pd.DataFrame:
 
 def stored() -> pd.DataFrame:
     """The good runs, with the columns of :data:`ampbench.results.schema.RESULTS`."""
-    have = ampbench.load(HERE)
+    have = ampbench.load(FOLDER)
     return have[have["status"] == "ok"]
 
 
@@ -83,7 +83,7 @@ def table(budget: int) -> str:
 
 
 def missing() -> Iterator[str]:
-    """What of the sweep is not there yet, a line of Markdown per method and budget."""
+    """Return the missing runs of the sweep, a line of Markdown per method and budget."""
     found = cells()
     lacking = found[found["there"] < found["wanted"]]
     for (method, budget), part in lacking.groupby(["method", "budget"], sort=False):
@@ -138,7 +138,7 @@ def pages() -> dict[Path, str]:
     everything += "### Missing\n\n" + "".join(missing()) + "\n### Code\n\n" + provenance()
     return {
         page: replaced(page, content)
-        for page, content in ((HERE / "README.md", everything), (HERE.parents[1] / "README.md", table(10_000)))
+        for page, content in ((FOLDER / "README.md", everything), (FOLDER.parents[1] / "README.md", table(10_000)))
     }
 
 

@@ -50,7 +50,7 @@ from ampbench.networks import NormalConditional
 from ampbench.seeding import seeded
 from ampbench_tasks import digits
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 LATENT2, LATENT1 = 8, 32
 ADVERSARY = "(width=128,depth=2)"
 COMMON = "family=gaussian(covariance=diagonal,width=128,depth=2),batch_size=128,checks=10,patience=10"
@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--size", type=int, choices=(8, 28), default=8, help="pixels along a side")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     data = dequantised(digits.load(arguments.size), levels={8: 17, 28: 256}[arguments.size])
     cells = arguments.out / "cells"

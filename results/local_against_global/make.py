@@ -59,7 +59,7 @@ PLACES = 3
 SMALL = "width=64,depth=0"
 COMMON = f"family=implicit({SMALL}),held_out=0.05,checks=10"
 JSD = "jsd(refine=0)"
-"""An adversary of one tuple has no last word, so that of all variables gets none either."""
+"""Without resampling of draws: local fits, which have several tuples, cannot resample theirs."""
 LOCAL = f"amp:divergence=jsd({SMALL}),learning_rate=0.004,adversary_learning_rate=0.004,{COMMON},steps={{length}}"
 METHODS = {
     "local": LOCAL,
@@ -76,8 +76,8 @@ FLAT = {"global, flat"}
 TRIALS = {"npe": (1, 3)}
 """Two short lengths, (10, 40) unless named here, from whose times the time of a long training is foreseen."""
 
-HERE = Path(__file__).parent
-TABLE = HERE / "table.csv"
+FOLDER = Path(__file__).parent
+TABLE = FOLDER / "table.csv"
 COLUMNS = (
     *("graph", "latents", "method", "length", "cpu_seconds", "wall_seconds"),
     *("tuple", "tuple_worst", "joint", "spec", "finished"),
@@ -262,7 +262,7 @@ def controls(model: LinearGaussian) -> None:
         "the prior": lambda exact: prior[torch.randint(len(prior), (len(exact),))],
         "no correlations": lambda exact: torch.stack([c[torch.randperm(len(c))] for c in exact.T], 1),
     }
-    with (HERE / "controls.csv").open("w", newline="") as file:
+    with (FOLDER / "controls.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ("fault", "tuple", "tuple_worst", "joint"), lineterminator="\n")
         writer.writeheader()
         for fault, spoil in faults.items():
@@ -296,7 +296,7 @@ def plot() -> None:
     axes[0].set_ylabel("C2ST (0.5: indistinguishable)")
     axes[0].legend()
     figure.tight_layout()
-    figure.savefig(HERE / "plot.png", dpi=120, metadata={"Software": None})
+    figure.savefig(FOLDER / "plot.png", dpi=120, metadata={"Software": None})
 
 
 def main(chosen: Sequence[str]) -> None:

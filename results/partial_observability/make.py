@@ -23,9 +23,9 @@ from rows import complete_only, dropped
 CASES = {"modality": modality, "series": series, "digits": digits}
 SEEDS = range(1, 11)
 ROWS = {"with incomplete rows": (dict, dict), "without": (complete_only, dropped)}
-"""What becomes of the rows, for the model and for the reference."""
-HERE = Path(__file__).parent
-TABLE = HERE / "table.csv"
+"""The treatment of incomplete rows, for the model and for the reference."""
+FOLDER = Path(__file__).parent
+TABLE = FOLDER / "table.csv"
 COLUMNS = ["case", "measure", "seed", "rows", "value", "reference", "seconds"]
 
 
@@ -78,7 +78,7 @@ def _plot(table: pd.DataFrame) -> None:
         axis.set(title=name, ylabel=case["measure"].iloc[0])
         axis.margins(x=0.3)
         axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12))
-    figure.savefig(HERE / "plot.png", dpi=120)
+    figure.savefig(FOLDER / "plot.png", dpi=120)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ COMPLETE = 15
 INCOMPLETE = 200
 """Rows of each pattern below."""
 SEEN = (("x1", "x2"), ("x1", "x3"))
-"""What the incomplete rows hold."""
+"""The variables of incomplete rows."""
 TIMES = (0.0, 0.1, 0.5)
 EMISSIONS = ("x1", "x2", "x3")
 SLOPES = ((1.0, 0.5), (-0.7, 0.9), (0.6, 1.0))

@@ -113,7 +113,7 @@ def test_each_tuple_with_a_divergence_of_its_own(registry: Registry) -> None:
 
 @pytest.mark.parametrize("divergence", ["jsd(width=8,depth=1)", "mmd", "riesz(refine=4),particles=2"])
 def test_every_family(registry: Registry, divergence: str) -> None:
-    """With and without the last word of an adversary."""
+    """With and without density-ratio resampling."""
     for family in registry.entries("families"):
         options = NETWORKS.get(family, "width=8,depth=1")
         spec = f"amp:divergence={divergence},family={family}({options}),steps=20"
@@ -130,14 +130,14 @@ def test_a_diagnosis(registry: Registry) -> None:
     assert first.diagnose().equals(again.diagnose())
 
 
-def test_the_last_word_of_an_adversary(registry: Registry) -> None:
-    """It is kept where it was heard, and where it was not, it is not."""
+def test_density_ratio_resampling(registry: Registry) -> None:
+    """A restored posterior resamples its draws if, and only if, the first one did."""
     spec, source = "amp:divergence=jsd(width=8),family=gaussian(width=8),steps=5", Simulator(model(), ["x"], 100, 0)
     state = states.parts(fit(registry.build("methods", spec), source).state())
     posteriors = []
-    for thinned, last_word in ((True, state["adversaries"]), (False, {})):
-        last_word = {name.removeprefix("0."): each for name, each in last_word.items()}
-        part = {"last_word": last_word, "thinned": {"draws": torch.tensor(thinned)}}
+    for resampled, refiner in ((True, state["adversaries"]), (False, {})):
+        refiner = {name.removeprefix("0."): each for name, each in refiner.items()}
+        part = {"last_word": refiner, "thinned": {"draws": torch.tensor(resampled)}}
         posterior = rebuild(registry.build("methods", spec), source, states.joined({**state, **part}))
         again = rebuild(registry.build("methods", spec), source, posterior.state())
         assert same(posterior, again, 9)
