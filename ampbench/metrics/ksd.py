@@ -20,10 +20,10 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
 
 from ampbench.errors import GraphError, MetricError
-from ampbench.graph import Graph
+from ampbench.graph import Graph, split
+from ampbench.graph.unconstrained import Unconstrained
 from ampbench.interfaces import HasLikelihood, Measurement, NeedsSetting, Setting
 from ampbench.metrics.checks import check_set
 from ampbench.metrics.uncertainty import block_error
@@ -74,18 +74,16 @@ def _scores(setting: Setting, samples: Tensor) -> tuple[Tensor, Tensor]:
     values = graph.split(samples.double(), task.latents)
     _check_support(graph, values)
     try:
-        bijections = {name: biject_to(graph[name].support) for name in task.latents}
-        free = {name: bijections[name].inv(value).requires_grad_() for name, value in values.items()}
+        sizes = {name: value.shape[1] for name, value in values.items()}
+        coordinates = Unconstrained([(name, graph[name].support, size) for name, size in sizes.items()])
+        u = coordinates.encode(samples.double()).requires_grad_()
         with torch.enable_grad():
-            theta = {name: bijections[name](u) for name, u in free.items()}
-            jacobian = [bijections[name].log_abs_det_jacobian(free[name], theta[name]) for name in free]
-            log_density = task.log_likelihood(torch.cat(list(theta.values()), 1), x).sum()
-            log_density = log_density + sum(part.sum() for part in jacobian)
-            log_density = log_density + graph.log_prob({k: v.float() for k, v in theta.items()}, task.latents).sum()
-            scores = torch.autograd.grad(log_density, list(free.values()))
+            theta, jacobian = coordinates.decode(u)
+            log_prior = graph.log_prob(split(theta.float(), sizes), task.latents)
+            (score,) = torch.autograd.grad((task.log_likelihood(theta, x) + jacobian + log_prior).sum(), u)
     except (GraphError, NotImplementedError, RuntimeError) as error:
         raise MetricError(f"ksd: task {type(task).__name__} has no gradient: {error}") from error
-    u, score = torch.cat(list(free.values()), 1).detach(), torch.cat(scores, 1)
+    u = u.detach()
     if bad := int((~(u.isfinite() & score.isfinite())).any(1).sum()):
         raise MetricError(f"ksd: the gradient is NaN or infinite at {bad} of {len(u)} samples")
     return u, score

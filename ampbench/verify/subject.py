@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ampbench.errors import GraphError
 from ampbench.graph import Graph, Simulator, component_names, join, split
+from ampbench.graph.unconstrained import Unconstrained
 from ampbench.interfaces import HasLikelihood, HasReference, Observation, Task
 from ampbench.seeding import derive, seeded
-from ampbench.verify.coordinates import Unconstrained
 from ampbench.verify.finding import SkipCheck
 
 
@@ -123,7 +123,10 @@ class Subject:
             SkipCheck: a latent variable is discrete, or its support has no coordinates.
         """
         graph = self.task.graph
-        return Unconstrained([(name, graph[name].support, self.sizes[name]) for name in self.task.latents])
+        try:
+            return Unconstrained([(name, graph[name].support, self.sizes[name]) for name in self.task.latents])
+        except GraphError as error:
+            raise SkipCheck(str(error)) from error
 
     def reference(self, x: Tensor, n: int, *purpose: object) -> Tensor:
         """Return n draws from the reference, (n, D); raise :class:`SkipCheck` if the task has none."""

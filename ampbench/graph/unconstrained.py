@@ -2,9 +2,8 @@ r"""Unconstrained coordinates of all latent variables together, with their Jacob
 
 .. math:: \theta = T(u), \qquad \log p(u) = \log p(\theta) + \log |\det T'(u)|
 
-This bijection is separate from :class:`ampbench.graph.coordinates.Coordinates`, which standardises and clamps
-coordinates for networks and passes discrete values through, because the tests of this package need an exact bijection
-with its log-determinant, independent of the code under test, and skip discrete variables.
+Certification and the kernel Stein discrepancy work in these coordinates. Families and adversaries use another bijection,
+:class:`ampbench.graph.coordinates.Coordinates`, which standardises and clamps coordinates, and has discrete values.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
-from ampbench.verify.finding import SkipCheck
+from ampbench.errors import GraphError
 
 
 class Unconstrained:
@@ -25,7 +24,7 @@ class Unconstrained:
         variables: name, support and number of components of every latent variable.
 
     Raises:
-        SkipCheck: a variable is discrete, or its support has no bijection.
+        GraphError: a variable is discrete, or its support has no bijection.
 
     Example:
         >>> free = Unconstrained([("rate", constraints.positive, 1), ("shift", constraints.real, 1)])
@@ -40,11 +39,11 @@ class Unconstrained:
         self._free_sizes = []
         for name, support, size in variables:
             if support.is_discrete:
-                raise SkipCheck(f"{name} is discrete")
+                raise GraphError(f"{name} is discrete")
             try:
                 bijection = biject_to(support)
             except NotImplementedError as error:
-                raise SkipCheck(f"the support of {name}, {support}, has no coordinates") from error
+                raise GraphError(f"the support of {name}, {support}, has no coordinates") from error
             self._bijections.append(bijection)
             self._free_sizes.append(bijection.inverse_shape(torch.Size([size]))[-1])
 
