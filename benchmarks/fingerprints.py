@@ -8,7 +8,7 @@ Metrics and tasks have lines too. Two commits of one machine compute alike if th
     python benchmarks/fingerprints.py > after.csv     # at the other
     diff before.csv after.csv
 
-It takes some five minutes of one core. Hashes depend on the processor and on the versions of torch and numpy, so that
+It takes about ten minutes of one core. Hashes depend on the processor and on the versions of torch and numpy, so that
 those of two machines cannot be compared. Only documented names are imported, so that old commits can run it too.
 """
 

@@ -2,7 +2,7 @@ r"""Unconstrained coordinates of all latent variables together, with their Jacob
 
 .. math:: \theta = T(u), \qquad \log p(u) = \log p(\theta) + \log |\det T'(u)|
 
-Certification and the kernel Stein discrepancy work in these coordinates. Families and adversaries use another bijection,
+Certification and the kernel Stein discrepancy use these coordinates. Families and adversaries use another bijection,
 :class:`ampbench.graph.coordinates.Coordinates`, which standardises and clamps coordinates, and has discrete values.
 """
 
