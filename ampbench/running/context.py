@@ -84,13 +84,11 @@ class Context:
 
     def compares(self, run: Run) -> bool:
         """Return whether a metric of a run compares with reference samples."""
-        metrics = [self.metrics[spec] for spec in run.metrics]
-        return any(isinstance(each, Metric) and not isinstance(each, NeedsSetting) for each in metrics)
+        return any(not isinstance(self.metrics[spec], Failure | NeedsSetting) for spec in run.metrics)
 
     def asks_posterior(self, run: Run) -> bool:
         """Return whether a metric of a run may ask the posterior for more than its stored samples."""
-        metrics = [self.metrics[spec] for spec in run.metrics]
-        return any(isinstance(each, Failure | NeedsSetting) for each in metrics)
+        return any(isinstance(self.metrics[spec], Failure | NeedsSetting) for spec in run.metrics)
 
     def simulator(self) -> Simulator:
         """Return the task's simulator with the whole budget."""
