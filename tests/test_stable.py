@@ -20,7 +20,9 @@ STABLE = {
     "ampbench.amp": "AMP",
     "ampbench.api": "fit infer infer_graph learn restore restore_graph save",
     "ampbench.results": "load validate Run Record",
-    "ampbench.networks": "Adversary ResidualMLP ContextFeatures NormalConditional BernoulliConditional ImplicitConditional",
+    "ampbench.networks": (
+        "Adversary ResidualMLP ContextFeatures NormalConditional BernoulliConditional ImplicitConditional"
+    ),
     "ampbench.testing": (
         "DiscreteFamilyConformance DivergenceConformance ExecutorConformance FamilyConformance MethodConformance "
         "MetricConformance TaskConformance check_density"
