@@ -8,6 +8,7 @@ import inspect
 import os
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -136,3 +137,14 @@ class TestExamplePlugin(DivergenceConformance):
 
 if __name__ == "__main__" and "--write" in sys.argv:
     (ROOT / "docs" / "cli.md").write_text(cli_page(), encoding="utf-8")
+
+
+def test_pages_of_tasks_are_current() -> None:
+    tasks = runpy.run_path(str(ROOT / "docs" / "tasks" / "make.py"))
+    registry = ampbench.registry.load()
+    outdated = "run docs/tasks/make.py"
+    assert (ROOT / "docs" / "tasks" / "index.md").read_text(encoding="utf-8") == tasks["index"](registry), outdated
+    for name, entry in registry.entries("tasks").items():
+        page = (ROOT / "docs" / "tasks" / f"{name}.md").read_text(encoding="utf-8")
+        caption = page.rstrip().splitlines()[-1]
+        assert page == tasks["page"](entry, registry.build("tasks", name), caption), f"{name}: {outdated}"

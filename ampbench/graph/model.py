@@ -61,13 +61,14 @@ class Node:
 
     def distribution(self, *parents: Tensor) -> Distribution:
         """Return p(x_i | pa(x_i)); raises :class:`GraphError` if the node has no density."""
-        law = self.conditional if isinstance(self.conditional, Distribution) else self.conditional(*parents)
-        if not isinstance(law, Distribution):
+        distribution = self.conditional if isinstance(self.conditional, Distribution) else self.conditional(*parents)
+        if not isinstance(distribution, Distribution):
             raise GraphError(
-                f"node {self.name!r} ({self.kind}) has no density: its conditional returned {type(law).__name__}, "
-                "not a torch Distribution; only density nodes (and learned nodes that return one) have a log_prob"
+                f"node {self.name!r} ({self.kind}) has no density: its conditional returned "
+                f"{type(distribution).__name__}, not a torch Distribution; only density nodes (and learned nodes "
+                "that return one) have a log_prob"
             )
-        return law
+        return distribution
 
     def sample(self, n: int, parents: tuple[Tensor, ...] = ()) -> Tensor:
         """Draw x_i given its parents, shape (n, D); raises :class:`SimulationError` on NaN, wrong shape or support."""
@@ -271,13 +272,13 @@ class Graph:
         result = values[node.name].new_full((len(inside),), -torch.inf)
         if not bool(inside.any()):
             return result
-        law = node.distribution(*(values[parent][inside] for parent in node.parents))
-        if _is_discrete(law) and not node.support.is_discrete:
+        distribution = node.distribution(*(values[parent][inside] for parent in node.parents))
+        if _is_discrete(distribution) and not node.support.is_discrete:
             raise GraphError(
-                f"node {node.name!r} has the support {node.support}, but its conditional is a law of {law.support}; "
-                "declare it, as in density(…, support=constraints.nonnegative_integer)"
+                f"node {node.name!r} has the support {node.support}, but its conditional is a distribution on "
+                f"{distribution.support}; declare it, as in density(…, support=constraints.nonnegative_integer)"
             )
-        return result.masked_scatter(inside, law.log_prob(values[node.name][inside]))
+        return result.masked_scatter(inside, distribution.log_prob(values[node.name][inside]))
 
     def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Draw n ancestral samples, top down.
@@ -333,9 +334,9 @@ def component_names(sizes: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(name if size == 1 else f"{name}[{i}]" for name, size in sizes.items() for i in range(size))
 
 
-def _is_discrete(law: Distribution) -> bool:
+def _is_discrete(distribution: Distribution) -> bool:
     try:
-        return law.support is not None and law.support.is_discrete
+        return distribution.support is not None and distribution.support.is_discrete
     except NotImplementedError:  # torch leaves it to each distribution to say
         return False
 

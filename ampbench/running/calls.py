@@ -22,7 +22,7 @@ STEP_INTERVAL = 0.2
 
 T = TypeVar("T")
 StartStep = Callable[[str], Progress]
-"""Called with the name of a step when it begins; returns what is told of its progress."""
+"""Called with the name of a step when it begins; returns the function that is called with its progress."""
 
 
 class CallError(AmpbenchError):
@@ -43,7 +43,7 @@ def call_in_child(work: Callable[[StartStep], T], limits: Limits, progress: Prog
     Arguments:
         work: picklable; it names its steps, each of which may take the time of the limits.
         limits: what the process may use; a killed one is not started again.
-        progress: told of the progress of each step.
+        progress: called with the progress of each step.
 
     Returns:
         What ``work`` returns, which is pickled on the way.

@@ -25,7 +25,7 @@ class Services:
         registry: where components come from.
         store: where fits, samples and records go.
         device: any torch device, for training.
-        listener: told of each event.
+        listener: called with each event.
     """
 
     registry: Registry

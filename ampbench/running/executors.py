@@ -45,9 +45,9 @@ class InProcess(Executor):
         """See :class:`Executor`."""
         plugins = registry.load()
         for job in jobs:
-            told = both(listener, RunLog(log_path(job.results, job.runs[0])))
+            logged = both(listener, RunLog(log_path(job.results, job.runs[0])))
             with limited_threads(job.limits.threads):
-                runner.execute(job.runs, Services(plugins, Store(job.results), job.device, told))
+                runner.execute(job.runs, Services(plugins, Store(job.results), job.device, logged))
 
 
 @final

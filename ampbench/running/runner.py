@@ -6,7 +6,7 @@ that is interrupted while it is measured, or a metric that is asked for later, c
 before it is sampled, if its method can restore it; then an observation that is asked for later costs no fit either.
 
 Each finished run is stored at once. Whatever a plugin raises costs its own run, never the others. A plugin that hangs,
-or ends the process, is the business of :mod:`ampbench.running.worker`.
+or ends the process, is handled by :mod:`ampbench.running.worker`.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def _finish(context: Context, run: Run, drawn: Drawn | Failure) -> Record:
 
 
 def record_failure(run: Run, failure: Failure, services: Services, draw: Draw | None = None) -> Record:
-    """Store the record of a failed run, and tell listener and plugins.
+    """Store the record of a failed run, and notify listener and plugins.
 
     Arguments:
-        run: the one that failed.
+        run: the run that failed.
         failure: why.
         services: see :class:`ampbench.running.context.Services`.
         draw: how its stored samples were made, if there are any.

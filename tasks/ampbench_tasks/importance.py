@@ -14,8 +14,8 @@ New proposals with weights :math:`w = \pi / q` are then kept :math:`\lfloor w / 
 weight above the bound are repeated rather than truncated, so that a low bound causes no bias. :math:`c` is chosen such
 that at most a share of ``MAX_REPEATED_SHARE`` of the draws are repetitions.
 
-The likelihood may also be an unbiased estimate: its noise then lives in an extended space whose marginal is exact
-(importance sampling squared).
+The likelihood may also be an unbiased estimate: its noise is then a variable of an extended space whose marginal is
+exact (importance sampling squared).
 
 References:
     Cappé, Douc, Guillin, Marin, Robert 2008, *Adaptive importance sampling in general mixture classes*,

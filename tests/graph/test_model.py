@@ -125,7 +125,8 @@ def test_only_densities_have_a_log_prob() -> None:
 def test_a_support_that_was_not_declared() -> None:
     rate = density("rate", Independent(Normal(torch.ones(1), torch.ones(1)), 1))
     graph = Graph(rate, density("count", lambda rate: Independent(Poisson(rate.exp()), 1), ["rate"]))
-    with pytest.raises(GraphError, match=r"node 'count' has the support Real\(\), but .* law of .*IntegerGreaterThan"):
+    message = r"node 'count' has the support Real\(\), but .* distribution on .*IntegerGreaterThan"
+    with pytest.raises(GraphError, match=message):
         graph.log_prob({"rate": torch.ones(2, 1), "count": torch.tensor([[1.0], [2.0]])}, ["count"])
 
 
