@@ -30,10 +30,10 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import MetricError
-from ampbench.interfaces import Measurement, Metric
+from ampbench.interfaces import Measurement
 from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.cross_validation import CrossValidated
 from ampbench.metrics.mlp import PATIENCE, Fit, Split, Training, fit_all
-from ampbench.options import at_least
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,10 @@ class Recipe:
     watched: float = 0.0
 
 
-class _Perceptron(Metric):
-    """Cross-validated accuracy of stacked perceptrons, computed on the samples' device.
+class _Perceptron(CrossValidated):
+    """Cross-validated accuracy of stacked perceptrons, computed on the samples' device."""
 
-    Arguments:
-        folds: number of cross-validation folds.
-        seed: seed of the folds' shuffle and of the classifier.
-    """
-
-    packages = ("scikit-learn",)
     recipe: Recipe
-
-    def __init__(self, folds: int = 5, seed: int = 1) -> None:
-        at_least(self, folds=(folds, 2))
-        self.folds = folds
-        self.seed = seed
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the held-out accuracy, with its standard error over folds."""

@@ -1,4 +1,4 @@
-"""Classifier two-sample tests by classifiers of scikit-learn, one fold after the other."""
+"""Classifier two-sample tests by cross-validation; with classifiers of scikit-learn, one fold after the other."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 
-class CrossValidatedC2ST(Metric):
-    """Held-out accuracy of a scikit-learn classifier that separates samples from reference samples.
+class CrossValidated(Metric):
+    """A metric that trains a classifier for each fold of a cross-validation.
 
     Arguments:
         folds: number of cross-validation folds.
@@ -25,12 +25,17 @@ class CrossValidatedC2ST(Metric):
     """
 
     packages = ("scikit-learn",)
-    name: str
 
     def __init__(self, folds: int = 5, seed: int = 1) -> None:
         at_least(self, folds=(folds, 2))
         self.folds = folds
         self.seed = seed
+
+
+class CrossValidatedC2ST(CrossValidated):
+    """Held-out accuracy of a scikit-learn classifier that separates samples from reference samples."""
+
+    name: str
 
     @abstractmethod
     def classifier(self, components: int) -> tuple[ClassifierMixin, str]:

@@ -12,13 +12,10 @@ from typing import TypeVar
 
 from ampbench.errors import AmpbenchError
 from ampbench.interfaces import Limits, Progress, silent
-from ampbench.running.child import Send
+from ampbench.running.child import STEP_INTERVAL, Send
 from ampbench.running.failures import describe_with_line
 from ampbench.running.process import Clock, last_output, run_in_child
 from ampbench.running.throttle import Throttle
-
-STEP_INTERVAL = 0.2
-"""Seconds between two messages about the progress of a step."""
 
 T = TypeVar("T")
 StartStep = Callable[[str], Progress]

@@ -23,8 +23,8 @@ from ampbench.interfaces.executor import Limits
 from ampbench.threads import limited_threads
 
 GIBIBYTE = 2**30
-
-
+STEP_INTERVAL = 0.2
+"""Seconds between two messages about the progress of a step."""
 LOST_STATUS, NO_MEMORY_STATUS = 255, 77
 """Exit statuses: the parent has gone; the child ran out of memory even for its report."""
 Send = Callable[[Any], None]

@@ -31,15 +31,12 @@ from ampbench.interfaces.executor import Job
 from ampbench.results import Run
 from ampbench.results.store import Store
 from ampbench.running import jobs, runner
-from ampbench.running.child import Send
+from ampbench.running.child import STEP_INTERVAL, Send
 from ampbench.running.context import Services
 from ampbench.running.failures import Failure
 from ampbench.running.process import Clock, Ending, Stop, last_output, run_in_child
 from ampbench.running.runlog import RunLog, log_path
 from ampbench.running.throttle import Throttle
-
-STEP_INTERVAL = 0.2
-"""Seconds between two events about the steps of a fit."""
 
 
 @dataclass(frozen=True)

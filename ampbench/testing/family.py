@@ -47,7 +47,7 @@ class FamilyConformance(ABC):
             assert all(bool(gradient.any()) for gradient in gradients)
 
     def test_seed_and_noise(self) -> None:
-        """The same seed gives the same numbers; one context gives different samples."""
+        """Samples with one seed are equal; samples with one context differ."""
         conditional = self.conditional(2, 3)
         with seeded(1):
             first = conditional(torch.ones(20, 3))
