@@ -19,14 +19,18 @@ def metrics() -> Mapping[str, Lazy]:
     return {
         "c2st": Lazy("ampbench.metrics.c2st:C2ST", "classifier two-sample test", "Lueckmann et al. 2021"),
         "c2st-sklearn": Lazy(
-            "ampbench.metrics.c2st_sklearn:SklearnC2ST", "the same by scikit-learn, slower", "Lueckmann et al. 2021"
+            "ampbench.metrics.c2st_sklearn:SklearnC2ST",
+            "classifier two-sample test by scikit-learn, slower",
+            "Lueckmann et al. 2021",
         ),
         "c2st-early": Lazy(
-            "ampbench.metrics.c2st:EarlyC2ST", "the same with early stopping, as in sbi", "Tejero-Cantero et al. 2020"
+            "ampbench.metrics.c2st:EarlyC2ST",
+            "classifier two-sample test with early stopping, as in sbi",
+            "Tejero-Cantero et al. 2020",
         ),
         "c2st-rf": Lazy(
             "ampbench.metrics.c2st_forest:ForestC2ST",
-            "the same by a random forest, as in sbi",
+            "classifier two-sample test by a random forest, as in sbi",
             "Tejero-Cantero et al. 2020",
         ),
         "mmd": Lazy("ampbench.metrics.mmd:MMD", "maximum mean discrepancy", "Gretton et al. 2012"),
