@@ -37,7 +37,8 @@ class BottomUp(nn.Module):
     """The bottom-up chains: one conditional per inverse factor; chains with equal factors share the conditional.
 
     Arguments:
-        chains: inverse factorizations in sampling order, by the set of variables that they start from.
+        chains: inverse factorizations in sampling order, by the set of variables that they start from. They have no
+            barren factors: those need no family.
         sizes: number of coordinates of each variable.
         families: by variable, the family that builds the conditionals of its factors.
     """
@@ -52,6 +53,7 @@ class BottomUp(nn.Module):
         self.sizes = dict(sizes)
         self.chains = {evidence: tuple(factors) for evidence, factors in chains.items()}
         self.factors = tuple(dict.fromkeys(factor for factors in self.chains.values() for factor in factors))
+        self._places = {factor: place for place, factor in enumerate(self.factors)}
         self.contexts = {factor: sum(sizes[name] for name in factor.context) for factor in self.factors}
         self.conditionals = nn.ModuleList(
             families[factor.variable](sizes[factor.variable], self.contexts[factor]) for factor in self.factors
@@ -94,7 +96,7 @@ class BottomUp(nn.Module):
 
     def conditional(self, factor: Factor) -> nn.Module:
         """Return the conditional of a factor."""
-        return self.conditionals[self.factors.index(factor)]
+        return self.conditionals[self._places[factor]]
 
     def log_prob(self, values: Mapping[str, Tensor], factors: Iterable[Factor]) -> Tensor:
         """Return the sum of log q(x_i | pã(x_i)) over some factors, shape (*,), for values (*, D_i).

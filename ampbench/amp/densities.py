@@ -16,6 +16,7 @@ conditional are trained by its log-density at the inferred values, up to a const
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 
 import networkx as nx
 import torch
@@ -38,14 +39,17 @@ def known_likelihood(
 
     Where the likelihood is unknown, the function raises a :class:`UsageError` that names the factor and the reason.
     """
-    fault = _fault(graph, site)
-    device = _device(graph, site.context)
+
+    @cache
+    def device() -> torch.device:
+        if fault := _fault(graph, site):
+            raise UsageError(f"the likelihood at tuple {site} is unknown: {fault}; take a divergence that needs none")
+        return _device(graph, site.context)
 
     def log_likelihood(values: Mapping[str, Tensor]) -> Tensor:
-        if fault:
-            raise UsageError(f"the likelihood at tuple {site} is unknown: {fault}; take a divergence that needs none")
+        place = device()
         first = next(iter(values.values()))
-        decoded = {name: coordinates[name].decode(value.to(device)).flatten(0, -2) for name, value in values.items()}
+        decoded = {name: coordinates[name].decode(value.to(place)).flatten(0, -2) for name, value in values.items()}
         return graph.log_prob(decoded, site.context).to(first).reshape(first.shape[:-1])
 
     return log_likelihood

@@ -21,26 +21,38 @@ from ampbench.amp.comparisons import LocalComparison, by_likelihood
 from ampbench.amp.densities import SiteDensities, known_likelihood, learned_prior
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, build_adversaries, train
-from ampbench.amp.posterior import AMPPosterior, posterior_type
+from ampbench.amp.posterior import AMPPosterior, build_posterior
 from ampbench.amp.refinement import Refinement, build_refiner, refine, refinement_steps
 from ampbench.amp.sites import Scope, Site, sites
 from ampbench.amp.sources import Simulations
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import Coordinates, is_code
-from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress, UnfinishedFitError
+from ampbench.interfaces import (
+    CanRestore,
+    Default,
+    Divergence,
+    Family,
+    HasRevision,
+    Method,
+    Progress,
+    UnfinishedFitError,
+)
 from ampbench.interfaces import state as states
 from ampbench.interfaces.state import State
 
 MIN_BUDGET = 10
 """Smallest number of simulations: some are held out, and a divergence between two samples needs several."""
 
+INVERSE = "amp-inverse==2"
+"""Revision of the inverse of graphs with several latent variables; see ``docs/decisions/0024-roots-first.md``."""
+
 REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
 """Advice for fits whose adversaries still distinguish the chains."""
 
 
 @final
-class AMP(Method, CanRestore):
+class AMP(Method, CanRestore, HasRevision):
     """Adversarial message passing.
 
     Arguments:
@@ -119,7 +131,7 @@ class AMP(Method, CanRestore):
             raise UsageError(
                 f"method 'amp' needs a budget of at least {MIN_BUDGET} simulations, got {simulator.remaining}"
             )
-        self.check_named(simulator.latents)
+        self.check_named([factor.variable for factor in _inferred(simulator)])
         if self.scope == "evidence":
             raise UsageError("scope=evidence teaches a model, but infers nothing; take local or global")
         settings = self.settings.on(simulator.remaining)
@@ -132,8 +144,9 @@ class AMP(Method, CanRestore):
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 
         def posterior(trained: Trained, refinement: Refinement | None = None) -> AMPPosterior:
-            made = posterior_type(trained, refinement)
-            return made(trained, refinement, comparisons, held_out, coordinates, observed, simulator.latents)
+            return build_posterior(
+                trained, refinement, comparisons, held_out, coordinates, observed, graph, simulator.latents
+            )
 
         try:
             trained, refinement = _trained(bottom_up, comparisons, source, settings, progress)
@@ -144,10 +157,15 @@ class AMP(Method, CanRestore):
         warn_if_told_apart(found.chain_pair, p, q, REMEDY)
         return found
 
+    def revision(self, graph: Graph, observed: Sequence[str]) -> str:
+        """Return the revision of the inverse, if there are several latent variables, whose order it determines."""
+        return INVERSE if len(graph.latents(observed)) > 1 else ""
+
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AMPPosterior:
         """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""
         parts = states.parts(state)
         coordinates = _coordinates(parts, simulator)
+        _check_order(parts["order"], _inferred(simulator))
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         states.load(bottom_up, parts["families"], "these families")
         learned = Learned(bottom_up, nn.Module()).requires_grad_(False).eval()
@@ -163,13 +181,14 @@ class AMP(Method, CanRestore):
         held_out = {name: value.to(device) for name, value in parts["held_out"].items()}
         observed = {name: int(parts["observed"][name]) for name in simulator.observed}
         trained = Trained(learned, adversaries, states.rows(parts["history"]))
-        made = posterior_type(trained, refinement)
-        return made(trained, refinement, comparisons, held_out, coordinates, observed, simulator.latents)
+        return build_posterior(
+            trained, refinement, comparisons, held_out, coordinates, observed, simulator.graph, simulator.latents
+        )
 
     def _assembled(
         self, simulator: Simulator, coordinates: Mapping[str, Coordinates], device: torch.device
     ) -> tuple[BottomUp, list[LocalComparison]]:
-        chains = {frozenset(simulator.observed): simulator.graph.inverse(simulator.observed)}
+        chains = {frozenset(simulator.observed): _inferred(simulator)}
         return self.assemble(simulator.graph, coordinates, chains, device)
 
     def check_named(self, inferred: Iterable[str]) -> None:
@@ -194,8 +213,9 @@ class AMP(Method, CanRestore):
         with device:
             bottom_up = BottomUp(chains, sizes, {name: self.families.get(name, self.family) for name in names})
         _check_discrete(graph, bottom_up)
+        by_variable = {held: {factor.variable: factor for factor in factors} for held, factors in chains.items()}
         return bottom_up, [
-            self._comparison(graph, coordinates, bottom_up, evidence, site)
+            self._comparison(graph, coordinates, bottom_up, evidence, by_variable[evidence], site)
             for evidence, factors in chains.items()
             for site in sites(factors, graph.check(evidence), self.scope, graph.learned())
         ]
@@ -206,9 +226,10 @@ class AMP(Method, CanRestore):
         coordinates: Mapping[str, Coordinates],
         bottom_up: BottomUp,
         evidence: frozenset[str],
+        by_variable: Mapping[str, Factor],
         site: Site,
     ) -> LocalComparison:
-        factors = tuple(factor for factor in bottom_up.chains[evidence] if factor.variable in site.variables)
+        factors = tuple(by_variable[name] for name in site.variables)
         known = known_likelihood(graph, coordinates, site), learned_prior(graph, coordinates, site)
         densities = SiteDensities(bottom_up, factors, site, *known)
         name = str(site) if len(bottom_up.chains) == 1 else f"{site} from {', '.join(graph.check(evidence))}"
@@ -223,6 +244,21 @@ class AMP(Method, CanRestore):
                 f"name one for {named[0]} only"
             )
         return self.divergences[named[0]] if named else self.divergence
+
+
+def _inferred(simulator: Simulator) -> tuple[Factor, ...]:
+    """Return the factors of the inverse that need a family.
+
+    Raises:
+        UsageError: there is none, since no latent variable has an observed descendant.
+    """
+    factors = simulator.graph.inverse(simulator.observed)
+    if all(factor.barren for factor in factors):
+        raise UsageError(
+            f"no latent variable ({', '.join(simulator.latents)}) has an observed descendant ("
+            f"{', '.join(simulator.observed)}), so that the posterior is the prior; take method 'prior'"
+        )
+    return tuple(factor for factor in factors if not factor.barren)
 
 
 def _trained(
@@ -268,6 +304,17 @@ def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
                 f"variable {factor.variable!r} is discrete ({support}), but its family draws other values; "
                 f"write families.{factor.variable}=bernoulli for 0/1 values, or =categorical for one-hot vectors"
             )
+
+
+def _check_order(kept: State, factors: Sequence[Factor]) -> None:
+    """Raise :class:`UsageError` if a state's families have another sampling order; a single variable has only one."""
+    here = [factor.variable for factor in factors]
+    order = sorted(kept, key=lambda name: int(kept[name]))
+    if order != here and (order or len(here) > 1):
+        raise UsageError(
+            f"the state samples {', '.join(order) or 'its variables in an order that it does not name'}, "
+            f"but this version samples {', '.join(here)}; fit the model anew"
+        )
 
 
 def _coordinates(parts: Mapping[str, State], simulator: Simulator) -> dict[str, Coordinates]:

@@ -3,9 +3,11 @@ r"""Posteriors of adversarial message passing: the trained bottom-up chain, whos
 If every family has a density, and draws are not resampled, the posterior has the density
 
 .. math:: \log q(\theta \mid x) = \sum_i \log q(u_i \mid \tilde{\mathrm{pa}}(u_i))
-          + \sum_{i \in L} \log \left| \det \frac{\partial u_i}{\partial \theta_i} \right|
+          + \sum_i \log \left| \det \frac{\partial u_i}{\partial \theta_i} \right|
+          + \sum_{b} \log p(\theta_b \mid \mathrm{pa}(\theta_b))
 
-with u the network coordinates of all variables.
+with u the network coordinates of the variables i that have an inverse factor. The other latents, b, are barren: no
+descendant of them is observed. They are drawn from the model.
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048.
@@ -13,7 +15,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -23,7 +25,7 @@ from ampbench.amp.comparisons import LocalComparison
 from ampbench.amp.diagnostics import ChainPair, diagnose
 from ampbench.amp.engine import Trained
 from ampbench.amp.refinement import Refinement, Resampled
-from ampbench.graph import join, split
+from ampbench.graph import Graph, join, split
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
 from ampbench.interfaces import state as states
@@ -53,6 +55,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         held_out: Mapping[str, Tensor],
         coordinates: Mapping[str, Coordinates],
         observed: Mapping[str, int],
+        graph: Graph,
         latents: tuple[str, ...],
     ) -> None:
         self.trained = trained
@@ -61,24 +64,27 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         self.held_out = held_out
         self._coordinates = coordinates
         self._observed = observed
+        self._graph = graph
         self._latents = latents
+        self._barren = _barren(trained, latents)
 
     def state(self) -> dict[str, Tensor]:
-        """Return families, adversaries, coordinates, held-out simulations and history.
+        """Return families, adversaries, their sampling order, coordinates, held-out simulations and history.
 
         The names ``last_word`` and ``thinned`` are those of stored states: the refined adversary, and whether draws are
         resampled.
         """
-        refined = _refined(self.refinement)
+        refined, bottom_up = _refined(self.refinement), self.trained.learned.bottom_up
         return states.joined(
             {
-                "families": self.trained.learned.bottom_up.state_dict(),
+                "families": bottom_up.state_dict(),
                 "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
                 "last_word": {} if refined is None else refined.state_dict(),
                 "thinned": {"draws": torch.tensor(refined is not None)},
                 "location": {name: each.location for name, each in self._coordinates.items()},
                 "scale": {name: each.scale for name, each in self._coordinates.items()},
                 "whole": {name: torch.tensor(each.whole) for name, each in self._coordinates.items()},
+                "order": {factor.variable: torch.tensor(i) for i, factor in enumerate(bottom_up.factors)},
                 "observed": {name: torch.tensor(size) for name, size in self._observed.items()},
                 "held_out": self.held_out,
                 "history": states.columns(self.trained.history),
@@ -131,12 +137,18 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
     def sample_variables(self, observation: Tensor, n: int) -> dict[str, Tensor]:
         """Draw from the posterior, one tensor (n, D_i) per latent variable."""
         observation = check_observation(observation, sum(self._observed.values()))
-        evidence = {
-            name: self._coordinates[name].encode(part).to(self.trained.learned.bottom_up.device)
-            for name, part in self._parts(observation[None], self._observed).items()
-        }
+        observed = self._parts(observation[None], self._observed)
+        device = self.trained.learned.bottom_up.device
+        evidence = {name: self._coordinates[name].encode(part).to(device) for name, part in observed.items()}
         drawn = self.chain_pair.bottom_up(evidence, n)
-        return {name: self._coordinates[name].decode(drawn[name][:, 0].cpu()) for name in self._latents}
+        values = {
+            name: self._coordinates[name].decode(drawn[name][:, 0].cpu())
+            for name in self._latents
+            if name not in self._barren
+        }
+        if self._barren:
+            values = self._graph.complete(n, values | {name: part.expand(n, -1) for name, part in observed.items()})
+        return {name: values[name] for name in self._latents}
 
     @staticmethod
     def _parts(joined: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
@@ -151,9 +163,13 @@ class AMPDensity(AMPPosterior, HasDensity):
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
         """Return log q(theta | x), shape ``(*,)``, for theta ``(*, D)`` and x ``(*, L)``; −∞ outside the support."""
         theta = self._parts(value, {name: self._coordinates[name].features for name in self._latents})
-        slope = sum((self._coordinates[name].log_slope(part) for name, part in theta.items()), start=torch.zeros(()))
-        inside = slope > -torch.inf
         given = {**theta, **self._parts(context, self._observed)}
+        inferred = [name for name in self._latents if name not in self._barren]
+        slope = sum((self._coordinates[name].log_slope(theta[name]) for name in inferred), start=torch.zeros(()))
+        if self._barren:
+            rows = {name: part.expand(*slope.shape, -1).flatten(0, -2) for name, part in given.items()}
+            slope = slope + self._graph.log_prob(rows, self._barren).reshape(slope.shape)
+        inside = slope > -torch.inf
         bottom_up = self.trained.learned.bottom_up
         u = {name: self._coordinates[name].encode(part[inside]).to(bottom_up.device) for name, part in given.items()}
         factors = bottom_up.chains[frozenset(self._observed)]
@@ -161,10 +177,27 @@ class AMPDensity(AMPPosterior, HasDensity):
         return slope
 
 
-def posterior_type(trained: Trained, refinement: Refinement | None) -> type[AMPPosterior]:
-    """Return the class of the posterior: :class:`AMPDensity` if it has a density."""
+def build_posterior(
+    trained: Trained,
+    refinement: Refinement | None,
+    comparisons: Sequence[LocalComparison],
+    held_out: Mapping[str, Tensor],
+    coordinates: Mapping[str, Coordinates],
+    observed: Mapping[str, int],
+    graph: Graph,
+    latents: tuple[str, ...],
+) -> AMPPosterior:
+    """Return a posterior, an :class:`AMPDensity` if it has a density; arguments as for :class:`AMPPosterior`."""
     known = all(isinstance(each, HasDensity) for each in trained.learned.bottom_up.conditionals)
-    return AMPDensity if known and _refined(refinement) is None else AMPPosterior
+    known = known and all(graph[name].kind == "density" for name in _barren(trained, latents))
+    made = AMPDensity if known and _refined(refinement) is None else AMPPosterior
+    return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, latents)
+
+
+def _barren(trained: Trained, latents: Iterable[str]) -> tuple[str, ...]:
+    """Return the latents that have no inverse factor: no descendant of them is observed."""
+    inferred = {factor.variable for factor in trained.learned.bottom_up.factors}
+    return tuple(name for name in latents if name not in inferred)
 
 
 def _refined(refinement: Refinement | None) -> nn.Module | None:

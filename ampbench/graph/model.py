@@ -21,7 +21,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -173,14 +173,17 @@ class Graph:
         object.__setattr__(self, "nodes", _topological(nodes))
 
     def __getitem__(self, name: str) -> Node:
-        return self.by_name[self.check({name})[0]]
+        try:
+            return self.by_name[name]
+        except KeyError:
+            raise self._unknown(name) from None
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
         """Nodes by name, in topological order."""
         return MappingProxyType({node.name: node for node in self.nodes})
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Variable names in topological order."""
         return tuple(self.by_name)
@@ -208,19 +211,24 @@ class Graph:
             ('z', 'a')
         """
         wanted = set(self.check(names))
-        wanted |= {above for name in wanted for above in nx.ancestors(self.dag, name)}
+        for node in reversed(self.nodes):
+            if node.name in wanted:
+                wanted.update(node.parents)
         return Graph(*(node for node in self.nodes if node.name in wanted))
 
-    def inverse(self, observed: Iterable[str]) -> tuple[Factor, ...]:
+    def inverse(self, observed: Iterable[str], order: Sequence[str] | None = None) -> tuple[Factor, ...]:
         """The inverse factorization q(x_i | pã(x_i)) in sampling order; see :func:`ampbench.graph.inverse`."""
-        return inverse(self.dag, self.check(observed))
+        return inverse(self.dag, self.check(observed), order)
 
     def check(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return ``names`` in topological order; raises :class:`GraphError` for one that is not a variable."""
         wanted = set(names)
-        if unknown := sorted(wanted - set(self.names)):
-            raise GraphError(f"unknown variable {unknown[0]!r}; this graph has {', '.join(self.names)}")
+        if unknown := sorted(wanted - self.by_name.keys()):
+            raise self._unknown(unknown[0])
         return tuple(name for name in self.names if name in wanted)
+
+    def _unknown(self, name: str) -> GraphError:
+        return GraphError(f"unknown variable {name!r}; this graph has {', '.join(self.names)}")
 
     def latents(self, observed: Iterable[str]) -> tuple[str, ...]:
         """Return the variables that are not observed, in topological order.
@@ -228,7 +236,7 @@ class Graph:
         Raises:
             GraphError: one of the observed names is not a variable.
         """
-        given = self.check(observed)
+        given = frozenset(self.check(observed))
         return tuple(name for name in self.names if name not in given)
 
     def size(self, names: Iterable[str]) -> int | None:

@@ -67,11 +67,12 @@ class LatentPrior(Distribution):
     @property
     def fault(self) -> str:
         """The reason why there is no density; "" if there is one."""
+        latents = frozenset(self.latents)
         for name in self.latents:
             node = self.graph[name]
             if node.kind != "density":
                 return f"latent variable {name!r} is a {node.kind} node without a density"
-            if outside := [parent for parent in node.parents if parent not in self.latents]:
+            if outside := [parent for parent in node.parents if parent not in latents]:
                 return f"latent variable {name!r} depends on the observed {outside[0]!r}"
         return ""
 

@@ -7,7 +7,7 @@ density, a training history, a state that can be stored, a diagnosis) is a class
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import TrainingError, UsageError
-from ampbench.graph import Simulator
+from ampbench.graph import Graph, Simulator
 from ampbench.seeding import derive, seeded
 
 if TYPE_CHECKING:
@@ -128,6 +128,19 @@ class CanRestore(ABC):
 
         Raises:
             UsageError: the state belongs to another method or model; the message names both.
+        """
+
+
+class HasRevision(ABC):
+    """Ability of a method: its numbers changed for some models, while the version of its package did not."""
+
+    @abstractmethod
+    def revision(self, graph: Graph, observed: Sequence[str]) -> str:
+        """Return a label for the keys of runs on a model, such as ``amp-inverse==2``; "" if its numbers are unchanged.
+
+        Arguments:
+            graph: the model.
+            observed: names of the observed variables.
         """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pluggy import HookCaller
 
-from ampbench.interfaces import Method, NeedsSetting, Oracle, Task
+from ampbench.interfaces import HasRevision, Method, NeedsSetting, Oracle, Task
 from ampbench.interfaces.events import Listener, Note
 from ampbench.registry import Registry
 from ampbench.running.failures import describe
@@ -14,6 +14,21 @@ def build_method(registry: Registry, spec: str, task: Task) -> Method:
     """Build a method from its spec; a method for reference points is given the task."""
     method: Method = registry.build("methods", spec)
     return method.with_task(task) if isinstance(method, Oracle) else method
+
+
+def packages(registry: Registry, task: Task, task_spec: str, method_spec: str) -> frozenset[str]:
+    """Return the versions on which a fit depends: those of packages, and the revision of the method for this model.
+
+    Raises:
+        UsageError, PluginError: a wrong spec.
+    """
+    versions = registry.packages("tasks", task_spec) | registry.packages("methods", method_spec)
+    try:
+        method = build_method(registry, method_spec, task)
+        revision = method.revision(task.graph, task.observed) if isinstance(method, HasRevision) else ""
+    except (Exception, SystemExit):  # the run will report it
+        return versions
+    return versions | ({revision} - {""})
 
 
 def needs_reference(registry: Registry, spec: str) -> bool:

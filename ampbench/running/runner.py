@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ampbench.errors import AmpbenchError, UsageError
+from ampbench.errors import UsageError
 from ampbench.interfaces.events import Finished
-from ampbench.registry import Registry
 from ampbench.results import Record, Run
 from ampbench.results.provenance import commit, versions
 from ampbench.results.record import Draw
+from ampbench.running.components import packages
 from ampbench.running.context import Context, Services
 from ampbench.running.failures import Failure, failure
 from ampbench.running.jobs import group_by_fit
@@ -51,7 +51,7 @@ def execute(runs: Iterable[Run], services: Services) -> list[Record]:
 def _execute_group(context: Context) -> list[Record]:
     """Fit once and draw for each observation, unless that is stored; then measure each."""
     services = context.services
-    _check_versions(context.runs[0], services.registry)
+    _check_versions(context)
     for run in context.runs:
         services.call_hook("run_started", run=run)
     try:
@@ -83,17 +83,18 @@ def record_failure(run: Run, failure: Failure, services: Services, draw: Draw | 
     return _put(_record(run, failure, draw, Measurements(), services.device), None, services)
 
 
-def _check_versions(run: Run, registry: Registry) -> None:
+def _check_versions(context: Context) -> None:
     """Refuse to compute what belongs to other versions of packages, as another machine of a cluster may have them.
 
     The result would be stored under a key that says otherwise.
     """
+    run, registry = context.runs[0], context.services.registry
     if not run.packages:
         return
     try:
-        fitted = registry.packages("tasks", run.task) | registry.packages("methods", run.resolved)
+        fitted = packages(registry, context.task, run.task, run.resolved)
         judged = frozenset[str]().union(*(registry.packages("metrics", text) for text in run.metrics))
-    except AmpbenchError:  # a component is not installed here: the run will report it
+    except (Exception, SystemExit):  # a component is not installed, or cannot be built: the run will report it
         return
     here = (fitted - {*run.packages}) | (judged - {*run.metric_packages})
     planned = ({*run.packages} - fitted) | ({*run.metric_packages} - judged)

@@ -41,7 +41,7 @@ from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.registry import Registry
 from ampbench.results import Run
 from ampbench.results.frame import COLUMNS
-from ampbench.running.components import needs_reference
+from ampbench.running.components import needs_reference, packages
 from ampbench.spec import Spec, split
 
 MAX_RUNS = 1_000_000
@@ -188,15 +188,13 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     numbers = {text: _numbers(text, sweep.observations, comparing, registry, where) for text in tasks}
     _check_size(len(methods) * len(sweep.budgets) * len(sweep.seeds) * sum(len(some) for _, some in numbers.values()))
     judged = frozenset().union(*(registry.packages("metrics", text) for text in metrics))
-    fitted = {text: registry.packages("methods", text) for text in methods}
     made = []
-    for task, (version, some) in numbers.items():
-        simulated = registry.packages("tasks", task)
+    for text, (task, some) in numbers.items():
         for method, resolved in methods.items():
-            packages = tuple(sorted(simulated | fitted[method]))
+            fitted = tuple(sorted(packages(registry, task, text, method)))
             for budget, seed, number in product(sweep.budgets, sweep.seeds, some):
-                what = (tasks[task], version, method, resolved, budget, number, seed, sweep.samples, written)
-                made.append(Run(*what, packages, tuple(sorted(judged))))
+                what = (tasks[text], task.version, method, resolved, budget, number, seed, sweep.samples, written)
+                made.append(Run(*what, fitted, tuple(sorted(judged))))
     return list({run.key: run for run in made}.values())
 
 
@@ -269,8 +267,8 @@ def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) 
 
 def _numbers(
     text: str, wanted: Sequence[int], comparing: Sequence[str], registry: Registry, where: str
-) -> tuple[str, list[int]]:
-    """Return the version of a task and the numbers of the observations to run on.
+) -> tuple[Task, list[int]]:
+    """Return a task and the numbers of its observations to run on.
 
     Raises:
         UsageError: a metric compares with reference samples, and the task has none; or an observation does not exist.
@@ -297,7 +295,7 @@ def _numbers(
         if number not in known:
             problem = f"unknown observation {number} of task {text!r}; known: {', '.join(map(str, known))}"
             raise UsageError(f"{where}: observations.{place}: {problem}" if where else problem)
-    return task.version, list(wanted) or known
+    return task, list(wanted) or known
 
 
 def _check_size(count: int) -> None:
