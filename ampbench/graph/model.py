@@ -21,130 +21,21 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal
 
 import networkx as nx
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 
-from ampbench.errors import GraphError, SimulationError
+from ampbench.errors import GraphError
+from ampbench.graph import repeats
+from ampbench.graph.axes import Axis, Previous, sizes_within
 from ampbench.graph.factorization import Factor, inverse, structure
-
-Kind = Literal["density", "simulator", "learned"]
-
-
-@dataclass(frozen=True)
-class Node:
-    """One variable and its conditional p(x_i | pa(x_i)); made by :func:`density`, :func:`simulator`, :func:`learned`.
-
-    Arguments:
-        name: the variable's name, unique in its graph.
-        kind: ``density``, ``simulator`` or ``learned``.
-        conditional: a distribution (density without parents), or a callable. It gets one tensor of shape (n, D_j)
-            per parent, in the order of ``parents``; without parents it gets the integer n.
-        parents: names of the parents.
-        support: where the variable lives; families are transformed to respect it.
-        size: D, the number of components, if it is to be checked; None accepts what comes.
-    """
-
-    name: str
-    kind: Kind
-    conditional: Distribution | Callable[..., Any]
-    parents: tuple[str, ...] = ()
-    support: constraints.Constraint = constraints.real
-    size: int | None = None
-
-    def distribution(self, *parents: Tensor) -> Distribution:
-        """Return p(x_i | pa(x_i)); raises :class:`GraphError` if the node has no density."""
-        distribution = self.conditional if isinstance(self.conditional, Distribution) else self.conditional(*parents)
-        if not isinstance(distribution, Distribution):
-            raise GraphError(
-                f"node {self.name!r} ({self.kind}) has no density: its conditional returned "
-                f"{type(distribution).__name__}, not a torch Distribution; only density nodes (and learned nodes "
-                "that return one) have a log_prob"
-            )
-        return distribution
-
-    def sample(self, n: int, parents: tuple[Tensor, ...] = ()) -> Tensor:
-        """Draw x_i given its parents, shape (n, D); raises :class:`SimulationError` on NaN, wrong shape or support."""
-        return _checked(self, n, self._draw(n, parents))
-
-    def _draw(self, n: int, parents: tuple[Tensor, ...]) -> object:
-        if isinstance(self.conditional, Distribution):
-            return self.conditional.sample(torch.Size([n]))
-        if self.kind == "simulator":
-            parents = tuple(parent.detach() for parent in parents)  # a black box may be numpy
-        drawn = self.conditional(*parents) if parents else self.conditional(n)
-        if not isinstance(drawn, Distribution):
-            return drawn
-        return drawn.rsample() if drawn.has_rsample and self.kind == "learned" else drawn.sample()
-
-
-def density(
-    name: str,
-    conditional: Distribution | Callable[..., Distribution],
-    parents: Iterable[str] = (),
-    support: constraints.Constraint | None = None,
-    size: int | None = None,
-) -> Node:
-    """A variable with a known conditional density.
-
-    Arguments:
-        conditional: a distribution with event shape (D,) for a root, else a callable from parent tensors (n, D_j)
-            to a distribution with batch shape (n,) and event shape (D,).
-        support: by default the root distribution's own, and the real line for a callable.
-
-    Example:
-        >>> from torch.distributions import Independent, Normal
-        >>> prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
-        >>> density("theta", prior).sample(5).shape
-        torch.Size([5, 2])
-    """
-    if isinstance(conditional, Distribution):
-        if len(conditional.batch_shape) or len(conditional.event_shape) != 1:
-            raise GraphError(
-                f"node {name!r}: the distribution has batch shape {tuple(conditional.batch_shape)} and event shape "
-                f"{tuple(conditional.event_shape)}, but a vector (batch shape (), event shape (D,)) is needed; "
-                "wrap it in torch.distributions.Independent(..., 1)"
-            )
-        support = support or conditional.support
-        size = size or conditional.event_shape[0]
-    return Node(name, "density", conditional, tuple(parents), support or constraints.real, size)
-
-
-def simulator(
-    name: str,
-    conditional: Callable[..., Any],
-    parents: Iterable[str] = (),
-    support: constraints.Constraint = constraints.real,
-    size: int | None = None,
-) -> Node:
-    """A variable that can only be simulated: ``conditional(*parents)`` returns samples of shape (n, D).
-
-    Example:
-        >>> node = simulator("x", lambda theta: theta + torch.randn_like(theta), parents=["theta"])
-        >>> node.sample(3, (torch.zeros(3, 2),)).shape
-        torch.Size([3, 2])
-    """
-    return Node(name, "simulator", conditional, tuple(parents), support, size)
-
-
-def learned(
-    name: str,
-    conditional: torch.nn.Module,
-    parents: Iterable[str] = (),
-    support: constraints.Constraint = constraints.real,
-    size: int | None = None,
-) -> Node:
-    """A variable whose conditional is a module with parameters θ, to be learned from data together with q."""
-    if not isinstance(conditional, torch.nn.Module):
-        raise GraphError(f"learned node {name!r} needs a torch.nn.Module, got {type(conditional).__name__}")
-    return Node(name, "learned", conditional, tuple(parents), support, size)
+from ampbench.graph.node import Node, checked
 
 
 @dataclass(frozen=True, init=False)
@@ -158,6 +49,7 @@ class Graph:
         GraphError: for no nodes, a name used twice, an unknown parent, or a cycle; the message names it.
 
     Example:
+        >>> from ampbench.graph import density, simulator
         >>> from torch.distributions import Independent, Normal
         >>> prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
         >>> graph = Graph(density("theta", prior), simulator("x", lambda t: t + torch.randn_like(t), ["theta"]))
@@ -171,6 +63,7 @@ class Graph:
 
     def __init__(self, *nodes: Node) -> None:
         object.__setattr__(self, "nodes", _topological(nodes))
+        repeats.check_axes(self.nodes, self.by_name)
 
     def __getitem__(self, name: str) -> Node:
         try:
@@ -190,8 +83,34 @@ class Graph:
 
     @cached_property
     def dag(self) -> nx.DiGraph:
-        """The directed acyclic graph of the variable names, for graph algorithms."""
-        return structure({node.name: node.parents for node in self.nodes})
+        """The directed acyclic graph of the variable names, for graph algorithms; without parents in other repeats."""
+        return structure({node.name: _within(node) for node in self.nodes})
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes along which variables are repeated."""
+        return tuple(dict.fromkeys(axis for node in self.nodes for axis in node.along))
+
+    def ground(self, sizes: Mapping[str, int] = MappingProxyType({}), **present: Tensor) -> Graph:
+        """Return the flat graph with one variable for every repeat, such as ``theta_1``, ``theta_2``, ….
+
+        Arguments:
+            sizes: the size of every axis, by its name; axes with a single size need none.
+            present: by the name of a variable, which of its repeats exist, booleans (R_1, …). All do by default.
+
+        Raises:
+            GraphError: a size is missing, or a covariate has another number of rows.
+
+        Example:
+            >>> from ampbench.graph import Plate, density, simulator
+            >>> from torch.distributions import Independent, Normal
+            >>> one = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+            >>> school = Plate("school", (3, 100))
+            >>> graph = Graph(density("mu", one), simulator("y", lambda mu: mu + 1, ["mu"], along=[school]))
+            >>> graph.ground({"school": 3}).names
+            ('mu', 'y_1', 'y_2', 'y_3')
+        """
+        return Graph(*repeats.ground(self.nodes, sizes_within(self.axes, sizes), present))
 
     def factors(self) -> tuple[Factor, ...]:
         """The generative factorization p(x_i | pa(x_i)), in topological order."""
@@ -205,6 +124,7 @@ class Graph:
         """Return the graph of the named variables and their ancestors, which marginalises all other variables.
 
         Example:
+            >>> from ampbench.graph import density, simulator
             >>> from torch.distributions import Independent, Normal
             >>> root = density("z", Independent(Normal(torch.zeros(1), torch.ones(1)), 1))
             >>> Graph(root, simulator("a", abs, ["z"]), simulator("b", abs, ["z"])).ancestral({"a"}).names
@@ -266,6 +186,7 @@ class Graph:
             GraphError: one of them has no density.
 
         Example:
+            >>> from ampbench.graph import density
             >>> from torch.distributions import Independent, Normal
             >>> graph = Graph(density("theta", Independent(Normal(torch.zeros(2), torch.ones(2)), 1)))
             >>> graph.log_prob({"theta": torch.zeros(3, 2)}, ["theta"])
@@ -288,22 +209,28 @@ class Graph:
             )
         return result.masked_scatter(inside, distribution.log_prob(values[node.name][inside]))
 
-    def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def sample(
+        self, n: int, given: Mapping[str, Tensor] | None = None, sizes: Mapping[str, int] = MappingProxyType({})
+    ) -> dict[str, Tensor]:
         """Draw n ancestral samples, top down.
 
         Arguments:
             n: number of draws.
             given: values of shape (n, D) for some variables, which are then not drawn.
+            sizes: the size of every axis, by its name; axes with a single size need none.
 
         Returns:
-            One tensor of shape (n, D_i) per variable, in topological order.
+            One tensor of shape (n, D_i) per variable, in topological order; of shape (n, R_1, …, D_i) if the variable
+            is repeated, and NaN where a repeat is missing.
 
         Raises:
             SimulationError: a conditional returned NaN, a wrong shape, or values outside its support.
         """
         given = given or {}
         self.check(given)
-        return self.complete(n, {name: _checked(self[name], n, value) for name, value in given.items()})
+        if self.axes:
+            return repeats.sample(self.nodes, n, sizes_within(self.axes, sizes), given)
+        return self.complete(n, {name: checked(self[name], n, value) for name, value in given.items()})
 
     def complete(self, n: int, given: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
         """Draw the variables that are not given, on a device; unlike :meth:`sample`, without checks of given values."""
@@ -349,6 +276,11 @@ def _is_discrete(distribution: Distribution) -> bool:
         return False
 
 
+def _within(node: Node) -> list[str]:
+    """Return the parents in the same repeat."""
+    return [str(parent) for parent in node.parents if not isinstance(parent, Previous)]
+
+
 def _topological(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     if not nodes:
         raise GraphError("a graph needs at least one node")
@@ -365,33 +297,9 @@ def _topological(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
                 raise GraphError(
                     f"node {node.name!r} has the unknown parent {parent!r}; this graph has {', '.join(by_name)}"
                 )
-    dag = structure({node.name: node.parents for node in nodes})
+    dag = structure({node.name: _within(node) for node in nodes})
     if not nx.is_directed_acyclic_graph(dag):
         cycle = [edge[0] for edge in nx.find_cycle(dag)]
         raise GraphError(f"the graph has a cycle: {' -> '.join([*cycle, cycle[0]])}")
     position = {name: i for i, name in enumerate(by_name)}
     return tuple(by_name[name] for name in nx.lexicographical_topological_sort(dag, key=position.__getitem__))
-
-
-def _checked(node: Node, n: int, value: object) -> Tensor:
-    """Return ``value`` as a float tensor (n, D); raises :class:`SimulationError` that names the node and the fault."""
-    try:
-        tensor = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SimulationError(f"node {node.name!r} returned {type(value).__name__}, not a tensor or array") from error
-    expected = f"({n}, {node.size if node.size is not None else 'D'})"
-    if tensor.ndim != 2 or len(tensor) != n or tensor.shape[1] != (node.size or tensor.shape[1]):
-        raise SimulationError(f"node {node.name!r} has shape {tuple(tensor.shape)}, expected {expected}")
-    tensor = tensor.to(torch.get_default_dtype())
-    if bad := int((~torch.isfinite(tensor)).any(1).sum()):
-        raise SimulationError(
-            f"node {node.name!r} has NaN or infinite values in {bad} of {n} rows; "
-            "repair the simulator or let it return a finite code for failed simulations"
-        )
-    if not bool(torch.all(node.support.check(tensor.detach()))):
-        outside = tensor[~node.support.check(tensor.detach()).reshape(n, -1).all(1)]
-        raise SimulationError(
-            f"node {node.name!r} has values outside its support {node.support} in {len(outside)} of {n} rows; "
-            f"the first is {outside[0].tolist()}"
-        )
-    return tensor

@@ -1,0 +1,200 @@
+r"""Axes: the repetition of variables in plates, along chains, and over trees.
+
+A variable ``along=(a, b)`` is repeated along axis a, and within each repeat along axis b. Repeats are numbered
+0, 1, …; their values stand in a tensor of shape (n, R_a, R_b, D). The repeats of a plate have no links; those of a
+chain and of a tree do:
+
+======== ==================== =======================================
+axis     repeats              a repeat r > 0 follows
+======== ==================== =======================================
+plate    R = size             none
+chain    R = size             r − 1
+tree     all vertices, where  ⌊(r − 1) / branching⌋: vertices are
+         size is the depth    numbered level by level, root first
+======== ==================== =======================================
+
+A size is a number, or a range from which every simulation of a training takes one: networks that see many sizes serve
+all of them, and larger ones.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ampbench.errors import GraphError
+
+
+@dataclass(frozen=True)
+class Axis(ABC):
+    """A direction of repetition.
+
+    Arguments:
+        name: unique among the axes of a graph.
+        size: a number, or the smallest and the largest one.
+
+    Raises:
+        GraphError: a size is no whole number above 0, or a range is empty.
+    """
+
+    name: str
+    size: int | tuple[int, int]
+
+    def __post_init__(self) -> None:
+        low, high = self.bounds
+        if not (isinstance(low, int) and isinstance(high, int) and 0 < low <= high):
+            raise GraphError(
+                f"axis {self.name!r} has the size {self.size}; give a number above 0, or two, the smaller one first"
+            )
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The smallest and the largest size."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @abstractmethod
+    def repeats(self, size: int) -> int:
+        """Return R, the number of repeats."""
+
+    def before(self, size: int) -> Tensor:
+        """Return for every repeat the one that it follows, shape (R,); −1 for none."""
+        return torch.full((self.repeats(size),), -1)
+
+    @property
+    def linked(self) -> bool:
+        """Whether repeats follow others."""
+        return False
+
+
+@dataclass(frozen=True)
+class Plate(Axis):
+    """Repeats that are exchangeable given the variables outside.
+
+    Example:
+        >>> school = Plate("school", size=(3, 100))
+    """
+
+    def repeats(self, size: int) -> int:
+        """Return the size."""
+        return size
+
+
+@dataclass(frozen=True)
+class Chain(Axis):
+    """Repeats that follow one another, such as times."""
+
+    def repeats(self, size: int) -> int:
+        """Return the size."""
+        return size
+
+    def before(self, size: int) -> Tensor:
+        """Return r − 1."""
+        return torch.arange(-1, size - 1)
+
+    @property
+    def linked(self) -> bool:
+        """Whether repeats follow others: yes."""
+        return True
+
+
+@dataclass(frozen=True)
+class Tree(Axis):
+    """The vertices of a regular tree, whose size is its depth: the number of steps from the root to the leaves.
+
+    Arguments:
+        branching: children of each inner vertex.
+    """
+
+    branching: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.branching < 1:
+            raise GraphError(f"axis {self.name!r} has the branching {self.branching}; give a number above 0")
+
+    def repeats(self, size: int) -> int:
+        """Return the number of vertices."""
+        return sum(self.branching**level for level in range(size + 1))
+
+    def before(self, size: int) -> Tensor:
+        """Return the parents of the vertices."""
+        above = torch.div(torch.arange(self.repeats(size)) - 1, self.branching, rounding_mode="floor")
+        return above.clamp(min=-1)
+
+    @property
+    def linked(self) -> bool:
+        """Whether repeats follow others: yes."""
+        return True
+
+    def levels(self, size: int) -> list[range]:
+        """Return the vertices of every level, the root's first.
+
+        Example:
+            >>> Tree("clade", 2).levels(2)
+            [range(0, 1), range(1, 3), range(3, 7)]
+        """
+        starts = [self.repeats(level) if level >= 0 else 0 for level in range(-1, size + 1)]
+        return [range(start, stop) for start, stop in pairwise(starts)]
+
+
+class Previous(str):
+    """The name of a parent, in the repeat that the present one follows; made by :func:`previous`."""
+
+    __slots__ = ()
+
+
+def previous(name: str) -> Previous:
+    """Return the parent ``name`` in the repeat before, along the innermost axis of the child.
+
+    Example:
+        >>> from ampbench.graph import Chain, Graph, density
+        >>> from torch.distributions import Independent, Normal
+        >>> def step(before):
+        ...     return Independent(Normal(0.9 * before, 0.5), 1)
+        >>> first = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+        >>> walk = Graph(density("z", step, [previous("z")], along=[Chain("time", 10)], first=first))
+        >>> walk.sample(4)["z"].shape
+        torch.Size([4, 10, 1])
+    """
+    return Previous(name)
+
+
+def sizes_within(axes: Iterable[Axis], given: Mapping[str, int]) -> dict[str, int]:
+    """Return the size of every axis: the given one, or that of an axis with a single size.
+
+    Raises:
+        GraphError: an unknown axis, a size below 1, or none for an axis that has several.
+    """
+    known = {axis.name: axis for axis in axes}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise GraphError(f"unknown axis {unknown[0]!r}; this graph has {', '.join(known) or 'none'}")
+    sizes = {}
+    for name, axis in known.items():
+        low, high = axis.bounds
+        if name not in given and low < high:
+            raise GraphError(f"axis {name!r} has sizes from {low} to {high}; name one, such as {{{name!r}: {high}}}")
+        sizes[name] = given.get(name, low)
+        if not isinstance(sizes[name], int) or sizes[name] < 1:
+            raise GraphError(f"axis {name!r} got the size {sizes[name]!r}; give a whole number above 0")
+    return sizes
+
+
+def draw_sizes(axes: Iterable[Axis], share: float) -> dict[str, int]:
+    """Return a size of every axis; ``share`` in [0, 1) is its place in the range, on a logarithmic scale.
+
+    Example:
+        >>> [draw_sizes([Plate("school", (3, 100))], share)["school"] for share in (0.0, 0.5, 0.999)]
+        [3, 17, 100]
+    """
+    sizes = {}
+    for axis in axes:
+        low, high = axis.bounds
+        scaled = math.log(low) + share * (math.log(high + 1) - math.log(low))
+        sizes[axis.name] = min(high, int(math.exp(scaled) + 1e-9))
+    return sizes

@@ -1,0 +1,307 @@
+r"""Simulations of repeated variables, and flat graphs with one variable for every repeat.
+
+With :math:`r` a repeat along the axes of variable i, and :math:`r^-` the repeat that it follows,
+
+.. math:: p(X) = \prod_i \prod_r p\bigl(x_{i,r} \mid \mathrm{pa}(x_i)_r, \mathrm{pa}^-(x_i)_{r^-}\bigr).
+
+All repeats of a variable are drawn by one call of its conditional, with (n · R, D) values, unless they follow one
+another; then there is one call for each repeat of a chain, and for each level of a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ampbench.errors import GraphError
+from ampbench.graph.axes import Axis, Previous, Tree
+from ampbench.graph.node import Design, Node
+
+Sizes = Mapping[str, int]
+"""The size of every axis, by its name."""
+
+
+def shape(node: Node, sizes: Sizes) -> tuple[int, ...]:
+    """Return the number of repeats along every axis of a node."""
+    return tuple(axis.repeats(sizes[axis.name]) for axis in node.along)
+
+
+def exists(node: Node, sizes: Sizes) -> Tensor:
+    """Return which repeats have the variable, as booleans of shape (R_1, …): all, or the leaves of a tree."""
+    there = torch.ones(shape(node, sizes), dtype=torch.bool)
+    if node.leaves:
+        axis = node.along[-1]
+        assert isinstance(axis, Tree)
+        there[..., : axis.levels(sizes[axis.name])[-1].start] = False
+    return there
+
+
+def check_axes(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> None:
+    """Raise :class:`GraphError` unless the axes of every parent are the outer axes of its children."""
+    axes: dict[str, Axis] = {}
+    for node in nodes:
+        for axis in node.along:
+            if axes.setdefault(axis.name, axis) != axis:
+                raise GraphError(f"two axes are named {axis.name!r}: {axes[axis.name]} and {axis}")
+        for name in node.parents:
+            outer = by_name[name].along
+            if isinstance(name, Previous) and outer != node.along:
+                raise GraphError(f"node {node.name!r} has the previous {name!r} as a parent, which has other axes")
+            if outer != node.along[: len(outer)]:
+                raise GraphError(
+                    f"node {node.name!r}, along {_names(node)}, has the parent {name!r}, along "
+                    f"{_names(by_name[name])}: the axes of a parent must be the outer axes of its children. Crossed "
+                    "plates are not supported; write one node for every repeat instead"
+                )
+
+
+def _names(node: Node) -> str:
+    return f"({', '.join(axis.name for axis in node.along)})"
+
+
+def steps(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Return groups of nodes in an order in which they can be drawn; nodes that follow each other form one group."""
+    order = {node.name: i for i, node in enumerate(nodes)}
+    graph = nx.DiGraph()
+    graph.add_nodes_from(order)
+    graph.add_edges_from((str(parent), node.name) for node in nodes for parent in node.parents)
+    joined = nx.condensation(graph)
+    members = {i: sorted(joined.nodes[i]["members"], key=order.__getitem__) for i in joined}
+    sequence = nx.lexicographical_topological_sort(joined, key=lambda i: order[members[i][0]])
+    return [[nodes[order[name]] for name in members[i]] for i in sequence]
+
+
+def sample(
+    nodes: Sequence[Node], n: int, sizes: Sizes, given: Mapping[str, Tensor], device: torch.device | None = None
+) -> dict[str, Tensor]:
+    """Draw the variables that are not given: one tensor (n, R_1, …, D) for each; NaN where a repeat has no value.
+
+    Raises:
+        SimulationError: a conditional returned NaN, a wrong shape, or values outside its support.
+    """
+    values = dict(given)
+    for group in steps(nodes):
+        drawn = [node for node in group if node.name not in given]
+        names = {node.name for node in drawn}
+        if any(isinstance(parent, Previous) and parent in names for node in drawn for parent in node.parents):
+            values |= _draw_in_turn(drawn, n, sizes, values, device)
+        else:
+            values |= {node.name: _draw_at_once(node, n, sizes, values).to(device) for node in drawn}
+    for node in nodes:
+        if node.name not in given and (node.missing[1] or node.leaves):
+            gone = ~_present(node, n, sizes)[..., None].to(device)
+            values[node.name] = values[node.name].masked_fill(gone, torch.nan)
+    return {node.name: values[node.name] for node in nodes}
+
+
+def _present(node: Node, n: int, sizes: Sizes) -> Tensor:
+    """Return which repeats have a value, shape (n, R_1, …): the existing ones that are not missing."""
+    repeats = shape(node, sizes)
+    low, high = node.missing
+    share = low + (high - low) * torch.rand(n, *repeats[:-1], 1)
+    return exists(node, sizes) & (torch.rand(n, *repeats) >= share)
+
+
+def _draw_at_once(node: Node, n: int, sizes: Sizes, values: Mapping[str, Tensor]) -> Tensor:
+    """Draw all repeats, which depend on none of the same variable."""
+    repeats = shape(node, sizes)
+    if isinstance(node.conditional, Design) and len(node.conditional.rows) == prod(repeats):
+        return node.conditional.rows.expand(n, *node.conditional.rows.shape)
+    if node.first is None:
+        return _draw(node, n, repeats, [_expanded(values[name], n, repeats) for name in node.parents])
+    axis, outer = node.along[-1], repeats[:-1]
+    before = axis.before(sizes[axis.name])
+    parts = []
+    for each, rows in ((node.start, before < 0), (node, before >= 0)):
+        here = rows.nonzero()[:, 0]
+        if len(here):
+            parents = [_parent(name, here, before, values, n, outer) for name in each.parents]
+            parts.append(_draw(each, n, (*outer, len(here)), parents))
+    return torch.cat(parts, dim=-2)
+
+
+def _draw_in_turn(
+    group: Sequence[Node], n: int, sizes: Sizes, values: Mapping[str, Tensor], device: torch.device | None
+) -> dict[str, Tensor]:
+    """Draw nodes whose repeats follow one another: repeat by repeat along a chain, level by level over a tree."""
+    axis, outer = group[0].along[-1], shape(group[0], sizes)[:-1]
+    if any(node.along != group[0].along for node in group):
+        raise GraphError(f"{', '.join(node.name for node in group)} follow one another, but along different axes")
+    before = axis.before(sizes[axis.name])
+    parts: dict[str, list[Tensor]] = {node.name: [] for node in group}
+    for level in _levels(axis, sizes[axis.name]):
+        rows, above = torch.arange(level.start, level.stop), {name: part[-1] for name, part in parts.items() if part}
+        first = int(before[level.start]) if level.start else 0
+        for node in group:
+            each = node if level.start else node.start
+            parents = [
+                above[name].index_select(-2, before[rows] - first)
+                if isinstance(name, Previous) and name in above
+                else parts[name][-1]
+                if name in parts
+                else _parent(name, rows, before, values, n, outer)
+                for name in each.parents
+            ]
+            parts[node.name].append(_draw(each, n, (*outer, len(rows)), parents).to(device))
+    return {name: torch.cat(part, dim=-2) for name, part in parts.items()}
+
+
+def _levels(axis: Axis, size: int) -> list[range]:
+    """Return repeats in groups: those of one group follow repeats of the group before."""
+    return axis.levels(size) if isinstance(axis, Tree) else [range(r, r + 1) for r in range(axis.repeats(size))]
+
+
+def _parent(
+    name: str, rows: Tensor, before: Tensor, values: Mapping[str, Tensor], n: int, outer: tuple[int, ...]
+) -> Tensor:
+    """Return the values of a parent of some repeats along the innermost axis, (n, R_1, …, rows, D_j)."""
+    value, chosen = values[name], before[rows] if isinstance(name, Previous) else rows
+    if value.ndim == len(outer) + 3:
+        value = value.index_select(-2, chosen.to(value.device))
+    return _expanded(value, n, (*outer, len(rows)))
+
+
+def _expanded(value: Tensor, n: int, repeats: Sequence[int]) -> Tensor:
+    """Repeat a value (n, R_1, …, D) of outer axes along the inner ones: (n, R_1, …, R_k, D)."""
+    inner = len(repeats) - (value.ndim - 2)
+    return value.reshape(*value.shape[:-1], *(1,) * inner, value.shape[-1]).expand(n, *repeats, value.shape[-1])
+
+
+def _draw(node: Node, n: int, repeats: Sequence[int], parents: Sequence[Tensor]) -> Tensor:
+    """Draw with parents (n, R_1, …, D_j); returns (n, R_1, …, D)."""
+    drawn = node.sample(n * prod(repeats), tuple(parent.flatten(0, -2) for parent in parents))
+    return drawn.reshape(n, *repeats, -1)
+
+
+def flat_name(name: str, index: Sequence[int]) -> str:
+    """Return the name of a repeat in a flat graph, such as ``y_1_2``: repeats are counted from 1."""
+    return "_".join((name, *(str(i + 1) for i in index)))
+
+
+def flat_names(node: Node, sizes: Sizes) -> list[str]:
+    """Return the names of a node's repeats in a flat graph, the last axis running fastest.
+
+    Example:
+        >>> from ampbench.graph import Plate, simulator
+        >>> flat_names(simulator("y", abs, along=[Plate("school", 2)]), {"school": 2})
+        ['y_1', 'y_2']
+    """
+    return [flat_name(node.name, index) for index in np.ndindex(shape(node, sizes))]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One repeat of a variable.
+
+    Attributes:
+        index: its number along every axis, from 0.
+        node: the node, or that of repeats that follow none.
+        parents: by the names of the parents, the repeat of each.
+    """
+
+    index: tuple[int, ...]
+    node: Node
+    parents: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def each_repeat(node: Node, sizes: Sizes, by_name: Mapping[str, Node]) -> Iterator[Repeat]:
+    """Return the repeats of a node, in the order of :func:`flat_names`."""
+    linked = bool(node.along) and node.along[-1].linked
+    before = node.along[-1].before(sizes[node.along[-1].name]).tolist() if linked else []
+    for index in np.ndindex(shape(node, sizes)):
+        above = before[index[-1]] if linked else -1
+        each = node if above >= 0 else node.start
+        yield Repeat(
+            index,
+            each,
+            tuple(
+                (str(name), (*index[:-1], above) if isinstance(name, Previous) else index[: len(by_name[name].along)])
+                for name in each.parents
+            ),
+        )
+
+
+def ground(nodes: Sequence[Node], sizes: Sizes, present: Mapping[str, Tensor]) -> list[Node]:
+    """Return nodes without axes, one for each repeat; covariates become constants of the conditionals.
+
+    Arguments:
+        nodes: of a graph with axes.
+        sizes: of all axes.
+        present: by the name of a variable, which repeats have it, booleans (R_1, …); all that exist by default.
+
+    Raises:
+        GraphError: a covariate has another number of rows than there are repeats.
+    """
+    by_name = {node.name: node for node in nodes}
+    fixed = {node.name: _fixed(node, sizes) for node in nodes if isinstance(node.conditional, Design)}
+    made = []
+    for node in (node for group in steps(nodes) for node in group if node.name not in fixed):
+        there = (exists(node, sizes) & present.get(node.name, torch.tensor(True))).flatten().tolist()
+        for repeat, exists_here in zip(each_repeat(node, sizes, by_name), there, strict=True):
+            if exists_here:
+                made.append(_ground_one(node, repeat, fixed))
+    return made
+
+
+def _ground_one(node: Node, repeat: Repeat, fixed: Mapping[str, Tensor]) -> Node:
+    parents = tuple(flat_name(name, index) for name, index in repeat.parents if name not in fixed)
+    constants = {i: fixed[name][index[-1]] for i, (name, index) in enumerate(repeat.parents) if name in fixed}
+    conditional = _with_constants(repeat.node.conditional, constants) if constants else repeat.node.conditional
+    return Node(flat_name(node.name, repeat.index), node.kind, conditional, parents, node.support, node.size)
+
+
+def _fixed(node: Node, sizes: Sizes) -> Tensor:
+    """Return the rows of a covariate; raises :class:`GraphError` if their number is not that of the repeats."""
+    assert isinstance(node.conditional, Design)
+    rows, (repeats,) = node.conditional.rows, shape(node, sizes)
+    if len(rows) != repeats:
+        raise GraphError(f"covariate {node.name!r} has {len(rows)} rows, but there are {repeats} repeats")
+    return rows
+
+
+def _with_constants(conditional: Distribution | Callable[..., Any], fixed: Mapping[int, Tensor]) -> Callable[..., Any]:
+    """Return a conditional of the remaining parents, or of n; constants (D,) are arguments at their positions."""
+
+    def conditioned(*parents: Any) -> Any:
+        n = len(parents[0]) if parents and isinstance(parents[0], Tensor) else parents[0]
+        remaining = iter(parents if isinstance(parents[0], Tensor) else ())
+        count = len(fixed) + (len(parents) if isinstance(parents[0], Tensor) else 0)
+        arguments = [fixed[i].expand(n, -1) if i in fixed else next(remaining) for i in range(count)]
+        assert not isinstance(conditional, Distribution)
+        return conditional(*arguments)
+
+    return conditioned
+
+
+def stack(values: Mapping[str, Tensor], nodes: Iterable[Node], sizes: Sizes) -> dict[str, Tensor]:
+    """Return flat values (n, D_i) as tensors (n, R_1, …, D), with NaN for repeats without a value, and covariates."""
+    n = len(next(iter(values.values())))
+    stacked = {}
+    for node in nodes:
+        if isinstance(node.conditional, Design):
+            stacked[node.name] = _fixed(node, sizes).expand(n, *_fixed(node, sizes).shape)
+            continue
+        parts = [values.get(name) for name in flat_names(node, sizes)]
+        size = next(part.shape[1] for part in parts if part is not None)
+        filled = [torch.full((n, size), torch.nan) if part is None else part for part in parts]
+        stacked[node.name] = torch.stack(filled, dim=1).reshape(n, *shape(node, sizes), size)
+    return stacked
+
+
+def unstack(values: Mapping[str, Tensor], nodes: Iterable[Node], sizes: Sizes) -> dict[str, Tensor]:
+    """Undo :func:`stack` for the given nodes: one tensor (n, D) for each existing repeat."""
+    flat: dict[str, Tensor] = {}
+    for node in nodes:
+        there = exists(node, sizes).flatten().tolist()
+        rows = values[node.name].flatten(1, -2).unbind(1) if node.along else [values[node.name]]
+        named = zip(flat_names(node, sizes), rows, there, strict=True)
+        flat |= {name: row for name, row, exists_here in named if exists_here}
+    return flat
