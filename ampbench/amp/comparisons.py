@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from ampbench.amp.chains import Chain
+from ampbench.amp.chains import BottomUp, Chain
 from ampbench.amp.sites import Site
 from ampbench.graph import Factor, join
 from ampbench.interfaces import Divergence, Tuples
 from ampbench.interfaces.tuples import UNKNOWN, Densities
+
+Families = TypeVar("Families", bound=nn.Module, covariant=True)
+"""The families of a chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,88 @@ def by_likelihood(comparisons: Iterable[LocalComparison]) -> bool:
 
 TuplesBySite = Mapping[LocalComparison, Tuples]
 """Samples of one chain at the sites of the comparisons."""
+
+
+def detached(tuples: TuplesBySite) -> TuplesBySite:
+    """Return tuples without gradients."""
+    return {comparison: each.detach() for comparison, each in tuples.items()}
+
+
+class Views(Protocol[Families]):
+    """The tuples of both chains at all sites, as the training takes them.
+
+    Attributes:
+        bottom_up: the families.
+        comparisons: the local comparisons, one per site.
+    """
+
+    @property
+    def bottom_up(self) -> Families:
+        """The families, φ."""
+
+    @property
+    def comparisons(self) -> Sequence[LocalComparison]:
+        """One local comparison of the chains per site."""
+
+    def build_adversaries(self) -> list[nn.Module]:
+        """Build ξ: one adversary per site, on the device of the families."""
+
+    def build_reader(self) -> nn.Module:
+        """Build the adversaries' network for evidence that does not fit into tuples, a part of ξ.
+
+        It maps the tuples of p and q, (TuplesBySite, TuplesBySite), to tuples whose contexts have its features too.
+        """
+
+    def top_down(self, drawn: Any) -> TuplesBySite:
+        """Return the tuples of top-down samples."""
+
+    def forced(self, drawn: Any, particles: int) -> TuplesBySite:
+        """Sample the families with teacher forcing: every context is a top-down sample."""
+
+    def inferred(self, evidence: Any, particles: int) -> TuplesBySite:
+        """Sample the bottom-up chains; contexts are inferred from the evidence too."""
+
+
+class AsTheyAre(nn.Module):
+    """The reader of flat graphs: tuples have all their evidence."""
+
+    def forward(self, p: TuplesBySite, q: TuplesBySite) -> tuple[TuplesBySite, TuplesBySite]:
+        """Return the tuples."""
+        return p, q
+
+
+@dataclass(frozen=True, eq=False)
+class FlatViews:
+    """The tuples of both chains on a graph without repeated variables; see :class:`Views`.
+
+    Attributes:
+        bottom_up: the families.
+        comparisons: the local comparisons.
+    """
+
+    bottom_up: BottomUp
+    comparisons: Sequence[LocalComparison]
+
+    def build_adversaries(self) -> list[nn.Module]:
+        """Build ξ: one adversary per site, on the device of the families."""
+        with self.bottom_up.device:
+            return [at.divergence.adversary(self.bottom_up.features(at.site)) for at in self.comparisons]
+
+    def build_reader(self) -> nn.Module:
+        """Return the identity."""
+        return AsTheyAre()
+
+    def top_down(self, drawn: Mapping[str, Tensor]) -> TuplesBySite:
+        """Return the tuples of top-down samples, (B, D_i) per variable."""
+        return top_down_view(drawn, self.comparisons)
+
+    def forced(self, drawn: Mapping[str, Tensor], particles: int) -> TuplesBySite:
+        """Sample the families with teacher forcing; see :func:`forced_view`."""
+        return forced_view(self.bottom_up, drawn, self.comparisons, particles)
+
+    def inferred(self, evidence: Sequence[Mapping[str, Tensor]], particles: int) -> TuplesBySite:
+        """Sample the bottom-up chains; see :func:`bottom_up_view`."""
+        return bottom_up_view(self.bottom_up, evidence, self.comparisons, particles)
 
 
 def top_down_view(values: Mapping[str, Tensor], comparisons: Iterable[LocalComparison]) -> TuplesBySite:

@@ -9,10 +9,10 @@ Legend, with the paper's symbols::
     X_t   X             top-down samples of all x_i: simulations drawn once under the budget, or new ones
     φ     bottom_up     one conditional sampler q(x_i | pã(x_i)) per inverse factor, which draws its noise ε
     θ     source.model  learned conditionals p(x_i | pa(x_i)), if there are any
-    ξ     adversaries   one per tuple T_k
+    ξ     adversaries   one per tuple T_k; of repeated variables also a reader, their network for the evidence
     K     batch_size    top-down samples per step
     L     particles     bottom-up samples per item of evidence
-    p, q                samples of both chains at every T_k
+    p, q                samples of both chains at every T_k; p_ξ, q_ξ: with the reader's features of the evidence
 
 The paper leaves open the stabilisation of the adversaries, the optimiser and the choice of a checkpoint. Here these are
 gradient penalties on both chains (:func:`ampbench.networks.gradient_penalty`), Adam with a moving average of φ
@@ -25,12 +25,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic
 
 from torch import nn
 
-from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import LocalComparison, bottom_up_view, by_likelihood, forced_view, top_down_view
+from ampbench.amp.comparisons import AsTheyAre, Families, Views, by_likelihood, detached
 from ampbench.amp.optimisation import Checkpoint, Descent, move_average
 from ampbench.amp.sources import Source
 from ampbench.errors import TrainingError
@@ -67,6 +67,7 @@ class Settings:
         held_out: fraction of the simulations that is held out to choose the checkpoint.
         checks: number of times that the held-out score is computed.
         patience: the training stops after this number of checks without a better score.
+        penalty_every: the gradient penalties are added in every so many steps.
     """
 
     steps: int
@@ -81,12 +82,14 @@ class Settings:
     held_out: float
     checks: int
     patience: int
+    penalty_every: int = 1
 
     def __post_init__(self) -> None:
         half_open(self, steps=(self.steps, 0, MAX_COUNT), batch_size=(self.batch_size, 2, MAX_COUNT))
         half_open(self, particles=(self.particles, 1, MAX_COUNT), ema=(self.ema, 0, 1))
         at_least(self, penalty=(self.penalty, 0), weight_decay=(self.weight_decay, 0))
         at_least(self, checks=(self.checks, 1), patience=(self.patience, 1))
+        at_least(self, penalty_every=(self.penalty_every, 1))
         between(self, learning_rate=(self.learning_rate, 0, math.inf), held_out=(self.held_out, 0, 1))
         between(self, adversary_learning_rate=(self.adversary_learning_rate, 0, math.inf))
 
@@ -109,28 +112,32 @@ def default_steps(rows: int) -> int:
     return round(DEFAULT_STEPS * max(1.0, rows / REFERENCE_ROWS) ** 0.5)
 
 
-class Learned(nn.Module):
+class Learned(nn.Module, Generic[Families]):
     """The networks that descend the local divergences: families φ, and learned conditionals θ of the model."""
 
-    def __init__(self, bottom_up: BottomUp, model: nn.Module) -> None:
+    bottom_up: Families
+
+    def __init__(self, bottom_up: Families, model: nn.Module) -> None:
         super().__init__()
         self.bottom_up = bottom_up
         self.model = model
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Generic[Families]):
     """The result of a training.
 
     Attributes:
         learned: φ and θ at the best checkpoint.
         adversaries: ξ at the end of the training, one per tuple.
         history: one row per check: losses, gradient norms, learning rates, held-out score.
+        reader: the adversaries' network for evidence; see :class:`ampbench.amp.comparisons.Views`.
     """
 
-    learned: Learned
+    learned: Learned[Families]
     adversaries: Sequence[nn.Module]
     history: Sequence[Mapping[str, float]]
+    reader: nn.Module = field(default_factory=AsTheyAre)
 
 
 class UnfinishedTrainingError(TrainingError):
@@ -140,19 +147,16 @@ class UnfinishedTrainingError(TrainingError):
         trained: the result at the best checkpoint.
     """
 
-    def __init__(self, message: str, trained: Trained) -> None:
+    def __init__(self, message: str, trained: Trained[Any]) -> None:
         super().__init__(message)
         self.trained = trained
 
 
-def train(
-    bottom_up: BottomUp, comparisons: Sequence[LocalComparison], source: Source, settings: Settings, progress: Progress
-) -> Trained:
+def train(views: Views[Families], source: Source, settings: Settings, progress: Progress) -> Trained[Families]:
     """Run Algorithm 1.
 
     Arguments:
-        bottom_up: the families.
-        comparisons: one local comparison of the chains per tuple.
+        views: the families, and the tuples of both chains.
         source: top-down samples and evidence, on the device of the families.
         settings: see :class:`Settings`; at least one step.
         progress: called after every step.
@@ -161,40 +165,40 @@ def train(
         TrainingError: a loss, a gradient or the score became NaN or infinite; the message names tuple or player, and
             step. After the first checkpoint it is an :class:`UnfinishedTrainingError`.
     """
-    adversaries = build_adversaries(bottom_up, comparisons)
-    pairs = list(zip(comparisons, adversaries, strict=True))
-    weights = [weight for adversary in adversaries for weight in adversary.parameters()]
-    learned = Learned(bottom_up, source.model)
+    adversaries, reader = views.build_adversaries(), views.build_reader()
+    pairs = list(zip(views.comparisons, adversaries, strict=True))
+    weights = [weight for network in (*adversaries, reader) for weight in network.parameters()]
+    learned = Learned(views.bottom_up, source.model)
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
     phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps, settings.weight_decay)
     averaged = copy.deepcopy(learned).requires_grad_(False).eval()
-    likelihood = by_likelihood(comparisons)
+    likelihood = by_likelihood(views.comparisons)
     checkpoint = Checkpoint(averaged, settings.patience)
 
     try:
         for step in range(1, settings.steps + 1):
             X = source.top_down(settings.batch_size)  # lines 6 and 8: X_t, top-down samples of every x_i
-            p = top_down_view(X, comparisons)
+            p = views.top_down(X)
             if likelihood:
                 q = p  # the losses do not use q
             elif settings.teacher_forcing:
-                q = forced_view(bottom_up, X, comparisons, settings.particles)
+                q = views.forced(X, settings.particles)
             else:  # lines 7 and 9: infer, with new noise ε
-                evidence = source.evidence(X, settings.batch_size)
-                q = bottom_up_view(bottom_up, evidence, comparisons, settings.particles)
+                q = views.inferred(source.evidence(X, settings.batch_size), settings.particles)
 
             adversary_losses = {}
+            p_ξ, q_ξ = reader(detached(p), detached(q))
             for at, adversary in pairs:  # line 10
-                p_k, q_k = p[at].detach(), q[at].detach()
-                loss = at.divergence.adversary_loss(adversary, p_k, q_k)  # eq. 7
-                if settings.penalty:
-                    loss = loss + settings.penalty * gradient_penalty(adversary, p_k, q_k)
+                loss = at.divergence.adversary_loss(adversary, p_ξ[at], q_ξ[at])  # eq. 7
+                if settings.penalty and step % settings.penalty_every == 0:
+                    loss = loss + settings.penalty * gradient_penalty(adversary, p_ξ[at], q_ξ[at])
                 adversary_losses[at] = loss
             xi.descend(adversary_losses, step)  # line 11
 
             family_losses = {}
+            p_ξ, q_ξ = reader(p, q)
             for at, adversary in pairs:
-                family_losses[at] = at.divergence.family_loss(adversary, p[at], q[at])  # eq. 5 and 6
+                family_losses[at] = at.divergence.family_loss(adversary, p_ξ[at], q_ξ[at])  # eq. 5 and 6
             phi.descend(family_losses, step)  # lines 12 and 13: θ through p, and φ through q
 
             move_average(averaged, learned, settings.ema, step)
@@ -207,13 +211,7 @@ def train(
     except TrainingError as error:
         if not checkpoint.history:
             raise
-        best = Trained(checkpoint.best, adversaries, checkpoint.history)
+        best = Trained(checkpoint.best, adversaries, checkpoint.history, reader)
         raise UnfinishedTrainingError(str(error), best) from error
 
-    return Trained(checkpoint.best, adversaries, checkpoint.history)
-
-
-def build_adversaries(bottom_up: BottomUp, comparisons: Sequence[LocalComparison]) -> list[nn.Module]:
-    """Build ξ: one adversary per tuple, on the device of the families."""
-    with bottom_up.device:
-        return [at.divergence.adversary(bottom_up.features(at.site)) for at in comparisons]
+    return Trained(checkpoint.best, adversaries, checkpoint.history, reader)

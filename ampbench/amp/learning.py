@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp, TopDown, with_conditionals
-from ampbench.amp.comparisons import LocalComparison
+from ampbench.amp.comparisons import FlatViews, LocalComparison
 from ampbench.amp.diagnostics import ROWS, ChainPair, diagnose, warn_if_told_apart
 from ampbench.amp.engine import Trained, train
 from ampbench.amp.method import AMP
@@ -105,7 +105,9 @@ class LearnedModel(HasHistory, CanDiagnose):
             coordinates.
     """
 
-    def __init__(self, trained: Trained, comparisons: Sequence[LocalComparison], held_out: Sequence[Rows]) -> None:
+    def __init__(
+        self, trained: Trained[BottomUp], comparisons: Sequence[LocalComparison], held_out: Sequence[Rows]
+    ) -> None:
         self.trained = trained
         self.held_out = tuple(held_out)
         self._comparisons = tuple(comparisons)
@@ -214,7 +216,7 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
             _check_taught(theta)
         progress(done, total)
 
-    trained = train(bottom_up, comparisons, source, settings, watched)
+    trained = train(FlatViews(bottom_up, comparisons), source, settings, watched)
     held_out = [{name: value[:ROWS].clone() for name, value in each.items()} for each in source.held_out.values()]
     found = LearnedModel(trained, comparisons, held_out)
     warn_if_told_apart(found.chain_pair, *found.chain_pair.on_data(trained.learned.model, held_out), REMEDY)

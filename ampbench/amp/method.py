@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import LocalComparison, by_likelihood
+from ampbench.amp.comparisons import FlatViews, LocalComparison, by_likelihood
 from ampbench.amp.densities import SiteDensities, known_likelihood, learned_prior
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
-from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, build_adversaries, train
+from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.posterior import AMPPosterior, build_posterior
 from ampbench.amp.refinement import Refinement, build_refiner, refine, refinement_steps
 from ampbench.amp.sites import Scope, Site, sites
@@ -143,7 +143,7 @@ class AMP(Method, CanRestore, HasRevision):
         observed = {name: values[name].shape[1] for name in simulator.observed}
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 
-        def posterior(trained: Trained, refinement: Refinement | None = None) -> AMPPosterior:
+        def posterior(trained: Trained[BottomUp], refinement: Refinement | None = None) -> AMPPosterior:
             return build_posterior(
                 trained, refinement, comparisons, held_out, coordinates, observed, graph, simulator.latents
             )
@@ -169,7 +169,7 @@ class AMP(Method, CanRestore, HasRevision):
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         states.load(bottom_up, parts["families"], "these families")
         learned = Learned(bottom_up, nn.Module()).requires_grad_(False).eval()
-        adversaries = build_adversaries(bottom_up, comparisons)
+        adversaries = FlatViews(bottom_up, comparisons).build_adversaries()
         states.load(nn.ModuleList(adversaries), parts["adversaries"], "these adversaries")
         refinement = None
         if refined := states.rows(parts["refinement"]):
@@ -267,10 +267,10 @@ def _trained(
     source: Simulations,
     settings: Settings,
     progress: Progress,
-) -> tuple[Trained, Refinement | None]:
+) -> tuple[Trained[BottomUp], Refinement | None]:
     """Train both players; then train the adversary against the fixed families, if draws are to be resampled."""
     steps, extra = settings.steps, refinement_steps(comparisons, settings.steps)
-    trained = train(bottom_up, comparisons, source, settings, lambda done, _: progress(done, steps + extra))
+    trained = train(FlatViews(bottom_up, comparisons), source, settings, lambda done, _: progress(done, steps + extra))
     if not extra:
         return trained, None
     try:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor, nn
 
+from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import LocalComparison
 from ampbench.amp.diagnostics import ChainPair, diagnose
 from ampbench.amp.engine import Trained
@@ -49,7 +50,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
 
     def __init__(
         self,
-        trained: Trained,
+        trained: Trained[BottomUp],
         refinement: Refinement | None,
         comparisons: Sequence[LocalComparison],
         held_out: Mapping[str, Tensor],
@@ -178,7 +179,7 @@ class AMPDensity(AMPPosterior, HasDensity):
 
 
 def build_posterior(
-    trained: Trained,
+    trained: Trained[BottomUp],
     refinement: Refinement | None,
     comparisons: Sequence[LocalComparison],
     held_out: Mapping[str, Tensor],
@@ -194,7 +195,7 @@ def build_posterior(
     return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, latents)
 
 
-def _barren(trained: Trained, latents: Iterable[str]) -> tuple[str, ...]:
+def _barren(trained: Trained[BottomUp], latents: Iterable[str]) -> tuple[str, ...]:
     """Return the latents that have no inverse factor: no descendant of them is observed."""
     inferred = {factor.variable for factor in trained.learned.bottom_up.factors}
     return tuple(name for name in latents if name not in inferred)
@@ -205,7 +206,9 @@ def _refined(refinement: Refinement | None) -> nn.Module | None:
     return refinement.adversary if refinement else None
 
 
-def _chain_pair(trained: Trained, refinement: Refinement | None, comparisons: tuple[LocalComparison, ...]) -> ChainPair:
+def _chain_pair(
+    trained: Trained[BottomUp], refinement: Refinement | None, comparisons: tuple[LocalComparison, ...]
+) -> ChainPair:
     """Return the two chains, and the adversaries that compare them, after all training."""
     families, refined = trained.learned.bottom_up, _refined(refinement)
     if refined is None:

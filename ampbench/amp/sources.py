@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +27,15 @@ class Source(ABC):
     model: nn.Module
 
     @abstractmethod
-    def top_down(self, size: int) -> dict[str, Tensor]:
+    def top_down(self, size: int) -> Any:
         """Return top-down samples of every variable, (size, D_i) each, differentiable in θ."""
 
     @abstractmethod
-    def evidence(self, drawn: Mapping[str, Tensor], size: int) -> Sequence[Mapping[str, Tensor]]:
+    def evidence(self, drawn: Any, size: int) -> Any:
         """Return evidence for every bottom-up chain, (size, D_i) per variable, given the top-down samples."""
 
     @abstractmethod
-    def score(self, bottom_up: BottomUp, model: nn.Module) -> float:
+    def score(self, bottom_up: Any, model: nn.Module) -> float:
         """Return the score of families φ and model θ on held-out data; lower is better."""
 
 

@@ -65,6 +65,10 @@ class Graph:
         object.__setattr__(self, "nodes", _topological(nodes))
         repeats.check_axes(self.nodes, self.by_name)
 
+    def __deepcopy__(self, memo: object) -> Graph:
+        """Return the graph itself: it is immutable, and networks that refer to it are copied in every training."""
+        return self
+
     def __getitem__(self, name: str) -> Node:
         try:
             return self.by_name[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,11 +53,13 @@ class Tuples:
         variable: the inferred variables x_i, shape ``(*, D)``.
         context: their context pã(x_i), shape ``(*, C)``.
         densities: the densities that are known at this site.
+        place: where the tuples were taken, if evidence outside them belongs to them; for the engine.
     """
 
     variable: Tensor
     context: Tensor
     densities: Densities = UNKNOWN
+    place: object = None
 
     @property
     def joint(self) -> Tensor:
@@ -66,4 +68,4 @@ class Tuples:
 
     def detach(self) -> Tuples:
         """Return the tuples without gradients."""
-        return Tuples(self.variable.detach(), self.context.detach(), self.densities)
+        return replace(self, variable=self.variable.detach(), context=self.context.detach())

@@ -1,0 +1,135 @@
+"""Batches of simulations of repeated variables, in network coordinates, and the choice of repeats in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ampbench.graph import Graph
+from ampbench.graph.axes import Axis, Previous
+from ampbench.graph.coordinates import Coordinates
+from ampbench.graph.template import Cell, TemplateFactor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Simulations with the same sizes.
+
+    Attributes:
+        sizes: the size of every axis.
+        values: by variable, network coordinates of shape (B, R_1, …, D), 0 where a repeat has no value.
+        present: by variable whose repeats may lack a value, 1 where there is one and 0 elsewhere, (B, R_1, …, 1).
+        rows: by factor, the numbers of the chosen repeats: shape (N, 1 + number of axes), with columns for the
+            simulation and the repeat along every axis.
+    """
+
+    sizes: Mapping[str, int]
+    values: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    rows: Mapping[TemplateFactor, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def take(self, chosen: Tensor) -> Batch:
+        """Return some simulations, without chosen repeats."""
+        parts = [{name: value[chosen] for name, value in each.items()} for each in (self.values, self.present)]
+        return Batch(self.sizes, parts[0], parts[1], {})
+
+    def with_values(self, values: Mapping[str, Tensor]) -> Batch:
+        """Return the batch with other values of some variables."""
+        return Batch(self.sizes, {**self.values, **values}, self.present, self.rows)
+
+
+def encode(
+    graph: Graph,
+    coordinates: Mapping[str, Coordinates],
+    values: Mapping[str, Tensor],
+    sizes: Mapping[str, int],
+    device: torch.device,
+) -> Batch:
+    """Return values (n, R_1, …, D), NaN where a repeat has none, as a batch."""
+    encoded, present = {}, {}
+    for name, value in values.items():
+        there = ~value.isnan().any(-1, keepdim=True)
+        node = graph[name]
+        if node.missing[1] or node.leaves:
+            present[name] = there.to(device, value.dtype)
+        default = coordinates[name].decode(torch.zeros(coordinates[name].size, dtype=value.dtype))
+        filled = torch.where(there, value, default)
+        encoded[name] = torch.where(there, coordinates[name].encode(filled), 0.0).to(device)
+    return Batch(dict(sizes), encoded, present, {})
+
+
+def learn_coordinates(graph: Graph, blocks: list[Mapping[str, Tensor]]) -> dict[str, Coordinates]:
+    """Return the coordinates of every variable, from all repeats of all simulations."""
+    found = {}
+    for name in graph.names:
+        rows = torch.cat([block[name].flatten(0, -2) for block in blocks])
+        found[name] = Coordinates(rows[~rows.isnan().any(1)], graph[name].support)
+    return found
+
+
+def repeats_along(cell: Cell, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the number of repeats along every axis of a cell."""
+    return tuple(axis.repeats(sizes[axis.name]) for axis in cell)
+
+
+def choose(factor: TemplateFactor, n: int, sizes: Mapping[str, int], most: int) -> Tensor:
+    """Choose repeats of a factor at random, all with equal probability and each at most once.
+
+    Arguments:
+        factor: the factor.
+        n: number of simulations.
+        sizes: the size of every axis.
+        most: number of repeats; all of them are taken if there are no more.
+
+    Returns:
+        Shape (N, 1 + number of axes), see :class:`Batch`.
+    """
+    counts = [n, *repeats_along(factor.cell, sizes)]
+    if factor.first:
+        counts[-1] = 1  # repeat 0 follows none
+    if factor.follows:
+        counts[-1] -= 1
+    total = int(torch.tensor(counts).prod())
+    places = torch.randperm(total)[:most] if total > most else torch.arange(total)
+    rows = torch.stack(torch.unravel_index(places, counts), dim=1)
+    if factor.follows:
+        rows[:, -1] += 1
+    return rows
+
+
+def gather(value: Tensor, rows: Tensor, axes: int) -> Tensor:
+    """Return the entries (*, N, D) at chosen repeats of a value (*, B, R_1, …, R_axes, D) of an outer cell, or the same."""
+    shape = value.shape[-2 - axes : -1]
+    flat = torch.zeros(len(rows), dtype=torch.long)
+    for column, count in enumerate(shape):
+        flat = flat * count + rows[:, column]
+    return value.flatten(-2 - axes, -2).index_select(-2, flat.to(value.device))
+
+
+def before(axis: Axis, sizes: Mapping[str, int], rows: Tensor) -> Tensor:
+    """Return chosen repeats with the last number replaced by that of the repeat before."""
+    return torch.cat([rows[:, :-1], axis.before(sizes[axis.name])[rows[:, -1:]]], dim=1)
+
+
+def separator(batch: Batch, factor: TemplateFactor, rows: Tensor, graph: Graph) -> Tensor:
+    """Return the values of the separator and of outer evidence at chosen repeats, (*, N, C)."""
+    parts = []
+    for name in (*factor.separator, *factor.outer):
+        value, axes = batch.values[name], len(graph[name].along)
+        at = before(factor.cell[-1], batch.sizes, rows) if isinstance(name, Previous) else rows
+        parts.append(gather(value, at, axes))
+        if name in batch.present:
+            parts.append(gather(batch.present[name], at, axes))
+    return torch.cat(parts, dim=-1) if parts else next(iter(batch.values.values())).new_zeros(len(rows), 0)
+
+
+def separator_size(factor: TemplateFactor, graph: Graph, sizes: Mapping[str, int]) -> int:
+    """Return the number of components of :func:`separator`, given the number of coordinates of every variable."""
+    names = (*factor.separator, *factor.outer)
+    return sum(sizes[name] + bool(graph[name].missing[1] or graph[name].leaves) for name in names)

@@ -1,0 +1,208 @@
+r"""The tuples of both chains at the repeats of a template, and the adversaries' own reading of the evidence.
+
+At a repeat r the tuple of p is :math:`(v_r, S_{v,r})`, that of q has v drawn from the family; d compares
+:math:`(v_r, S_{v,r}, e^\xi_r)`, with messages :math:`e^\xi` that the adversaries compute by a network of their own, the
+reader. With teacher forcing p and q have the same separators and evidence. If then no d tells the tuples apart, q(v | S,
+e) is the exact conditional.
+
+A divergence without a trained adversary that compares the chains row by row (a proper scoring rule) or by the density of
+the families needs no reader. Others compare sets of tuples, and without evidence could not detect that a family ignores
+it; for them the reader has fixed random weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ampbench.amp.comparisons import LocalComparison, TuplesBySite
+from ampbench.amp.sites import Site
+from ampbench.amp.templates.batches import Batch, gather, separator, separator_size
+from ampbench.amp.templates.chain import TemplateBottomUp
+from ampbench.amp.templates.messages import Messages
+from ampbench.graph.template import Cell, TemplateFactor
+from ampbench.interfaces import Divergence, Tuples
+from ampbench.interfaces.tuples import Densities
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """The repeats of a batch at which tuples were taken.
+
+    Attributes:
+        batch: evidence, and latents of the chain that the tuples are from.
+        factor: the inverse factor.
+        rows: chosen repeats; see :class:`ampbench.amp.templates.batches.Batch`.
+    """
+
+    batch: Batch
+    factor: TemplateFactor
+    rows: Tensor
+
+
+class FamilyDensity(Densities):
+    """The density of a family at chosen repeats, differentiable in the messages.
+
+    Arguments:
+        bottom_up: the families.
+        factor: the inverse factor.
+        context: returns the contexts with their messages, (*, N, C).
+    """
+
+    def __init__(self, bottom_up: TemplateBottomUp, factor: TemplateFactor, context: Callable[[], Tensor]) -> None:
+        self.bottom_up = bottom_up
+        self.factor = factor
+        self.context = context
+
+    def family(self, tuples: Tuples) -> Tensor:
+        """Return log q(v | S, e), shape (*, N)."""
+        context = self.context()
+        return self.bottom_up.log_prob(
+            self.factor, tuples.variable, context.expand(*tuples.variable.shape[:-1], context.shape[-1])
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TemplateViews:
+    """The tuples of both chains; see :class:`ampbench.amp.comparisons.Views`.
+
+    Attributes:
+        bottom_up: the families.
+        divergences: by variable, the divergence of its factors.
+        width: number of features of the messages of the reader.
+    """
+
+    bottom_up: TemplateBottomUp
+    divergences: Mapping[str, Divergence]
+    width: int
+    comparisons: Sequence[LocalComparison]
+
+    @classmethod
+    def of(cls, bottom_up: TemplateBottomUp, divergences: Mapping[str, Divergence], width: int) -> TemplateViews:
+        """Return views with one comparison per factor."""
+        comparisons = []
+        for factor in bottom_up.factors:
+            site = Site((factor.variable,), (*factor.separator, *factor.outer, "evidence"))
+            divergence = divergences[factor.variable]
+            comparisons.append(
+                LocalComparison(str(factor), site, frozenset(bottom_up.observed), (factor,), divergence, Densities())  # type: ignore[arg-type]
+            )
+        return cls(bottom_up, divergences, width, comparisons)
+
+    def build_adversaries(self) -> list[nn.Module]:
+        """Build ξ: one adversary per factor, on the device of the families."""
+        with self.bottom_up.device:
+            return [at.divergence.adversary(self._features(at)) for at in self.comparisons]
+
+    def build_reader(self) -> nn.Module:
+        """Build the adversaries' own messages."""
+        with self.bottom_up.device:
+            return Reader(self.bottom_up, self.comparisons, self.width)
+
+    def _features(self, at: LocalComparison) -> int:
+        factor = factor_of(at)
+        own = self.bottom_up.sizes[factor.variable] + separator_size(factor, self.bottom_up.graph, self.bottom_up.sizes)
+        if not is_read(at.divergence):
+            return own
+        messages = Messages(self.bottom_up.graph, self.bottom_up.observed, self.bottom_up.sizes, self.width)
+        return own + messages.outputs[factor.cell]
+
+    def top_down(self, drawn: Batch) -> TuplesBySite:
+        """Return the tuples of simulations at the chosen repeats, (N, ·)."""
+        return {
+            at: self._tuple(at, drawn, shared) for shared in [_Shared(self.bottom_up, drawn)] for at in self.comparisons
+        }
+
+    def forced(self, drawn: Batch, particles: int) -> TuplesBySite:
+        """Sample the families at the chosen repeats, with simulated separators, (L, N, ·)."""
+        shared, tuples = _Shared(self.bottom_up, drawn), {}
+        for at in self.comparisons:
+            p = self._tuple(at, drawn, shared)
+            context = shared.context(factor_of(at))
+            value = self.bottom_up.conditional(factor_of(at))(context.expand(particles, *context.shape))
+            tuples[at] = replace(p, variable=value, context=p.context.expand(particles, *p.context.shape))
+        return tuples
+
+    def inferred(self, evidence: Batch, particles: int) -> TuplesBySite:
+        """Sample the whole bottom-up chain, and return its tuples at the chosen repeats, (L, N, ·)."""
+        drawn = evidence.with_values(self.bottom_up(evidence, particles))
+        shared = _Shared(self.bottom_up, evidence)
+        return {at: self._tuple(at, drawn, shared) for at in self.comparisons}
+
+    def _tuple(self, at: LocalComparison, drawn: Batch, shared: _Shared) -> Tuples:
+        factor = factor_of(at)
+        rows, graph = drawn.rows[factor], self.bottom_up.graph
+        variable = gather(drawn.values[factor.variable], rows, len(factor.cell))
+        context = separator(drawn, factor, rows, graph)
+        density = FamilyDensity(self.bottom_up, factor, lambda: shared.context(factor))
+        return Tuples(variable, context.expand(*variable.shape[:-1], -1), density, Place(drawn, factor, rows))
+
+
+class _Shared:
+    """The messages of a batch, which are computed once, when they are first asked for."""
+
+    def __init__(self, bottom_up: TemplateBottomUp, batch: Batch) -> None:
+        self.bottom_up = bottom_up
+        self.batch = batch
+        self._messages: dict[Cell, Tensor] | None = None
+
+    def context(self, factor: TemplateFactor) -> Tensor:
+        """Return the contexts of a factor at the chosen repeats, (N, C)."""
+        if self._messages is None:
+            self._messages = self.bottom_up.messages(self.batch)
+        return self.bottom_up.context(self.batch, self._messages, factor, self.batch.rows[factor])
+
+
+class Reader(nn.Module):
+    """The adversaries' own messages of the evidence, shared by the adversaries of all factors.
+
+    Arguments:
+        bottom_up: the families, for the structure.
+        comparisons: the local comparisons.
+        width: number of features.
+    """
+
+    def __init__(self, bottom_up: TemplateBottomUp, comparisons: Sequence[LocalComparison], width: int) -> None:
+        super().__init__()
+        reading = [at for at in comparisons if is_read(at.divergence)]
+        trained = any(list(at.divergence.adversary(1).parameters()) for at in reading)
+        self.messages = None
+        if reading:
+            self.messages = Messages(bottom_up.graph, bottom_up.observed, bottom_up.sizes, width)
+            self.messages.requires_grad_(trained)
+
+    def forward(self, p: TuplesBySite, q: TuplesBySite) -> tuple[TuplesBySite, TuplesBySite]:
+        """Return tuples whose contexts have the messages at their repeats too."""
+        if self.messages is None:
+            return p, q
+        first = next(iter(p.values()))
+        assert isinstance(first.place, Place)
+        messages = self.messages(first.place.batch)
+        return self._read(p, messages), self._read(q, messages)
+
+    def _read(self, tuples: TuplesBySite, messages: Mapping[Cell, Tensor]) -> TuplesBySite:
+        found = {}
+        for at, each in tuples.items():
+            place = each.place
+            assert isinstance(place, Place)
+            found[at] = each
+            if is_read(at.divergence) and place.factor.cell in messages:
+                message = gather(messages[place.factor.cell], place.rows, len(place.factor.cell))
+                context = torch.cat([each.context, message.expand(*each.context.shape[:-1], -1)], dim=-1)
+                found[at] = replace(each, context=context)
+        return found
+
+
+def factor_of(at: LocalComparison) -> TemplateFactor:
+    """Return the inverse factor of a comparison."""
+    (factor,) = at.factors
+    assert isinstance(factor, TemplateFactor)
+    return factor
+
+
+def is_read(divergence: Divergence) -> bool:
+    """Return whether a divergence compares sets of tuples, so that these need the evidence."""
+    return not (divergence.paired or divergence.likelihood)
