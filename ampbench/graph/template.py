@@ -84,14 +84,33 @@ def template_inverse(graph: Graph, observed: Iterable[str]) -> tuple[TemplateFac
     for factor in inverse(structure(flat.parents), flat.observed, flat.order):
         name, repeat = flat.where[factor.variable]
         made = flat.factor(name, repeat, factor)
-        known = found.setdefault((name, made.first), made)
-        if known != made:
-            raise GraphError(
-                f"the contexts of the repeats of {name!r} differ: {known} and {made}; such a structure is not "
-                "supported, infer the flat graph of graph.ground(…)"
-            )
+        found[name, made.first] = _merged(found.get((name, made.first), made), made)
+    needed = {name for (name, _), factor in found.items() if not factor.barren}
+    found = {key: factor for key, factor in found.items() if not (factor.barren and key[0] in needed)}
     latents = sorted((graph[name] for name in graph.latents(given)), key=lambda node: len(node.along))
     return tuple(found[node.name, first] for node in latents for first in (True, False) if (node.name, first) in found)
+
+
+def _merged(one: TemplateFactor, other: TemplateFactor) -> TemplateFactor:
+    """Return the factor with the larger context: the last repeats of a chain may need less than the others.
+
+    Raises:
+        GraphError: neither context contains the other.
+    """
+    if one.barren or other.barren:
+        return other if one.barren else one
+    larger, smaller = (one, other) if _context(one) >= _context(other) else (other, one)
+    if not _context(larger) >= _context(smaller):
+        raise GraphError(
+            f"the contexts of the repeats of {one.variable!r} differ: {one} and {other}; such a structure is not "
+            "supported, infer the flat graph of graph.ground(…)"
+        )
+    return larger
+
+
+def _context(factor: TemplateFactor) -> set[tuple[bool, str]]:
+    """Return the context of a factor without its evidence."""
+    return {(isinstance(name, Previous), str(name)) for name in (*factor.separator, *factor.outer)}
 
 
 def _small(axis: Axis) -> int:

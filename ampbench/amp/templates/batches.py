@@ -104,7 +104,7 @@ def choose(factor: TemplateFactor, n: int, sizes: Mapping[str, int], most: int) 
 
 
 def gather(value: Tensor, rows: Tensor, axes: int) -> Tensor:
-    """Return the entries (*, N, D) at chosen repeats of a value (*, B, R_1, …, R_axes, D) of an outer cell, or the same."""
+    """Return the entries (*, N, D) of a value (*, B, R_1, …, R_axes, D) at chosen repeats, also of an inner cell."""
     shape = value.shape[-2 - axes : -1]
     flat = torch.zeros(len(rows), dtype=torch.long)
     for column, count in enumerate(shape):

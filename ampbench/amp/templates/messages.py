@@ -70,7 +70,7 @@ class Messages(nn.Module):
                 self.networks[_key(cell)] = _network(cell, inputs, width)
 
     def forward(self, batch: Batch) -> dict[Cell, Tensor]:
-        """Return e with its inputs for every cell, (*, B, R_1, …, outputs); * are particles of variables that have them."""
+        """Return e with its inputs, (B, R_1, …, outputs), for every cell with evidence."""
         found: dict[Cell, Tensor] = {}
         messages: dict[Cell, Tensor] = {}
         for cell in sorted(self.own, key=len, reverse=True):

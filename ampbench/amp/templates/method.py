@@ -89,7 +89,7 @@ class TemplateAMP:
         observed: tuple[str, ...],
         budget: int,
         seed: int = 0,
-        device: torch.device = torch.device("cpu"),
+        device: str = "cpu",
         progress: Progress = silent,
     ) -> TemplatePosterior:
         """Simulate, and train on all sizes of the axes.
@@ -107,14 +107,15 @@ class TemplateAMP:
         latents = dict.fromkeys(factor.variable for factor in factors)
         for name in sorted({*self.divergences, *self.families} - set(latents)):
             raise unknown("inferred variable", name, latents)
+        place = torch.device(device)
         blocks = simulate(graph, budget, seed)
         with seeded(derive(seed, "fit")):
             coordinates = learn_coordinates(graph, [block.values for block in blocks])
-            encoded = [encode(graph, coordinates, block.values, block.sizes, device) for block in blocks]
+            encoded = [encode(graph, coordinates, block.values, block.sizes, place) for block in blocks]
             sizes = {name: each.size for name, each in coordinates.items()}
             families = {name: self.families.get(name, self.family) for name in latents}
             divergences = {name: self.divergences.get(name, self.divergence) for name in latents}
-            with device:
+            with place:
                 bottom_up = TemplateBottomUp(graph, observed, factors, sizes, families, self.messages)
             source = TemplateSimulations(encoded, bottom_up.factors, self.settings.held_out, self.repeats)
             source.views = views = TemplateViews.of(bottom_up, divergences, self.messages)

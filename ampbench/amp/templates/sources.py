@@ -21,7 +21,7 @@ from ampbench.statistics.scoring_rules import log_score
 
 BLOCKS = 64
 """Number of blocks of simulations, each with sizes of its own; fewer where sizes are fixed."""
-SCORED_REPEATS = 1024
+SCORED_REPEATS = 256
 """Repeats of each factor and held-out block for the held-out score."""
 
 
@@ -107,12 +107,11 @@ class TemplateSimulations(Source):
             places = torch.arange(len(block))
             self.held_out.append(self._chosen(block.take(places[:kept]), SCORED_REPEATS))
             self._kept.append(block.take(places[kept:]))
-        self._weights = torch.tensor([float(len(block)) ** 0 for block in self._kept])
         self.views: TemplateViews | None = None
 
     def top_down(self, size: int) -> Batch:
         """Return simulations of one block, chosen at random with replacement, and chosen repeats."""
-        block = self._kept[int(torch.multinomial(self._weights, 1))]
+        block = self._kept[int(torch.randint(len(self._kept), ()))]
         return self._chosen(block.take(torch.randint(len(block), (size,))), self.repeats)
 
     def evidence(self, drawn: Batch, size: int) -> Batch:

@@ -2,12 +2,12 @@ r"""The tuples of both chains at the repeats of a template, and the adversaries'
 
 At a repeat r the tuple of p is :math:`(v_r, S_{v,r})`, that of q has v drawn from the family; d compares
 :math:`(v_r, S_{v,r}, e^\xi_r)`, with messages :math:`e^\xi` that the adversaries compute by a network of their own, the
-reader. With teacher forcing p and q have the same separators and evidence. If then no d tells the tuples apart, q(v | S,
-e) is the exact conditional.
+reader. With teacher forcing p and q have the same separators and evidence. If then no d distinguishes the tuples,
+q(v | S, e) is the exact conditional.
 
-A divergence without a trained adversary that compares the chains row by row (a proper scoring rule) or by the density of
-the families needs no reader. Others compare sets of tuples, and without evidence could not detect that a family ignores
-it; for them the reader has fixed random weights.
+A divergence that compares the chains row by row (a proper scoring rule), or uses the density of the families, needs no
+reader. Others compare sets of tuples, and without the evidence could not detect that a family ignores it. If such a
+divergence trains no adversary, its reader has fixed random weights.
 """
 
 from __future__ import annotations
@@ -112,9 +112,8 @@ class TemplateViews:
 
     def top_down(self, drawn: Batch) -> TuplesBySite:
         """Return the tuples of simulations at the chosen repeats, (N, ·)."""
-        return {
-            at: self._tuple(at, drawn, shared) for shared in [_Shared(self.bottom_up, drawn)] for at in self.comparisons
-        }
+        shared = _Shared(self.bottom_up, drawn)
+        return {at: self._tuple(at, drawn, shared) for at in self.comparisons}
 
     def forced(self, drawn: Batch, particles: int) -> TuplesBySite:
         """Sample the families at the chosen repeats, with simulated separators, (L, N, ·)."""
