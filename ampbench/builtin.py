@@ -10,7 +10,14 @@ from ampbench.hookspecs import Lazy, hookimpl
 @hookimpl
 def methods() -> Mapping[str, Lazy]:
     """Adversarial message passing."""
-    return {"amp": Lazy("ampbench.amp:AMP", "adversarial message passing", "Karaletsos 2016")}
+    return {
+        "amp": Lazy("ampbench.amp:AMP", "adversarial message passing", "Karaletsos 2016"),
+        "amp-templates": Lazy(
+            "ampbench.amp.templates:TemplateAMP",
+            "adversarial message passing with one network for all repeats",
+            "Karaletsos 2016",
+        ),
+    }
 
 
 @hookimpl

@@ -167,7 +167,7 @@ def train(views: Views[Families], source: Source, settings: Settings, progress: 
     """
     adversaries, reader = views.build_adversaries(), views.build_reader()
     pairs = list(zip(views.comparisons, adversaries, strict=True))
-    weights = [weight for network in (*adversaries, reader) for weight in network.parameters()]
+    weights = [weight for network in (*adversaries, reader) for weight in network.parameters() if weight.requires_grad]
     learned = Learned(views.bottom_up, source.model)
     xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
     phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps, settings.weight_decay)

@@ -21,9 +21,10 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from types import MappingProxyType
 
 import networkx as nx
@@ -35,7 +36,7 @@ from ampbench.errors import GraphError
 from ampbench.graph import repeats
 from ampbench.graph.axes import Axis, Previous, sizes_within
 from ampbench.graph.factorization import Factor, inverse, structure
-from ampbench.graph.node import Node, checked
+from ampbench.graph.node import Design, Node, checked
 
 
 @dataclass(frozen=True, init=False)
@@ -60,9 +61,11 @@ class Graph:
     """
 
     nodes: tuple[Node, ...]
+    repetition: Repetition | None = field(default=None, compare=False, repr=False)
 
     def __init__(self, *nodes: Node) -> None:
         object.__setattr__(self, "nodes", _topological(nodes))
+        object.__setattr__(self, "repetition", None)
         repeats.check_axes(self.nodes, self.by_name)
 
     def __deepcopy__(self, memo: object) -> Graph:
@@ -95,6 +98,17 @@ class Graph:
         """The axes along which variables are repeated."""
         return tuple(dict.fromkeys(axis for node in self.nodes for axis in node.along))
 
+    def draws(self, sizes: Mapping[str, int] = MappingProxyType({})) -> int:
+        """Return the largest number of repeats of a variable: 1 without axes.
+
+        Arguments:
+            sizes: the size of every axis, by its name; axes with a single size need none.
+        """
+        if not self.axes:
+            return 1
+        within = sizes_within(self.axes, sizes)
+        return max(prod(repeats.shape(node, within)) for node in self.nodes)
+
     def ground(self, sizes: Mapping[str, int] = MappingProxyType({}), **present: Tensor) -> Graph:
         """Return the flat graph with one variable for every repeat, such as ``theta_1``, ``theta_2``, ….
 
@@ -114,7 +128,28 @@ class Graph:
             >>> graph.ground({"school": 3}).names
             ('mu', 'y_1', 'y_2', 'y_3')
         """
-        return Graph(*repeats.ground(self.nodes, sizes_within(self.axes, sizes), present))
+        within = sizes_within(self.axes, sizes)
+        flat = Graph(*repeats.ground(self.nodes, within, present))
+        return flat.repeating(self, within)
+
+    def repeating(
+        self, template: Graph, sizes: Mapping[str, int], names: Mapping[str, str] = MappingProxyType({})
+    ) -> Graph:
+        """Return this graph with the knowledge that its variables are repeats of a template's variables.
+
+        Arguments:
+            template: a graph with axes; this one is its :meth:`ground`, up to repeats that are missing and to names.
+            sizes: the size of every axis.
+            names: by the name of a repeat in the graph that :meth:`ground` returns, its name here, if it differs.
+        """
+        made = Graph(*self.nodes)
+        object.__setattr__(made, "repetition", Repetition(template, dict(sizes), dict(names), frozenset(self.names)))
+        return made
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """The names of the covariates, which are always observed."""
+        return tuple(node.name for node in self.nodes if isinstance(node.conditional, Design))
 
     def factors(self) -> tuple[Factor, ...]:
         """The generative factorization p(x_i | pa(x_i)), in topological order."""
@@ -245,6 +280,62 @@ class Graph:
             else:
                 values[node.name] = node.sample(n, tuple(values[parent] for parent in node.parents)).to(device)
         return values
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """The template whose repeats are the variables of a flat graph; see :meth:`Graph.repeating`.
+
+    Attributes:
+        template: a graph with axes.
+        sizes: the size of every axis.
+        names: by the name of a repeat in the template's flat graph, its name in this one, if it differs.
+        present: the names of the variables in this flat graph.
+    """
+
+    template: Graph
+    sizes: Mapping[str, int]
+    names: Mapping[str, str]
+    present: frozenset[str]
+
+    def stack(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return flat values (n, D_i) as tensors (n, R_1, …, D), NaN where a repeat is missing."""
+        here = {ground: values[name] for ground, name in self._named() if name in values}
+        held = [node for node in self.template.nodes if self._held(node, here)]
+        return repeats.stack(here, held, self.sizes)
+
+    def unstack(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Undo :meth:`stack`."""
+        flat = repeats.unstack(values, [node for node in self.template.nodes if node.name in values], self.sizes)
+        return {self.names.get(ground, ground): value for ground, value in flat.items()}
+
+    def observed(self, given: Iterable[str]) -> tuple[str, ...]:
+        """Return the variables of the template whose repeats are observed, covariates included.
+
+        Raises:
+            GraphError: some repeats of a variable are observed, and others are latent.
+        """
+        inside = set(given)
+        latent = {name for _, name in self._named()} - inside
+        found = []
+        for node in self.template.nodes:
+            flat = {self.names.get(name, name) for name in repeats.flat_names(node, self.sizes)}
+            if isinstance(node.conditional, Design) or flat & inside:
+                found.append(node.name)
+            if flat & inside and flat & latent & self.present:
+                raise GraphError(
+                    f"of the repeats of {node.name!r} some are observed and others are latent, such as "
+                    f"{min(flat & latent & self.present)}; observe all or none"
+                )
+        return tuple(found)
+
+    def _named(self) -> list[tuple[str, str]]:
+        grounds = [name for node in self.template.nodes for name in repeats.flat_names(node, self.sizes)]
+        return [(ground, self.names.get(ground, ground)) for ground in grounds]
+
+    def _held(self, node: Node, here: Container[str]) -> bool:
+        fixed = isinstance(node.conditional, Design)
+        return fixed or any(name in here for name in repeats.flat_names(node, self.sizes))
 
 
 def join(values: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:

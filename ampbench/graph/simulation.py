@@ -6,6 +6,7 @@ Every draw is counted here, and a draw beyond the budget is refused, so that all
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -60,15 +61,21 @@ class Simulator:
         """The number of simulations that can still be drawn."""
         return self.budget - self.spent
 
-    def sample(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Draw n ancestral samples, each of which costs one simulation.
+    def sample(
+        self, n: int, given: Mapping[str, Tensor] | None = None, sizes: Mapping[str, int] = MappingProxyType({})
+    ) -> dict[str, Tensor]:
+        """Draw n ancestral samples.
+
+        Each costs one simulation; if variables are repeated, each costs as many as the largest number of repeats of a
+        variable, so that budgets are comparable between sizes.
 
         Arguments:
             n: number of draws.
             given: values (n, D) of some variables, such as parameters proposed by a sequential method.
+            sizes: the size of every axis, by its name; axes with a single size need none.
 
         Returns:
-            One tensor (n, D_i) per variable.
+            One tensor (n, D_i) per variable; (n, R_1, …, D_i) if it is repeated.
 
         Raises:
             BudgetExceeded: fewer than n simulations are left; nothing is drawn.
@@ -76,17 +83,18 @@ class Simulator:
         """
         if n < 1:
             raise SimulationError(f"{n} simulations asked for; ask for at least one")
-        if n > self.remaining:
+        cost = n * self.graph.draws(sizes)
+        if cost > self.remaining:
             raise BudgetExceeded(
-                f"{n} simulations asked for, but only {self.remaining} of the budget of {self.budget} remain"
+                f"{cost} simulations asked for, but only {self.remaining} of the budget of {self.budget} remain"
             )
-        self.spent += n
+        self.spent += cost
         self._calls += 1
         with seeded(derive(self.seed, "simulations", self._calls)):
-            values = {name: value.detach() for name, value in self.graph.sample(n, given).items()}
+            values = {name: value.detach() for name, value in self.graph.sample(n, given, sizes).items()}
         for name, value in values.items():
-            if self._sizes.setdefault(name, value.shape[1]) != value.shape[1]:
+            if self._sizes.setdefault(name, value.shape[-1]) != value.shape[-1]:
                 raise SimulationError(
-                    f"node {name!r} returned {value.shape[1]} components, but {self._sizes[name]} in an earlier call"
+                    f"node {name!r} returned {value.shape[-1]} components, but {self._sizes[name]} in an earlier call"
                 )
         return values

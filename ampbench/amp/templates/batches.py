@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -101,6 +101,20 @@ def choose(factor: TemplateFactor, n: int, sizes: Mapping[str, int], most: int) 
     if factor.follows:
         rows[:, -1] += 1
     return rows
+
+
+def one_each(batch: Batch, factors: Iterable[TemplateFactor]) -> Batch:
+    """Return a batch with one repeat of every simulation chosen at random for each factor."""
+    rows = {}
+    for factor in factors:
+        counts, n = repeats_along(factor.cell, batch.sizes), len(batch)
+        low = [0] * len(counts)
+        if factor.follows:
+            low[-1] = 1
+        high = (*counts[:-1], 1) if factor.first else counts
+        columns = [torch.arange(n), *(torch.randint(a, b, (n,)) for a, b in zip(low, high, strict=True))]
+        rows[factor] = torch.stack(columns, dim=1)
+    return Batch(batch.sizes, batch.values, batch.present, rows)
 
 
 def gather(value: Tensor, rows: Tensor, axes: int) -> Tensor:

@@ -12,22 +12,26 @@ from types import MappingProxyType
 from typing import Annotated, final
 
 import torch
+from torch import Tensor, nn
 
-from ampbench.amp.engine import Settings, train
+from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.templates.batches import encode, learn_coordinates
 from ampbench.amp.templates.chain import TemplateBottomUp
-from ampbench.amp.templates.posterior import TemplatePosterior
+from ampbench.amp.templates.posterior import Model, TemplatePosterior
 from ampbench.amp.templates.sources import TemplateSimulations, simulate
 from ampbench.amp.templates.views import TemplateViews
 from ampbench.errors import unknown
-from ampbench.graph import Graph
-from ampbench.graph.template import template_inverse
-from ampbench.interfaces import Default, Divergence, Family, Progress, silent
-from ampbench.seeding import derive, seeded
+from ampbench.graph import Simulator
+from ampbench.graph.coordinates import Coordinates
+from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress, UnfinishedFitError
+from ampbench.interfaces import state as states
+
+REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
+"""Advice for fits whose adversaries still distinguish the chains."""
 
 
 @final
-class TemplateAMP:
+class TemplateAMP(Method, CanRestore):
     """Adversarial message passing with shared factors and messages.
 
     Arguments:
@@ -83,41 +87,61 @@ class TemplateAMP:
             penalty_every=penalty_every,
         )
 
-    def fit_template(
-        self,
-        graph: Graph,
-        observed: tuple[str, ...],
-        budget: int,
-        seed: int = 0,
-        device: str = "cpu",
-        progress: Progress = silent,
-    ) -> TemplatePosterior:
-        """Simulate, and train on all sizes of the axes.
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> TemplatePosterior:
+        """Spend the whole budget, and train on all sizes of the axes.
 
         Arguments:
-            graph: a graph with axes.
-            observed: names of the observed variables.
-            budget: number of draws; see :func:`ampbench.amp.templates.sources.draws`.
-            seed: of all random numbers.
+            simulator: of a graph with axes, or of the flat graph of one, such as that of :meth:`Graph.ground`.
             device: any torch device.
             progress: called with (steps done, steps in all).
+
+        Raises:
+            UsageError: the graph has no repeated variables, an option names no inferred variable, or the budget is too
+                small.
+            GraphError: the structure is not supported; see :func:`ampbench.graph.template.template_inverse`.
+
+        Warns:
+            FitWarning: an adversary still distinguishes the chains.
         """
-        observed = graph.check(observed)
-        factors = [factor for factor in template_inverse(graph, observed) if not factor.barren]
-        latents = dict.fromkeys(factor.variable for factor in factors)
-        for name in sorted({*self.divergences, *self.families} - set(latents)):
-            raise unknown("inferred variable", name, latents)
-        place = torch.device(device)
-        blocks = simulate(graph, budget, seed)
-        with seeded(derive(seed, "fit")):
-            coordinates = learn_coordinates(graph, [block.values for block in blocks])
-            encoded = [encode(graph, coordinates, block.values, block.sizes, place) for block in blocks]
-            sizes = {name: each.size for name, each in coordinates.items()}
-            families = {name: self.families.get(name, self.family) for name in latents}
-            divergences = {name: self.divergences.get(name, self.divergence) for name in latents}
-            with place:
-                bottom_up = TemplateBottomUp(graph, observed, factors, sizes, families, self.messages)
-            source = TemplateSimulations(encoded, bottom_up.factors, self.settings.held_out, self.repeats)
-            source.views = views = TemplateViews.of(bottom_up, divergences, self.messages)
+        model = Model.of(simulator)
+        for name in sorted({*self.divergences, *self.families} - set(model.inferred)):
+            raise unknown("inferred variable", name, model.inferred)
+        blocks = simulate(simulator)
+        coordinates = learn_coordinates(model.graph, [block.values for block in blocks])
+        encoded = [encode(model.graph, coordinates, block.values, block.sizes, device) for block in blocks]
+        views = self._views(model, coordinates, device)
+        source = TemplateSimulations(encoded, views, self.settings.held_out, self.repeats)
+        try:
             trained = train(views, source, self.settings, progress)
-        return TemplatePosterior(graph, observed, trained, coordinates)
+        except UnfinishedTrainingError as error:
+            found = TemplatePosterior(model, error.trained, views, coordinates, source.held_out)
+            raise UnfinishedFitError(str(error), found) from error
+        found = TemplatePosterior(model, trained, views, coordinates, source.held_out)
+        found.warn(REMEDY)
+        return found
+
+    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> TemplatePosterior:
+        """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""
+        model, parts = Model.of(simulator), states.parts(state)
+        states.check_names("", parts["location"], model.graph.names)
+        coordinates = {
+            name: Coordinates.at(location, parts["scale"][name], bool(parts["whole"][name]), model.graph[name].support)
+            for name, location in parts["location"].items()
+        }
+        views = self._views(model, coordinates, device)
+        states.load(views.bottom_up, parts["families"], "these families")
+        adversaries, reader = views.build_adversaries(), views.build_reader()
+        states.load(nn.ModuleList(adversaries), parts["adversaries"], "these adversaries")
+        states.load(reader, parts["reader"], "these adversaries")
+        learned = Learned(views.bottom_up, nn.Module()).requires_grad_(False).eval()
+        trained = Trained(learned, adversaries, states.rows(parts["history"]), reader)
+        return TemplatePosterior(model, trained, views, coordinates, [])
+
+    def _views(self, model: Model, coordinates: Mapping[str, Coordinates], device: torch.device) -> TemplateViews:
+        """Return the families, and the tuples of both chains."""
+        sizes = {name: each.size for name, each in coordinates.items()}
+        families = {name: self.families.get(name, self.family) for name in model.inferred}
+        divergences = {name: self.divergences.get(name, self.divergence) for name in model.inferred}
+        with device:
+            bottom_up = TemplateBottomUp(model.graph, model.observed, model.factors, sizes, families, self.messages)
+        return TemplateViews.of(bottom_up, divergences, self.messages)

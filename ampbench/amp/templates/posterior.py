@@ -2,39 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ampbench.amp.comparisons import TuplesBySite
+from ampbench.amp.diagnostics import ChainPair, diagnose, warn_if_told_apart
 from ampbench.amp.engine import Trained
-from ampbench.amp.templates.batches import encode
+from ampbench.amp.templates.batches import Batch, encode, one_each
 from ampbench.amp.templates.chain import TemplateBottomUp
+from ampbench.amp.templates.views import TemplateViews, joined
 from ampbench.errors import UsageError
-from ampbench.graph import Graph
+from ampbench.graph import Graph, Simulator, join
 from ampbench.graph.coordinates import Coordinates
+from ampbench.graph.template import TemplateFactor, template_inverse
+from ampbench.interfaces import CanDiagnose, HasHistory, HasState, Posterior, check_observation
+from ampbench.interfaces import state as states
+from ampbench.interfaces.history import history_frame
+from ampbench.seeding import derive, seeded
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
-class TemplatePosterior:
+@dataclass(frozen=True)
+class Model:
+    """A graph with axes, and its inverse.
+
+    Attributes:
+        graph: the graph with axes.
+        observed: names of its observed variables.
+        factors: the inverse factors, in sampling order; barren ones included.
+        flat: the flat graph that is inferred, if there is one.
+        given: names of the observed variables of the flat graph.
+    """
+
+    graph: Graph
+    observed: tuple[str, ...]
+    factors: tuple[TemplateFactor, ...]
+    flat: Graph | None
+    given: tuple[str, ...]
+
+    @classmethod
+    def of(cls, simulator: Simulator) -> Model:
+        """Return the template of a simulator's graph.
+
+        Raises:
+            UsageError: it has none, or some repeats of a variable are observed and others are not.
+        """
+        graph, repetition = simulator.graph, simulator.graph.repetition
+        if repetition is None:
+            if not graph.axes:
+                raise UsageError(
+                    "method 'amp-templates' shares networks between repeated variables, but the graph has none; repeat "
+                    "them along a Plate, Chain or Tree, or take method 'amp'"
+                )
+            observed = graph.check({*simulator.observed, *graph.covariates})
+            return cls(graph, observed, template_inverse(graph, observed), None, ())
+        observed = repetition.observed(simulator.observed)
+        factors = template_inverse(repetition.template, observed)
+        return cls(repetition.template, observed, factors, graph, simulator.observed)
+
+    @property
+    def inferred(self) -> tuple[str, ...]:
+        """The names of the latents that have a family."""
+        return tuple(dict.fromkeys(factor.variable for factor in self.factors if not factor.barren))
+
+
+class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
     """A trained bottom-up chain of a template.
 
     Attributes:
-        graph: the model.
-        observed: names of the observed variables.
+        model: the graph and its inverse.
         trained: families, adversaries, and the training history.
     """
 
     def __init__(
         self,
-        graph: Graph,
-        observed: tuple[str, ...],
+        model: Model,
         trained: Trained[TemplateBottomUp],
+        views: TemplateViews,
         coordinates: Mapping[str, Coordinates],
+        held_out: Sequence[Batch],
     ) -> None:
-        self.graph = graph
-        self.observed = observed
+        self.model = model
         self.trained = trained
-        self.coordinates = coordinates
+        self._views = TemplateViews.of(trained.learned.bottom_up, views.divergences, views.width)
+        self._coordinates = coordinates
+        self._held_out = held_out
+
+    def state(self) -> dict[str, Tensor]:
+        """Return families, adversaries with their reader, coordinates and history."""
+        return states.joined(
+            {
+                "families": self.trained.learned.bottom_up.state_dict(),
+                "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
+                "reader": self.trained.reader.state_dict(),
+                "location": {name: each.location for name, each in self._coordinates.items()},
+                "scale": {name: each.scale for name, each in self._coordinates.items()},
+                "whole": {name: torch.tensor(each.whole) for name, each in self._coordinates.items()},
+                "history": states.columns(self.trained.history),
+            }
+        )
+
+    @property
+    def history(self) -> DataFrame:
+        """Losses, gradient norms, learning rates and held-out scores: one row per check."""
+        return history_frame(self.trained.history)
+
+    def diagnose(self, folds: int = 2, level: float = 0.01, seed: int = 0) -> DataFrame:
+        """Test for every factor whether the two chains differ, at one repeat of every held-out simulation.
+
+        Arguments:
+            folds, level: see :func:`ampbench.amp.diagnostics.diagnose`, also for the columns returned.
+            seed: of the draws and of the classifiers.
+
+        Raises:
+            UsageError: a restored posterior has no held-out simulations, or there are too few.
+        """
+        with seeded(derive(seed, "diagnose")):
+            return diagnose(self._pair(), *self._both(), folds, level)
+
+    def warn(self, advice: str) -> None:
+        """Warn with :class:`FitWarning` if an adversary distinguishes the chains after its training."""
+        warn_if_told_apart(self._pair(), *self._both(), advice)
+
+    def _pair(self) -> ChainPair:
+        return ChainPair(self.trained.learned.bottom_up, self._views.comparisons, self.trained.adversaries)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def _both(self) -> tuple[TuplesBySite, TuplesBySite]:
+        """Return the tuples of p and of q at one repeat of every held-out simulation, with the reader's features."""
+        if not self._held_out:
+            raise UsageError(
+                "a restored posterior has no held-out simulations; diagnose it before saving"
+            )
+        sides: list[tuple[TuplesBySite, TuplesBySite]] = []
+        for batch in self._held_out:
+            chosen = one_each(batch, self.trained.learned.bottom_up.factors)
+            sides.append(self.trained.reader(self._views.top_down(chosen), self._views.forced(chosen, 1)))
+        return tuple(  # type: ignore[return-value]
+            {at: joined([side[at] for side in each]) for at in self._views.comparisons}
+            for each in zip(*sides, strict=True)
+        )
+
+    def sample(self, observation: Tensor, n: int) -> Tensor:
+        """Draw from the posterior of a flat graph: (L,) -> (n, D).
+
+        Raises:
+            UsageError: the posterior is that of a graph with axes, whose evidence has no single size.
+        """
+        flat, repetition = self.model.flat, self.model.flat.repetition if self.model.flat else None
+        if flat is None or repetition is None:
+            raise UsageError(
+                "evidence of repeated variables has a shape of its own: call sample_variables(evidence, n)"
+            )
+        observation = check_observation(observation, flat.size(self.model.given))
+        parts = flat.split(observation[None].cpu().to(torch.get_default_dtype()), self.model.given)
+        evidence = {name: value[0] for name, value in repetition.stack(parts).items() if name in self.model.observed}
+        drawn = repetition.unstack(self.sample_variables(evidence, n))
+        return join(drawn, flat.latents(self.model.given))
 
     @torch.no_grad()
     def sample_variables(self, evidence: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
@@ -51,25 +181,25 @@ class TemplatePosterior:
         Raises:
             UsageError: an observed variable is missing, or the shapes do not fit.
         """
-        sizes = self._sizes(evidence)
+        graph, sizes = self.model.graph, self._sizes(evidence)
         families = self.trained.learned.bottom_up
-        given = {name: evidence[name][None].to(torch.get_default_dtype()) for name in self.observed}
-        batch = encode(self.graph, self.coordinates, given, sizes, families.device)
+        given = {name: evidence[name][None].to(torch.get_default_dtype()) for name in self.model.observed}
+        batch = encode(graph, self._coordinates, given, sizes, families.device)
         drawn = families(batch, n)
-        values = {name: self.coordinates[name].decode(value[:, 0].cpu()) for name, value in drawn.items()}
-        latents = self.graph.latents(self.observed)
+        values = {name: self._coordinates[name].decode(value[:, 0].cpu()) for name, value in drawn.items()}
+        latents = graph.latents(self.model.observed)
         if values.keys() < set(latents):
             known = values | {name: value.expand(n, *value.shape[1:]) for name, value in given.items()}
-            values = self.graph.sample(n, known, sizes)
+            values = graph.sample(n, known, sizes)
         return {name: values[name] for name in latents}
 
     def _sizes(self, evidence: Mapping[str, Tensor]) -> dict[str, int]:
         """Return the sizes of the axes that evidence has."""
-        if missing := [name for name in self.observed if name not in evidence]:
-            raise UsageError(f"the evidence has no {missing[0]!r}; give {', '.join(self.observed)}")
+        if missing := [name for name in self.model.observed if name not in evidence]:
+            raise UsageError(f"the evidence has no {missing[0]!r}; give {', '.join(self.model.observed)}")
         sizes: dict[str, int] = {}
-        for name in self.observed:
-            axes, shape = self.graph[name].along, tuple(evidence[name].shape)
+        for name in self.model.observed:
+            axes, shape = self.model.graph[name].along, tuple(evidence[name].shape)
             if len(shape) != len(axes) + 1:
                 along = ", ".join(axis.name for axis in axes)
                 raise UsageError(f"evidence {name!r} has shape {shape}, expected ({along}{', ' * bool(axes)}D)")

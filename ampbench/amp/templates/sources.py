@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,8 @@ from ampbench.amp.templates.batches import Batch, choose
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.views import TemplateViews, factor_of
 from ampbench.errors import UsageError
-from ampbench.graph import Graph
+from ampbench.graph import Simulator
 from ampbench.graph.axes import draw_sizes
-from ampbench.graph.template import TemplateFactor
-from ampbench.seeding import derive, seeded
 from ampbench.statistics.scoring_rules import log_score
 
 BLOCKS = 64
@@ -25,6 +23,7 @@ SCORED_REPEATS = 256
 """Repeats of each factor and held-out block for the held-out score."""
 
 
+@dataclass(frozen=True)
 class Block:
     """Simulations with the same sizes.
 
@@ -33,52 +32,37 @@ class Block:
         values: by variable, (n, R_1, …, D), NaN where a repeat has no value.
     """
 
-    def __init__(self, sizes: Mapping[str, int], values: Mapping[str, Tensor]) -> None:
-        self.sizes = sizes
-        self.values = values
+    sizes: Mapping[str, int]
+    values: Mapping[str, Tensor]
 
 
-def draws(graph: Graph, sizes: Mapping[str, int]) -> int:
-    """Return the number of draws of one simulation: the largest number of repeats of a variable."""
-    along = [[axis.repeats(sizes[axis.name]) for axis in node.along] for node in graph.nodes]
-    return max(math.prod(counts) for counts in along)
+def simulate(simulator: Simulator) -> list[Block]:
+    """Spend the budget of a simulator whose graph has axes, or is the flat graph of one.
 
-
-def simulate(graph: Graph, budget: int, seed: int) -> list[Block]:
-    """Draw simulations in blocks; the sizes of the blocks are spread over the ranges of the axes.
-
-    Arguments:
-        graph: a graph with axes.
-        budget: number of draws in all, where a simulation counts as many as :func:`draws` says. All blocks have about
-            the same number of draws.
-        seed: of the simulations.
+    The sizes of the blocks are spread over the ranges of the axes; all blocks have about the same number of draws.
 
     Raises:
-        UsageError: the budget is too small for two simulations of a block.
+        UsageError: the graph has no repeated variables, or the budget is too small for two simulations in a block.
     """
+    graph, repetition = simulator.graph, simulator.graph.repetition
+    if repetition is not None:
+        return [Block(repetition.sizes, repetition.stack(simulator.sample(simulator.remaining)))]
     fixed = all(axis.bounds[0] == axis.bounds[1] for axis in graph.axes)
     blocks = 1 if fixed else BLOCKS
-    made = []
+    orders = {axis.name: torch.randperm(blocks).tolist() for axis in graph.axes}  # the sizes of axes are independent
+    made, share = [], simulator.remaining // blocks
     for number in range(blocks):
-        sizes = draw_sizes(graph.axes, (number + 0.5) / blocks)
-        for axis in graph.axes:  # one axis after another in the same share would tie their sizes
-            sizes |= draw_sizes([axis], _share(number, blocks, axis.name, seed))
-        n = budget // blocks // draws(graph, sizes)
+        sizes: dict[str, int] = {}
+        for axis in graph.axes:
+            sizes |= draw_sizes([axis], (orders[axis.name][number] + 0.5) / blocks)
+        n = share // graph.draws(sizes)
         if n < 2:
             raise UsageError(
-                f"a budget of {budget} draws gives {n} simulations of the sizes {sizes} in each of {blocks} blocks; "
-                "raise the budget, or narrow the ranges of the axes"
+                f"a budget of {simulator.budget} gives {n} simulations of the sizes {sizes} in each of {blocks} "
+                "blocks; raise the budget, or narrow the ranges of the axes"
             )
-        with seeded(derive(seed, "simulations", number)):
-            values = {name: value.detach() for name, value in graph.sample(n, sizes=sizes).items()}
-        made.append(Block(sizes, values))
+        made.append(Block(sizes, simulator.sample(n, sizes=sizes)))
     return made
-
-
-def _share(number: int, blocks: int, axis: str, seed: int) -> float:
-    """Return the place of a block's size in the range of an axis: every axis has a permutation of its own."""
-    generator = torch.Generator().manual_seed(derive(seed, "sizes", axis))
-    return (float(torch.randperm(blocks, generator=generator)[number]) + 0.5) / blocks
 
 
 class TemplateSimulations(Source):
@@ -86,7 +70,7 @@ class TemplateSimulations(Source):
 
     Arguments:
         blocks: simulations in network coordinates.
-        factors: the inverse factors.
+        views: the families and the divergences.
         held_out: fraction of every block that is held out for the score.
         repeats: number of repeats of every factor that a step of the training takes.
 
@@ -94,11 +78,9 @@ class TemplateSimulations(Source):
         held_out: for every block, held-out simulations with chosen repeats.
     """
 
-    def __init__(
-        self, blocks: Sequence[Batch], factors: Sequence[TemplateFactor], held_out: float, repeats: int
-    ) -> None:
+    def __init__(self, blocks: Sequence[Batch], views: TemplateViews, held_out: float, repeats: int) -> None:
         self.model = nn.Module()
-        self.factors = factors
+        self.views = views
         self.repeats = repeats
         self.held_out = []
         self._kept = []
@@ -107,7 +89,6 @@ class TemplateSimulations(Source):
             places = torch.arange(len(block))
             self.held_out.append(self._chosen(block.take(places[:kept]), SCORED_REPEATS))
             self._kept.append(block.take(places[kept:]))
-        self.views: TemplateViews | None = None
 
     def top_down(self, size: int) -> Batch:
         """Return simulations of one block, chosen at random with replacement, and chosen repeats."""
@@ -121,7 +102,6 @@ class TemplateSimulations(Source):
     @torch.no_grad()
     def score(self, bottom_up: TemplateBottomUp, model: nn.Module) -> float:
         """Return the mean score of all factors over held-out simulations, with simulated separators."""
-        assert self.views is not None
         views = TemplateViews.of(bottom_up, self.views.divergences, self.views.width)
         scores = []
         for batch in self.held_out:
@@ -135,5 +115,5 @@ class TemplateSimulations(Source):
         return float(torch.stack(scores).mean())
 
     def _chosen(self, batch: Batch, most: int) -> Batch:
-        rows = {factor: choose(factor, len(batch), batch.sizes, most) for factor in self.factors}
+        rows = {factor: choose(factor, len(batch), batch.sizes, most) for factor in self.views.bottom_up.factors}
         return Batch(batch.sizes, batch.values, batch.present, rows)

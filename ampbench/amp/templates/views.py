@@ -205,3 +205,9 @@ def factor_of(at: LocalComparison) -> TemplateFactor:
 def is_read(divergence: Divergence) -> bool:
     """Return whether a divergence compares sets of tuples, so that these need the evidence."""
     return not (divergence.paired or divergence.likelihood)
+
+
+def joined(parts: Sequence[Tuples]) -> Tuples:
+    """Return tuples of several batches as one, (*, N, ·)."""
+    variables, contexts = [part.variable for part in parts], [part.context for part in parts]
+    return Tuples(torch.cat(variables, dim=-2), torch.cat(contexts, dim=-2))
