@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp, Chain
 from ampbench.amp.sites import Site
-from ampbench.graph import Factor, join
+from ampbench.graph import join
 from ampbench.interfaces import Divergence, Tuples
 from ampbench.interfaces.tuples import UNKNOWN, Densities
 
@@ -34,9 +34,9 @@ class LocalComparison:
     name: str
     site: Site
     evidence: frozenset[str]
-    factors: tuple[Factor, ...]
+    factors: tuple[Any, ...]
     divergence: Divergence
-    densities: Densities
+    densities: Densities = UNKNOWN
 
     def __str__(self) -> str:
         return self.name

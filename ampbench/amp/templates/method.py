@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, final
+from typing import Annotated, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.templates.batches import encode, learn_coordinates
 from ampbench.amp.templates.chain import TemplateBottomUp
+from ampbench.amp.templates.global_views import GlobalViews
 from ampbench.amp.templates.posterior import Model, TemplatePosterior
 from ampbench.amp.templates.sources import TemplateSimulations, simulate
 from ampbench.amp.templates.views import TemplateViews
@@ -36,6 +37,7 @@ class TemplateAMP(Method, CanRestore):
 
     Arguments:
         divergence, family, divergences, families: as for ``amp``; names are those of repeated variables.
+        scope: ``local``: one adversary per factor; ``global``: a single one on all variables, for comparison.
         steps: updates of both players.
         batch_size: simulations per step.
         repeats: repeats of every factor that a step takes, out of those of all simulations.
@@ -51,6 +53,7 @@ class TemplateAMP(Method, CanRestore):
         family: Annotated[Family, Default("implicit")],
         divergences: Mapping[str, Divergence] = MappingProxyType({}),
         families: Mapping[str, Family] = MappingProxyType({}),
+        scope: Literal["local", "global"] = "local",
         steps: int = 4000,
         batch_size: int = 32,
         repeats: int = 1024,
@@ -69,6 +72,7 @@ class TemplateAMP(Method, CanRestore):
         self.family = family
         self.divergences = divergences
         self.families = families
+        self.scope = scope
         self.repeats = repeats
         self.messages = messages
         self.settings = Settings(
@@ -144,4 +148,5 @@ class TemplateAMP(Method, CanRestore):
         divergences = {name: self.divergences.get(name, self.divergence) for name in model.inferred}
         with device:
             bottom_up = TemplateBottomUp(model.graph, model.observed, model.factors, sizes, families, self.messages)
-        return TemplateViews.of(bottom_up, divergences, self.messages)
+        kind = GlobalViews if self.scope == "global" else TemplateViews
+        return kind.of(bottom_up, divergences, self.messages)

@@ -90,7 +90,7 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
     ) -> None:
         self.model = model
         self.trained = trained
-        self._views = TemplateViews.of(trained.learned.bottom_up, views.divergences, views.width)
+        self._views = type(views).of(trained.learned.bottom_up, views.divergences, views.width)
         self._coordinates = coordinates
         self._held_out = held_out
 
@@ -137,9 +137,7 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
     def _both(self) -> tuple[TuplesBySite, TuplesBySite]:
         """Return the tuples of p and of q at one repeat of every held-out simulation, with the reader's features."""
         if not self._held_out:
-            raise UsageError(
-                "a restored posterior has no held-out simulations; diagnose it before saving"
-            )
+            raise UsageError("a restored posterior has no held-out simulations; diagnose it before saving")
         sides: list[tuple[TuplesBySite, TuplesBySite]] = []
         for batch in self._held_out:
             chosen = one_each(batch, self.trained.learned.bottom_up.factors)

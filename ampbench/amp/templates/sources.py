@@ -102,7 +102,7 @@ class TemplateSimulations(Source):
     @torch.no_grad()
     def score(self, bottom_up: TemplateBottomUp, model: nn.Module) -> float:
         """Return the mean score of all factors over held-out simulations, with simulated separators."""
-        views = TemplateViews.of(bottom_up, self.views.divergences, self.views.width)
+        views = TemplateViews.of(bottom_up, self.views.divergences, self.views.width)  # also of a global adversary
         scores = []
         for batch in self.held_out:
             likelihood = all(at.divergence.likelihood for at in views.comparisons)

@@ -34,13 +34,13 @@ class Place:
 
     Attributes:
         batch: evidence, and latents of the chain that the tuples are from.
-        factor: the inverse factor.
-        rows: chosen repeats; see :class:`ampbench.amp.templates.batches.Batch`.
+        factor: the inverse factor; None for all together.
+        rows: chosen repeats, see :class:`ampbench.amp.templates.batches.Batch`; None for all.
     """
 
     batch: Batch
-    factor: TemplateFactor
-    rows: Tensor
+    factor: TemplateFactor | None
+    rows: Tensor | None
 
 
 class FamilyDensity(Densities):
@@ -87,9 +87,7 @@ class TemplateViews:
         for factor in bottom_up.factors:
             site = Site((factor.variable,), (*factor.separator, *factor.outer, "evidence"))
             divergence = divergences[factor.variable]
-            comparisons.append(
-                LocalComparison(str(factor), site, frozenset(bottom_up.observed), (factor,), divergence, Densities())  # type: ignore[arg-type]
-            )
+            comparisons.append(LocalComparison(str(factor), site, frozenset(bottom_up.observed), (factor,), divergence))
         return cls(bottom_up, divergences, width, comparisons)
 
     def build_adversaries(self) -> list[nn.Module]:
@@ -187,6 +185,8 @@ class Reader(nn.Module):
         for at, each in tuples.items():
             place = each.place
             assert isinstance(place, Place)
+            assert place.factor is not None
+            assert place.rows is not None
             found[at] = each
             if is_read(at.divergence) and place.factor.cell in messages:
                 message = gather(messages[place.factor.cell], place.rows, len(place.factor.cell))
