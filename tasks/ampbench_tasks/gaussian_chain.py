@@ -115,7 +115,9 @@ class GaussianChain:
                 ahead = self.transitions[t] @ means[-1]
         filtered = torch.stack(means)
         backward, _ = self._backward
-        return torch.cat([filtered[:-1] - (backward @ self.transitions @ filtered[:-1, :, None])[..., 0], filtered[-1:]])
+        return torch.cat(
+            [filtered[:-1] - (backward @ self.transitions @ filtered[:-1, :, None])[..., 0], filtered[-1:]]
+        )
 
     def smooth(self, x: Tensor) -> Smoothed:
         """Return the moments of the states given x, shape (len(times) × k,)."""

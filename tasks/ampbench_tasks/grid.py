@@ -1,20 +1,24 @@
 r"""Exact draws from a two-dimensional density, known up to a constant, by its inverse distribution function.
 
-The region is located first. On a grid of 64 × 64 cells over the bounds, with nodes :math:`p_i`,
-:math:`g = \log f` and N(i) the 3 × 3 nodes about node i, the box of the nodes with
+The region is located first. On a grid of 64 × 64 cells over the bounds, with nodes :math:`p_i`, sides :math:`h_1, h_2`
+of the cells in the directions :math:`e_1, e_2`, :math:`g = \log f` and b the node of the largest g, the bounds are
+replaced by the box of all nodes i with
 
-.. math:: \max_{N(i)} g \;\ge\; \max_j g(p_j) - 20 - D, \qquad D = \max_{N(b)} g - \min_{N(b)} g, \quad
-    b = \arg\max_j g(p_j)
+.. math:: \max_{N(i)} g \;\ge\; g(b) - 20 - D, \qquad
+    D = \sum_{k=1}^2 \min\bigl(g(b) - g(b + 2 h_k e_k),\; g(b) - g(b - 2 h_k e_k)\bigr)
 
-replaces the bounds, until it does not shrink any more. The margin D allows for a maximum, or a ridge, between the nodes. If g is
-quadratic with curvatures :math:`K_{11}, K_{22}` and cells have the sides :math:`h_1, h_2`, some corner of the cell of
+where N(i) are the 3 × 3 nodes about node i, until the box does not shrink any more. The margin D allows for a maximum,
+or a ridge, between the nodes. If g is quadratic with the curvatures :math:`K_{11}, K_{22}`, some corner of the cell of
 any point y has :math:`g \ge g(y) - (K_{11} h_1^2 + K_{22} h_2^2) / 8` (the mean over the corners with bilinear
-weights), and :math:`D \ge \max_k K_{kk} h_k^2 / 2` (second differences at b), so that no y within 20 of the maximum is
-lost, however narrow and however correlated the density is. Then g is evaluated on a grid over the box, and interpolated
-by a bicubic spline on cells that are eight times finer. The grid is doubled until the mean error of the spline is below
-:math:`10^{-4}`; it is estimated as 1/16 of the error of the spline through every second node, since the error of a
-cubic spline is :math:`O(h^4)`. Values more than 40 below the maximum are raised to that, so that a steep slope where
-there is no mass does not make the spline oscillate where there is some.
+weights), and :math:`D \ge K_{11} h_1^2 + K_{22} h_2^2` (the maximum on each line through b lies within half a cell of
+b), so that no y within 20 of the maximum is lost, however narrow and however correlated the density is. The smaller one
+of two differences bounds D where g falls off very fast on one side.
+
+Then g is interpolated by a bicubic spline, on cells that are eight times finer. If the mean error of the spline is not
+below :math:`10^{-4}`, the grid is doubled, and the box shrunk if that is now possible. The error is estimated as 1/16
+of that of the spline through every second node, since the error of a cubic spline is :math:`O(h^4)`. Values more than
+40 below the maximum are raised to that, so that a steep slope where there is no mass does not make the spline oscillate
+where there is some.
 
 Between the fine nodes the density is taken as bilinear. The marginal density of the first coordinate is then piecewise
 linear, and so is the density of the second one given the first, so that both distribution functions are piecewise
@@ -46,7 +50,8 @@ Box = tuple[Interval, Interval]
 
 CELLS = 64
 """Cells per side of the first grid."""
-MAX_CELLS = 1024
+MAX_REFINEMENT = 16
+"""Largest factor by which the grid becomes finer."""
 FINE_CELLS = 8
 """Fine cells per side of a cell."""
 MAX_LOG_RATIO = 20.0
@@ -56,12 +61,10 @@ FLOOR = 40.0
 MAX_ERROR = 1e-4
 """Largest mean error of the interpolated log density."""
 MIN_SHRINKAGE = 0.75
-"""The region is found when no side of the box shrinks to less than this share."""
+"""The box is replaced while a side shrinks to less than this share."""
 
 
-def draw(
-    log_density: LogDensity, bounds: Box, n: int, generator: Generator, refine: int = 1
-) -> Tensor:
+def draw(log_density: LogDensity, bounds: Box, n: int, generator: Generator, refine: int = 1) -> Tensor:
     """Draw n times, shape (n, 2), float64.
 
     Arguments:
@@ -76,33 +79,48 @@ def draw(
         SimulationError: the log density is not finite, its mass reaches the bounds, or it varies too fast for the
             finest grid.
     """
-    box = _region(log_density, bounds)
-    g = _tabulate(log_density, box, refine)
+    box, g = _tabulate(log_density, bounds, CELLS * refine)
     u, v = _axes(box, FINE_CELLS * (len(g) - 1))
     fine = torch.from_numpy(_spline(box, g)(u.numpy(), v.numpy()))
     return _invert(u, v, (fine - fine.max()).exp(), torch.rand(2, n, dtype=torch.float64, generator=generator))
 
 
-def _region(log_density: LogDensity, bounds: Box) -> Box:
-    """Return the box that holds all but a negligible part of the mass."""
-    g = _evaluate(log_density, bounds, CELLS)
-    edge = torch.cat([g[0], g[-1], g[:, 0], g[:, -1]])
-    if edge.max() > g.max() - MAX_LOG_RATIO:
+def _tabulate(log_density: LogDensity, box: Box, first_cells: int) -> tuple[Box, Tensor]:
+    """Return a box that holds all but a negligible part of the mass, and the log density (m, m) on a fine grid."""
+    cells = first_cells
+    while True:
+        g = _evaluate(log_density, box, cells)
+        smaller = _smaller(g, box)
+        if _shrinkage(smaller, box) < MIN_SHRINKAGE:
+            box, cells = smaller, first_cells
+            continue
+        floored = g.clamp(min=float(g.max()) - FLOOR)
+        error = _interpolation_error(box, floored)
+        if error < MAX_ERROR:
+            _check_sides(g, box)
+            return box, floored
+        if cells >= first_cells * MAX_REFINEMENT:
+            raise SimulationError(
+                f"the log density varies too fast: on a grid of {cells} × {cells} cells over {_text(box)} it is "
+                f"interpolated with a mean error of {error:.1g}, allowed is {MAX_ERROR:g}"
+            )
+        cells *= 2
+
+
+def _check_sides(g: Tensor, box: Box) -> None:
+    """Raise :class:`SimulationError` if there is mass at a side of the box."""
+    if max(float(side.max()) for side in (g[0], g[-1], g[:, 0], g[:, -1])) > g.max() - MAX_LOG_RATIO:
         raise SimulationError(
-            f"the density reaches the bounds {bounds} of its grid: the observation is practically impossible under "
-            "the prior"
+            f"the density reaches the bounds of its grid, {_text(box)}: the observation is practically impossible "
+            "under the prior"
         )
-    box = _smaller(g, bounds)
-    while _shrinkage(box, bounds) < MIN_SHRINKAGE:
-        bounds, box = box, _smaller(_evaluate(log_density, box, CELLS), box)
-    return box
 
 
 def _smaller(g: Tensor, box: Box) -> Box:
     """Return the box of the nodes (m, m) that may hold mass."""
-    highest, lowest = _pool(g), -_pool(-g)
-    margin = MAX_LOG_RATIO + (highest - lowest).flatten()[int(g.argmax())]
-    kept = highest >= g.max() - margin
+    row, column = divmod(int(g.argmax()), len(g))
+    margin = MAX_LOG_RATIO + _fall(g[:, column], row) + _fall(g[row], column)
+    kept = max_pool2d(g[None], 3, stride=1, padding=1)[0] >= g.max() - margin
     return _span(box[0], kept.any(1)), _span(box[1], kept.any(0))
 
 
@@ -111,9 +129,9 @@ def _shrinkage(box: Box, outer: Box) -> float:
     return min((new[1] - new[0]) / (old[1] - old[0]) for new, old in zip(box, outer, strict=True))
 
 
-def _pool(g: Tensor) -> Tensor:
-    """Return the maximum over the 3 × 3 nodes about each node."""
-    return max_pool2d(g[None], 3, stride=1, padding=1)[0]
+def _fall(g: Tensor, best: int) -> float:
+    """Return by how much g (m,) is lower two nodes from the best one, on that side where it falls less."""
+    return min(float(g[best] - g[node]) for node in (best - 2, best + 2) if 0 <= node < len(g))
 
 
 def _span(interval: Interval, kept: Tensor) -> Interval:
@@ -122,21 +140,6 @@ def _span(interval: Interval, kept: Tensor) -> Interval:
     nodes = kept.nonzero().flatten()
     width = (high - low) / (len(kept) - 1)
     return low + width * int(nodes[0]), high - width * (len(kept) - 1 - int(nodes[-1]))
-
-
-def _tabulate(log_density: LogDensity, box: Box, refine: int) -> Tensor:
-    """Return the log density on a grid over the box that is fine enough, (m, m), not below the floor."""
-    cells = CELLS * refine
-    while cells <= MAX_CELLS * refine:
-        g = _evaluate(log_density, box, cells)
-        g = g.clamp(min=float(g.max()) - FLOOR)
-        if (error := _interpolation_error(box, g)) < MAX_ERROR:
-            return g
-        cells *= 2
-    raise SimulationError(
-        f"the log density varies too fast: on a grid of {cells // 2} × {cells // 2} cells over {box} it is "
-        f"interpolated with a mean error of {error:.1g}, allowed is {MAX_ERROR:g}"
-    )
 
 
 def _interpolation_error(box: Box, g: Tensor) -> float:
@@ -164,8 +167,12 @@ def _evaluate(log_density: LogDensity, box: Box, cells: int) -> Tensor:
     g = log_density(u, v)
     if bad := (~torch.isfinite(g)).nonzero().flatten().tolist():
         at = f"({float(u[bad[0]]):g}, {float(v[bad[0]]):g})"
-        raise SimulationError(f"the log density is {float(g[bad[0]])} at {at}; it must be finite on its bounds {box}")
+        raise SimulationError(f"the log density is {float(g[bad[0]])} at {at}; it must be finite on {_text(box)}")
     return g.reshape(cells + 1, cells + 1)
+
+
+def _text(box: Box) -> str:
+    return " × ".join(f"[{low:g}, {high:g}]" for low, high in box)
 
 
 def _invert(u: Tensor, v: Tensor, f: Tensor, levels: Tensor) -> Tensor:

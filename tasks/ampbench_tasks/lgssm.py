@@ -80,7 +80,9 @@ class LGSSM(LinearGaussianTask):
         identity, read = torch.eye(self._dim, dtype=torch.float64), reading(self._dim)
         return GaussianChain(
             first=identity,
-            transitions=torch.stack([matrix for matrix, _ in steps]) if steps else identity.new_empty(0, *identity.shape),
+            transitions=torch.stack([matrix for matrix, _ in steps])
+            if steps
+            else identity.new_empty(0, *identity.shape),
             steps=torch.tensor([variance for _, variance in steps], dtype=torch.float64)[:, None, None] * identity,
             reading=read,
             noise=NOISE**2 * torch.eye(len(read), dtype=torch.float64),

@@ -5,9 +5,9 @@ r"""State space with unknown parameters: a noisily observed autoregression of un
     z_t &\sim \mathcal N(a z_{t-1},\; 1 - a^2), \qquad x_t \sim \mathcal N(z_t, r^2)
 
 The states are stationary with variance 1 for every a. Given (a, r) everything is Gaussian: the Kalman filter gives the
-likelihood :math:`p(x \mid a, r)`, so that the posterior density of :math:`(\log \frac{a}{1 - a}, \log r)` is known up
-to a constant. It is drawn on a grid that adapts to it (:mod:`ampbench_tasks.grid`), and the states are then drawn
-exactly given (a, r) (:mod:`ampbench_tasks.kalman`).
+likelihood :math:`p(x \mid a, r)`, so that the posterior density of :math:`(\Phi^{-1}(a), \log r)`, whose prior is
+Gaussian, is known up to a constant. It is drawn on a grid that adapts to it (:mod:`ampbench_tasks.grid`), and the
+states are then drawn exactly given (a, r) (:mod:`ampbench_tasks.kalman`).
 
 References:
     Carter, Kohn 1994, *On Gibbs sampling for state space models*, doi:10.1093/biomet/81.3.541.
@@ -22,7 +22,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution, Independent, LogNormal, Normal, Uniform
-from torch.nn.functional import logsigmoid
+from torch.special import ndtr
 
 from ampbench.graph import Graph, density, simulator
 from ampbench.options import at_least
@@ -32,8 +32,8 @@ from ampbench_tasks.structured import Structured
 
 LOG_R_MEAN = -1.0
 LOG_R_DEVIATION = 0.5
-BOUNDS = ((-60.0, 60.0), (-50.0, 90.0))
-"""Bounds of the logit of a and of log r; the prior mass beyond them is below exp(−60)."""
+BOUNDS = ((-12.0, 12.0), (-50.0, 90.0))
+"""Bounds of Φ⁻¹(a) and of log r; the prior mass beyond them is below exp(−72)."""
 BELOW_ONE = 1 - 2**-24
 """The largest number below 1 in float32."""
 
@@ -52,7 +52,7 @@ class LGSSMTheta(Structured):
     folder = "lgssm_theta"
     version = "1"
     source = "Carter & Kohn 1994"
-    algorithm = "inverse distribution function of (logit a, log r) on a grid, then backward sampling"
+    algorithm = "inverse distribution function of (a, log r) on a grid, then backward sampling"
 
     def __init__(self, length: int = 50) -> None:
         at_least(self, length=(length, 1))
@@ -77,13 +77,13 @@ class LGSSMTheta(Structured):
         x = self.check_observation(observation).double()
         generator = Generator().manual_seed(seed)
 
-        def log_density(logit: Tensor, log_r: Tensor) -> Tensor:
-            log_prior = logsigmoid(logit) + logsigmoid(-logit) - ((log_r - LOG_R_MEAN) / LOG_R_DEVIATION) ** 2 / 2
-            return log_prior + chain(logit, log_r).log_likelihood(x)
+        def log_density(u: Tensor, log_r: Tensor) -> Tensor:
+            log_prior = -(u**2 + ((log_r - LOG_R_MEAN) / LOG_R_DEVIATION) ** 2) / 2
+            return log_prior + chain(u, log_r).log_likelihood(x)
 
-        logit, log_r = grid.draw(log_density, BOUNDS, n, generator, refine).T
-        z = chain(logit, log_r).sample(x, generator)
-        a, r = logit.sigmoid().clamp(max=BELOW_ONE), log_r.exp()
+        u, log_r = grid.draw(log_density, BOUNDS, n, generator, refine).T
+        z = chain(u, log_r).sample(x, generator)
+        a, r = ndtr(u).clamp(max=BELOW_ONE), log_r.exp()
         return torch.cat([a[:, None], r[:, None], z], dim=1).float()
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
@@ -92,10 +92,10 @@ class LGSSMTheta(Structured):
         return Normal(theta[..., 2:], theta[..., 1:2]).log_prob(x.double()).sum(-1)
 
 
-def chain(logit: Tensor, log_r: Tensor) -> Chain:
-    """Return the states and their observations given log(a / (1 − a)) (m,) and log r (m,)."""
-    a = logit.sigmoid()
-    return Chain(mean=0.0, variance=1.0, factor=a, step=(1 + a) * (-logit).sigmoid(), noise=(2 * log_r).exp())
+def chain(u: Tensor, log_r: Tensor) -> Chain:
+    """Return the states and their observations given Φ⁻¹(a) (m,) and log r (m,)."""
+    a = ndtr(u)
+    return Chain(mean=0.0, variance=1.0, factor=a, step=(1 + a) * ndtr(-u), noise=(2 * log_r).exp())
 
 
 def step(z: Tensor, a: Tensor) -> Distribution:
