@@ -32,6 +32,7 @@ from typing import final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from ampbench.options import at_least, half_open
 from ampbench_tasks.gaussian_chain import GaussianChain
@@ -71,7 +72,9 @@ class LGSSM(LinearGaussianTask):
         states = [_first(dim)] + [_state(t + 2, dim, gap) for t, gap in enumerate(self.gaps)]
         model = LinearGaussian([*states, *(_reading(t, dim) for t in times)], [f"x_{t}" for t in times])
         super().__init__(model, length=length, dim=dim, missing=missing, irregular=irregular)
-        self._dim, self._times = dim, times
+        self._dim, self._times, self._dense = dim, times, length * dim <= MAX_DENSE
+        if not self._dense:
+            self.algorithm = "forward filtering, backward sampling"
 
     @cached_property
     def chain(self) -> GaussianChain:
@@ -91,9 +94,17 @@ class LGSSM(LinearGaussianTask):
 
     def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
         """Draw exactly from the posterior, a Gaussian, shape (n, length × dim)."""
-        if self._dim * (len(self.gaps) + 1) <= MAX_DENSE:
+        if self._dense:
             return super().reference(observation, n, seed)
         return self.chain.sample(self.check_observation(observation), n, seed)
+
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Return log p(x | theta), shape (*,), float64."""
+        if self._dense:
+            return super().log_likelihood(theta, x)
+        states = theta.double().unflatten(-1, (-1, self._dim))
+        seen = states[..., [t - 1 for t in self._times], ::2]
+        return Normal(seen.flatten(-2), NOISE).log_prob(x.double()).sum(-1)
 
 
 def gaps(length: int, irregular: bool) -> tuple[float, ...]:

@@ -274,6 +274,14 @@ def test_route_by_size() -> None:
         assert torch.equal(task.reference(x, 5, 7), getattr(task, draw).sample(x, 5, 7))
 
 
+def test_likelihood_above_the_size_of_the_joint_gaussian() -> None:
+    task = LGSSM(MAX_DENSE // 3 + 1, dim=3, missing=0.2)
+    values = Simulator(task.graph, task.observed, 4, seed=1).sample(4)
+    theta, x = join(values, task.latents), join(values, task.observed)
+    assert torch.allclose(task.log_likelihood(theta, x), task.model.log_likelihood(theta, x), rtol=1e-12)
+    assert task.algorithm != LGSSM().algorithm
+
+
 @pytest.mark.parametrize("dim", [1, 2])
 def test_a_chain_of_ten_thousand_times(dim: int) -> None:
     """Draws have the smoother's moments, averaged over time; truths are normal scores; missing times less certain."""
