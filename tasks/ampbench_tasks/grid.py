@@ -12,7 +12,8 @@ or a ridge, between the nodes. If g is quadratic with the curvatures :math:`K_{1
 any point y has :math:`g \ge g(y) - (K_{11} h_1^2 + K_{22} h_2^2) / 8` (the mean over the corners with bilinear
 weights), and :math:`D \ge K_{11} h_1^2 + K_{22} h_2^2` (the maximum on each line through b lies within half a cell of
 b), so that no y within 20 of the maximum is lost, however narrow and however correlated the density is. The smaller one
-of two differences bounds D where g falls off very fast on one side.
+of two differences bounds D where g falls off very fast on one side. If g is not quadratic, a box may cut off some mass;
+a side at which g is within 20 of its maximum is moved outwards again.
 
 Then g is interpolated by a bicubic spline, on cells that are eight times finer. If the mean error of the spline is not
 below :math:`10^{-4}`, the grid is doubled, and the box shrunk if that is now possible. The error is estimated as 1/16
@@ -34,6 +35,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -50,7 +52,7 @@ Box = tuple[Interval, Interval]
 
 CELLS = 64
 """Cells per side of the first grid."""
-MAX_REFINEMENT = 16
+MAX_REFINEMENT = 8
 """Largest factor by which the grid becomes finer."""
 FINE_CELLS = 8
 """Fine cells per side of a cell."""
@@ -58,10 +60,12 @@ MAX_LOG_RATIO = 20.0
 """Largest log-ratio of the maximum of the density to its value at a point; points beyond it may be left out."""
 FLOOR = 40.0
 """Log-ratio of the maximum to the least value that is interpolated."""
+MAX_GRIDS = 100
+"""Largest number of grids on which the density is evaluated."""
 MAX_ERROR = 1e-4
 """Largest mean error of the interpolated log density."""
 MIN_SHRINKAGE = 0.75
-"""The box is replaced while a side shrinks to less than this share."""
+"""A side of the box is shortened if less than this share of it is left."""
 
 
 def draw(log_density: LogDensity, bounds: Box, n: int, generator: Generator, refine: int = 1) -> Tensor:
@@ -85,48 +89,41 @@ def draw(log_density: LogDensity, bounds: Box, n: int, generator: Generator, ref
     return _invert(u, v, (fine - fine.max()).exp(), torch.rand(2, n, dtype=torch.float64, generator=generator))
 
 
-def _tabulate(log_density: LogDensity, box: Box, first_cells: int) -> tuple[Box, Tensor]:
+def _tabulate(log_density: LogDensity, bounds: Box, first_cells: int) -> tuple[Box, Tensor]:
     """Return a box that holds all but a negligible part of the mass, and the log density (m, m) on a fine grid."""
-    cells = first_cells
-    while True:
+    box, cells, error = bounds, first_cells, math.inf
+    for _ in range(MAX_GRIDS):
         g = _evaluate(log_density, box, cells)
-        smaller = _smaller(g, box)
-        if _shrinkage(smaller, box) < MIN_SHRINKAGE:
-            box, cells = smaller, first_cells
+        moved = _moved(g, box, bounds)
+        if moved != box:
+            box, cells = moved, first_cells
             continue
         floored = g.clamp(min=float(g.max()) - FLOOR)
         error = _interpolation_error(box, floored)
-        if error < MAX_ERROR:
-            _check_sides(g, box)
-            return box, floored
-        if cells >= first_cells * MAX_REFINEMENT:
-            raise SimulationError(
-                f"the log density varies too fast: on a grid of {cells} × {cells} cells over {_text(box)} it is "
-                f"interpolated with a mean error of {error:.1g}, allowed is {MAX_ERROR:g}"
-            )
+        if error < MAX_ERROR or cells >= first_cells * MAX_REFINEMENT:
+            break
         cells *= 2
-
-
-def _check_sides(g: Tensor, box: Box) -> None:
-    """Raise :class:`SimulationError` if there is mass at a side of the box."""
-    if max(float(side.max()) for side in (g[0], g[-1], g[:, 0], g[:, -1])) > g.max() - MAX_LOG_RATIO:
+    if any(map(any, _reached(g))):
         raise SimulationError(
             f"the density reaches the bounds of its grid, {_text(box)}: the observation is practically impossible "
             "under the prior"
         )
+    if error >= MAX_ERROR:
+        raise SimulationError(
+            f"the log density varies too fast: on a grid of {cells} × {cells} cells over {_text(box)} it is "
+            f"interpolated with a mean error of {error:.1g}, allowed is {MAX_ERROR:g}"
+        )
+    return box, floored
 
 
-def _smaller(g: Tensor, box: Box) -> Box:
-    """Return the box of the nodes (m, m) that may hold mass."""
+def _moved(g: Tensor, box: Box, bounds: Box) -> Box:
+    """Return the box with sides moved inwards where there is no mass, outwards where there is; or the same box."""
     row, column = divmod(int(g.argmax()), len(g))
     margin = MAX_LOG_RATIO + _fall(g[:, column], row) + _fall(g[row], column)
     kept = max_pool2d(g[None], 3, stride=1, padding=1)[0] >= g.max() - margin
-    return _span(box[0], kept.any(1)), _span(box[1], kept.any(0))
-
-
-def _shrinkage(box: Box, outer: Box) -> float:
-    """Return the smallest share of a side of the outer box that is left."""
-    return min((new[1] - new[0]) / (old[1] - old[0]) for new, old in zip(box, outer, strict=True))
+    spans = zip(box, bounds, (kept.any(1), kept.any(0)), _reached(g), strict=True)
+    first, second = (_span(*span) for span in spans)
+    return first, second
 
 
 def _fall(g: Tensor, best: int) -> float:
@@ -134,12 +131,21 @@ def _fall(g: Tensor, best: int) -> float:
     return min(float(g[best] - g[node]) for node in (best - 2, best + 2) if 0 <= node < len(g))
 
 
-def _span(interval: Interval, kept: Tensor) -> Interval:
-    """Return the interval from the first to the last node kept, of the nodes (m,) of an interval."""
+def _reached(g: Tensor) -> tuple[tuple[bool, bool], tuple[bool, bool]]:
+    """Return whether there is mass at the low and at the high side of the first, and of the second coordinate."""
+    least = float(g.max()) - MAX_LOG_RATIO
+    low, high, left, right = (float(side.max()) > least for side in (g[0], g[-1], g[:, 0], g[:, -1]))
+    return (low, high), (left, right)
+
+
+def _span(interval: Interval, bound: Interval, kept: Tensor, reached: tuple[bool, bool]) -> Interval:
+    """Return the interval of the nodes kept (m,), or a wider one where mass reaches its ends; or the same one."""
     low, high = interval
-    nodes = kept.nonzero().flatten()
-    width = (high - low) / (len(kept) - 1)
-    return low + width * int(nodes[0]), high - width * (len(kept) - 1 - int(nodes[-1]))
+    nodes, width = kept.nonzero().flatten(), (high - low) / (len(kept) - 1)
+    new_low = max(low - (high - low) / 2, bound[0]) if reached[0] else low + width * int(nodes[0])
+    new_high = min(high + (high - low) / 2, bound[1]) if reached[1] else high - width * (len(kept) - 1 - int(nodes[-1]))
+    shrunk = new_high - new_low < MIN_SHRINKAGE * (high - low)
+    return (new_low, new_high) if shrunk or new_low < low or new_high > high else interval
 
 
 def _interpolation_error(box: Box, g: Tensor) -> float:

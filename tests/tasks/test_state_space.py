@@ -198,7 +198,7 @@ def test_a_finer_grid_changes_no_moment(make: Callable[[int], LGSSMTheta | Nile]
 
 
 def test_parameters_are_found_as_series_become_long() -> None:
-    """At T = 3000, the posterior is narrower than a cell of the first grid, and holds the truth."""
+    """At T = 3000, the posterior is narrower than a cell of the first grid, which cuts some of it off at first."""
     task = LGSSMTheta(3000)
     truth = task.observation(2)
     samples = task.reference(truth.x, 200, 0)[:, :2].double()
@@ -229,7 +229,7 @@ def test_nile_fell_in_1899() -> None:
     assert float(samples[:, 32:].mean()) == pytest.approx(850, abs=30)
 
 
-@pytest.mark.parametrize("task", [LGSSMTheta(400), Nile(100)], ids=lambda task: task.folder)
+@pytest.mark.parametrize("task", [LGSSMTheta(220), Nile(100)], ids=lambda task: task.folder)
 def test_a_constant_series_is_impossible(task: LGSSMTheta | Nile) -> None:
     """The likelihood grows without bound as the noise vanishes, faster than the prior declines."""
     with pytest.raises(SimulationError, match=r"reaches the bounds .* practically impossible under the prior"):
