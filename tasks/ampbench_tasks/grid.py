@@ -5,15 +5,15 @@ of the cells in the directions :math:`e_1, e_2`, :math:`g = \log f` and b the no
 replaced by the box of all nodes i with
 
 .. math:: \max_{N(i)} g \;\ge\; g(b) - 20 - D, \qquad
-    D = \sum_{k=1}^2 \min\bigl(g(b) - g(b + 2 h_k e_k),\; g(b) - g(b - 2 h_k e_k)\bigr)
+    D = \frac14 \sum_{k=1}^2 \min\bigl(g(b) - g(b + 2 h_k e_k),\; g(b) - g(b - 2 h_k e_k)\bigr)
 
 where N(i) are the 3 × 3 nodes about node i, until the box does not shrink any more. The margin D allows for a maximum,
 or a ridge, between the nodes. If g is quadratic with the curvatures :math:`K_{11}, K_{22}`, some corner of the cell of
 any point y has :math:`g \ge g(y) - (K_{11} h_1^2 + K_{22} h_2^2) / 8` (the mean over the corners with bilinear
-weights), and :math:`D \ge K_{11} h_1^2 + K_{22} h_2^2` (the maximum on each line through b lies within half a cell of
-b), so that no y within 20 of the maximum is lost, however narrow and however correlated the density is. The smaller one
-of two differences bounds D where g falls off very fast on one side. If g is not quadratic, a box may cut off some mass;
-a side at which g is within 20 of its maximum is moved outwards again.
+weights), and :math:`D \ge (K_{11} h_1^2 + K_{22} h_2^2) / 4` (the maximum on each line through b lies within half a
+cell of b), so that no y within 20 of the maximum is lost, however narrow and however correlated the density is. The
+smaller one of two differences bounds D where g falls off very fast on one side. If g is not quadratic, a box may cut
+off some mass; a side at which g is within 20 of its maximum is moved outwards again.
 
 Then g is interpolated by a bicubic spline, on cells that are eight times finer. If the mean error of the spline is not
 below :math:`10^{-4}`, the grid is doubled, and the box shrunk if that is now possible. The error is estimated as 1/16
@@ -119,7 +119,7 @@ def _tabulate(log_density: LogDensity, bounds: Box, first_cells: int) -> tuple[B
 def _moved(g: Tensor, box: Box, bounds: Box) -> Box:
     """Return the box with sides moved inwards where there is no mass, outwards where there is; or the same box."""
     row, column = divmod(int(g.argmax()), len(g))
-    margin = MAX_LOG_RATIO + _fall(g[:, column], row) + _fall(g[row], column)
+    margin = MAX_LOG_RATIO + (_fall(g[:, column], row) + _fall(g[row], column)) / 4
     kept = max_pool2d(g[None], 3, stride=1, padding=1)[0] >= g.max() - margin
     spans = zip(box, bounds, (kept.any(1), kept.any(0)), _reached(g), strict=True)
     first, second = (_span(*span) for span in spans)

@@ -36,7 +36,7 @@ import torch
 from torch import Generator, Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chain:
     """Scalar states with m values of the parameters, float64.
 
