@@ -6,6 +6,7 @@ there is a reference, else simulations from the prior.
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -25,6 +26,8 @@ FOLDER = Path(__file__).parent
 PAIRS = 5
 """Up to so many parameters are shown in pairs, more as intervals."""
 SAMPLES = 2000
+MAX_WIDTH = 16.0
+"""Largest width of a plot, in inches."""
 mpl.use("agg")
 mpl.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -149,13 +152,14 @@ def pairs(theta: np.ndarray, truth: np.ndarray, names: list[str]) -> Figure:
 def intervals(theta: np.ndarray, truth: np.ndarray, names: list[str]) -> Figure:
     """One vertical line per component."""
     levels = np.quantile(theta, [0.025, 0.25, 0.5, 0.75, 0.975], axis=0)
-    figure, axis = plt.subplots(figsize=(max(4.5, 0.3 * len(names)), 3), layout="constrained")
+    figure, axis = plt.subplots(figsize=(min(max(4.5, 0.3 * len(names)), MAX_WIDTH), 3), layout="constrained")
     place = np.arange(len(names))
     axis.vlines(place, levels[0], levels[4], color="0.6", lw=1.5)
     axis.vlines(place, levels[1], levels[3], color="0.3", lw=4)
     axis.plot(place, levels[2], "o", color="white", markeredgecolor="0.2", markersize=4)
     axis.plot(place, truth, "_", color="tab:red", markersize=10, markeredgewidth=2)
-    axis.set_xticks(place, names, rotation=90)
+    stride = math.ceil(0.2 * len(names) / MAX_WIDTH)
+    axis.set_xticks(place[::stride], names[::stride], rotation=90)
     return figure
 
 

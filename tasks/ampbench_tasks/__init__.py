@@ -92,6 +92,12 @@ def _structured() -> Mapping[str, Lazy]:
             "hierarchical:Hierarchical", "Gaussian groups with plates", "Gelman et al. 2013, chapter 5", 10, 40, kind
         ),
         "lgssm": _task("lgssm:LGSSM", "linear-Gaussian state space", "Kalman 1960", 10, 10, kind),
+        "lgssm_theta": _task(
+            "lgssm_theta:LGSSMTheta", "state space, unknown parameters", "Carter & Kohn 1994", 52, 50, kind
+        ),
+        "nile": _task(
+            "nile:Nile", "local level; observation 1 is real", "Durbin & Koopman 2012, chapter 2", 102, 100, kind
+        ),
         "nonlinear_ssm": _task(
             "nonlinear_ssm:NonlinearSSM", "nonlinear state space, multimodal", "Gordon et al. 1993", 10, 10, kind
         ),

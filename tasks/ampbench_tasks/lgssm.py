@@ -13,6 +13,10 @@ only through the rotation. Over a gap :math:`\Delta` between two times the trans
 with the rotation R, and the process is stationary. Gaps are 1, or irregular: exponential with mean 1 from a fixed
 seed. A missing time has a state but no observation.
 
+The posterior, a Gaussian, is drawn by conditioning the joint Gaussian (:mod:`ampbench_tasks.linear_gaussian`) if the
+states have at most 500 components, and by filtering and backward sampling (:mod:`ampbench_tasks.gaussian_chain`), whose
+time is linear in T, if they have more. Both draw from one distribution, but map a seed to different draws.
+
 References:
     Kalman 1960, *A new approach to linear filtering and prediction problems*, doi:10.1115/1.3662552.
     Särkkä 2013, *Bayesian Filtering and Smoothing*, doi:10.1017/CBO9781139344203.
@@ -22,19 +26,24 @@ References:
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from ampbench.options import at_least, half_open
+from ampbench_tasks.gaussian_chain import GaussianChain
 from ampbench_tasks.linear_gaussian import Linear, LinearGaussian, LinearGaussianTask
 from ampbench_tasks.structured import PATTERN_SEED, kept
 
 KAPPA = 0.1
 OMEGA = 0.5
 NOISE = 0.5
+MAX_DENSE = 500
+"""Largest number of components of all states whose joint Gaussian is conditioned as a whole."""
 
 
 @final
@@ -63,6 +72,39 @@ class LGSSM(LinearGaussianTask):
         states = [_first(dim)] + [_state(t + 2, dim, gap) for t, gap in enumerate(self.gaps)]
         model = LinearGaussian([*states, *(_reading(t, dim) for t in times)], [f"x_{t}" for t in times])
         super().__init__(model, length=length, dim=dim, missing=missing, irregular=irregular)
+        self._dim, self._times, self._dense = dim, times, length * dim <= MAX_DENSE
+        if not self._dense:
+            self.algorithm = "forward filtering, backward sampling"
+
+    @cached_property
+    def chain(self) -> GaussianChain:
+        """The states and observations as a chain."""
+        steps = [transition(self._dim, gap) for gap in self.gaps]
+        identity, read = torch.eye(self._dim, dtype=torch.float64), reading(self._dim)
+        return GaussianChain(
+            first=identity,
+            transitions=torch.stack([matrix for matrix, _ in steps])
+            if steps
+            else identity.new_empty(0, *identity.shape),
+            steps=torch.tensor([variance for _, variance in steps], dtype=torch.float64)[:, None, None] * identity,
+            reading=read,
+            noise=NOISE**2 * torch.eye(len(read), dtype=torch.float64),
+            times=tuple(t - 1 for t in self._times),
+        )
+
+    def reference(self, observation: Tensor, n: int, seed: int) -> Tensor:
+        """Draw exactly from the posterior, a Gaussian, shape (n, length × dim)."""
+        if self._dense:
+            return super().reference(observation, n, seed)
+        return self.chain.sample(self.check_observation(observation), n, seed)
+
+    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Return log p(x | theta), shape (*,), float64."""
+        if self._dense:
+            return super().log_likelihood(theta, x)
+        states = theta.double().unflatten(-1, (-1, self._dim))
+        seen = states[..., [t - 1 for t in self._times], ::2]
+        return Normal(seen.flatten(-2), NOISE).log_prob(x.double()).sum(-1)
 
 
 def gaps(length: int, irregular: bool) -> tuple[float, ...]:
@@ -80,6 +122,11 @@ def transition(dim: int, gap: float) -> tuple[Tensor, float]:
     return math.exp(-KAPPA * gap) * torch.block_diag(*blocks), -math.expm1(-2 * KAPPA * gap)
 
 
+def reading(dim: int) -> Tensor:
+    """Return H, which reads the first component of each plane, shape (ceil(dim / 2), dim)."""
+    return torch.eye(dim, dtype=torch.float64)[::2]
+
+
 def _first(dim: int) -> Linear:
     return Linear("z_1", torch.zeros(dim, dtype=torch.float64), torch.ones(dim, dtype=torch.float64))
 
@@ -91,6 +138,6 @@ def _state(t: int, dim: int, gap: float) -> Linear:
 
 
 def _reading(t: int, dim: int) -> Linear:
-    read = torch.eye(dim, dtype=torch.float64)[::2]  # first component of each plane
+    read = reading(dim)
     noise = torch.full((len(read),), NOISE**2, dtype=torch.float64)
     return Linear(f"x_{t}", torch.zeros(len(read), dtype=torch.float64), noise, {f"z_{t}": read})

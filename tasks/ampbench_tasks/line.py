@@ -39,16 +39,32 @@ def draw(log_density: Callable[[Tensor], Tensor], low: float, high: float, n: in
     first, last = max(int(inside[0]) - 1, 0), min(int(inside[-1]) + 1, COARSE_POINTS - 1)
     grid = torch.linspace(float(u[first]), float(u[last]), CELLS + 1, dtype=torch.float64)
     heights = log_density(grid)
-    return _invert(grid, (heights - heights.max()).exp(), torch.rand(n, dtype=torch.float64, generator=generator))
+    level = torch.rand(n, dtype=torch.float64, generator=generator)
+    cell, step = invert((heights - heights.max()).exp(), level)
+    return grid[cell] + step * (grid[1] - grid[0])
 
 
-def _invert(grid: Tensor, f: Tensor, level: Tensor) -> Tensor:
-    """Return the points where the distribution function of the piecewise linear density f equals the levels (n,)."""
+def invert(f: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where the distribution function of a piecewise linear density equals the levels.
+
+    Arguments:
+        f: the density at the nodes of a regular grid, up to a constant, shape (m + 1,).
+        level: in [0, 1), shape (n,).
+
+    Returns:
+        The index of the cell, and the position in the cell as a share of its width, (n,) each.
+    """
     mass = torch.cumsum((f[1:] + f[:-1]) / 2, 0)  # in units of the cell width
     target = level * mass[-1]
     cell = torch.searchsorted(mass, target, right=True).clamp(max=len(mass) - 1)
     rest = target - torch.where(cell > 0, mass[cell - 1], 0.0)
-    left, slope = f[cell], f[cell + 1] - f[cell]
-    # left s + slope s² / 2 = rest, solved without cancellation where the slope is small
-    step = 2 * rest / (left + (left**2 + 2 * slope * rest).clamp(min=0).sqrt()).clamp(min=torch.finfo(f.dtype).tiny)
-    return grid[cell] + step.clamp(0, 1) * (grid[1] - grid[0])
+    return cell, position(f[cell], f[cell + 1] - f[cell], rest)
+
+
+def position(left: Tensor, slope: Tensor, mass: Tensor) -> Tensor:
+    """Return s in [0, 1] where the density left + slope × s, linear on a unit cell, has the given mass below s.
+
+    All shapes are (n,). It solves left s + slope s² / 2 = mass without cancellation where the slope is small.
+    """
+    step = 2 * mass / (left + (left**2 + 2 * slope * mass).clamp(min=0).sqrt()).clamp(min=torch.finfo(mass.dtype).tiny)
+    return step.clamp(0, 1)

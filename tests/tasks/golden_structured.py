@@ -37,6 +37,29 @@ def lgssm_simulate(rng: np.random.Generator, z: np.ndarray) -> np.ndarray:
     return rng.normal(z, 0.5)
 
 
+def lgssm_theta_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    """The states as moving averages of their innovations: z_t = a^(t-1) e_1 + sqrt(1 - a²) sum_s a^(t-s) e_s."""
+    a, r = rng.random((n, 1)), np.exp(0.5 * rng.normal(size=(n, 1)) - 1)
+    innovations = rng.normal(size=(n, 50)) * np.where(np.arange(50) == 0, 1, np.sqrt(1 - a**2))
+    lag = np.arange(50)[:, None] - np.arange(50)
+    z = [np.sum(innovations[:, : t + 1] * a ** lag[t, : t + 1], axis=1) for t in range(50)]
+    return np.hstack([a, r, np.column_stack(z)])
+
+
+def lgssm_theta_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    return rng.normal(theta[:, 2:], theta[:, 1:2])
+
+
+def nile_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    s, w = rng.normal(math.log(100), 1, (n, 1)), rng.normal(math.log(30), 1, (n, 1))
+    first = 1000 + 300 * rng.normal(size=(n, 1))
+    return np.hstack([s, w, first, first + np.cumsum(np.exp(w) * rng.normal(size=(n, 99)), axis=1)])
+
+
+def nile_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    return rng.normal(theta[:, 2:], np.exp(theta[:, :1]))
+
+
 def nonlinear_ssm_prior(rng: np.random.Generator, n: int) -> np.ndarray:
     z = [rng.normal(0, math.sqrt(5), n)]
     for t in range(2, 11):
@@ -102,6 +125,8 @@ def collider_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray
 
 TASKS: dict[str, tuple[Draw, Simulate]] = {
     "lgssm": (lgssm_prior, lgssm_simulate),
+    "lgssm_theta": (lgssm_theta_prior, lgssm_theta_simulate),
+    "nile": (nile_prior, nile_simulate),
     "nonlinear_ssm": (nonlinear_ssm_prior, nonlinear_ssm_simulate),
     "gaussian_tree": (gaussian_tree_prior, gaussian_tree_simulate),
     "hierarchical": (hierarchical_prior, hierarchical_simulate),

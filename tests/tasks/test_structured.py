@@ -23,7 +23,9 @@ from ampbench_tasks.eight_schools import EFFECTS, ERRORS, EightSchools
 from ampbench_tasks.gaussian_tree import GaussianTree
 from ampbench_tasks.hierarchical import Hierarchical
 from ampbench_tasks.lgssm import LGSSM
+from ampbench_tasks.lgssm_theta import LGSSMTheta
 from ampbench_tasks.linear_gaussian import LinearGaussian, LinearGaussianTask, scalar
+from ampbench_tasks.nile import Nile
 from ampbench_tasks.nonlinear_ssm import NonlinearSSM
 from ampbench_tasks.structured import Structured, kept
 
@@ -87,9 +89,14 @@ class TestCollider(TaskConformance):
         return Collider()
 
 
-DEFAULT_TASKS = [LGSSM(), NonlinearSSM(), GaussianTree(), Hierarchical(), EightSchools(), Diamond(), Collider()]
+DEFAULT_TASKS = [
+    *(LGSSM(), LGSSMTheta(), Nile(), NonlinearSSM(), GaussianTree(), Hierarchical(), EightSchools(), Diamond()),
+    Collider(),
+]
 OTHER_TASKS = [
     LGSSM(length=7, dim=2, missing=0.3, irregular=True),
+    LGSSMTheta(length=4),
+    Nile(length=3),
     NonlinearSSM(length=5, missing=0.4),
     GaussianTree(depth=2, branching=4, missing=0.25),
     Hierarchical(groups=6, size=2, missing=0.5),
@@ -133,8 +140,9 @@ def test_likelihood_belongs_to_the_simulator(task: Structured) -> None:
     """E over x ~ p(x | theta) of p(x | theta') / p(x | theta) is 1 for any theta' (Sugiyama et al. 2012)."""
     n = 200_000
     theta = task.observation(3).theta
+    scale = min(1.0, math.sqrt(10 / len(theta)))  # the ratio varies more in more dimensions
     for step in (0.1, -0.05):
-        other = theta + step * torch.linspace(0.5, 1, len(theta))
+        other = theta + step * scale * torch.linspace(0.5, 1, len(theta))
         given = task.graph.split(theta.expand(n, -1), task.latents)
         x = join(Simulator(task.graph, task.observed, n, seed=5).sample(n, given), task.observed)
         ratio = (task.log_likelihood(other[None], x) - task.log_likelihood(theta[None], x)).exp()
@@ -432,6 +440,8 @@ def test_impossible_observation_leaves_the_grid() -> None:
         (lambda: LGSSM(length=0), "LGSSM needs length of at least 1, got length=0"),
         (lambda: LGSSM(dim=0), "LGSSM needs dim of at least 1, got dim=0"),
         (lambda: LGSSM(missing=1.0), "LGSSM needs missing of at least 0 and below 1, got missing=1.0"),
+        (lambda: LGSSMTheta(length=0), "LGSSMTheta needs length of at least 1, got length=0"),
+        (lambda: Nile(length=0), "Nile needs length of at least 1, got length=0"),
         (lambda: NonlinearSSM(length=-1), "NonlinearSSM needs length of at least 1, got length=-1"),
         (lambda: NonlinearSSM(missing=-0.1), "NonlinearSSM needs missing of at least 0 and below 1, got missing=-0.1"),
         (lambda: GaussianTree(depth=0), "GaussianTree needs depth of at least 1, got depth=0"),
