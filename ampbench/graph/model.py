@@ -142,8 +142,8 @@ class Graph:
             sizes: the size of every axis.
             names: by the name of a repeat in the graph that :meth:`ground` returns, its name here, if it differs.
         """
-        made = Graph(*self.nodes)
-        object.__setattr__(made, "repetition", Repetition(template, dict(sizes), dict(names), frozenset(self.names)))
+        made, within = Graph(*self.nodes), sizes_within(template.axes, sizes)
+        object.__setattr__(made, "repetition", Repetition(template, within, dict(names), frozenset(self.names)))
         return made
 
     @property
@@ -306,7 +306,9 @@ class Repetition:
 
     def unstack(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Undo :meth:`stack`."""
-        flat = repeats.unstack(values, [node for node in self.template.nodes if node.name in values], self.sizes)
+        fixed = set(self.template.covariates)
+        nodes = [node for node in self.template.nodes if node.name in values and node.name not in fixed]
+        flat = repeats.unstack(values, nodes, self.sizes)
         return {self.names.get(ground, ground): value for ground, value in flat.items()}
 
     def observed(self, given: Iterable[str]) -> tuple[str, ...]:

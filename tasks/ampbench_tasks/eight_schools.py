@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributions import HalfCauchy, Independent, Normal
 
-from ampbench.graph import Graph, Node, density, simulator
+from ampbench.graph import Graph, Node, Plate, covariate, density, simulator
 from ampbench.interfaces import Observation
 from ampbench_tasks import plates
 from ampbench_tasks.structured import Structured
@@ -44,7 +44,7 @@ class EightSchools(Structured):
     def __init__(self) -> None:
         super().__init__()
         schools = [node for j, error in enumerate(ERRORS, start=1) for node in _school(j, error)]
-        self._graph = Graph(*_roots(), *schools)
+        self._graph = Graph(*_roots(), *schools).repeating(template(), {})
         self.observed = tuple(f"y_{j}" for j in range(1, len(ERRORS) + 1))
 
     @property
@@ -67,6 +67,21 @@ class EightSchools(Structured):
         """Return log p(x | theta), shape (*,), float64."""
         errors = torch.tensor(ERRORS, dtype=torch.float64, device=theta.device)
         return Normal(theta.double()[..., 2:], errors).log_prob(x.double()).sum(-1)
+
+
+def template() -> Graph:
+    """Return the graph with the axis ``school`` in place of single schools, and the standard errors as a covariate."""
+    school = [Plate("school", len(ERRORS))]
+
+    def measure(theta: Tensor, error: Tensor) -> Tensor:
+        return theta + error * torch.randn_like(theta)
+
+    return Graph(
+        *_roots(),
+        density("theta", plates.group, ["mu", "tau"], size=1, along=school),
+        covariate("error", torch.tensor(ERRORS)[:, None], along=school),
+        simulator("y", measure, ["theta", "error"], size=1, along=school),
+    )
 
 
 def _roots() -> list[Node]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from itertools import product
 from typing import final
 
+from ampbench.graph import Graph, Tree, density, previous, simulator
 from ampbench.options import at_least, half_open
 from ampbench_tasks.linear_gaussian import LinearGaussian, LinearGaussianTask, scalar
 from ampbench_tasks.structured import kept
@@ -52,6 +53,33 @@ class GaussianTree(LinearGaussianTask):
         measured = [scalar(f"x{path}", NOISE, **{f"z{path}": 1.0}) for path in leaves]
         model = LinearGaussian([*traits, *measured], [variable.name for variable in measured])
         super().__init__(model, depth=depth, branching=branching, missing=missing)
+        names = {f"{kind}_{i}": f"{kind}{path}" for i, path in enumerate(paths(depth, branching), 1) for kind in "zx"}
+        self._graph = model.graph.repeating(template(depth, branching), {"clade": depth}, names)
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the model, whose variables are repeats of a template."""
+        return self._graph
+
+
+def template(depth: int | tuple[int, int], branching: int = 2) -> Graph:
+    """Return the graph with the axis ``clade`` in place of single variables: latent z, and x observed at the leaves.
+
+    Arguments:
+        depth: steps from the root to the leaves, or the smallest and the largest number of them.
+        branching: children of each inner variable.
+    """
+    clade = [Tree("clade", depth, branching)]
+    root, below, leaf = scalar("z", 1.0), scalar("z", STEP, z=1.0), scalar("x", NOISE, z=1.0)
+    return Graph(
+        density("z", below.conditional, [previous("z")], size=1, along=clade, first=root.conditional()),
+        simulator("x", leaf.simulate, ["z"], size=1, along=clade, leaves=True),
+    )
+
+
+def paths(depth: int, branching: int) -> list[str]:
+    """Return the paths of all variables, level by level from the root, whose path is empty."""
+    return ["", *(path for level in _levels(depth, branching) for path in level)]
 
 
 def _levels(depth: int, branching: int) -> list[list[str]]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.distributions import HalfNormal, Independent, Normal
 
-from ampbench.graph import Graph, Node, density, simulator
+from ampbench.graph import Graph, Node, Plate, density, simulator
 from ampbench.options import at_least, half_open
 from ampbench_tasks import plates
 from ampbench_tasks.structured import Structured, kept
@@ -60,6 +60,8 @@ class Hierarchical(Structured):
         self._group = group
         self.counts = torch.bincount(group, minlength=groups)
         self._graph = Graph(*_roots(), *_plates(self.counts.tolist()))
+        if not missing:
+            self._graph = self._graph.repeating(template(groups, size), {"group": groups})
         self.observed = tuple(name for name in self._graph.names if name.startswith("y_"))
 
     @property
@@ -78,6 +80,21 @@ class Hierarchical(Structured):
         """Return log p(x | theta), shape (*,), float64."""
         means = theta.double()[..., 2 + self._group]
         return Normal(means, NOISE).log_prob(x.double()).sum(-1)
+
+
+def template(groups: int | tuple[int, int], size: int = 5) -> Graph:
+    """Return the graph with the axis ``group`` in place of single groups: latents mu, tau and theta, observed y.
+
+    Arguments:
+        groups: the number of groups, or the smallest and the largest one.
+        size: number of observations of each group.
+    """
+    group = [Plate("group", groups)]
+    return Graph(
+        *_roots(),
+        density("theta", plates.group, ["mu", "tau"], size=1, along=group),
+        simulator("y", _members(size), ["theta"], size=size, along=group),
+    )
 
 
 def _roots() -> list[Node]:

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from ampbench.graph import Chain, Graph, density, previous, simulator
 from ampbench.options import at_least, half_open
 from ampbench_tasks.gaussian_chain import GaussianChain
 from ampbench_tasks.linear_gaussian import Linear, LinearGaussian, LinearGaussianTask
@@ -72,9 +73,17 @@ class LGSSM(LinearGaussianTask):
         states = [_first(dim)] + [_state(t + 2, dim, gap) for t, gap in enumerate(self.gaps)]
         model = LinearGaussian([*states, *(_reading(t, dim) for t in times)], [f"x_{t}" for t in times])
         super().__init__(model, length=length, dim=dim, missing=missing, irregular=irregular)
+        self._graph = model.graph
+        if not irregular:
+            self._graph = model.graph.repeating(template(length, dim, (missing, missing)), {"time": length})
         self._dim, self._times, self._dense = dim, times, length * dim <= MAX_DENSE
         if not self._dense:
             self.algorithm = "forward filtering, backward sampling"
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the model, whose variables are repeats of a template if gaps are equal."""
+        return self._graph
 
     @cached_property
     def chain(self) -> GaussianChain:
@@ -105,6 +114,22 @@ class LGSSM(LinearGaussianTask):
         states = theta.double().unflatten(-1, (-1, self._dim))
         seen = states[..., [t - 1 for t in self._times], ::2]
         return Normal(seen.flatten(-2), NOISE).log_prob(x.double()).sum(-1)
+
+
+def template(length: int | tuple[int, int], dim: int = 1, missing: tuple[float, float] = (0.0, 0.0)) -> Graph:
+    """Return the graph with the axis ``time`` in place of single times: latent z, observed x.
+
+    Arguments:
+        length: the number of times, or the smallest and the largest one.
+        dim: number of components of a state.
+        missing: smallest and largest share of times without an observation.
+    """
+    time = [Chain("time", length)]
+    first, step, seen = _first(dim), _state(2, dim, 1.0), _reading(1, dim)
+    return Graph(
+        density("z", step.conditional, [previous("z")], size=dim, along=time, first=first.conditional()),
+        simulator("x", seen.simulate, ["z"], size=len(seen.offset), along=time, missing=missing),
+    )
 
 
 def gaps(length: int, irregular: bool) -> tuple[float, ...]:

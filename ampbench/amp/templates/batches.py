@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.graph.axes import Axis, Previous
 from ampbench.graph.coordinates import Coordinates
@@ -58,6 +59,11 @@ def encode(
         node = graph[name]
         if node.missing[1] or node.leaves:
             present[name] = there.to(device, value.dtype)
+        elif not bool(there.all()):
+            raise UsageError(
+                f"{int((~there).sum())} repeats of {name!r} are missing, but the model says that none are; give the "
+                "variable a range of missing shares, such as missing=(0, 0.5), and fit anew"
+            )
         default = coordinates[name].decode(torch.zeros(coordinates[name].size, dtype=value.dtype))
         filled = torch.where(there, value, default)
         encoded[name] = torch.where(there, coordinates[name].encode(filled), 0.0).to(device)

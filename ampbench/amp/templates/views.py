@@ -23,6 +23,7 @@ from ampbench.amp.sites import Site
 from ampbench.amp.templates.batches import Batch, gather, separator, separator_size
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.messages import Messages
+from ampbench.errors import UsageError
 from ampbench.graph.template import Cell, TemplateFactor
 from ampbench.interfaces import Divergence, Tuples
 from ampbench.interfaces.tuples import Densities
@@ -62,6 +63,13 @@ class FamilyDensity(Densities):
         context = self.context()
         return self.bottom_up.log_prob(
             self.factor, tuples.variable, context.expand(*tuples.variable.shape[:-1], context.shape[-1])
+        )
+
+    def likelihood(self, tuples: Tuples) -> Tensor:
+        """Raise :class:`UsageError`: the evidence of a repeat may lie in many others."""
+        raise UsageError(
+            f"the likelihood at the tuples of {self.factor} is not known: messages carry evidence of several repeats; "
+            "take a divergence that needs none, such as jsd or kl"
         )
 
 

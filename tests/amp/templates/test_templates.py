@@ -1,0 +1,342 @@
+"""One network for all repeats: every model, divergence and family; messages; sizes that were not trained on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ampbench.amp.templates import TemplateAMP
+from ampbench.amp.templates.batches import Batch, choose, encode, gather, learn_coordinates, separator
+from ampbench.amp.templates.chain import TemplateBottomUp
+from ampbench.amp.templates.posterior import TemplatePosterior
+from ampbench.amp.templates.views import Reader, TemplateViews
+from ampbench.errors import GraphError, UsageError
+from ampbench.graph import Chain, Graph, Plate, Simulator, density, join, previous, simulator
+from ampbench.graph.template import TemplateFactor, template_inverse
+from ampbench.interfaces import HasDensity, fit, rebuild
+from ampbench.networks import train_classifier
+from ampbench.registry import Registry
+from ampbench.seeding import seeded
+from ampbench.testing import repeated
+from ampbench.testing.repeated import MODELS, STANDARD, noisy, normal
+
+SHORT = "steps=4,checks=2,batch_size=8,repeats=32,messages=8"
+Make = Callable[[str], TemplateAMP]
+
+
+@pytest.fixture
+def make(registry: Registry) -> Make:
+    return lambda options: registry.build("methods", f"amp-templates:{options}")
+
+
+def evidence_of(graph: Graph, observed: tuple[str, ...], size: int = 3) -> dict[str, Tensor]:
+    """Evidence of one simulation, with a size of every axis that has several."""
+    sizes = {axis.name: axis.size if isinstance(axis.size, int) else size for axis in graph.axes}
+    drawn = graph.sample(1, sizes=sizes)
+    return {name: drawn[name][0] for name in observed}
+
+
+def budget_of(graph: Graph) -> int:
+    return 1000 if graph.covariates else 8000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "divergence=jsd(width=16,refine=0),family=implicit(width=16)",
+        "divergence=forward-kl,family=gaussian(width=16)",
+        "divergence=mmd,family=implicit(width=16),teacher_forcing=false",
+        "divergence=jsd(width=16,refine=0),family=implicit(width=16),scope=global",
+    ],
+    ids=["jsd", "forward-kl", "inferred contexts", "global"],
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_inferred_at_other_sizes_and_restored(name: str, options: str, make: Make) -> None:
+    build, observed, _ = MODELS[name]
+    graph, method = build(), make(f"{options},{SHORT}")
+    posterior = fit(method, Simulator(graph, list(observed), budget_of(graph), 0))
+    assert isinstance(posterior, TemplatePosterior)
+    evidence = evidence_of(graph, observed, size=4)
+    again = rebuild(method, Simulator(graph, list(observed), 0, 0), posterior.state())
+    draws = []
+    for each in (posterior, again):
+        with seeded(1):
+            draws.append(each.sample_variables(evidence, 5))  # type: ignore[attr-defined]
+    assert list(draws[0]) == list(graph.latents(observed))
+    for latent, value in draws[0].items():
+        sizes = {axis.name: axis.size if isinstance(axis.size, int) else 4 for axis in graph.axes}
+        assert value.shape == (5, *(axis.repeats(sizes[axis.name]) for axis in graph[latent].along), 1)
+        assert torch.isfinite(value).all()
+        assert torch.equal(value, draws[1][latent])
+
+
+def test_every_divergence_works_on_a_template(make: Make, registry: Registry) -> None:
+    graph = repeated.hierarchical()
+    for name in registry.entries("divergences"):
+        method = make(f"divergence={name},family=gaussian(width=16),particles=2,{SHORT}")
+        source = Simulator(graph, ["y"], 8000, 0)
+        if name in ("kl-likelihood", "blend"):
+            with pytest.raises(UsageError, match="the likelihood at the tuples of"):
+                fit(method, source)
+            continue
+        assert len(fit(method, source).sample_variables(evidence_of(graph, ("y",)), 3)) == 3  # type: ignore[attr-defined]
+
+
+def test_every_continuous_family_works_on_a_template(make: Make, registry: Registry) -> None:
+    graph = repeated.state_space()
+    for name in set(registry.entries("families")) - {"bernoulli", "categorical", "embedded"}:
+        posterior = fit(make(f"divergence=energy,family={name},particles=2,{SHORT}"), Simulator(graph, ["x"], 8000, 0))
+        assert len(posterior.sample_variables(evidence_of(graph, ("x",)), 3)) == 1  # type: ignore[attr-defined]
+
+
+def test_variables_have_divergences_and_families_of_their_own(make: Make) -> None:
+    graph = repeated.hierarchical()
+    options = f"divergence=energy,particles=2,divergences.mu=forward-kl,families.mu=gaussian(width=16),{SHORT}"
+    posterior = fit(make(options), Simulator(graph, ["y"], 8000, 0))
+    assert isinstance(posterior, TemplatePosterior)
+    conditionals = posterior.trained.learned.bottom_up.conditionals
+    assert [isinstance(each, HasDensity) for each in conditionals] == [True, False, False]
+    with pytest.raises(UsageError, match="inferred variable 'y'"):
+        fit(make(f"families.y=gaussian,{SHORT}"), Simulator(graph, ["y"], 8000, 0))
+
+
+def parts(graph: Graph, observed: tuple[str, ...], sizes: dict[str, int], n: int) -> tuple[TemplateBottomUp, Batch]:
+    """Untrained families, and a batch with all repeats chosen."""
+    torch.manual_seed(0)
+    values = graph.sample(n, sizes=sizes)
+    coordinates = learn_coordinates(graph, [values])
+    batch = encode(graph, coordinates, values, sizes, torch.device("cpu"))
+    from ampbench_families.gaussian import Gaussian
+
+    factors = [factor for factor in template_inverse(graph, observed) if not factor.barren]
+    families = {factor.variable: Gaussian(width=16) for factor in factors}
+    bottom_up = TemplateBottomUp(graph, observed, factors, {k: c.size for k, c in coordinates.items()}, families, 8)
+    rows = {factor: choose(factor, n, sizes, 10**9) for factor in factors}
+    return bottom_up, Batch(batch.sizes, batch.values, batch.present, rows)
+
+
+def test_permuting_the_groups_permutes_their_factors_and_not_the_roots() -> None:
+    bottom_up, batch = parts(repeated.hierarchical(), ("y",), {"school": 5}, 4)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    permuted = Batch(
+        batch.sizes, {k: v[:, order] if v.ndim == 3 else v for k, v in batch.values.items()}, batch.present, batch.rows
+    )
+    for factor in bottom_up.factors:
+        contexts = []
+        for each in (batch, permuted):
+            context = bottom_up.context(each, bottom_up.messages(each), factor, batch.rows[factor])
+            contexts.append(bottom_up.conditional(factor).distribution(context).mean)  # type: ignore[operator]
+        if factor.cell:
+            contexts = [contexts[0].unflatten(0, (4, 5))[:, order], contexts[1].unflatten(0, (4, 5))]
+        assert torch.allclose(*contexts, atol=1e-5)
+
+
+def test_contexts_of_training_are_those_of_sampling() -> None:
+    """With families that return their context, the chain draws what the contexts of its own draws say."""
+    for name in ("state space", "many series", "tree", "nested", "parameters and states"):
+        build, observed, _ = MODELS[name]
+        graph = build()
+        sizes = {axis.name: 3 for axis in graph.axes}
+        bottom_up, batch = parts(graph, observed, sizes, 2)
+        for conditional in bottom_up.conditionals:
+            conditional.forward = lambda context, of=conditional: of.distribution(context).mean  # type: ignore[method-assign]
+        drawn = {k: v[0] for k, v in bottom_up(batch, 1).items()}
+        filled = batch.with_values(drawn)
+        messages = bottom_up.messages(filled)
+        for factor in bottom_up.factors:
+            rows = batch.rows[factor]
+            expected = bottom_up.conditional(factor)(bottom_up.context(filled, messages, factor, rows))
+            assert torch.allclose(gather(drawn[factor.variable], rows, len(factor.cell)), expected, atol=1e-5), (
+                name,
+                str(factor),
+            )
+
+
+def least_squares(features: Tensor, target: Tensor) -> tuple[Tensor, float]:
+    """Return the coefficients and the residual standard deviation of a linear regression without intercept."""
+    solution = torch.linalg.lstsq(features.double(), target.double()).solution
+    return solution[:, 0], float((target - features.double() @ solution).std())
+
+
+def test_exact_messages_of_a_state_space_reach_the_exact_factor() -> None:
+    """Given z_{t-1} and the information h_t = x_t / r + a h_{t+1} / (1 + q J), z_t is linear-Gaussian."""
+    a, q, r, length = 0.9, 0.19, 0.25, 60
+    with seeded(1):
+        values = repeated.state_space().sample(20_000, sizes={"time": length})
+    x, z = values["x"][..., 0].double(), values["z"][..., 0].double()
+    information, precision = torch.zeros_like(x), torch.zeros(length, dtype=torch.float64)
+    h, j = torch.zeros(len(x), dtype=torch.float64), 0.0
+    for t in reversed(range(length)):
+        information[:, t], precision[t] = x[:, t] / r + h, 1 / r + j
+        h, j = a * information[:, t] / (1 + q * precision[t]), float(a**2 * precision[t] / (1 + q * precision[t]))
+    batch = Batch({"time": length}, {"z": z[..., None], "h": information[..., None]}, {}, {})
+    factor = next(f for f in template_inverse(repeated.state_space(), ["x"]) if f.follows)
+    rows = choose(factor, len(z), {"time": length - 20}, 10**9)  # far from the end, where J is constant
+    features = torch.cat(
+        [separator(batch, factor, rows, repeated.state_space()), gather(batch.values["h"], rows, 1)], 1
+    )
+    found, deviation = least_squares(features, gather(batch.values["z"], rows, 1))
+    posterior = 1 / (float(precision[0]) + 1 / q)
+    assert found.tolist() == pytest.approx([posterior * a / q, posterior], abs=1e-3)
+    assert deviation == pytest.approx(posterior**0.5, rel=2e-3)
+
+
+def test_exact_messages_of_groups_reach_the_exact_factor() -> None:
+    """Given mu, tau = 1 and the mean of its three observations, theta is linear-Gaussian."""
+    groups = [Plate("school", (2, 5))]
+    graph = Graph(
+        density("mu", STANDARD),
+        density("theta", lambda mu: normal(mu, 1.0), ["mu"], along=groups, size=1),
+        simulator("y", lambda theta: theta + torch.randn(len(theta), 3), ["theta"], along=groups, size=3),
+    )
+    with seeded(1):
+        values = graph.sample(100_000, sizes={"school": 5})
+    batch = Batch({"school": 5}, {**values, "mean": values["y"].mean(-1, keepdim=True)}, {}, {})
+    factor = next(f for f in template_inverse(graph, ["y"]) if f.variable == "theta")
+    rows = choose(factor, 100_000, batch.sizes, 10**9)
+    features = torch.cat([separator(batch, factor, rows, graph), gather(batch.values["mean"], rows, 1)], 1)
+    found, deviation = least_squares(features, gather(values["theta"], rows, 1))
+    assert found.tolist() == pytest.approx([0.25, 0.75], abs=2e-3)
+    assert deviation == pytest.approx(0.5, rel=2e-3)
+
+
+def test_an_adversary_without_evidence_cannot_detect_families_that_ignore_it(registry: Registry) -> None:
+    """Samples of p(theta | mu) have the distribution of (theta, mu); with evidence they can be told apart."""
+    graph = repeated.nested()
+    bottom_up, batch = parts(graph, ("y",), {"school": 3, "pupil": 4}, 1500)
+    divergences = {factor.variable: registry.build("divergences", "jsd") for factor in bottom_up.factors}
+    views = TemplateViews.of(bottom_up, divergences, 16)
+    at = next(at for at in views.comparisons if at.site.variables == ("theta",))
+    prior = graph.sample(1500, sizes=batch.sizes)
+    theta = prior["theta"] - prior["mu"][:, None] + batch.values["mu"][:, None] * prior["mu"].std()
+    coordinates = learn_coordinates(graph, [graph.sample(4000, sizes=batch.sizes)])
+    ignoring = batch.with_values({"theta": coordinates["theta"].encode(theta)})
+    p, q = views.top_down(batch), views.top_down(ignoring)
+    read_p, read_q = Reader(bottom_up, views.comparisons, 16)(p, q)
+    accuracies = []
+    for one, other in ((p, q), (read_p, read_q)):
+        a, b = one[at].joint.detach(), other[at].joint.detach()
+        half = len(a) // 2
+        classify = train_classifier(a[:half], b[:half])
+        accuracies.append(
+            float(((classify(a[half:]) > 0).double().mean() + (classify(b[half:]) < 0).double().mean()) / 2)
+        )
+    assert accuracies[0] < 0.53
+    assert accuracies[1] > 0.6
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_repeats_are_chosen_with_equal_probability(first: bool) -> None:
+    """The mean of the loss over chosen repeats is an unbiased estimate of the mean over all repeats."""
+    factor = TemplateFactor("z", (Plate("school", 2), Chain("time", 3)), (previous("z"),), first=first)
+    sizes = {"school": 2, "time": 3}
+    every = {tuple(row) for row in choose(factor, 2, sizes, 10**9).tolist()}
+    times = [0] if first else [1, 2]
+    assert every == set(itertools.product(range(2), range(2), times))
+    counts = dict.fromkeys(every, 0)
+    for _ in range(2000):
+        rows = [tuple(row) for row in choose(factor, 2, sizes, 3).tolist()]
+        assert len(set(rows)) == 3
+        for row in rows:
+            counts[row] += 1
+    expected = 2000 * 3 / len(every)
+    assert all(abs(count - expected) < 5 * expected**0.5 for count in counts.values())
+
+
+def test_barren_latents_are_drawn_from_the_model(make: Make) -> None:
+    time = [Chain("time", (2, 5))]
+    graph = Graph(
+        density("z", lambda z: normal(0.9 * z, 0.4), [previous("z")], along=time, first=STANDARD, size=1),
+        simulator("x", noisy(0.5), ["z"], along=time, size=1),
+        density("copy", lambda z: normal(3 * z, 0.1), ["z"], along=time, size=1),
+    )
+    posterior = fit(make(f"divergence=energy,particles=2,{SHORT}"), Simulator(graph, ["x"], 8000, 0))
+    assert isinstance(posterior, TemplatePosterior)
+    assert {f.variable for f in posterior.trained.learned.bottom_up.factors} == {"z"}
+    with seeded(0):
+        drawn = posterior.sample_variables({"x": torch.zeros(4, 1)}, 4000)
+    assert float((drawn["copy"] - 3 * drawn["z"]).std()) == pytest.approx(0.1, rel=0.03)
+
+
+def test_a_flat_graph_is_inferred_through_its_template(make: Make, registry: Registry) -> None:
+    for text in ("lgssm:length=4,missing=0.25", "hierarchical:groups=3", "gaussian_tree:depth=2", "eight_schools"):
+        task = registry.build("tasks", text)
+        posterior = fit(make(f"divergence=energy,particles=2,{SHORT}"), Simulator(task.graph, task.observed, 200, 0))
+        x = task.observation(1).x
+        with seeded(0):
+            drawn = posterior.sample(x, 7)
+        assert drawn.shape == (7, len(task.observation(1).theta))
+        assert torch.isfinite(drawn).all()
+
+
+@pytest.mark.parametrize(
+    "text", ["lgssm:length=4,dim=3", "hierarchical:groups=3", "gaussian_tree:depth=2,branching=3", "eight_schools"]
+)
+def test_templates_of_tasks_have_the_distribution_of_their_graphs(text: str, registry: Registry) -> None:
+    graph = registry.build("tasks", text).graph
+    repetition = graph.repetition
+    with seeded(3):
+        flat = graph.sample(40_000)
+        drawn = repetition.unstack(repetition.template.sample(40_000, sizes=repetition.sizes))
+    names = list(flat)
+    a, b = (torch.cat([values[name].asinh() for name in names], 1) for values in (flat, drawn))  # tau has heavy tails
+    scale = a.std(0)
+    assert torch.allclose(a.mean(0) / scale, b.mean(0) / scale, atol=0.04)
+    assert torch.allclose(torch.corrcoef(a.T), torch.corrcoef(b.T), atol=0.04)
+    assert torch.allclose(b.std(0) / scale, torch.ones(len(scale)), atol=0.04)
+    stacked = repetition.stack(flat)
+    again = repetition.unstack(stacked)
+    assert all(torch.equal(again[name], flat[name]) for name in flat)
+
+
+def test_the_budget_counts_repeats(make: Make) -> None:
+    source = Simulator(repeated.state_space(), ["x"], 8000, 0)
+    assert source.sample(3, sizes={"time": 5})["z"].shape == (3, 5, 1)
+    assert source.spent == 15
+    fit(make(f"divergence=energy,particles=2,{SHORT}"), source)
+    assert 7000 < source.spent <= 8000
+
+
+def test_diagnoses_find_a_fit_that_ignores_the_evidence(make: Make) -> None:
+    for divergence in ("jsd(width=16,refine=0)", "forward-kl"):
+        source = Simulator(repeated.state_space(), ["x"], 40_000, 0)
+        posterior = fit(make(f"divergence={divergence},family=gaussian(width=16),{SHORT}"), source)
+        assert isinstance(posterior, TemplatePosterior)
+        table = posterior.diagnose()
+        assert list(table["tuple"]) == ["(z first | evidence)", "(z | z before, evidence)"]
+        assert set(table["verdict"]) == {"told apart"}  # four steps teach nothing
+
+
+def test_what_is_wrong_is_named(make: Make) -> None:
+    graph = repeated.state_space()
+    method = make(f"divergence=energy,particles=2,{SHORT}")
+    one = Graph(density("theta", STANDARD), simulator("x", noisy(1.0), ["theta"]))
+    with pytest.raises(UsageError, match="the graph has none"):
+        fit(method, Simulator(one, ["x"], 100, 0))
+    with pytest.raises(UsageError, match="raise the budget"):
+        fit(method, Simulator(graph, ["x"], 100, 0))
+    flat = graph.ground({"time": 3})
+    with pytest.raises(GraphError, match="some are observed and others are latent"):
+        fit(method, Simulator(flat, ["x_1", "x_2"], 100, 0))
+    posterior = fit(method, Simulator(graph, ["x"], 8000, 0))
+    assert isinstance(posterior, TemplatePosterior)
+    with pytest.raises(UsageError, match="call sample_variables"):
+        posterior.sample(torch.zeros(3), 2)
+    with pytest.raises(UsageError, match="has no 'x'"):
+        posterior.sample_variables({"y": torch.zeros(3, 1)}, 2)
+    with pytest.raises(UsageError, match="expected \\(time, D\\)"):
+        posterior.sample_variables({"x": torch.zeros(3)}, 2)
+    with pytest.raises(UsageError, match="1 repeats of 'x' are missing"):
+        posterior.sample_variables({"x": torch.tensor([[0.0], [torch.nan]])}, 2)
+    trees = fit(method, Simulator(repeated.tree(), ["x"], 8000, 0))
+    assert isinstance(trees, TemplatePosterior)
+    with pytest.raises(UsageError, match="fit no size of the axis"):
+        trees.sample_variables({"x": torch.zeros(4, 1)}, 2)
+    with pytest.raises(UsageError, match="scope=global"):
+        fit(make(f"divergence=energy,particles=2,scope=global,{SHORT}"), Simulator(graph, ["x"], 8000, 0))
+    drawn = join(flat.sample(1), ["x_1"])
+    assert drawn.shape == (1, 1)
