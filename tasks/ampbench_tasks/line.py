@@ -48,7 +48,18 @@ def _invert(grid: Tensor, f: Tensor, level: Tensor) -> Tensor:
     target = level * mass[-1]
     cell = torch.searchsorted(mass, target, right=True).clamp(max=len(mass) - 1)
     rest = target - torch.where(cell > 0, mass[cell - 1], 0.0)
-    left, slope = f[cell], f[cell + 1] - f[cell]
-    # left s + slope s² / 2 = rest, solved without cancellation where the slope is small
-    step = 2 * rest / (left + (left**2 + 2 * slope * rest).clamp(min=0).sqrt()).clamp(min=torch.finfo(f.dtype).tiny)
-    return grid[cell] + step.clamp(0, 1) * (grid[1] - grid[0])
+    return grid[cell] + within(f[cell], f[cell + 1], rest) * (grid[1] - grid[0])
+
+
+def within(left: Tensor, right: Tensor, mass: Tensor) -> Tensor:
+    """Return the points of [0, 1] up to which a linear density has the given mass.
+
+    Arguments:
+        left: the density at 0, any shape.
+        right: the density at 1, of the same shape.
+        mass: of the same shape, at most (left + right) / 2.
+    """
+    slope = right - left
+    # left s + slope s² / 2 = mass, solved without cancellation where the slope is small
+    root = (left**2 + 2 * slope * mass).clamp(min=0).sqrt()
+    return (2 * mass / (left + root).clamp(min=torch.finfo(left.dtype).tiny)).clamp(0, 1)
