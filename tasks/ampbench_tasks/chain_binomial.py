@@ -16,7 +16,7 @@ Generations :math:`t = 1, \dots, 20` in a town of 200 people, with :math:`I_0 = 
 
 With :math:`\rho = -\log(1 - p)` and :math:`v_i = \log(e^{\rho i} - 1)` the transition probability is
 :math:`\binom s k e^{-\rho i s} e^{k v_i}`, so that the sum over i is one matrix product for all s together; all its
-terms are positive. An epidemic that ends contributes its probability if no report follows.
+terms are positive; where the factors would overflow the sum is computed directly. An epidemic that ends contributes its probability if no report follows.
 
 Only states that the reports permit are visited: i with :math:`\binom i y 2^{-i}` at least :math:`10^{-16}` times its
 maximum over i, and likewise the total of all infections given the total of all reports.
@@ -44,6 +44,11 @@ MIN_WEIGHT_SHARE = 1e-16
 """Smallest weight of a number of infections given the reports, as a share of the largest; smaller ones are left out."""
 CHUNK_SIZE = 8
 """Number of epidemics whose states are visited together; they are sorted, so that their states are similar."""
+
+BLOCK_SIZE = 96
+"""Number of values of k in one matrix product, which bounds its exponents."""
+MAX_EXPONENT = 300.0
+"""Largest exponent of a factor of the transition probability; beyond it the probability is computed as a whole."""
 
 
 class Window(NamedTuple):
@@ -101,14 +106,23 @@ def _ended(alive: Tensor, now: Window, rate: float) -> Tensor:
 
 def _infections(alive: Tensor, now: Window, then: Window, rate: float) -> Tensor:
     """Return the probabilities of s people susceptible, of whom k are infected next, shape (m, S, K)."""
-    s, i, k = _range(now.susceptible)[:, None], _range(now.infected), _range(then.infected)
-    v = (rate * i).expm1().log()
+    s, i = _range(now.susceptible), _range(now.infected)
+    return torch.cat([_block(alive, s[:, None], i, k, rate) for k in _range(then.infected).split(BLOCK_SIZE)], dim=2)
+
+
+def _block(alive: Tensor, s: Tensor, i: Tensor, k: Tensor, rate: float) -> Tensor:
+    """Return these probabilities for some numbers k, shape (m, S, K), given s (S, 1), i (I,) and k (K,)."""
+    ways = _log_binomials()[s.long(), k.long()]  # (S, K)
+    v = (-torch.expm1(-rate * i)).log() + rate * i
     middle, around = k[len(k) // 2], v[len(v) // 2]  # both keep the exponents small
-    left = -rate * i * s + middle * v  # (S, I)
-    top = left.max(1, keepdim=True).values
     power = torch.outer(v - around, k - middle)  # (I, K)
-    right = top + around * (k - middle) + _log_binomials()[s.long(), k.long()]
-    return (alive * (left - top).exp()) @ power.exp() * right.exp()
+    if float(power.abs().max()) > MAX_EXPONENT:
+        escape = (s - k).clamp(min=0)[:, None]
+        transition = ways[:, None] + k * (v - rate * i)[:, None] - rate * i[:, None] * escape  # (S, I, K)
+        return torch.einsum("msi,sik->msk", alive, transition.exp())
+    left = middle * v - rate * i * s  # (S, I)
+    top = left.max(1, keepdim=True).values
+    return (alive * (left - top).exp()) @ power.exp() * (ways + top + around * (k - middle)).exp()
 
 
 def _shifted(joint: Tensor, now: Window, then: Window) -> Tensor:
