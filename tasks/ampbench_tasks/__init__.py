@@ -98,4 +98,7 @@ def _structured() -> Mapping[str, Lazy]:
         "nonlinear_ssm": _task(
             "nonlinear_ssm:NonlinearSSM", "nonlinear state space, multimodal", "Gordon et al. 1993", 10, 10, kind
         ),
+        "radon": _task(
+            "radon:Radon", "houses in 85 counties; observation 1 is real", "Gelman & Hill 2007", 90, 919, kind
+        ),
     }
