@@ -16,10 +16,12 @@ Generations :math:`t = 1, \dots, 20` in a town of 200 people, with :math:`I_0 = 
 
 With :math:`\rho = -\log(1 - p)` and :math:`v_i = \log(e^{\rho i} - 1)` the transition probability is
 :math:`\binom s k e^{-\rho i s} e^{k v_i}`, so that the sum over i is one matrix product for all s together; all its
-terms are positive; where the factors would overflow the sum is computed directly. An epidemic that ends contributes its probability if no report follows.
+terms are positive. Where the factors would overflow the sum is computed directly. An epidemic that ends contributes its
+probability if no report follows.
 
 Only states that the reports permit are visited: i with :math:`\binom i y 2^{-i}` at least :math:`10^{-16}` times its
-maximum over i, and likewise the total of all infections given the total of all reports.
+maximum over i, and likewise the total of all infections given the total of all reports. This changes the likelihood
+only at rates where it is below :math:`e^{-50}` times its maximum.
 
 References:
     Abbey 1952, *An examination of the Reed-Frost theory of epidemics*, Human Biology 24, 201-233.

@@ -22,7 +22,8 @@ the posterior of the scales, and that of the other parameters given the scales, 
         - \log p_j \bigr) + \log \det P + c - b^\top P^{-1} b \Bigr] + \text{const} \\
     g \mid \sigma_\alpha, \sigma_y, y &\sim \mathcal N(P^{-1} b, P^{-1}) \\
     \alpha_j \mid g, \sigma_\alpha, \sigma_y, y &\sim
-        \mathcal N\bigl(\mu + \sigma_\alpha^2 p_j (\bar y_j - \bar z_j^\top g),\; \sigma_\alpha^2 \sigma_y^2 p_j / n_j\bigr)
+        \mathcal N\bigl(\mu + \sigma_\alpha^2 p_j (\bar y_j - \bar z_j^\top g),\;
+        \sigma_\alpha^2 \sigma_y^2 p_j / n_j\bigr)
 
 The sums over i are computed once. They are those of y less its least-squares fit, and the prior mean of g is moved
 accordingly, so that no precision is lost where :math:`\sigma_y` is small. The logarithms of both scales are drawn by

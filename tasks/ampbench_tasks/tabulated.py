@@ -1,21 +1,22 @@
 r"""Posterior of a hierarchy of scalars whose likelihoods are known on nodes, shared by tasks with plates.
 
 .. math::
-    (\mu, \tau) \sim p(\mu, \tau), \qquad \theta_j \sim \mathcal N(\mu, \tau^2), \qquad L_j(\theta_j) = p(y_j \mid \theta_j)
+    (\mu, \tau) \sim p(\mu, \tau), \qquad \theta_j \sim \mathcal N(\mu, \tau^2), \qquad
+    L_j(\theta_j) = p(y_j \mid \theta_j)
 
-:math:`\log L_j` is tabulated on equidistant nodes, and interpolated by polynomials of degree 5 through the six nearest
+:math:`\log L_j` is tabulated on equidistant nodes, and interpolated by polynomials of degree 7 through the eight nearest
 ones. A fine grid has 20 cells between two nodes, of width w. The marginal likelihood
 
 .. math:: p(y \mid \mu, \tau) = \prod_j \int \mathcal N(\theta; \mu, \tau^2)\, L_j(\theta)\, \mathrm d \theta
 
 needs two rules, since the Gaussian may be narrower than the grid: for :math:`\tau \ge 4 w` the trapezoidal rule on the
 fine grid, whose error decreases as :math:`\exp(-2 \pi^2 \tau^2 / w^2)`; for :math:`\tau < 4 w` Gauss-Hermite quadrature
-with 24 points, of which each takes :math:`L_j` from the six nearest points of the fine grid. Both rules are linear in
+with 24 points, of which each takes :math:`L_j` from the eight nearest points of the fine grid. Both rules are linear in
 :math:`L_j`, so that a matrix product gives the integrals of all groups. :math:`(\mu, \tau)` is drawn by
 :mod:`ampbench_tasks.grid`.
 
-:math:`\theta_j` given :math:`(\mu, \tau)` is drawn by its inverse distribution function from a piecewise linear density:
-on the fine grid if :math:`\tau \ge 4 w`, otherwise on 128 cells over :math:`\mu \pm 6.5 \tau`. This adds at most
+:math:`\theta_j` given :math:`(\mu, \tau)` is drawn by its inverse distribution function from a piecewise linear
+density: on the fine grid if :math:`\tau \ge 4 w`, otherwise on 128 cells over :math:`\mu \pm 6.5 \tau`. This adds at most
 :math:`w^2 / 6` to the variance of a conditional distribution.
 
 References:
@@ -37,7 +38,7 @@ from torch import Generator, Tensor
 from ampbench_tasks import grid
 from ampbench_tasks.line import within
 
-STENCIL = 6
+STENCIL = 8
 """Number of points of an interpolating polynomial."""
 CELLS_BETWEEN_NODES = 20
 MIN_TAU_CELLS = 4
@@ -107,10 +108,14 @@ class Table:
         return rule
 
     def _narrow_rule(self, mu: Tensor, tau: Tensor) -> Tensor:
-        at, share = (torch.from_numpy(each) for each in np.polynomial.hermite_e.hermegauss(HERMITE_POINTS * self.refine))
-        index, weight = _stencil((mu + tau * at - self.low) / self.width, len(self.fine))  # (m, Q, 6)
+        at, share = (
+            torch.from_numpy(each) for each in np.polynomial.hermite_e.hermegauss(HERMITE_POINTS * self.refine)
+        )
+        index, weight = _stencil((mu + tau * at - self.low) / self.width, len(self.fine))  # (m, Q, 8)
         weight = weight * share[:, None] / math.sqrt(2 * math.pi)
-        return torch.zeros(len(mu), len(self.fine), dtype=torch.float64).scatter_add_(1, index.flatten(1), weight.flatten(1))
+        return torch.zeros(len(mu), len(self.fine), dtype=torch.float64).scatter_add_(
+            1, index.flatten(1), weight.flatten(1)
+        )
 
     def draw(self, mu: Tensor, tau: Tensor, generator: Generator) -> Tensor:
         """Draw θ_j given μ and τ, shape (n, 1) each; shape (n, J)."""
@@ -126,7 +131,9 @@ class Table:
     def _draw_wide(self, j: int, mu: Tensor, tau: Tensor, level: Tensor) -> Tensor:
         """Draw θ_j on the cells of the fine grid, shape (n,)."""
         inside = self.log_fine[j] > math.log(MIN_LIKELIHOOD_RATIO)
-        inside &= (self.fine >= (mu - 2 * NARROW_DEVIATIONS * tau).min()) & (self.fine <= (mu + 2 * NARROW_DEVIATIONS * tau).max())
+        inside &= (self.fine >= (mu - 2 * NARROW_DEVIATIONS * tau).min()) & (
+            self.fine <= (mu + 2 * NARROW_DEVIATIONS * tau).max()
+        )
         points = self.fine[inside]
         log_f = self.log_fine[j, inside] - ((points - mu) / tau) ** 2 / 2
         return points[0] + self.width * _invert(log_f, level)
@@ -158,9 +165,9 @@ def sample(
 
 
 def _stencil(position: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the points, and their weights, that interpolate at positions in units of the spacing: (*, 6) each.
+    """Return the points, and their weights, that interpolate at positions in units of the spacing: (*, 8) each.
 
-    The weights are Lagrange's polynomials of degree 5. A position outside of the ``count`` points is moved to their end.
+    The weights are Lagrange's polynomials of degree 7. A position outside the ``count`` points is moved to their end.
     """
     position = position.clamp(0, count - 1)
     first = (position.floor().long() - STENCIL // 2 + 1).clamp(0, count - STENCIL)
