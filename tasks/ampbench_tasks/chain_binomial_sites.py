@@ -15,10 +15,10 @@ so that :math:`y_{jt}` reports the people infected in generation t, and the firs
 simulator of a site is a black box.
 
 The likelihood of a site is computed exactly, see :mod:`ampbench_tasks.chain_binomial`, on nodes of
-:math:`\operatorname{logit} p` in [−15, 3] with a spacing of 0.2; the prior mass outside is below :math:`10^{-9}`. Nodes at which it is below
-:math:`e^{-25}` times its maximum are left out: its logarithm is continued there as a straight line. The posterior is
-drawn from these tables, see :mod:`ampbench_tasks.tabulated`. Twice as many nodes change the log-likelihood of a site by
-less than 0.002.
+:math:`\operatorname{logit} p` in [−15, 3] with a spacing of 0.2; the prior mass outside is below :math:`10^{-9}`. Nodes
+at which it is below :math:`e^{-25}` times its maximum are left out, and its logarithm is continued as a straight line.
+The posterior is drawn from these tables, see :mod:`ampbench_tasks.tabulated`. Twice as many nodes change the
+log-likelihood of a site by less than 0.002.
 
 References:
     Abbey 1952, *An examination of the Reed-Frost theory of epidemics*, Human Biology 24, 201-233.

@@ -4,8 +4,8 @@ r"""Posterior of a hierarchy of scalars whose likelihoods are known on nodes, sh
     (\mu, \tau) \sim p(\mu, \tau), \qquad \theta_j \sim \mathcal N(\mu, \tau^2), \qquad
     L_j(\theta_j) = p(y_j \mid \theta_j)
 
-:math:`\log L_j` is tabulated on equidistant nodes, and interpolated by polynomials of degree 7 through the eight nearest
-ones. A fine grid has 20 cells between two nodes, of width w. The marginal likelihood
+:math:`\log L_j` is tabulated on equidistant nodes, and interpolated by polynomials of degree 7 through the eight
+nearest ones. A fine grid has 20 cells between two nodes, of width w. The marginal likelihood
 
 .. math:: p(y \mid \mu, \tau) = \prod_j \int \mathcal N(\theta; \mu, \tau^2)\, L_j(\theta)\, \mathrm d \theta
 
@@ -16,8 +16,8 @@ with 24 points, of which each takes :math:`L_j` from the eight nearest points of
 :mod:`ampbench_tasks.grid`.
 
 :math:`\theta_j` given :math:`(\mu, \tau)` is drawn by its inverse distribution function from a piecewise linear
-density: on the fine grid if :math:`\tau \ge 4 w`, otherwise on 128 cells over :math:`\mu \pm 6.5 \tau`. This adds at most
-:math:`w^2 / 6` to the variance of a conditional distribution.
+density: on the fine grid if :math:`\tau \ge 4 w`, otherwise on 128 cells over :math:`\mu \pm 6.5 \tau`. This adds at
+most :math:`w^2 / 6` to the variance of a conditional distribution.
 
 References:
     Trefethen, Weideman 2014, *The exponentially convergent trapezoidal rule*, doi:10.1137/130932132.
@@ -124,26 +124,30 @@ class Table:
         narrow = tau[:, 0] < MIN_TAU_CELLS * self.width
         for rows, method in ((narrow, self._draw_narrow), (~narrow, self._draw_wide)):
             if bool(rows.any()):
-                for j in range(len(self.values)):
-                    result[rows, j] = method(j, mu[rows], tau[rows], level[rows, j])
+                result[rows] = method(mu[rows], tau[rows], level[rows])
         return result
 
-    def _draw_wide(self, j: int, mu: Tensor, tau: Tensor, level: Tensor) -> Tensor:
-        """Draw θ_j on the cells of the fine grid, shape (n,)."""
-        inside = self.log_fine[j] > math.log(MIN_LIKELIHOOD_RATIO)
-        inside &= (self.fine >= (mu - 2 * NARROW_DEVIATIONS * tau).min()) & (
-            self.fine <= (mu + 2 * NARROW_DEVIATIONS * tau).max()
-        )
-        points = self.fine[inside]
-        log_f = self.log_fine[j, inside] - ((points - mu) / tau) ** 2 / 2
-        return points[0] + self.width * _invert(log_f, level)
+    def _draw_wide(self, mu: Tensor, tau: Tensor, level: Tensor) -> Tensor:
+        """Draw θ_j on the cells of the fine grid, shape (n, J)."""
+        reach = 2 * NARROW_DEVIATIONS * tau
+        inside = (self.fine >= (mu - reach).min()) & (self.fine <= (mu + reach).max())
+        columns = []
+        for j, log_likelihood in enumerate(self.log_fine):
+            kept = inside & (log_likelihood > math.log(MIN_LIKELIHOOD_RATIO))
+            points = self.fine[kept]
+            log_f = log_likelihood[kept] - ((points - mu) / tau) ** 2 / 2
+            columns.append(points[0] + self.width * _invert(log_f, level[:, j]))
+        return torch.stack(columns, dim=1)
 
-    def _draw_narrow(self, j: int, mu: Tensor, tau: Tensor, level: Tensor) -> Tensor:
-        """Draw θ_j on cells about μ, whose width is a share of τ, shape (n,)."""
+    def _draw_narrow(self, mu: Tensor, tau: Tensor, level: Tensor) -> Tensor:
+        """Draw θ_j on cells about μ, whose width is a share of τ, shape (n, J)."""
         z = torch.linspace(-NARROW_DEVIATIONS, NARROW_DEVIATIONS, NARROW_CELLS * self.refine + 1, dtype=torch.float64)
         index, weight = _stencil((mu + tau * z - self.low) / self.width, len(self.fine))
-        log_f = (self.log_fine[j, index] * weight).sum(-1) - z**2 / 2
-        return mu[:, 0] + tau[:, 0] * (z[0] + (z[1] - z[0]) * _invert(log_f, level))
+        columns = []
+        for j, log_likelihood in enumerate(self.log_fine):
+            log_f = (log_likelihood[index] * weight).sum(-1) - z**2 / 2
+            columns.append(z[0] + (z[1] - z[0]) * _invert(log_f, level[:, j]))
+        return mu + tau * torch.stack(columns, dim=1)
 
 
 def sample(
@@ -172,10 +176,7 @@ def _stencil(position: Tensor, count: int) -> tuple[Tensor, Tensor]:
     position = position.clamp(0, count - 1)
     first = (position.floor().long() - STENCIL // 2 + 1).clamp(0, count - STENCIL)
     distance = (position - first)[..., None] - torch.arange(STENCIL, dtype=torch.float64)
-    weights = [
-        math.prod(distance[..., m] / (k - m) for m in range(STENCIL) if m != k)  # type: ignore[arg-type]
-        for k in range(STENCIL)
-    ]
+    weights = [math.prod(distance[..., m] / (k - m) for m in range(STENCIL) if m != k) for k in range(STENCIL)]
     return first[..., None] + torch.arange(STENCIL), torch.stack(weights, dim=-1)  # type: ignore[arg-type]
 
 

@@ -210,7 +210,7 @@ def test_marginal_likelihood_of_gaussian_likelihoods() -> None:
 @pytest.mark.parametrize("tau", [0.01, 0.06, 0.7])
 def test_draws_given_mu_and_tau(tau: float) -> None:
     table, y, s = gaussian_table()
-    mu, n = 0.2, 20_000
+    mu, n = 0.2, 5000
     given = torch.full((n, 1), mu, dtype=torch.float64), torch.full((n, 1), tau, dtype=torch.float64)
     drawn = table.draw(*given, torch.Generator().manual_seed(1))
     precision = s**-2 + tau**-2
