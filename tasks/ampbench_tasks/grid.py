@@ -1,11 +1,11 @@
 r"""Exact draws from a two-dimensional density, known up to a constant, by its inverse distribution function.
 
 A coarse grid over a box finds the smaller box in which the density is at least :math:`e^{-25}` times its maximum, or
-its logarithm within a tenth of the way from its maximum down to its median if that is lower, so that a peak narrower than
-the coarse grid is approached in several steps. This is repeated until the box no longer shrinks. A fine grid covers the
-last box. Between its points the density is taken as bilinear: a draw picks a cell by its mass; in the cell the marginal
-density of the first coordinate and the conditional density of the second one are linear, and their distribution
-functions are inverted in closed form.
+its logarithm within a tenth of the way from its maximum down to its median if that is lower, so that a peak narrower
+than the coarse grid is approached in several steps. This is repeated until the box no longer shrinks. A fine grid
+covers the last box. Between its points the density is taken as bilinear: a draw picks a cell by its mass; in the cell
+the marginal density of the first coordinate and the conditional density of the second one are linear, and their
+distribution functions are inverted in closed form.
 
 Bilinear interpolation with cells of width h adds at most :math:`h^2 / 6` to the variance of a coordinate: for a
 Gaussian density, whose box is 14 standard deviations long, 0.2 per cent with 128 cells.
