@@ -134,6 +134,7 @@ def test_impossible_reports() -> None:
         ChainBinomialSites(1).reference(y[0], 5, 0)
 
 
+@pytest.mark.slow
 def test_chain_binomial_likelihood_belongs_to_the_simulator() -> None:
     """E over y ~ p(y | p) of p(y | p') / p(y | p) is 1."""
     y = chain_binomial.simulate(torch.full((500, 1), -4.8))
@@ -153,6 +154,7 @@ def test_likelihood_of_sites_is_interpolated_well() -> None:
     assert torch.allclose(task.log_likelihood(theta, x)[near], exact[near], rtol=0, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_reference_of_sites_is_fine_enough() -> None:
     """Nodes and rules that are twice as fine change no log-likelihood and no marginal likelihood by 0.002."""
     task = ChainBinomialSites(3)
@@ -169,6 +171,7 @@ def test_reference_of_sites_is_fine_enough() -> None:
         assert float((change - change[relevant].mean())[relevant].abs().max()) < 2e-3
 
 
+@pytest.mark.slow
 def test_sites_agree_with_importance_sampling() -> None:
     task = ChainBinomialSites(2)
     drawn = Simulator(task.graph, task.observed, 100_000, seed=99)
