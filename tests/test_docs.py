@@ -13,6 +13,7 @@ import runpy
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,7 @@ import pytest
 
 import ampbench
 from ampbench import hookspecs
+from ampbench.errors import FitWarning
 from ampbench.registry import Plugin, Registry
 from ampbench.testing import DivergenceConformance
 
@@ -65,6 +67,14 @@ def test_readme_example() -> None:
     outcome = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
     assert outcome.failed == 0
     assert outcome.attempted >= 7
+
+
+def test_the_examples_of_the_page_on_repeated_variables_run() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)  # the fits of the page are short
+        outcome = doctest.testfile(str(ROOT / "docs" / "structure.md"), module_relative=False)
+    assert outcome.attempted > 15
+    assert outcome.failed == 0
 
 
 def test_learning_example() -> None:

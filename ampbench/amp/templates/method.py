@@ -26,6 +26,7 @@ from ampbench.graph import Simulator
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress, UnfinishedFitError
 from ampbench.interfaces import state as states
+from ampbench.options import at_least
 
 REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
 """Advice for fits whose adversaries still distinguish the chains."""
@@ -68,6 +69,7 @@ class TemplateAMP(Method, CanRestore):
         checks: int = 20,
         messages: int = 64,
     ) -> None:
+        at_least(self, repeats=(repeats, 1), messages=(messages, 1))
         self.divergence = divergence
         self.family = family
         self.divergences = divergences
