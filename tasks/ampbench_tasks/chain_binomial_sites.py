@@ -37,7 +37,8 @@ from torch.distributions import HalfNormal, Independent, Normal, constraints
 from torch.nn.functional import max_pool1d
 
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, Node, density, simulator
+from ampbench.graph import Graph, Node, Plate, density, simulator
+from ampbench.graph.axes import Axis
 from ampbench.options import at_least
 from ampbench_tasks import chain_binomial, plates, tabulated
 from ampbench_tasks.chain_binomial import FIRST_CASES, GENERATIONS, REPORTED_SHARE, SUSCEPTIBLE
@@ -75,7 +76,8 @@ class ChainBinomialSites(Structured):
         at_least(self, sites=(sites, 1))
         super().__init__(sites=sites)
         self._sites = sites
-        self._graph = Graph(*_roots(), *(node for j in range(1, sites + 1) for node in _site(j)))
+        flat = Graph(*_roots(), *(node for j in range(1, sites + 1) for node in _site(f"_{j}")))
+        self._graph = flat.repeating(template(sites), {"site": sites})
         self.observed = tuple(f"y_{j}" for j in range(1, sites + 1))
 
     @property
@@ -118,11 +120,20 @@ def _roots() -> list[Node]:
     ]
 
 
-def _site(j: int) -> list[Node]:
+def template(sites: int | tuple[int, int]) -> Graph:
+    """Return the graph with the axis ``site`` in place of single sites: latents mu, tau and logit_p, observed y.
+
+    Arguments:
+        sites: the number of sites, or the smallest and the largest one.
+    """
+    return Graph(*_roots(), *_site("", Plate("site", sites)))
+
+
+def _site(suffix: str, *along: Axis) -> list[Node]:
     reports = constraints.independent(constraints.integer_interval(0, SUSCEPTIBLE), 1)
     return [
-        density(f"logit_p_{j}", plates.group, ["mu", "tau"], size=1),
-        simulator(f"y_{j}", chain_binomial.simulate, [f"logit_p_{j}"], reports, GENERATIONS),
+        density(f"logit_p{suffix}", plates.group, ["mu", "tau"], size=1, along=along),
+        simulator(f"y{suffix}", chain_binomial.simulate, [f"logit_p{suffix}"], reports, GENERATIONS, along=along),
     ]
 
 

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from torch.distributions import Distribution, Independent, LogNormal, Normal, Uniform
 from torch.special import ndtr
 
-from ampbench.graph import Graph, density, simulator
+from ampbench.graph import Graph, Node, axes, density, previous, simulator
 from ampbench.options import at_least
 from ampbench_tasks import grid
 from ampbench_tasks.kalman import Chain
@@ -61,11 +61,8 @@ class LGSSMTheta(Structured):
         states = [density(f"z_{t}", step, [f"z_{t - 1}", "a"], size=1) for t in range(2, length + 1)]
         self.observed = tuple(f"x_{t}" for t in range(1, length + 1))
         readings = [simulator(f"x_{t}", measure, [f"z_{t}", "r"], size=1) for t in range(1, length + 1)]
-        self._graph = Graph(
-            density("a", Independent(Uniform(torch.zeros(1), torch.ones(1)), 1)),
-            density("r", Independent(LogNormal(torch.full((1,), LOG_R_MEAN), torch.full((1,), LOG_R_DEVIATION)), 1)),
-            *(first, *states, *readings),
-        )
+        flat = Graph(*_parameters(), *(first, *states, *readings))
+        self._graph = flat.repeating(template(length), {"time": length})
 
     @property
     def graph(self) -> Graph:
@@ -90,6 +87,31 @@ class LGSSMTheta(Structured):
         """Return log p(x | theta), shape (*,), float64."""
         theta = theta.double()
         return Normal(theta[..., 2:], theta[..., 1:2]).log_prob(x.double()).sum(-1)
+
+
+def template(length: int | tuple[int, int]) -> Graph:
+    """Return the graph with the axis ``time`` in place of single times: latents a, r and z, observed x.
+
+    Arguments:
+        length: the number of times, or the smallest and the largest one.
+    """
+    time = [axes.Chain("time", length)]
+
+    def first(a: Tensor) -> Distribution:
+        return Independent(Normal(torch.zeros_like(a), torch.ones_like(a)), 1)
+
+    return Graph(
+        *_parameters(),
+        density("z", step, [previous("z"), "a"], size=1, along=time, first=first),
+        simulator("x", measure, ["z", "r"], size=1, along=time),
+    )
+
+
+def _parameters() -> list[Node]:
+    return [
+        density("a", Independent(Uniform(torch.zeros(1), torch.ones(1)), 1)),
+        density("r", Independent(LogNormal(torch.full((1,), LOG_R_MEAN), torch.full((1,), LOG_R_DEVIATION)), 1)),
+    ]
 
 
 def chain(u: Tensor, log_r: Tensor) -> Chain:

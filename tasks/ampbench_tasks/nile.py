@@ -27,7 +27,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from ampbench.graph import Graph, Node, density, simulator
+from ampbench.graph import Graph, Node, axes, density, previous, simulator
 from ampbench.interfaces import Observation
 from ampbench.options import at_least
 from ampbench_tasks import grid
@@ -73,10 +73,8 @@ class Nile(Structured):
         self._length = length
         levels = [density(f"m_{t}", step, [f"m_{t - 1}", "w"], size=1) for t in range(2, length + 1)]
         readings = [simulator(f"y_{t}", measure, [f"m_{t}", "s"], size=1) for t in range(1, length + 1)]
-        self._graph = Graph(
-            *(_root("s", S_MEAN, 1.0), _root("w", W_MEAN, 1.0), _root("m_1", FIRST_MEAN, FIRST_DEVIATION)),
-            *(*levels, *readings),
-        )
+        flat = Graph(*_parameters(), _root("m_1", FIRST_MEAN, FIRST_DEVIATION), *levels, *readings)
+        self._graph = flat.repeating(template(length), {"year": length})
         self.observed = tuple(f"y_{t}" for t in range(1, length + 1))
 
     @property
@@ -108,6 +106,25 @@ class Nile(Structured):
         """Return log p(x | theta), shape (*,), float64."""
         theta = theta.double()
         return Normal(theta[..., 2:], theta[..., :1].exp()).log_prob(x.double()).sum(-1)
+
+
+def template(length: int | tuple[int, int]) -> Graph:
+    """Return the graph with the axis ``year`` in place of single years: latents s, w and m, observed y.
+
+    Arguments:
+        length: the number of years, or the smallest and the largest one.
+    """
+    year = [axes.Chain("year", length)]
+    level = Independent(Normal(torch.full((1,), FIRST_MEAN), torch.full((1,), FIRST_DEVIATION)), 1)
+    return Graph(
+        *_parameters(),
+        density("m", step, [previous("m"), "w"], size=1, along=year, first=lambda w: level.expand(w.shape[:1])),
+        simulator("y", measure, ["m", "s"], size=1, along=year),
+    )
+
+
+def _parameters() -> list[Node]:
+    return [_root("s", S_MEAN, 1.0), _root("w", W_MEAN, 1.0)]
 
 
 def chain(s: Tensor, w: Tensor) -> Chain:
