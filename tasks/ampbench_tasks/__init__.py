@@ -101,4 +101,12 @@ def _structured() -> Mapping[str, Lazy]:
         "nonlinear_ssm": _task(
             "nonlinear_ssm:NonlinearSSM", "nonlinear state space, multimodal", "Gordon et al. 1993", 10, 10, kind
         ),
+        "stochastic_volatility": _task(
+            "stochastic_volatility:StochasticVolatility",
+            "S&P 500; observation 1 is real",
+            "Kim et al. 1998",
+            103,
+            100,
+            "structured, stored",
+        ),
     }

@@ -1,0 +1,271 @@
+"""Stored reference samples by the no-U-turn sampler: ``python tests/tasks/reference_nuts.py TASK [NUMBER…]``.
+
+The models are written a second time, in numpyro (Phan, Pradhan, Jankowiak 2019, arXiv:1912.11554), with standardised
+parameters: innovations in place of the states, so that the prior of everything but the roots is a standard Gaussian.
+This needs ampbench, numpyro and arviz-stats; nothing else in the project does. Written are, in the data folder of the task,
+
+* ``observations.json``: the numbered observations, unless the file exists;
+* ``reference.npz``: the thinned draws, float32, one array (2000, D) per observation, in the order of the chains;
+* ``info.json``: versions, seeds, and for each observation the diagnostics of all draws, before thinning.
+
+Draws are kept only if the worst component has an R-hat below 1.005 and effective sample sizes (bulk and tail) above
+4,000, and if no transition diverged (Vehtari et al. 2021, *Rank-normalization, folding, and localization*,
+arXiv:1903.08008). Seeds: that of number k is 20160 + k.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from arviz_stats.base import array_stats
+from numpyro.infer import MCMC, NUTS
+from numpyro.infer.util import unconstrain_fn
+
+from ampbench.metrics.references import write_arrays
+from ampbench.registry import load
+
+FOLDER = Path(__file__).parents[2] / "tasks" / "ampbench_tasks" / "data"
+SCRIPT = "tests/tasks/reference_nuts.py"
+CHAINS = 4
+STORED = 2000
+MAX_R_HAT = 1.005
+MIN_EFFECTIVE_SIZE = 4000
+FIRST_SEED = 20160
+
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model and the effort that its posterior needs.
+
+    Arguments:
+        define: the numpyro model of an observation (L,).
+        start: initial values, from the observation.
+        latents: names of the sites that make up theta, in the task's order.
+        numbers: of the observations.
+        draws: of each chain.
+        warmup: of each chain.
+        acceptance: target of the step size.
+        algorithm: the sampler in a few words.
+    """
+
+    define: Callable[[jax.Array], None]
+    start: Callable[[np.ndarray], dict[str, Any]]
+    latents: tuple[str, ...]
+    numbers: tuple[int, ...]
+    draws: int
+    warmup: int
+    acceptance: float
+    algorithm: str
+
+
+def stochastic_volatility(y: jax.Array) -> None:
+    r"""The model with parameters that are almost independent and almost Gaussian a posteriori.
+
+    m and h_1 = m + sigma z / sqrt(1 - phi²) are hardly identified where phi is near 1, but the mean level of h is. Let
+    g be the autoregression of the innovations without the first one, and d that of z alone. Then h = m + sigma
+    (g + d z). With scale = sigma mean(d) and the level relative to the innovations, A = mean(h) - sigma mean(g),
+
+        m = A - scale z,    z ~ N(0, 1),    m ~ N(0, v),    v = 25 w,    w ~ InverseGamma(1/2, 1/2),
+
+    where w makes m Cauchy. Hence A ~ N(0, scale² + v), and m given A is Gaussian too; its standardised noise is the
+    parameter. The transformation from (m, z) to (A, z) has Jacobian 1.
+    """
+    level = numpyro.sample("level", dist.ImproperUniform(dist.constraints.real, (), ()))
+    b = numpyro.sample("b", dist.Beta(20, 1.5))
+    sigma = numpyro.sample("sigma", dist.HalfCauchy(2))
+    v = 25 * numpyro.sample("w", dist.InverseGamma(0.5, 0.5))
+    noise = numpyro.sample("noise", dist.Normal(0, 1))
+    e = numpyro.sample("e", dist.Normal(0, 1).expand([len(y) - 1]).to_event(1))
+    phi = numpyro.deterministic("phi", 2 * b - 1)
+    g = autoregression(phi, jnp.concatenate([jnp.zeros(1), e]))
+    d = autoregression(phi, jnp.zeros(len(y)).at[0].set(1)) / jnp.sqrt(4 * b * (1 - b))  # 1 - phi² = 4 b (1 - b)
+    scale = sigma * d.mean()
+    a, total = level - sigma * g.mean(), scale**2 + v
+    numpyro.factor("prior of A", dist.Normal(0, jnp.sqrt(total)).log_prob(a))
+    share = jnp.sqrt(v / total)
+    m = numpyro.deterministic("m", share * (share * a - scale * noise))
+    z = a * scale / total + share * noise
+    h = numpyro.deterministic("h", m + sigma * (g + d * z))
+    numpyro.sample("y", dist.Normal(0, jnp.exp(jnp.clip(h, -150, 150) / 2)).to_event(1), obs=y)
+
+
+def autoregression(phi: jax.Array, e: jax.Array) -> jax.Array:
+    """Sums of phi^(t - s) e_s over s ≤ t, shape (T,), by doubling: step k extends the sums from 2^k to 2^(k + 1)."""
+    shift = 1
+    while shift < len(e):
+        e = e + phi**shift * jnp.concatenate([jnp.zeros(shift), e[:-shift]])
+        shift *= 2
+    return e
+
+
+def start_of_volatility(y: np.ndarray) -> dict[str, Any]:
+    """The mean of log y² is that of h minus 1.27."""
+    level = np.log(y**2).mean() + 1.27
+    return {"level": level, "b": 0.95, "sigma": 0.5, "w": 1.0, "noise": 0.0, "e": np.zeros(len(y) - 1)}
+
+
+def irt_1pl(y: jax.Array) -> None:
+    bits = y.reshape(30, 10)
+    m = numpyro.sample("m", dist.Normal(0.75, 1))
+    a = numpyro.sample("a", dist.Normal(0, 1).expand([30]).to_event(1))
+    b = numpyro.sample("b", dist.Normal(0, 1).expand([10]).to_event(1))
+    logits = m + a[:, None] - b
+    numpyro.sample("y", dist.Bernoulli(logits=logits).to_event(2), obs=bits)
+
+
+MODELS = {
+    "stochastic_volatility": Model(
+        stochastic_volatility,
+        start_of_volatility,
+        ("m", "phi", "sigma", "h"),
+        tuple(range(1, 11)),
+        draws=2500,
+        warmup=1000,
+        acceptance=0.9,
+        algorithm="no-U-turn sampler, non-centred, dense mass matrix",
+    ),
+    "irt_1pl": Model(
+        irt_1pl,
+        lambda y: {"m": 0.75, "a": np.zeros(30), "b": np.zeros(10)},
+        ("m", "a", "b"),
+        tuple(range(1, 6)),
+        draws=3000,
+        warmup=1000,
+        acceptance=0.9,
+        algorithm="no-U-turn sampler, dense mass matrix",
+    ),
+}
+
+
+@cache
+def sampler(model: Model) -> MCMC:
+    """One chain; it is compiled once for all chains and observations."""
+    kernel = NUTS(model.define, target_accept_prob=model.acceptance, dense_mass=True)
+    return MCMC(
+        kernel, num_warmup=model.warmup, num_samples=model.draws, num_chains=1, progress_bar=False, jit_model_args=True
+    )
+
+
+def sample(model: Model, y: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+    """Return the draws (chains, draws, D), and the number of divergent transitions."""
+    values = {name: jnp.asarray(value, dtype=float) for name, value in model.start(y).items()}
+    start = unconstrain_fn(model.define, (y,), {}, values)
+    rng, drawn, divergences = np.random.default_rng(seed), [], 0
+    for chain in range(CHAINS):
+        # starts differ by more than the posterior is wide in most directions
+        scattered = {name: value + 0.5 * rng.normal(size=value.shape) for name, value in start.items()}
+        run = sampler(model)
+        run.run(
+            jax.random.PRNGKey(CHAINS * seed + chain),
+            jnp.asarray(y),
+            extra_fields=("diverging", "num_steps"),
+            init_params=scattered,
+        )
+        found, extra = run.get_samples(), run.get_extra_fields()
+        drawn.append(np.hstack([np.asarray(found[name]).reshape(model.draws, -1) for name in model.latents]))
+        divergences += int(extra["diverging"].sum())
+        print(f"  chain {chain}: {float(extra['num_steps'].mean()):.0f} steps a draw", flush=True)
+    theta = np.stack(drawn)
+    e=array_stats.ess(theta, method="tail", prob=(0.05, 0.95), chain_axis=0, draw_axis=1); b=array_stats.ess(theta, method="bulk", chain_axis=0, draw_axis=1)
+    print("DEBUG", np.round(e[:6]), np.round(b[:6]), e.argmin(), b.argmin(), theta[...,:3].mean((0,1)), theta[...,:3].std((0,1)), theta[...,1].max(), theta[...,2].min(), flush=True)
+    return theta, divergences
+
+
+def diagnose(theta: np.ndarray, divergences: int) -> dict[str, float]:
+    """Diagnostics of the worst component of draws (chains, draws, D)."""
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    return {
+        "r_hat": round(float(array_stats.rhat(theta, **axes).max()), 5),
+        "ess_bulk": round(float(array_stats.ess(theta, method="bulk", **axes).min())),
+        "ess_tail": round(float(array_stats.ess(theta, method="tail", prob=(0.05, 0.95), **axes).min())),
+        "divergences": divergences,
+    }
+
+
+def good(found: Mapping[str, float]) -> bool:
+    """Whether draws with these diagnostics may be stored."""
+    enough = min(found["ess_bulk"], found["ess_tail"]) > MIN_EFFECTIVE_SIZE
+    return found["r_hat"] < MAX_R_HAT and enough and not found["divergences"]
+
+
+def observations(name: str, folder: Path) -> dict[int, dict[str, Any]]:
+    """The stored observations; written first where there are none."""
+    path = folder / "observations.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        task: Any = load().build("tasks", name)
+        rows = {
+            str(number): {"x": each.x.tolist(), "theta": each.theta.tolist(), "seed": each.seed}
+            for number in MODELS[name].numbers
+            for each in [task.example(number)]
+        }
+        path.write_text(json.dumps(rows) + "\n", encoding="utf-8")
+    return {int(number): row for number, row in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def main(name: str, wanted: list[int]) -> None:
+    model, folder = MODELS[name], FOLDER / name
+    rows = observations(name, folder)
+    store, record = folder / "reference.npz", folder / "info.json"
+    samples = dict(np.load(store)) if store.exists() else {}
+    info = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"diagnostics": {}, "seeds": {}}
+    for number in wanted or rows:
+        start, seed = time.process_time(), FIRST_SEED + number
+        theta, divergences = sample(model, np.array(rows[number]["x"]), seed)
+        found = diagnose(theta, divergences)
+        print(number, found, f"{time.process_time() - start:.0f} s of processor time", flush=True)
+        if not good(found):
+            print(f"observation {number} is not stored: the diagnostics are not good enough", flush=True)
+            continue
+        thin = CHAINS * model.draws // STORED
+        samples[str(number)] = theta[:, ::thin].reshape(STORED, -1).astype(np.float32)
+        info["diagnostics"][str(number)], info["seeds"][str(number)] = found, seed
+        write(name, samples, info)
+
+
+def write(name: str, samples: dict[str, np.ndarray], info: dict[str, Any]) -> None:
+    """Write the draws and the info file."""
+    model, task = MODELS[name], load().build("tasks", name)
+    order = sorted(samples, key=int)
+    described = {
+        "task": name,
+        "version": task.version,
+        "source": task.source,
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in ("ampbench", "numpyro", "jax", "numpy", "arviz-stats")},
+        "script": SCRIPT,
+        "algorithm": model.algorithm,
+        "chains": CHAINS,
+        "warmup": model.warmup,
+        "draws": model.draws,
+        "samples": STORED,
+        "seeds": {number: info["seeds"][number] for number in order},
+        "diagnostics": {number: info["diagnostics"][number] for number in order},
+        "sha256": {number: hashlib.sha256(samples[number].tobytes()).hexdigest() for number in order},
+    }
+    write_arrays(FOLDER / name / "reference.npz", {number: samples[number] for number in order})
+    (FOLDER / name / "info.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    main(sys.argv[1], [int(number) for number in sys.argv[2:]])
