@@ -76,7 +76,7 @@ def _black_boxes() -> Mapping[str, Lazy]:
 
 def _structured() -> Mapping[str, Lazy]:
     """Return the tasks whose graphs have several latent variables; their sizes are options."""
-    kind = "structured, exact"
+    kind, stored = "structured, exact", "structured, stored"
     return {
         "collider": _task(
             "collider:Collider", "two causes of one effect, bimodal", "Pearl 1988, section 2.3", 2, 1, kind
@@ -91,6 +91,7 @@ def _structured() -> Mapping[str, Lazy]:
         "hierarchical": _task(
             "hierarchical:Hierarchical", "Gaussian groups with plates", "Gelman et al. 2013, chapter 5", 10, 40, kind
         ),
+        "irt_1pl": _task("irt_1pl:IRT1PL", "answers of students to questions", "Rasch 1960", 41, 300, stored),
         "lgssm": _task("lgssm:LGSSM", "linear-Gaussian state space", "Kalman 1960", 10, 10, kind),
         "lgssm_theta": _task(
             "lgssm_theta:LGSSMTheta", "state space, unknown parameters", "Carter & Kohn 1994", 52, 50, kind
@@ -107,6 +108,6 @@ def _structured() -> Mapping[str, Lazy]:
             "Kim et al. 1998",
             103,
             100,
-            "structured, stored",
+            stored,
         ),
     }

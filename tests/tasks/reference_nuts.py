@@ -64,6 +64,7 @@ class Model:
         draws: of each chain.
         warmup: of each chain.
         acceptance: target of the step size.
+        dense: groups of sites whose correlations the mass matrix has.
         algorithm: the sampler in a few words.
     """
 
@@ -74,53 +75,59 @@ class Model:
     draws: int
     warmup: int
     acceptance: float
+    dense: tuple[tuple[str, ...], ...]
     algorithm: str
 
 
 def stochastic_volatility(y: jax.Array) -> None:
-    r"""The model with parameters that are almost independent and almost Gaussian a posteriori.
+    r"""The model with parameters that are almost independent and almost standard Gaussian a posteriori.
 
-    m and h_1 = m + sigma z / sqrt(1 - phi²) are hardly identified where phi is near 1, but the mean level of h is. Let
-    g be the autoregression of the innovations without the first one, and d that of z alone. Then h = m + sigma
-    (g + d z). With scale = sigma mean(d) and the level relative to the innovations, A = mean(h) - sigma mean(g),
+    The cosine transform C nearly diagonalises the precision of h about m, with eigenvalues :math:`\lambda_k / \sigma^2`,
+    :math:`\lambda_k = 1 + \varphi^2 - 2 \varphi \cos(\pi k / T)`. A return has Fisher information 1/2 about h_t. So
 
-        m = A - scale z,    z ~ N(0, 1),    m ~ N(0, v),    v = 25 w,    w ~ InverseGamma(1/2, 1/2),
+    .. math:: h = C^\top \Bigl( \frac{C \tilde y}{2 P} + \frac{\xi}{\sqrt P} \Bigr), \qquad
+        P_k = \lambda_k / \sigma^2 + 1/2 \;(k > 0), \quad P_0 = 1/2
 
-    where w makes m Cauchy. Hence A ~ N(0, scale² + v), and m given A is Gaussian too; its standardised noise is the
-    parameter. The transformation from (m, z) to (A, z) has Jacobian 1.
+    where :math:`\tilde y` is a rough estimate of h. m is standardised by its conditional Gaussian given h, under a prior
+    N(0, 100). Both are changes of variables, whose Jacobians enter the density; any estimate gives the same posterior.
     """
-    level = numpyro.sample("level", dist.ImproperUniform(dist.constraints.real, (), ()))
     b = numpyro.sample("b", dist.Beta(20, 1.5))
     sigma = numpyro.sample("sigma", dist.HalfCauchy(2))
-    v = 25 * numpyro.sample("w", dist.InverseGamma(0.5, 0.5))
-    noise = numpyro.sample("noise", dist.Normal(0, 1))
-    e = numpyro.sample("e", dist.Normal(0, 1).expand([len(y) - 1]).to_event(1))
+    flat = dist.ImproperUniform(dist.constraints.real_vector, (), (len(y),))
+    xi = numpyro.sample("xi", flat)
+    zeta = numpyro.sample("zeta", dist.ImproperUniform(dist.constraints.real, (), ()))
     phi = numpyro.deterministic("phi", 2 * b - 1)
-    g = autoregression(phi, jnp.concatenate([jnp.zeros(1), e]))
-    d = autoregression(phi, jnp.zeros(len(y)).at[0].set(1)) / jnp.sqrt(4 * b * (1 - b))  # 1 - phi² = 4 b (1 - b)
-    scale = sigma * d.mean()
-    a, total = level - sigma * g.mean(), scale**2 + v
-    numpyro.factor("prior of A", dist.Normal(0, jnp.sqrt(total)).log_prob(a))
-    share = jnp.sqrt(v / total)
-    m = numpyro.deterministic("m", share * (share * a - scale * noise))
-    z = a * scale / total + share * noise
-    h = numpyro.deterministic("h", m + sigma * (g + d * z))
+    transform, frequency = cosines(len(y))
+    precision = (1 + phi**2 - 2 * phi * jnp.cos(frequency)) / sigma**2 * (frequency > 0) + 0.5
+    centre = transform @ rough_log_variance(y) / (2 * precision)
+    h = numpyro.deterministic("h", (centre + xi / jnp.sqrt(precision)) @ transform)
+    share = 4 * b * (1 - b)  # 1 - phi²
+    weight = (share + (len(y) - 1) * (1 - phi) ** 2) / sigma**2 + 0.01
+    total = (share * h[0] + (1 - phi) * (h[1:] - phi * h[:-1]).sum()) / sigma**2
+    m = numpyro.deterministic("m", total / weight + zeta / jnp.sqrt(weight))
+    jacobian = -(jnp.log(precision).sum() + jnp.log(weight)) / 2
+    first = dist.Normal(m, sigma / jnp.sqrt(share)).log_prob(h[0])
+    steps = dist.Normal(m + phi * (h[:-1] - m), sigma).log_prob(h[1:]).sum()
+    numpyro.factor("prior of m and h", jacobian + dist.Cauchy(0, 5).log_prob(m) + first + steps)
     numpyro.sample("y", dist.Normal(0, jnp.exp(jnp.clip(h, -150, 150) / 2)).to_event(1), obs=y)
 
 
-def autoregression(phi: jax.Array, e: jax.Array) -> jax.Array:
-    """Sums of phi^(t - s) e_s over s ≤ t, shape (T,), by doubling: step k extends the sums from 2^k to 2^(k + 1)."""
-    shift = 1
-    while shift < len(e):
-        e = e + phi**shift * jnp.concatenate([jnp.zeros(shift), e[:-shift]])
-        shift *= 2
-    return e
+def cosines(length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The orthogonal cosine transform, shape (T, T), and its frequencies, shape (T,)."""
+    frequency = np.pi * np.arange(length) / length
+    matrix = np.sqrt(2 / length) * np.cos(frequency[:, None] * (np.arange(length) + 0.5))
+    return matrix / np.where(frequency > 0, 1, np.sqrt(2))[:, None], frequency
+
+
+def rough_log_variance(y: jax.Array) -> jax.Array:
+    """log y² without its mean for h = 0, -1.27; a value far below the median of its neighbours is raised."""
+    rough = jnp.log(y**2) + 1.27
+    neighbours = jnp.stack([jnp.roll(jnp.pad(rough, 2, "edge"), shift)[2:-2] for shift in range(-2, 3)])
+    return jnp.maximum(rough, jnp.median(neighbours, axis=0) - 2)
 
 
 def start_of_volatility(y: np.ndarray) -> dict[str, Any]:
-    """The mean of log y² is that of h minus 1.27."""
-    level = np.log(y**2).mean() + 1.27
-    return {"level": level, "b": 0.95, "sigma": 0.5, "w": 1.0, "noise": 0.0, "e": np.zeros(len(y) - 1)}
+    return {"b": 0.95, "sigma": 0.5, "xi": np.zeros(len(y)), "zeta": 0.0}
 
 
 def irt_1pl(y: jax.Array) -> None:
@@ -137,11 +144,12 @@ MODELS = {
         stochastic_volatility,
         start_of_volatility,
         ("m", "phi", "sigma", "h"),
-        tuple(range(1, 11)),
-        draws=2500,
-        warmup=1000,
+        tuple(range(1, 6)),
+        draws=2000,
+        warmup=600,
         acceptance=0.9,
-        algorithm="no-U-turn sampler, non-centred, dense mass matrix",
+        dense=(("b", "sigma", "zeta"),),
+        algorithm="no-U-turn sampler, states standardised given the parameters",
     ),
     "irt_1pl": Model(
         irt_1pl,
@@ -151,6 +159,7 @@ MODELS = {
         draws=3000,
         warmup=1000,
         acceptance=0.9,
+        dense=(("m", "a", "b"),),
         algorithm="no-U-turn sampler, dense mass matrix",
     ),
 }
@@ -159,7 +168,7 @@ MODELS = {
 @cache
 def sampler(model: Model) -> MCMC:
     """One chain; it is compiled once for all chains and observations."""
-    kernel = NUTS(model.define, target_accept_prob=model.acceptance, dense_mass=True)
+    kernel = NUTS(model.define, target_accept_prob=model.acceptance, dense_mass=list(model.dense))
     return MCMC(
         kernel, num_warmup=model.warmup, num_samples=model.draws, num_chains=1, progress_bar=False, jit_model_args=True
     )
@@ -185,8 +194,6 @@ def sample(model: Model, y: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
         divergences += int(extra["diverging"].sum())
         print(f"  chain {chain}: {float(extra['num_steps'].mean()):.0f} steps a draw", flush=True)
     theta = np.stack(drawn)
-    e=array_stats.ess(theta, method="tail", prob=(0.05, 0.95), chain_axis=0, draw_axis=1); b=array_stats.ess(theta, method="bulk", chain_axis=0, draw_axis=1)
-    print("DEBUG", np.round(e[:6]), np.round(b[:6]), e.argmin(), b.argmin(), theta[...,:3].mean((0,1)), theta[...,:3].std((0,1)), theta[...,1].max(), theta[...,2].min(), flush=True)
     return theta, divergences
 
 
