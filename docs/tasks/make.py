@@ -105,7 +105,8 @@ def index(registry: Registry) -> str:
         "# Tasks\n\n"
         "Sizes are those of the default options. *exact*: posterior samples for any observation; *stored*: stored\n"
         "posterior samples of the numbered observations; *forward-only*: judged by calibration; *structured*: several\n"
-        "latent variables. `ampbench verify TASK` certifies any of them. The pages are made by `docs/tasks/make.py`.\n\n"
+        "latent variables. `ampbench verify TASK` certifies any of them. The pages are made by\n"
+        "`docs/tasks/make.py`.\n\n"
         "| task | theta | x | kind | what it is | source |\n|---|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n\n```{toctree}\n:hidden:\n\n"

@@ -9,9 +9,9 @@ r"""Item response theory with one parameter per item: which students answer whic
 each. A variable :math:`y_i` holds all answers of a student, 1 for a correct one.
 
 The likelihood depends on the data by the number of correct answers of each student and of each question only. The
-posterior, whose density is log-concave, is known by stored samples of the observations 1 to 5: 2,000 draws of each,
-thinned from four chains of the no-U-turn sampler (``tests/tasks/reference_nuts.py``; ``info.json``, beside the draws,
-has the versions, the seeds and the convergence diagnostics).
+posterior density is log-concave. It is known by stored samples of the numbered observations, which are simulated: 2,000
+draws of each, thinned from four chains of the no-U-turn sampler (``tests/tasks/reference_nuts.py``; ``info.json``,
+beside the draws, has the versions, the seeds and the convergence diagnostics).
 
 References:
     Rasch 1960, *Probabilistic models for some intelligence and attainment tests* (the model).
@@ -51,7 +51,6 @@ class IRT1PL(Stored):
     folder = "irt_1pl"
     version = "1"
     source = "Rasch 1960; priors of the inference gym"
-    sampler = "no-U-turn sampler"
 
     def __init__(self, students: int = 30, questions: int = 10) -> None:
         at_least(self, students=(students, 1), questions=(questions, 1))
@@ -81,7 +80,7 @@ class IRT1PL(Stored):
 
 
 def answer(m: Tensor, a: Tensor, *b: Tensor) -> Tensor:
-    """Draw the answers of one student given m, the ability a and all difficulties, (n, 1) each, shape (n, questions)."""
+    """Draw the answers of one student given m, a and all b, (n, 1) each, shape (n, questions)."""
     return torch.bernoulli(torch.sigmoid(m + a - torch.cat(b, dim=1)))
 
 

@@ -12,9 +12,9 @@ the model of the inference gym, except for the bounds of the log variance: the p
 bounds float32 could not hold one in twenty series. No bound is near the log variances of the numbered observations.
 
 Observation 1 is the real series, with unknown parameters: log returns from 3 February to 24 June 2020, minus their
-mean. Observations 2 to 10 are simulated. Their posteriors are known by stored samples: 2,000 draws of each, thinned
-from four chains of the no-U-turn sampler (``tests/tasks/reference_nuts.py``; ``info.json``, beside the draws, has the
-versions, the seeds and the convergence diagnostics).
+mean. The other numbered observations are simulated. Their posteriors are known by stored samples: 2,000 draws of each,
+thinned from four chains of the no-U-turn sampler (``tests/tasks/reference_nuts.py``; ``info.json``, beside the draws,
+has the versions, the seeds and the convergence diagnostics).
 
 References:
     Kim, Shephard, Chib 1998, *Stochastic volatility: likelihood inference and comparison with ARCH models*,
@@ -74,7 +74,6 @@ class StochasticVolatility(Stored):
     folder = "stochastic_volatility"
     version = "1"
     source = "Kim et al. 1998; priors and data of the inference gym"
-    sampler = "no-U-turn sampler, innovations as parameters"
 
     def __init__(self) -> None:
         super().__init__()

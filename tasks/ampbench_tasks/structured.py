@@ -62,12 +62,7 @@ class Stored(Sized, ShipsReference):
 
     The numbered observations are stored too, since the samples belong to these values, whatever the random number
     generator draws. Both exist for the default options only.
-
-    Attributes:
-        sampler: how the stored samples were drawn, in a few words.
     """
-
-    sampler: ClassVar[str]
 
     def example(self, number: int) -> Observation:
         """Return the observation that is stored as a number: by default the simulation of the seed ``number``."""

@@ -1,10 +1,10 @@
 """Stored reference samples by the no-U-turn sampler: ``python tests/tasks/reference_nuts.py TASK [NUMBER…]``.
 
-The models are written a second time, in numpyro (Phan, Pradhan, Jankowiak 2019, arXiv:1912.11554), with standardised
-parameters: innovations in place of the states, so that the prior of everything but the roots is a standard Gaussian.
-This needs ampbench, numpyro and arviz-stats; nothing else in the project does. Written are, in the data folder of the task,
+The models are written a second time, in numpyro (Phan, Pradhan, Jankowiak 2019, arXiv:1912.11554), with parameters for
+which the sampler needs few steps. This needs ampbench, numpyro and arviz-stats; nothing else in the project needs the
+last two. Written are, in the data folder of the task,
 
-* ``observations.json``: the numbered observations, unless the file exists;
+* ``observations.json``: the numbered observations, as far as their samples are stored; those in the file are kept;
 * ``reference.npz``: the thinned draws, float32, one array (2000, D) per observation, in the order of the chains;
 * ``info.json``: versions, seeds, and for each observation the diagnostics of all draws, before thinning.
 
@@ -51,7 +51,6 @@ MIN_EFFECTIVE_SIZE = 4000
 FIRST_SEED = 20160
 
 
-
 @dataclass(frozen=True)
 class Model:
     """A model and the effort that its posterior needs.
@@ -60,8 +59,7 @@ class Model:
         define: the numpyro model of an observation (L,).
         start: initial values, from the observation.
         latents: names of the sites that make up theta, in the task's order.
-        numbers: of the observations.
-        draws: of each chain.
+        draws: of each chain, by the number of the observation.
         warmup: of each chain.
         acceptance: target of the step size.
         dense: groups of sites whose correlations the mass matrix has.
@@ -71,8 +69,7 @@ class Model:
     define: Callable[[jax.Array], None]
     start: Callable[[np.ndarray], dict[str, Any]]
     latents: tuple[str, ...]
-    numbers: tuple[int, ...]
-    draws: int
+    draws: Mapping[int, int]
     warmup: int
     acceptance: float
     dense: tuple[tuple[str, ...], ...]
@@ -82,14 +79,16 @@ class Model:
 def stochastic_volatility(y: jax.Array) -> None:
     r"""The model with parameters that are almost independent and almost standard Gaussian a posteriori.
 
-    The cosine transform C nearly diagonalises the precision of h about m, with eigenvalues :math:`\lambda_k / \sigma^2`,
-    :math:`\lambda_k = 1 + \varphi^2 - 2 \varphi \cos(\pi k / T)`. A return has Fisher information 1/2 about h_t. So
+    The cosine transform C nearly diagonalises the precision of h about m. The eigenvalues are about
+    :math:`\lambda_k / \sigma^2` with :math:`\lambda_k = 1 + \varphi^2 - 2 \varphi \cos(\pi k / T)`. A return has
+    Fisher information 1/2 about h_t. So
 
     .. math:: h = C^\top \Bigl( \frac{C \tilde y}{2 P} + \frac{\xi}{\sqrt P} \Bigr), \qquad
         P_k = \lambda_k / \sigma^2 + 1/2 \;(k > 0), \quad P_0 = 1/2
 
-    where :math:`\tilde y` is a rough estimate of h. m is standardised by its conditional Gaussian given h, under a prior
-    N(0, 100). Both are changes of variables, whose Jacobians enter the density; any estimate gives the same posterior.
+    where :math:`\tilde y` is a rough estimate of h. m is standardised by its conditional Gaussian given h, under a
+    prior N(0, 100). Both are changes of variables, whose Jacobians enter the density: the posterior is that of any
+    other parametrisation.
     """
     b = numpyro.sample("b", dist.Beta(20, 1.5))
     sigma = numpyro.sample("sigma", dist.HalfCauchy(2))
@@ -144,8 +143,7 @@ MODELS = {
         stochastic_volatility,
         start_of_volatility,
         ("m", "phi", "sigma", "h"),
-        tuple(range(1, 6)),
-        draws=2000,
+        draws={1: 2000, 2: 2000, 3: 2000, 4: 2000, 5: 4500},
         warmup=600,
         acceptance=0.9,
         dense=(("b", "sigma", "zeta"),),
@@ -155,9 +153,8 @@ MODELS = {
         irt_1pl,
         lambda y: {"m": 0.75, "a": np.zeros(30), "b": np.zeros(10)},
         ("m", "a", "b"),
-        tuple(range(1, 6)),
-        draws=3000,
-        warmup=1000,
+        draws=dict.fromkeys(range(1, 6), 2000),
+        warmup=500,
         acceptance=0.9,
         dense=(("m", "a", "b"),),
         algorithm="no-U-turn sampler, dense mass matrix",
@@ -166,23 +163,24 @@ MODELS = {
 
 
 @cache
-def sampler(model: Model) -> MCMC:
-    """One chain; it is compiled once for all chains and observations."""
+def sampler(name: str, draws: int) -> MCMC:
+    """One chain; it is compiled once for all chains and observations with equal numbers of draws."""
+    model = MODELS[name]
     kernel = NUTS(model.define, target_accept_prob=model.acceptance, dense_mass=list(model.dense))
     return MCMC(
-        kernel, num_warmup=model.warmup, num_samples=model.draws, num_chains=1, progress_bar=False, jit_model_args=True
+        kernel, num_warmup=model.warmup, num_samples=draws, num_chains=1, progress_bar=False, jit_model_args=True
     )
 
 
-def sample(model: Model, y: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+def sample(name: str, draws: int, y: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
     """Return the draws (chains, draws, D), and the number of divergent transitions."""
-    values = {name: jnp.asarray(value, dtype=float) for name, value in model.start(y).items()}
+    model, run = MODELS[name], sampler(name, draws)
+    values = {site: jnp.asarray(value, dtype=float) for site, value in model.start(y).items()}
     start = unconstrain_fn(model.define, (y,), {}, values)
     rng, drawn, divergences = np.random.default_rng(seed), [], 0
     for chain in range(CHAINS):
         # starts differ by more than the posterior is wide in most directions
-        scattered = {name: value + 0.5 * rng.normal(size=value.shape) for name, value in start.items()}
-        run = sampler(model)
+        scattered = {site: value + 0.5 * rng.normal(size=value.shape) for site, value in start.items()}
         run.run(
             jax.random.PRNGKey(CHAINS * seed + chain),
             jnp.asarray(y),
@@ -190,7 +188,7 @@ def sample(model: Model, y: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
             init_params=scattered,
         )
         found, extra = run.get_samples(), run.get_extra_fields()
-        drawn.append(np.hstack([np.asarray(found[name]).reshape(model.draws, -1) for name in model.latents]))
+        drawn.append(np.hstack([np.asarray(found[site]).reshape(draws, -1) for site in model.latents]))
         divergences += int(extra["diverging"].sum())
         print(f"  chain {chain}: {float(extra['num_steps'].mean()):.0f} steps a draw", flush=True)
     theta = np.stack(drawn)
@@ -214,39 +212,33 @@ def good(found: Mapping[str, float]) -> bool:
     return found["r_hat"] < MAX_R_HAT and enough and not found["divergences"]
 
 
-def observations(name: str, folder: Path) -> dict[int, dict[str, Any]]:
-    """The stored observations; written first where there are none."""
-    path = folder / "observations.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        task: Any = load().build("tasks", name)
-        rows = {
-            str(number): {"x": each.x.tolist(), "theta": each.theta.tolist(), "seed": each.seed}
-            for number in MODELS[name].numbers
-            for each in [task.example(number)]
-        }
-        path.write_text(json.dumps(rows) + "\n", encoding="utf-8")
-    return {int(number): row for number, row in json.loads(path.read_text(encoding="utf-8")).items()}
-
-
 def main(name: str, wanted: list[int]) -> None:
-    model, folder = MODELS[name], FOLDER / name
-    rows = observations(name, folder)
-    store, record = folder / "reference.npz", folder / "info.json"
-    samples = dict(np.load(store)) if store.exists() else {}
-    info = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"diagnostics": {}, "seeds": {}}
-    for number in wanted or rows:
-        start, seed = time.process_time(), FIRST_SEED + number
-        theta, divergences = sample(model, np.array(rows[number]["x"]), seed)
-        found = diagnose(theta, divergences)
+    draws, folder = MODELS[name].draws, FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, info = read(folder / "observations.json"), read(folder / "info.json")
+    samples = dict(np.load(folder / "reference.npz")) if (folder / "reference.npz").exists() else {}
+    task: Any = load().build("tasks", name)
+    for number in wanted or draws:
+        start, seed, key = time.process_time(), FIRST_SEED + number, str(number)
+        example = task.example(number)
+        row = rows.get(key) or {"x": example.x.tolist(), "theta": example.theta.tolist(), "seed": example.seed}
+        theta, divergences = sample(name, draws[number], np.array(row["x"]), seed)
+        found = {"draws": draws[number], **diagnose(theta, divergences)}
         print(number, found, f"{time.process_time() - start:.0f} s of processor time", flush=True)
         if not good(found):
             print(f"observation {number} is not stored: the diagnostics are not good enough", flush=True)
             continue
-        thin = CHAINS * model.draws // STORED
-        samples[str(number)] = theta[:, ::thin].reshape(STORED, -1).astype(np.float32)
-        info["diagnostics"][str(number)], info["seeds"][str(number)] = found, seed
+        thin = CHAINS * draws[number] // STORED
+        samples[key], rows[key] = theta[:, ::thin].reshape(STORED, -1).astype(np.float32), row
+        info["diagnostics"] = info.get("diagnostics", {}) | {key: found}
+        info["seeds"] = info.get("seeds", {}) | {key: seed}
+        (folder / "observations.json").write_text(json.dumps(dict(sorted(rows.items()))) + "\n", encoding="utf-8")
         write(name, samples, info)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The contents of a JSON file; empty if there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def write(name: str, samples: dict[str, np.ndarray], info: dict[str, Any]) -> None:
@@ -263,7 +255,7 @@ def write(name: str, samples: dict[str, np.ndarray], info: dict[str, Any]) -> No
         "algorithm": model.algorithm,
         "chains": CHAINS,
         "warmup": model.warmup,
-        "draws": model.draws,
+        "target acceptance": model.acceptance,
         "samples": STORED,
         "seeds": {number: info["seeds"][number] for number in order},
         "diagnostics": {number: info["diagnostics"][number] for number in order},
