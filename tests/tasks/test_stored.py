@@ -230,24 +230,24 @@ Density = Callable[[Tensor, Tensor], Tensor]
 
 
 def volatility_coordinates(theta: Tensor) -> Tensor:
-    theta = theta.double()
-    return torch.cat([theta[:, :1], theta[:, 1:2].atanh(), theta[:, 2:3].log(), theta[:, 3:]], dim=1)
-
-
-def volatility_parameters(u: Tensor) -> Tensor:
-    return torch.cat([u[:, :1], u[:, 1:2].tanh(), u[:, 2:3].exp(), u[:, 3:]], dim=1)
+    """Map theta to u = (m, artanh φ, log σ, e), where e are the innovations."""
+    m, phi, sigma, h = theta.double().split([1, 1, 1, 100], dim=1)
+    first = (h[:, :1] - m) * (1 - phi**2).sqrt()
+    steps = h[:, 1:] - m - phi * (h[:, :-1] - m)
+    return torch.cat([m, phi.atanh(), sigma.log(), torch.cat([first, steps], dim=1) / sigma], dim=1)
 
 
 def volatility_density(u: Tensor, y: Tensor) -> Tensor:
-    """log p(u, y) of u = (m, artanh φ, log σ, h), shape (n,)."""
-    m, slope, log_sigma = u[:, :1], u[:, 1:2], u[:, 2:3]
-    phi, sigma, h = slope.tanh(), log_sigma.exp(), u[:, 3:]
-    share = 1 / slope.cosh() ** 2  # 1 − φ², and the derivative of φ
+    """log p(u, y), shape (n,)."""
+    m, slope, log_sigma, e = u.split([1, 1, 1, 100], dim=1)
+    phi, share = slope.tanh(), 1 / slope.cosh() ** 2  # 1 − φ² is the derivative of φ, too
     roots = Cauchy(0.0, 5.0).log_prob(m) + Beta(20.0, 1.5).log_prob((1 + phi) / 2) + share.log()
-    roots = roots + HalfCauchy(2.0).log_prob(sigma) + log_sigma
-    deviations = torch.cat([(h[:, :1] - m) * share.sqrt(), h[:, 1:] - m - phi * (h[:, :-1] - m)], dim=1)
-    chain = -((deviations / sigma) ** 2).sum(1) / 2 - 100 * log_sigma[:, 0] + share[:, 0].log() / 2
-    return roots[:, 0] + chain - (h + y**2 * (-h).exp()).sum(1) / 2
+    roots = roots + HalfCauchy(2.0).log_prob(log_sigma.exp()) + log_sigma
+    g = [e[:, :1] / share.sqrt()]
+    for t in range(1, 100):
+        g.append(phi * g[-1] + e[:, t : t + 1])
+    h = m + log_sigma.exp() * torch.cat(g, dim=1)
+    return roots[:, 0] - (e**2 + h + y**2 * (-h).exp()).sum(1) / 2
 
 
 def response_density(u: Tensor, y: Tensor) -> Tensor:
@@ -272,15 +272,18 @@ def test_density_is_that_of_the_task(task: Stored, number: int) -> None:
     encode, log_density = DENSITIES[task.folder]
     theta, x = task.shipped_reference(number)[:200], task.numbered(number).x.double()
     jacobian = torch.zeros(200, dtype=torch.float64)
-    if task.folder == "stochastic_volatility":
-        jacobian = torch.log1p(-(theta[:, 1].double() ** 2)) + theta[:, 2].double().log()
+    if task.folder == "stochastic_volatility":  # 1 − φ² of φ and its root of e_1; σ of log σ, and of each e
+        jacobian = torch.log1p(-(theta[:, 1].double() ** 2)) / 2 + 101 * theta[:, 2].double().log()
     prior = task.graph.log_prob(task.graph.split(theta, task.latents), task.latents).double()
     gap = prior + task.log_likelihood(theta, x) + jacobian - log_density(encode(theta), x)
     assert float((gap - gap.median()).abs().max()) < 0.02
 
 
 def scores(log_density: Density, u: Tensor, x: Tensor) -> Tensor:
-    """Standard scores of E[∂ log π] = 0 and of E[(u − c) ∂ log π] = −1 by component, c the mean, and of the sum of these."""
+    """Standard scores of E[∂ log π] = 0 and of E[(u − c) ∂ log π] = −1, c the mean.
+
+    There is one for each component, and one for the sum of the latter, shape (2 D + 1,).
+    """
     u = u.clone().requires_grad_()
     (slope,) = torch.autograd.grad(log_density(u, x).sum(), u)
     widths = (u - u.mean(0)) * slope + 1
