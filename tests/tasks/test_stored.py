@@ -301,6 +301,75 @@ def test_stored_samples_satisfy_steins_identity(task: Stored, number: int) -> No
     assert float(scores(log_density, wide, x).abs().max()) > 10
 
 
+def laplace(log_density: Density, x: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The mode of a log-concave density, and the Cholesky factor of the inverse of minus the Hessian there."""
+    u = torch.zeros(size, dtype=torch.float64)
+    for _ in range(20):
+        slope = torch.autograd.functional.jacobian(lambda v: log_density(v[None], x)[0], u)
+        precision = -torch.autograd.functional.hessian(lambda v: log_density(v[None], x)[0], u)
+        u = u + torch.linalg.solve(precision, slope)
+    return u, torch.linalg.cholesky(torch.linalg.inv(precision))
+
+
+@pytest.mark.parametrize("number", list(IRT1PL().observations()))
+def test_item_response_samples_agree_with_importance_sampling(number: int) -> None:
+    """First and second moments, and those of neighbours, of draws from the Laplace approximation, weighted."""
+    n, task = 20_000, IRT1PL()
+    x, stored = task.numbered(number).x.double(), task.shipped_reference(number).double()
+    mode, factor = laplace(response_density, x, 41)
+    noise = torch.randn(n, 41, dtype=torch.float64, generator=torch.Generator().manual_seed(number))
+    u = mode + noise @ factor.T
+    weights = torch.softmax(response_density(u, x) + (noise**2).sum(1) / 2, 0)
+    effective = float(1 / weights.square().sum())
+    assert effective > 2000, "too few effective samples to judge"
+    moments: list[Callable[[Tensor], Tensor]] = [lambda v: v, torch.square, lambda v: v * v.roll(1, 1)]
+    for moment in moments:
+        error = moment(stored).std(0) * math.sqrt(1 / effective + 1 / len(stored))
+        assert float(((moment(stored).mean(0) - weights @ moment(u)) / error).abs().max()) < 5
+
+
+def volatility_proposals(task: StochasticVolatility, number: int, n: int) -> tuple[Tensor, Tensor]:
+    """Draws theta (n, 103) with log weights (n,): roots about the stored ones, and h by its Laplace approximation."""
+    generator = torch.Generator().manual_seed(number)
+    y, stored = task.numbered(number).x.double(), volatility_coordinates(task.shipped_reference(number))[:, :3]
+    factor = torch.linalg.cholesky(1.3 * stored.T.cov())
+    noise, freedom = torch.randn(n, 103, dtype=torch.float64, generator=generator), 5
+    squares = torch.randn(n, freedom, dtype=torch.float64, generator=generator).square().mean(1, keepdim=True)
+    roots = stored.mean(0) + noise[:, :3] / squares.sqrt() @ factor.T  # Student t
+    log_q = -(freedom + 3) / 2 * torch.log1p((noise[:, :3] ** 2).sum(1) / squares[:, 0] / freedom)
+    m, phi, sigma = roots[:, :1], roots[:, 1:2].tanh(), roots[:, 2:].exp()
+    main = torch.cat([torch.ones(n, 1), (1 + phi**2).expand(-1, 98), torch.ones(n, 1)], dim=1)
+    beside = torch.diag_embed(-phi.expand(-1, 99), offset=1)
+    prior = (torch.diag_embed(main) + beside + beside.mT) / sigma[..., None] ** 2  # precision of h given the roots
+    h = torch.full((n, 100), float((y**2).mean().log()), dtype=torch.float64)
+    for _ in range(25):
+        half = y**2 * (-h).exp() / 2
+        slope = half - 0.5 - (prior @ (h - m)[..., None])[..., 0]
+        precision = torch.linalg.cholesky(prior + torch.diag_embed(half.clamp(min=0.05)))
+        h = h + torch.cholesky_solve(slope[..., None], precision)[..., 0].clamp(-2, 2)
+    precision = torch.linalg.cholesky(prior + torch.diag_embed(y**2 * (-h).exp() / 2 + 0.1))  # a little too narrow
+    e = torch.linalg.solve_triangular(precision.mT, noise[:, 3:, None], upper=True)[..., 0]
+    log_q = log_q - (noise[:, 3:] ** 2).sum(1) / 2 + precision.diagonal(dim1=1, dim2=2).log().sum(1)
+    theta = torch.cat([m, phi, sigma, h + e], dim=1)
+    jacobian = 100 * roots[:, 2] - torch.log1p(-(phi[:, 0] ** 2)) / 2  # of h with respect to the innovations
+    return theta, volatility_density(volatility_coordinates(theta), y) - jacobian - log_q
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [3, 4])
+def test_volatility_samples_agree_with_importance_sampling(number: int) -> None:
+    """The observations with small σ, where the Laplace approximation of h suffices."""
+    task = StochasticVolatility()
+    stored = task.shipped_reference(number).double()
+    theta, log_weights = volatility_proposals(task, number, 3000)
+    weights = torch.softmax(log_weights, 0)
+    effective = float(1 / weights.square().sum())
+    assert effective > 500, "too few effective samples to judge"
+    for power in (1, 2):
+        error = (stored**power).std(0) * math.sqrt(1 / effective + 1 / len(stored))
+        assert float((((stored**power).mean(0) - weights @ theta**power) / error).abs().max()) < 5
+
+
 def test_real_posterior_has_the_published_moments() -> None:
     """Means and deviations of many draws by Stan: ``stochastic_volatility_log_sp500_small`` of the inference gym."""
     published = {
