@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scipy import stats
 from torch import Tensor
 from torch.distributions import Beta, Cauchy, HalfCauchy, Normal
 
+from ampbench.cli.reference import build_reference
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join
 from ampbench.metrics.references import reference_samples
@@ -204,6 +206,11 @@ def test_more_samples_than_are_stored_are_refused(task: Stored) -> None:
     assert torch.equal(reference_samples(task, 2, 1500), task.shipped_reference(2)[:1500])
     with pytest.raises(UsageError, match=r"has 2000 stored reference samples .* 2001 are too many"):
         reference_samples(task, 2, 2001)
+
+
+def test_stored_samples_cannot_be_built(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="task 'irt_1pl' has stored samples only"):
+        build_reference("irt_1pl", tmp_path, 10)
 
 
 def test_other_options_have_observations_but_no_samples() -> None:
