@@ -71,6 +71,10 @@ class Axis(ABC):
         """Whether repeats follow others."""
         return False
 
+    def distances(self, size: int) -> Tensor:
+        """Return the distances of every repeat to the first and to the last ones in links, shape (R, 2)."""
+        return torch.zeros(self.repeats(size), 2)
+
 
 @dataclass(frozen=True)
 class Plate(Axis):
@@ -96,6 +100,11 @@ class Chain(Axis):
     def before(self, size: int) -> Tensor:
         """Return r − 1."""
         return torch.arange(-1, size - 1)
+
+    def distances(self, size: int) -> Tensor:
+        """Return r and R − 1 − r."""
+        place = torch.arange(size, dtype=torch.get_default_dtype())
+        return torch.stack([place, size - 1 - place], dim=1)
 
     @property
     def linked(self) -> bool:
@@ -131,6 +140,12 @@ class Tree(Axis):
     def linked(self) -> bool:
         """Whether repeats follow others: yes."""
         return True
+
+    def distances(self, size: int) -> Tensor:
+        """Return the depth of every vertex, and its distance to the leaves."""
+        levels = self.levels(size)
+        depth = torch.cat([torch.full((len(level),), float(i)) for i, level in enumerate(levels)])
+        return torch.stack([depth, size - depth], dim=1)
 
     def levels(self, size: int) -> list[range]:
         """Return the vertices of every level, the root's first.

@@ -16,18 +16,10 @@ def build_method(registry: Registry, spec: str, task: Task) -> Method:
     return method.with_task(task) if isinstance(method, Oracle) else method
 
 
-def packages(registry: Registry, task: Task, task_spec: str, method_spec: str) -> frozenset[str]:
-    """Return the versions on which a fit depends: those of packages, and the revision of the method for this model.
-
-    Raises:
-        UsageError, PluginError: a wrong spec.
-    """
+def packages(registry: Registry, task: Task, method: Method, task_spec: str, method_spec: str) -> frozenset[str]:
+    """Return the versions on which a fit depends: those of packages, and the revision of the method for this model."""
     versions = registry.packages("tasks", task_spec) | registry.packages("methods", method_spec)
-    try:
-        method = build_method(registry, method_spec, task)
-        revision = method.revision(task.graph, task.observed) if isinstance(method, HasRevision) else ""
-    except (Exception, SystemExit):  # the run will report it
-        return versions
+    revision = method.revision(task.graph, task.observed) if isinstance(method, HasRevision) else ""
     return versions | ({revision} - {""})
 
 

@@ -92,7 +92,7 @@ def _check_versions(context: Context) -> None:
     if not run.packages:
         return
     try:
-        fitted = packages(registry, context.task, run.task, run.resolved)
+        fitted = packages(registry, context.task, context.method, run.task, run.resolved)
         judged = frozenset[str]().union(*(registry.packages("metrics", text) for text in run.metrics))
     except (Exception, SystemExit):  # a component is not installed, or cannot be built: the run will report it
         return

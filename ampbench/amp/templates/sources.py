@@ -19,6 +19,10 @@ from ampbench.statistics.scoring_rules import log_score
 
 BLOCKS = 64
 """Number of blocks of simulations, each with sizes of its own; fewer where sizes are fixed."""
+SPARE = 4
+"""Repeats of a step's simulations, as a multiple of the repeats that the step takes."""
+MIN_SIMULATIONS = 32
+"""Smallest number of simulations of a step."""
 SCORED_REPEATS = 256
 """Repeats of each factor and held-out block for the held-out score."""
 
@@ -91,9 +95,14 @@ class TemplateSimulations(Source):
             self._kept.append(block.take(places[kept:]))
 
     def top_down(self, size: int) -> Batch:
-        """Return simulations of one block, chosen at random with replacement, and chosen repeats."""
+        """Return simulations of one block, chosen at random with replacement, and chosen repeats.
+
+        There are at most ``size`` simulations, and fewer of large sizes: as many as have :data:`SPARE` times the chosen
+        number of repeats, but at least :data:`MIN_SIMULATIONS`.
+        """
         block = self._kept[int(torch.randint(len(self._kept), ()))]
-        return self._chosen(block.take(torch.randint(len(block), (size,))), self.repeats)
+        enough = max(MIN_SIMULATIONS, SPARE * self.repeats // block.draws)
+        return self._chosen(block.take(torch.randint(len(block), (min(size, enough),))), self.repeats)
 
     def evidence(self, drawn: Batch, size: int) -> Batch:
         """Return the simulations, whose observed variables are the evidence."""

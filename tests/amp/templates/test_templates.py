@@ -177,7 +177,7 @@ def test_exact_messages_of_a_state_space_reach_the_exact_factor() -> None:
     factor = next(f for f in template_inverse(repeated.state_space(), ["x"]) if f.follows)
     rows = choose(factor, len(z), {"time": length - 20}, 10**9)  # far from the end, where J is constant
     features = torch.cat(
-        [separator(batch, factor, rows, repeated.state_space()), gather(batch.values["h"], rows, 1)], 1
+        [separator(batch, factor, rows, repeated.state_space())[:, :1], gather(batch.values["h"], rows, 1)], 1
     )
     found, deviation = least_squares(features, gather(batch.values["z"], rows, 1))
     posterior = 1 / (float(precision[0]) + 1 / q)
