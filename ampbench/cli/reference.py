@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from ampbench import registry
 from ampbench.errors import UsageError
-from ampbench.interfaces import HasReference, Task
+from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.metrics.references import build, reference_samples, write_arrays
 from ampbench.results.provenance import commit, versions
 from ampbench.verify import Effort, Row, Subject, certify
@@ -23,6 +23,8 @@ CHECKS = ("reference", "balance", "importance", "second sampler", "calibration")
 def build_reference(spec: str, output: Path, samples: int) -> int:
     """Certify a task and build its reference samples; return 1 if a check failed (recorded in the info file)."""
     task: Task = registry.load().build("tasks", spec)
+    if isinstance(task, ShipsReference) and not isinstance(task, HasReference):
+        raise UsageError(f"task {spec!r} has stored samples only: it cannot draw from its reference posterior")
     if not isinstance(task, HasReference):
         raise UsageError(f"task {spec!r} is forward-only: it has no reference posterior to draw samples from")
     folder = output / spec.replace(os.sep, "_")

@@ -32,11 +32,18 @@ def reference_samples(task: Task, number: int, n: int) -> Tensor:
     """Return n reference samples (n, D) of a numbered observation: stored ones, or fresh ones if too few are stored.
 
     Raises:
-        UsageError: the task has no such observation, or no reference.
+        UsageError: the task has no such observation, no reference, or stored samples only and fewer than n.
     """
     observation = task.numbered(number)
-    if isinstance(task, ShipsReference) and len(stored := task.shipped_reference(number)) >= n:
-        return stored[:n]
+    if isinstance(task, ShipsReference):
+        stored = task.shipped_reference(number)
+        if len(stored) >= n:
+            return stored[:n]
+        if not isinstance(task, HasReference):
+            raise UsageError(
+                f"task {type(task).__name__} has {len(stored)} stored reference samples for each observation and can "
+                f"draw no others: {n} are too many; set samples to at most {len(stored)}"
+            )
     if not isinstance(task, HasReference):
         raise UsageError(
             f"task {type(task).__name__} is forward-only: it has no reference posterior to compare with or to export"

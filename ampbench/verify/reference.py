@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ampbench.errors import UsageError
 from ampbench.interfaces import HasLikelihood, HasReference, ShipsReference
 from ampbench.verify.balance import balance
 from ampbench.verify.finding import Finding, SkipCheck, smallest
@@ -54,7 +55,7 @@ def shipped(subject: Subject) -> Iterator[Finding]:
     faults, tested = [], []
     numbered = task.observations()
     for number, observation in numbered.items():
-        stored = task.shipped_reference(number)
+        stored = _stored(task, number)
         if fault := _fault(subject, stored, len(stored)):
             faults.append(f"observation {number}: {fault}")
         elif isinstance(task, HasReference):
@@ -64,10 +65,20 @@ def shipped(subject: Subject) -> Iterator[Finding]:
         yield Finding("shipped", "; ".join(faults), None, "failed")
     elif tested:
         yield smallest("shipped", tested, f"{len(numbered)} sets against {FRESH_DRAWS} fresh draws each")
+    else:
+        yield Finding("shipped", f"{len(numbered)} sets, in the support; there are no fresh draws to compare with")
     if not faults and isinstance(task, HasLikelihood) and not subject.noisy:
         for number in list(numbered)[: subject.effort.judged]:
-            some = _spread(task.shipped_reference(number), subject.effort.draws)
+            some = _spread(_stored(task, number), subject.effort.draws)
             yield _balance(subject, "shipped balance", f"observation {number}", some, numbered[number].x)
+
+
+def _stored(task: ShipsReference, number: int) -> Tensor:
+    """Return the stored draws of a numbered observation; raise :class:`SkipCheck` if there are none for the options."""
+    try:
+        return task.shipped_reference(number)
+    except UsageError as error:  # they may exist for the default options only
+        raise SkipCheck(str(error)) from error
 
 
 def _fault(subject: Subject, draws: Tensor, n: int) -> str:

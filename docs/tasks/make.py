@@ -54,7 +54,7 @@ def page(entry: Entry, task: Task, caption: str) -> str:
         "kind": entry.labels["kind"],
         "latent variables": sizes(task, task.latents),
         "observed variables": sizes(task, task.observed),
-        "reference": task.algorithm if isinstance(task, HasReference) else "none: forward-only",
+        "reference": reference(task),
         "`ampbench verify` looks at": abilities(task),
     }
     table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
@@ -71,6 +71,16 @@ def sizes(task: Task, names: tuple[str, ...]) -> str:
     """Variables with their sizes, shortened where there are many."""
     shown = [f"{name} ({task.graph[name].size})" for name in names]
     return ", ".join(shown if len(shown) <= 8 else [*shown[:4], f"… {len(shown)} in all …", shown[-1]])
+
+
+def reference(task: Task) -> str:
+    """How the posterior is drawn, or that it is not known."""
+    if isinstance(task, HasReference):
+        return task.algorithm
+    if isinstance(task, ShipsReference):
+        stored = [len(task.shipped_reference(number)) for number in task.observations()]
+        return f"stored samples only, {min(stored)} of each of {len(stored)} observations"
+    return "none: forward-only"
 
 
 def abilities(task: Task) -> str:
@@ -93,9 +103,10 @@ def index(registry: Registry) -> str:
     ]
     return (
         "# Tasks\n\n"
-        "Sizes are those of the default options. *exact*: posterior samples for any observation; *forward-only*:\n"
-        "judged by calibration; *structured*: several latent variables. `ampbench verify TASK` certifies any of them.\n"
-        "The pages are made by `docs/tasks/make.py`.\n\n"
+        "Sizes are those of the default options. *exact*: posterior samples for any observation; *stored*: stored\n"
+        "posterior samples of the numbered observations; *forward-only*: judged by calibration; *structured*: several\n"
+        "latent variables. `ampbench verify TASK` certifies any of them. The pages are made by\n"
+        "`docs/tasks/make.py`.\n\n"
         "| task | theta | x | kind | what it is | source |\n|---|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n\n```{toctree}\n:hidden:\n\n"
@@ -106,7 +117,7 @@ def index(registry: Registry) -> str:
 
 def plot(task: Task) -> tuple[Figure, str]:
     """The figure of a task, and what it shows."""
-    if not isinstance(task, HasReference):
+    if not isinstance(task, HasReference | ShipsReference):
         return predictive(task)
     observation = task.numbered(1)
     theta = reference_samples(task, 1, SAMPLES).numpy()

@@ -76,7 +76,7 @@ def _black_boxes() -> Mapping[str, Lazy]:
 
 def _structured() -> Mapping[str, Lazy]:
     """Return the tasks whose graphs have several latent variables; their sizes are options."""
-    kind = "structured, exact"
+    kind, stored = "structured, exact", "structured, stored"
     return {
         "chain_binomial_sites": _task(
             "chain_binomial_sites:ChainBinomialSites", "outbreaks in many towns", "Becker 1989", 12, 200, kind
@@ -94,6 +94,7 @@ def _structured() -> Mapping[str, Lazy]:
         "hierarchical": _task(
             "hierarchical:Hierarchical", "Gaussian groups with plates", "Gelman et al. 2013, chapter 5", 10, 40, kind
         ),
+        "irt_1pl": _task("irt_1pl:IRT1PL", "answers of students to questions", "Rasch 1960", 41, 300, stored),
         "lgssm": _task("lgssm:LGSSM", "linear-Gaussian state space", "Kalman 1960", 10, 10, kind),
         "lgssm_theta": _task(
             "lgssm_theta:LGSSMTheta", "state space, unknown parameters", "Carter & Kohn 1994", 52, 50, kind
@@ -106,5 +107,13 @@ def _structured() -> Mapping[str, Lazy]:
         ),
         "radon": _task(
             "radon:Radon", "houses in 85 counties; observation 1 is real", "Gelman & Hill 2007", 90, 919, kind
+        ),
+        "stochastic_volatility": _task(
+            "stochastic_volatility:StochasticVolatility",
+            "S&P 500; observation 1 is real",
+            "Kim et al. 1998",
+            103,
+            100,
+            stored,
         ),
     }

@@ -154,6 +154,33 @@ def radon_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
     return rng.normal(mean, theta[:, 2:3])
 
 
+def stochastic_volatility_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    """The log variances as sums of innovations, which the columns of a triangular matrix weight."""
+    m, sigma = 5 * rng.standard_t(1, (n, 1)), 2 * np.abs(rng.standard_t(1, (n, 1)))
+    odds = rng.gamma(20, size=(n, 1)) / rng.gamma(1.5, size=(n, 1))  # b / (1 - b) of a beta variable b
+    phi, share = (odds - 1) / (odds + 1), 2 * np.sqrt(odds) / (1 + odds)  # sqrt(1 - phi²)
+    innovations = rng.normal(size=(n, 100))
+    innovations[:, :1] /= share
+    h = [(phi ** np.arange(t, -1, -1) * innovations[:, : t + 1]).sum(axis=1) for t in range(100)]
+    return np.hstack([m, phi, sigma, m + sigma * np.column_stack(h)])
+
+
+def stochastic_volatility_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    return rng.normal(0, np.sqrt(np.exp(np.clip(theta[:, 3:], -150, 150))))
+
+
+def irt_1pl_prior(rng: np.random.Generator, n: int) -> np.ndarray:
+    theta = rng.normal(size=(n, 41))
+    theta[:, 0] += 0.75
+    return theta
+
+
+def irt_1pl_simulate(rng: np.random.Generator, theta: np.ndarray) -> np.ndarray:
+    """An answer is correct if the advantage of the student exceeds a logistic variable."""
+    advantage = (theta[:, :1] + theta[:, 1:31])[:, :, None] - theta[:, None, 31:]
+    return (advantage > rng.logistic(size=advantage.shape)).reshape(len(theta), 300).astype(float)
+
+
 TASKS: dict[str, tuple[Draw, Simulate]] = {
     "chain_binomial_sites": (chain_binomial_sites_prior, chain_binomial_sites_simulate),
     "radon": (radon_prior, radon_simulate),
@@ -166,6 +193,8 @@ TASKS: dict[str, tuple[Draw, Simulate]] = {
     "eight_schools": (eight_schools_prior, eight_schools_simulate),
     "diamond": (diamond_prior, diamond_simulate),
     "collider": (collider_prior, collider_simulate),
+    "stochastic_volatility": (stochastic_volatility_prior, stochastic_volatility_simulate),
+    "irt_1pl": (irt_1pl_prior, irt_1pl_simulate),
 }
 
 

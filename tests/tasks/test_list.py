@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ampbench.interfaces import HasReference, Task
+from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.registry import Registry, load
 
 NAMES = [name for name, entry in load().entries("tasks").items() if entry.plugin.distribution == "ampbench"]
@@ -18,7 +18,8 @@ def test_labels_are_true(registry: Registry, name: str) -> None:
     task: Task = registry.build("tasks", name)
     assert entry.labels["theta"] == str(task.graph.size(task.latents))
     assert entry.labels["x"] == str(task.graph.size(task.observed))
-    kind = ["structured"] * (len(task.latents) > 1) + ["exact" if isinstance(task, HasReference) else "forward-only"]
-    assert entry.labels["kind"] == ", ".join(kind)
+    known = {HasReference: "exact", ShipsReference: "stored"}
+    reference = next((word for ability, word in known.items() if isinstance(task, ability)), "forward-only")
+    assert entry.labels["kind"] == ", ".join(["structured"] * (len(task.latents) > 1) + [reference])
     assert entry.summary
     assert entry.source
