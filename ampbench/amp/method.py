@@ -21,7 +21,7 @@ from ampbench.amp.comparisons import FlatViews, LocalComparison, by_likelihood
 from ampbench.amp.densities import SiteDensities, known_likelihood, learned_prior
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
-from ampbench.amp.posterior import AMPPosterior, build_posterior
+from ampbench.amp.posterior import AMPPosterior, posterior_type
 from ampbench.amp.refinement import Refinement, build_refiner, refine, refinement_steps
 from ampbench.amp.sites import Scope, Site, sites
 from ampbench.amp.sources import Simulations
@@ -144,9 +144,8 @@ class AMP(Method, CanRestore, HasRevision):
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
 
         def posterior(trained: Trained[BottomUp], refinement: Refinement | None = None) -> AMPPosterior:
-            return build_posterior(
-                trained, refinement, comparisons, held_out, coordinates, observed, graph, simulator.latents
-            )
+            made = posterior_type(trained, refinement, graph, simulator.latents)
+            return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, simulator.latents)
 
         try:
             trained, refinement = _trained(bottom_up, comparisons, source, settings, progress)
@@ -181,9 +180,9 @@ class AMP(Method, CanRestore, HasRevision):
         held_out = {name: value.to(device) for name, value in parts["held_out"].items()}
         observed = {name: int(parts["observed"][name]) for name in simulator.observed}
         trained = Trained(learned, adversaries, states.rows(parts["history"]))
-        return build_posterior(
-            trained, refinement, comparisons, held_out, coordinates, observed, simulator.graph, simulator.latents
-        )
+        graph, latents = simulator.graph, simulator.latents
+        made = posterior_type(trained, refinement, graph, latents)
+        return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, latents)
 
     def _assembled(
         self, simulator: Simulator, coordinates: Mapping[str, Coordinates], device: torch.device

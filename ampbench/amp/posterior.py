@@ -178,21 +178,13 @@ class AMPDensity(AMPPosterior, HasDensity):
         return slope
 
 
-def build_posterior(
-    trained: Trained[BottomUp],
-    refinement: Refinement | None,
-    comparisons: Sequence[LocalComparison],
-    held_out: Mapping[str, Tensor],
-    coordinates: Mapping[str, Coordinates],
-    observed: Mapping[str, int],
-    graph: Graph,
-    latents: tuple[str, ...],
-) -> AMPPosterior:
-    """Return a posterior, an :class:`AMPDensity` if it has a density; arguments as for :class:`AMPPosterior`."""
+def posterior_type(
+    trained: Trained[BottomUp], refinement: Refinement | None, graph: Graph, latents: Iterable[str]
+) -> type[AMPPosterior]:
+    """Return the class of the posterior: :class:`AMPDensity` if it has a density."""
     known = all(isinstance(each, HasDensity) for each in trained.learned.bottom_up.conditionals)
     known = known and all(graph[name].kind == "density" for name in _barren(trained, latents))
-    made = AMPDensity if known and _refined(refinement) is None else AMPPosterior
-    return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, latents)
+    return AMPDensity if known and _refined(refinement) is None else AMPPosterior
 
 
 def _barren(trained: Trained[BottomUp], latents: Iterable[str]) -> tuple[str, ...]:

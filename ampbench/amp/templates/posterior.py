@@ -14,7 +14,7 @@ from ampbench.amp.diagnostics import ChainPair, diagnose, warn_if_told_apart
 from ampbench.amp.engine import Trained
 from ampbench.amp.templates.batches import Batch, encode, one_each
 from ampbench.amp.templates.chain import TemplateBottomUp
-from ampbench.amp.templates.views import TemplateViews, joined
+from ampbench.amp.templates.views import TemplateViews, joined, with_messages
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, join
 from ampbench.graph.coordinates import Coordinates
@@ -116,6 +116,9 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
     def diagnose(self, folds: int = 2, level: float = 0.01, seed: int = 0) -> DataFrame:
         """Test for every factor whether the two chains differ, at one repeat of every held-out simulation.
 
+        The classifier sees the evidence as features of the adversaries' reader; without a reader, as messages of the
+        families and the evidence of the repeat itself, so that it cannot detect that messages ignore other evidence.
+
         Arguments:
             folds, level: see :func:`ampbench.amp.diagnostics.diagnose`, also for the columns returned.
             seed: of the draws and of the classifiers.
@@ -141,7 +144,8 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
         sides: list[tuple[TuplesBySite, TuplesBySite]] = []
         for batch in self._held_out:
             chosen = one_each(batch, self.trained.learned.bottom_up.factors)
-            sides.append(self.trained.reader(self._views.top_down(chosen), self._views.forced(chosen, 1)))
+            p, q = self._views.top_down(chosen), self._views.forced(chosen, 1)
+            sides.append(self.trained.reader(with_messages(p), with_messages(q)))
         return tuple(  # type: ignore[return-value]
             {at: joined([side[at] for side in each]) for at in self._views.comparisons}
             for each in zip(*sides, strict=True)

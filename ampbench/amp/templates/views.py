@@ -219,3 +219,14 @@ def joined(parts: Sequence[Tuples]) -> Tuples:
     """Return tuples of several batches as one, (*, N, ·)."""
     variables, contexts = [part.variable for part in parts], [part.context for part in parts]
     return Tuples(torch.cat(variables, dim=-2), torch.cat(contexts, dim=-2))
+
+
+def with_messages(tuples: TuplesBySite) -> TuplesBySite:
+    """Return tuples whose contexts have the messages of the families, where the reader adds none of its own."""
+    found = {}
+    for at, each in tuples.items():
+        found[at] = each
+        if not is_read(at.divergence) and isinstance(each.densities, FamilyDensity):
+            context = each.densities.context()
+            found[at] = replace(each, context=context.expand(*each.variable.shape[:-1], -1))
+    return found
