@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(ABC):
     """A task whose size varies.
 
     Attributes:
@@ -60,17 +61,18 @@ class Model:
     draws: int
     observed: tuple[str, ...] = ("x",)
 
+    @abstractmethod
     def template(self) -> Graph:
         """The graph with axes, and their training sizes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def task(self, size: int) -> Any:
         """The flat task of one size: its graph, observed names and reference."""
-        raise NotImplementedError
 
     def repeats(self, size: int) -> int:
         """Draws of one simulation."""
-        return self.task(size).graph.repetition.template.draws(self.task(size).graph.repetition.sizes)
+        repetition = self.task(size).graph.repetition
+        return repetition.template.draws(repetition.sizes)
 
     def flat(self, size: int) -> tuple[Graph, Sequence[str]]:
         """The flat graph of one size, and its observed variables."""
@@ -103,9 +105,9 @@ class Model:
             found["block"] = float(np.mean([c2st(drawn[:, s : s + 10], exact[:, s : s + 10]) for s in starts]))
         return found
 
+    @abstractmethod
     def tuples(self, count: int) -> list[list[int]]:
         """Return the components of the tuples that are tested."""
-        raise NotImplementedError
 
 
 def spread(count: int, most: int) -> list[int]:
