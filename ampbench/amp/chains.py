@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from functools import cached_property
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,54 @@ class Chain(Protocol):
         """Sample some factors in turn, given the values (B, D_i) of other variables."""
 
 
-class BottomUp(nn.Module):
+Key = TypeVar("Key")
+"""The inverse factors of a chain."""
+
+
+class Conditionals(nn.Module, Generic[Key]):
+    """The conditionals of a bottom-up chain, one for each inverse factor.
+
+    Attributes:
+        factors: the factors; a subclass sets them, and the conditionals in their order.
+    """
+
+    factors: tuple[Key, ...]
+    conditionals: nn.ModuleList
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("_anchor", torch.empty(0), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        anchor: Tensor = self._anchor  # type: ignore[assignment]
+        return anchor.device
+
+    @cached_property
+    def _places(self) -> dict[Key, int]:
+        return {factor: place for place, factor in enumerate(self.factors)}
+
+    def conditional(self, factor: Key) -> nn.Module:
+        """Return the conditional of a factor."""
+        return self.conditionals[self._places[factor]]
+
+    def density(self, factor: Key) -> HasDensity:
+        """Return the conditional of a factor, which has a density.
+
+        Raises:
+            UsageError: the family has none.
+        """
+        conditional = self.conditional(factor)
+        if not isinstance(conditional, HasDensity):
+            raise UsageError(
+                f"the family of {factor} has no density, but its divergence needs one; "
+                "take a family with a density, such as gaussian, mixture or flow"
+            )
+        return conditional
+
+
+class BottomUp(Conditionals[Factor]):
     """The bottom-up chains: one conditional per inverse factor; chains with equal factors share the conditional.
 
     Arguments:
@@ -53,18 +101,10 @@ class BottomUp(nn.Module):
         self.sizes = dict(sizes)
         self.chains = {evidence: tuple(factors) for evidence, factors in chains.items()}
         self.factors = tuple(dict.fromkeys(factor for factors in self.chains.values() for factor in factors))
-        self._places = {factor: place for place, factor in enumerate(self.factors)}
         self.contexts = {factor: sum(sizes[name] for name in factor.context) for factor in self.factors}
         self.conditionals = nn.ModuleList(
             families[factor.variable](sizes[factor.variable], self.contexts[factor]) for factor in self.factors
         )
-        self.register_buffer("_anchor", torch.empty(0), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the parameters."""
-        anchor: Tensor = self._anchor  # type: ignore[assignment]
-        return anchor.device
 
     def forward(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         """Infer all latents from evidence.
@@ -94,10 +134,6 @@ class BottomUp(nn.Module):
         """Return the number of coordinates of the tuple at a site."""
         return sum(self.sizes[name] for name in (*site.variables, *site.context))
 
-    def conditional(self, factor: Factor) -> nn.Module:
-        """Return the conditional of a factor."""
-        return self.conditionals[self._places[factor]]
-
     def log_prob(self, values: Mapping[str, Tensor], factors: Iterable[Factor]) -> Tensor:
         """Return the sum of log q(x_i | pã(x_i)) over some factors, shape (*,), for values (*, D_i).
 
@@ -106,13 +142,7 @@ class BottomUp(nn.Module):
         """
         total = torch.zeros((), device=self.device)
         for factor in factors:
-            conditional = self.conditional(factor)
-            if not isinstance(conditional, HasDensity):
-                raise UsageError(
-                    f"the family of {factor} has no density, but its divergence needs one; "
-                    "take a family with a density, such as gaussian, mixture or flow"
-                )
-            total = total + conditional.log_prob(values[factor.variable], join(values, factor.context))
+            total = total + self.density(factor).log_prob(values[factor.variable], join(values, factor.context))
         return total
 
 

@@ -25,6 +25,7 @@ from ampbench.amp.posterior import AMPPosterior, posterior_type
 from ampbench.amp.refinement import Refinement, build_refiner, refine, refinement_steps
 from ampbench.amp.sites import Scope, Site, sites
 from ampbench.amp.sources import Simulations
+from ampbench.amp.stored_coordinates import from_parts
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import Coordinates, is_code
@@ -163,7 +164,8 @@ class AMP(Method, CanRestore, HasRevision):
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AMPPosterior:
         """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""
         parts = states.parts(state)
-        coordinates = _coordinates(parts, simulator)
+        coordinates = from_parts(parts, simulator.graph)
+        states.check_names("observed ", parts["observed"], simulator.observed)
         _check_order(parts["order"], _inferred(simulator))
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         states.load(bottom_up, parts["families"], "these families")
@@ -314,17 +316,3 @@ def _check_order(kept: State, factors: Sequence[Factor]) -> None:
             f"the state samples {', '.join(order) or 'its variables in an order that it does not name'}, "
             f"but this version samples {', '.join(here)}; fit the model anew"
         )
-
-
-def _coordinates(parts: Mapping[str, State], simulator: Simulator) -> dict[str, Coordinates]:
-    """Return the coordinates of a state; raises :class:`UsageError` if the state belongs to another model."""
-    graph = simulator.graph
-    states.check_names("", parts["location"], graph.names)
-    states.check_names("observed ", parts["observed"], simulator.observed)
-    found = {
-        name: Coordinates.at(location, parts["scale"][name], bool(parts["whole"][name]), graph[name].support)
-        for name, location in parts["location"].items()
-    }
-    for name, each in found.items():
-        states.check_size(name, each.features, graph[name].size)
-    return found

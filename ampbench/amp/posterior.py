@@ -26,6 +26,7 @@ from ampbench.amp.comparisons import LocalComparison
 from ampbench.amp.diagnostics import ChainPair, diagnose
 from ampbench.amp.engine import Trained
 from ampbench.amp.refinement import Refinement, Resampled
+from ampbench.amp.stored_coordinates import parts_of
 from ampbench.graph import Graph, join, split
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
@@ -82,9 +83,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
                 "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
                 "last_word": {} if refined is None else refined.state_dict(),
                 "thinned": {"draws": torch.tensor(refined is not None)},
-                "location": {name: each.location for name, each in self._coordinates.items()},
-                "scale": {name: each.scale for name, each in self._coordinates.items()},
-                "whole": {name: torch.tensor(each.whole) for name, each in self._coordinates.items()},
+                **parts_of(self._coordinates),
                 "order": {factor.variable: torch.tensor(i) for i, factor in enumerate(bottom_up.factors)},
                 "observed": {name: torch.tensor(size) for name, size in self._observed.items()},
                 "held_out": self.held_out,

@@ -71,6 +71,10 @@ class Axis(ABC):
         """Whether repeats follow others."""
         return False
 
+    def levels(self, size: int) -> list[range]:
+        """Return repeats in groups that can be drawn at once: those of one group follow repeats of the group before."""
+        return [range(self.repeats(size))]
+
     def distances(self, size: int) -> Tensor:
         """Return the distances of every repeat to the first and to the last ones in links, shape (R, 2)."""
         return torch.zeros(self.repeats(size), 2)
@@ -100,6 +104,10 @@ class Chain(Axis):
     def before(self, size: int) -> Tensor:
         """Return r − 1."""
         return torch.arange(-1, size - 1)
+
+    def levels(self, size: int) -> list[range]:
+        """Return single repeats."""
+        return [range(r, r + 1) for r in range(size)]
 
     def distances(self, size: int) -> Tensor:
         """Return r and R − 1 − r."""
@@ -200,16 +208,18 @@ def sizes_within(axes: Iterable[Axis], given: Mapping[str, int]) -> dict[str, in
     return sizes
 
 
-def draw_sizes(axes: Iterable[Axis], share: float) -> dict[str, int]:
-    """Return a size of every axis; ``share`` in [0, 1) is its place in the range, on a logarithmic scale.
+def size_at(axis: Axis, share: float) -> int:
+    """Return a size of an axis; ``share`` in [0, 1) is its place in the range, on a logarithmic scale.
 
     Example:
-        >>> [draw_sizes([Plate("school", (3, 100))], share)["school"] for share in (0.0, 0.5, 0.999)]
+        >>> [size_at(Plate("school", (3, 100)), share) for share in (0.0, 0.5, 0.999)]
         [3, 17, 100]
     """
-    sizes = {}
-    for axis in axes:
-        low, high = axis.bounds
-        scaled = math.log(low) + share * (math.log(high + 1) - math.log(low))
-        sizes[axis.name] = min(high, int(math.exp(scaled) + 1e-9))
-    return sizes
+    low, high = axis.bounds
+    scaled = math.log(low) + share * (math.log(high + 1) - math.log(low))
+    return min(high, int(math.exp(scaled) + 1e-9))
+
+
+def shape(along: Iterable[Axis], sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the number of repeats along every axis."""
+    return tuple(axis.repeats(sizes[axis.name]) for axis in along)

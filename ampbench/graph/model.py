@@ -34,7 +34,7 @@ from torch.distributions import Distribution
 
 from ampbench.errors import GraphError
 from ampbench.graph import repeats
-from ampbench.graph.axes import Axis, Previous, sizes_within
+from ampbench.graph.axes import Axis, Previous, shape, sizes_within
 from ampbench.graph.factorization import Factor, inverse, structure
 from ampbench.graph.node import Design, Node, checked
 
@@ -107,7 +107,7 @@ class Graph:
         if not self.axes:
             return 1
         within = sizes_within(self.axes, sizes)
-        return max(prod(repeats.shape(node, within)) for node in self.nodes)
+        return max(prod(shape(node.along, within)) for node in self.nodes)
 
     def ground(self, sizes: Mapping[str, int] = MappingProxyType({}), **present: Tensor) -> Graph:
         """Return the flat graph with one variable for every repeat, such as ``theta_1``, ``theta_2``, ….

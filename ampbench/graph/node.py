@@ -55,6 +55,11 @@ class Node:
             raise GraphError(f"node {self.name!r} {fault}")
 
     @property
+    def incomplete(self) -> bool:
+        """Whether some repeats may have no value."""
+        return self.leaves or self.missing[1] > 0
+
+    @property
     def start(self) -> Node:
         """The node of repeats that follow none: itself, or one with the conditional ``first``."""
         if self.first is None:

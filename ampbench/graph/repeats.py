@@ -22,24 +22,18 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ampbench.errors import GraphError
-from ampbench.graph.axes import Axis, Previous, Tree
+from ampbench.graph.axes import Axis, Previous, shape
 from ampbench.graph.node import Design, Node
 
 Sizes = Mapping[str, int]
 """The size of every axis, by its name."""
 
 
-def shape(node: Node, sizes: Sizes) -> tuple[int, ...]:
-    """Return the number of repeats along every axis of a node."""
-    return tuple(axis.repeats(sizes[axis.name]) for axis in node.along)
-
-
 def exists(node: Node, sizes: Sizes) -> Tensor:
     """Return which repeats have the variable, as booleans of shape (R_1, …): all, or the leaves of a tree."""
-    there = torch.ones(shape(node, sizes), dtype=torch.bool)
+    there = torch.ones(shape(node.along, sizes), dtype=torch.bool)
     if node.leaves:
         axis = node.along[-1]
-        assert isinstance(axis, Tree)
         there[..., : axis.levels(sizes[axis.name])[-1].start] = False
     return there
 
@@ -96,7 +90,7 @@ def sample(
         else:
             values |= {node.name: _draw_at_once(node, n, sizes, values).to(device) for node in drawn}
     for node in nodes:
-        if node.name not in given and (node.missing[1] or node.leaves):
+        if node.name not in given and node.incomplete:
             gone = ~_present(node, n, sizes)[..., None].to(device)
             values[node.name] = values[node.name].masked_fill(gone, torch.nan)
     return {node.name: values[node.name] for node in nodes}
@@ -104,7 +98,7 @@ def sample(
 
 def _present(node: Node, n: int, sizes: Sizes) -> Tensor:
     """Return which repeats have a value, shape (n, R_1, …): the existing ones that are not missing."""
-    repeats = shape(node, sizes)
+    repeats = shape(node.along, sizes)
     low, high = node.missing
     share = low + (high - low) * torch.rand(n, *repeats[:-1], 1)
     return exists(node, sizes) & (torch.rand(n, *repeats) >= share)
@@ -112,7 +106,7 @@ def _present(node: Node, n: int, sizes: Sizes) -> Tensor:
 
 def _draw_at_once(node: Node, n: int, sizes: Sizes, values: Mapping[str, Tensor]) -> Tensor:
     """Draw all repeats, which depend on none of the same variable."""
-    repeats = shape(node, sizes)
+    repeats = shape(node.along, sizes)
     if isinstance(node.conditional, Design) and len(node.conditional.rows) == prod(repeats):
         return node.conditional.rows.expand(n, *node.conditional.rows.shape)
     if node.first is None:
@@ -132,12 +126,12 @@ def _draw_in_turn(
     group: Sequence[Node], n: int, sizes: Sizes, values: Mapping[str, Tensor], device: torch.device | None
 ) -> dict[str, Tensor]:
     """Draw nodes whose repeats follow one another: repeat by repeat along a chain, level by level over a tree."""
-    axis, outer = group[0].along[-1], shape(group[0], sizes)[:-1]
+    axis, outer = group[0].along[-1], shape(group[0].along, sizes)[:-1]
     if any(node.along != group[0].along for node in group):
         raise GraphError(f"{', '.join(node.name for node in group)} follow one another, but along different axes")
     before = axis.before(sizes[axis.name])
     parts: dict[str, list[Tensor]] = {node.name: [] for node in group}
-    for level in _levels(axis, sizes[axis.name]):
+    for level in axis.levels(sizes[axis.name]):
         rows, above = torch.arange(level.start, level.stop), {name: part[-1] for name, part in parts.items() if part}
         first = int(before[level.start]) if level.start else 0
         for node in group:
@@ -152,11 +146,6 @@ def _draw_in_turn(
             ]
             parts[node.name].append(_draw(each, n, (*outer, len(rows)), parents).to(device))
     return {name: torch.cat(part, dim=-2) for name, part in parts.items()}
-
-
-def _levels(axis: Axis, size: int) -> list[range]:
-    """Return repeats in groups: those of one group follow repeats of the group before."""
-    return axis.levels(size) if isinstance(axis, Tree) else [range(r, r + 1) for r in range(axis.repeats(size))]
 
 
 def _parent(
@@ -194,7 +183,7 @@ def flat_names(node: Node, sizes: Sizes) -> list[str]:
         >>> flat_names(simulator("y", abs, along=[Plate("school", 2)]), {"school": 2})
         ['y_1', 'y_2']
     """
-    return [flat_name(node.name, index) for index in np.ndindex(shape(node, sizes))]
+    return [flat_name(node.name, index) for index in np.ndindex(shape(node.along, sizes))]
 
 
 @dataclass(frozen=True)
@@ -216,7 +205,7 @@ def each_repeat(node: Node, sizes: Sizes, by_name: Mapping[str, Node]) -> Iterat
     """Return the repeats of a node, in the order of :func:`flat_names`."""
     linked = bool(node.along) and node.along[-1].linked
     before = node.along[-1].before(sizes[node.along[-1].name]).tolist() if linked else []
-    for index in np.ndindex(shape(node, sizes)):
+    for index in np.ndindex(shape(node.along, sizes)):
         above = before[index[-1]] if linked else -1
         each = node if above >= 0 else node.start
         yield Repeat(
@@ -261,7 +250,7 @@ def _ground_one(node: Node, repeat: Repeat, fixed: Mapping[str, Tensor]) -> Node
 def _fixed(node: Node, sizes: Sizes) -> Tensor:
     """Return the rows of a covariate; raises :class:`GraphError` if their number is not that of the repeats."""
     assert isinstance(node.conditional, Design)
-    rows, (repeats,) = node.conditional.rows, shape(node, sizes)
+    rows, (repeats,) = node.conditional.rows, shape(node.along, sizes)
     if len(rows) != repeats:
         raise GraphError(f"covariate {node.name!r} has {len(rows)} rows, but there are {repeats} repeats")
     return rows
@@ -271,10 +260,10 @@ def _with_constants(conditional: Distribution | Callable[..., Any], fixed: Mappi
     """Return a conditional of the remaining parents, or of n; constants (D,) are arguments at their positions."""
 
     def conditioned(*parents: Any) -> Any:
-        n = len(parents[0]) if parents and isinstance(parents[0], Tensor) else parents[0]
-        remaining = iter(parents if isinstance(parents[0], Tensor) else ())
-        count = len(fixed) + (len(parents) if isinstance(parents[0], Tensor) else 0)
-        arguments = [fixed[i].expand(n, -1) if i in fixed else next(remaining) for i in range(count)]
+        given = [parent for parent in parents if isinstance(parent, Tensor)]  # without any, the argument is n
+        n, remaining = len(given[0]) if given else parents[0], iter(given)
+        positions = range(len(fixed) + len(given))
+        arguments = [fixed[i].expand(n, -1) if i in fixed else next(remaining) for i in positions]
         assert not isinstance(conditional, Distribution)
         return conditional(*arguments)
 
@@ -292,7 +281,7 @@ def stack(values: Mapping[str, Tensor], nodes: Iterable[Node], sizes: Sizes) -> 
         parts = [values.get(name) for name in flat_names(node, sizes)]
         size = next(part.shape[1] for part in parts if part is not None)
         filled = [torch.full((n, size), torch.nan) if part is None else part for part in parts]
-        stacked[node.name] = torch.stack(filled, dim=1).reshape(n, *shape(node, sizes), size)
+        stacked[node.name] = torch.stack(filled, dim=1).reshape(n, *shape(node.along, sizes), size)
     return stacked
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
-from ampbench.graph.axes import Axis, Chain, Previous
+from ampbench.graph.axes import Axis, Chain, Previous, shape
 from ampbench.graph.coordinates import Coordinates
-from ampbench.graph.template import Cell, TemplateFactor
+from ampbench.graph.template import TemplateFactor
 
 POSITION_SCALE = 4.0
 """Distance to the ends of a chain over which its positions are resolved."""
@@ -66,7 +66,7 @@ def encode(
     for name, value in values.items():
         there = ~value.isnan().any(-1, keepdim=True)
         node = graph[name]
-        if node.missing[1] or node.leaves:
+        if node.incomplete:
             present[name] = there.to(device, value.dtype)
         elif not bool(there.all()):
             raise UsageError(
@@ -88,11 +88,6 @@ def learn_coordinates(graph: Graph, blocks: list[Mapping[str, Tensor]]) -> dict[
     return found
 
 
-def repeats_along(cell: Cell, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """Return the number of repeats along every axis of a cell."""
-    return tuple(axis.repeats(sizes[axis.name]) for axis in cell)
-
-
 def choose(factor: TemplateFactor, n: int, sizes: Mapping[str, int], most: int) -> Tensor:
     """Choose repeats of a factor at random, all with equal probability and each at most once.
 
@@ -105,7 +100,7 @@ def choose(factor: TemplateFactor, n: int, sizes: Mapping[str, int], most: int) 
     Returns:
         Shape (N, 1 + number of axes), see :class:`Batch`.
     """
-    counts = [n, *repeats_along(factor.cell, sizes)]
+    counts = [n, *shape(factor.cell, sizes)]
     if factor.first:
         counts[-1] = 1  # repeat 0 follows none
     if factor.follows:
@@ -122,7 +117,7 @@ def one_each(batch: Batch, factors: Iterable[TemplateFactor]) -> Batch:
     """Return a batch with one repeat of every simulation chosen at random for each factor."""
     rows = {}
     for factor in factors:
-        counts, n = repeats_along(factor.cell, batch.sizes), len(batch)
+        counts, n = shape(factor.cell, batch.sizes), len(batch)
         low = [0] * len(counts)
         if factor.follows:
             low[-1] = 1
@@ -134,9 +129,9 @@ def one_each(batch: Batch, factors: Iterable[TemplateFactor]) -> Batch:
 
 def gather(value: Tensor, rows: Tensor, axes: int) -> Tensor:
     """Return the entries (*, N, D) of a value (*, B, R_1, …, R_axes, D) at chosen repeats, also of an inner cell."""
-    shape = value.shape[-2 - axes : -1]
+    counts = value.shape[-2 - axes : -1]
     flat = torch.zeros(len(rows), dtype=torch.long)
-    for column, count in enumerate(shape):
+    for column, count in enumerate(counts):
         flat = flat * count + rows[:, column]
     return value.flatten(-2 - axes, -2).index_select(-2, flat.to(value.device))
 
@@ -175,5 +170,5 @@ def separator(batch: Batch, factor: TemplateFactor, rows: Tensor, graph: Graph) 
 def separator_size(factor: TemplateFactor, graph: Graph, sizes: Mapping[str, int]) -> int:
     """Return the number of components of :func:`separator`, given the number of coordinates of every variable."""
     names = (*factor.separator, *factor.outer)
-    own = sum(sizes[name] + bool(graph[name].missing[1] or graph[name].leaves) for name in names)
+    own = sum(sizes[name] + graph[name].incomplete for name in names)
     return own + 2 * (bool(factor.cell) and factor.cell[-1].linked)

@@ -14,16 +14,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.templates.batches import Batch, gather, positions, repeats_along, separator, separator_size
+from ampbench.amp.chains import Conditionals
+from ampbench.amp.templates.batches import Batch, gather, positions, separator, separator_size
 from ampbench.amp.templates.messages import Messages
-from ampbench.errors import UsageError
 from ampbench.graph import Graph
-from ampbench.graph.axes import Axis, Previous, Tree
+from ampbench.graph.axes import Previous, shape
 from ampbench.graph.template import Cell, TemplateFactor
-from ampbench.interfaces import Family, HasDensity
+from ampbench.interfaces import Family
 
 
-class TemplateBottomUp(nn.Module):
+class TemplateBottomUp(Conditionals[TemplateFactor]):
     """The families of a template, with their messages.
 
     Arguments:
@@ -53,22 +53,10 @@ class TemplateBottomUp(nn.Module):
         self.conditionals = nn.ModuleList(
             families[factor.variable](sizes[factor.variable], self.context_size(factor)) for factor in self.factors
         )
-        self._places = {factor: place for place, factor in enumerate(self.factors)}
-        self.register_buffer("_anchor", torch.empty(0), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the parameters."""
-        anchor: Tensor = self._anchor  # type: ignore[assignment]
-        return anchor.device
 
     def context_size(self, factor: TemplateFactor) -> int:
         """Return the number of components of a factor's context."""
         return separator_size(factor, self.graph, self.sizes) + self.messages.outputs[factor.cell]
-
-    def conditional(self, factor: TemplateFactor) -> nn.Module:
-        """Return the conditional of a factor."""
-        return self.conditionals[self._places[factor]]
 
     def context(self, batch: Batch, messages: Mapping[Cell, Tensor], factor: TemplateFactor, rows: Tensor) -> Tensor:
         """Return the contexts of chosen repeats, (*, N, C): separator and message."""
@@ -84,13 +72,7 @@ class TemplateBottomUp(nn.Module):
         Raises:
             UsageError: the family has no density.
         """
-        conditional = self.conditional(factor)
-        if not isinstance(conditional, HasDensity):
-            raise UsageError(
-                f"the family of {factor} has no density, but its divergence needs one; "
-                "take a family with a density, such as gaussian, mixture or flow"
-            )
-        return conditional.log_prob(value, context)
+        return self.density(factor).log_prob(value, context)
 
     def forward(self, batch: Batch, particles: int) -> dict[str, Tensor]:
         """Infer all latents from the evidence in a batch.
@@ -111,29 +93,32 @@ class TemplateBottomUp(nn.Module):
 
     def _draw(self, known: Batch, messages: Mapping[Cell, Tensor], cell: Cell, particles: int) -> dict[str, Tensor]:
         """Draw all latents of a cell, (L, B, R_1, …, D) each."""
+        shared = [messages[cell]] if cell in messages else []  # parts of the contexts of all latents of a repeat
         if not cell:
-            return self._draw_level(known, messages, cell, None, {}, (particles, len(known)))
-        outer, axis = repeats_along(cell[:-1], known.sizes), cell[-1]
-        before = axis.before(known.sizes[axis.name])
+            return self._draw_level(known, shared, cell, {}, (particles, len(known)))
+        outer, axis = shape(cell[:-1], known.sizes), cell[-1]
+        size = known.sizes[axis.name]
+        if axis.linked:
+            shared.insert(0, positions(axis, size).to(self.device))
+        before = axis.before(size)
         parts: list[dict[str, Tensor]] = []
         start = 0  # of the level before
-        for level in levels(axis, known.sizes[axis.name]):
+        for level in axis.levels(size):
             rows = torch.arange(level.start, level.stop)
             chosen = (before[rows] - start).clamp(min=0).to(self.device)
             above = {name: value.index_select(-2, chosen) for name, value in parts[-1].items()} if parts else {}
-            shape = (particles, len(known), *outer, len(level))
-            parts.append(self._draw_level(known, messages, cell, level, above, shape))
+            here = [part[..., level.start : level.stop, :] for part in shared]
+            parts.append(self._draw_level(known, here, cell, above, (particles, len(known), *outer, len(level))))
             start = level.start
         return {name: torch.cat([part[name] for part in parts], dim=-2) for name in parts[0]}
 
     def _draw_level(
         self,
         known: Batch,
-        messages: Mapping[Cell, Tensor],
+        shared: Sequence[Tensor],
         cell: Cell,
-        level: range | None,
         above: Mapping[str, Tensor],
-        shape: tuple[int, ...],
+        counts: tuple[int, ...],
     ) -> dict[str, Tensor]:
         """Draw the latents of one level of a cell, given those of the level before it, (L, B, R_1, …, D) each."""
         linked = bool(cell) and cell[-1].linked
@@ -141,16 +126,11 @@ class TemplateBottomUp(nn.Module):
         for factor in self.factors:
             if factor.cell != cell or (linked and factor.first == bool(above)):
                 continue
-            parts = [self._separated(known, name, above, now, shape) for name in (*factor.separator, *factor.outer)]
-            if linked and level is not None:
-                axis = cell[-1]
-                parts.append(positions(axis, known.sizes[axis.name])[level.start : level.stop].to(self.device))
-            if cell in messages:
-                message = messages[cell]
-                parts.append(message if level is None else message[..., level.start : level.stop, :])
-            context = torch.cat([part.expand(*shape, -1) for part in parts], dim=-1) if len(parts) > 1 else parts[0]
-            drawn = self.conditional(factor)(context.expand(*shape, -1).flatten(1, -2))
-            now[factor.variable] = drawn.reshape(*shape, -1)
+            parts = [self._separated(known, name, above, now, counts) for name in (*factor.separator, *factor.outer)]
+            parts += shared
+            context = torch.cat([part.expand(*counts, -1) for part in parts], dim=-1) if len(parts) > 1 else parts[0]
+            drawn = self.conditional(factor)(context.expand(*counts, -1).flatten(1, -2))
+            now[factor.variable] = drawn.reshape(*counts, -1)
         return now
 
     def _separated(
@@ -159,7 +139,7 @@ class TemplateBottomUp(nn.Module):
         name: str,
         above: Mapping[str, Tensor],
         now: Mapping[str, Tensor],
-        shape: tuple[int, ...],
+        counts: tuple[int, ...],
     ) -> Tensor:
         """Return the values of a variable in the separator of one level, and 1 or 0 for those that are there."""
         if isinstance(name, Previous):
@@ -169,12 +149,5 @@ class TemplateBottomUp(nn.Module):
         value = known.values[name]
         if name in known.present:
             value = torch.cat([value, known.present[name].expand(*value.shape[:-1], 1)], dim=-1)
-        inner = len(shape) - 2 - len(self.graph[name].along)
+        inner = len(counts) - 2 - len(self.graph[name].along)
         return value.reshape(*value.shape[:-1], *(1,) * inner, value.shape[-1])
-
-
-def levels(axis: Axis, size: int) -> list[range]:
-    """Return repeats in groups that can be drawn at once: those of one group follow repeats of the group before."""
-    if isinstance(axis, Tree):
-        return axis.levels(size)
-    return [range(r, r + 1) for r in range(axis.repeats(size))] if axis.linked else [range(axis.repeats(size))]

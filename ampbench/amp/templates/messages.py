@@ -93,7 +93,7 @@ class Messages(nn.Module):
 
     def _size(self, name: str, sizes: Mapping[str, int]) -> int:
         node = self.graph[name]
-        return sizes[name] + bool(node.missing[1] or node.leaves) + isinstance(name, Previous)
+        return sizes[name] + node.incomplete + isinstance(name, Previous)
 
     def _evidence(self, batch: Batch, name: str, cell: Cell) -> Tensor:
         """Return the values of a variable, and 1 or 0 for those that are there."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
+from ampbench.amp.stored_coordinates import from_parts
 from ampbench.amp.templates.batches import encode, learn_coordinates
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.global_views import GlobalViews
@@ -129,11 +130,7 @@ class TemplateAMP(Method, CanRestore):
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> TemplatePosterior:
         """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""
         model, parts = Model.of(simulator), states.parts(state)
-        states.check_names("", parts["location"], model.graph.names)
-        coordinates = {
-            name: Coordinates.at(location, parts["scale"][name], bool(parts["whole"][name]), model.graph[name].support)
-            for name, location in parts["location"].items()
-        }
+        coordinates = from_parts(parts, model.graph)
         views = self._views(model, coordinates, device)
         states.load(views.bottom_up, parts["families"], "these families")
         adversaries, reader = views.build_adversaries(), views.build_reader()

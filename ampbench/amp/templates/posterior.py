@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ampbench.amp.comparisons import TuplesBySite
 from ampbench.amp.diagnostics import ChainPair, diagnose, warn_if_told_apart
 from ampbench.amp.engine import Trained
+from ampbench.amp.stored_coordinates import parts_of
 from ampbench.amp.templates.batches import Batch, encode, one_each
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.views import TemplateViews, joined, with_messages
@@ -101,9 +102,7 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
                 "families": self.trained.learned.bottom_up.state_dict(),
                 "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
                 "reader": self.trained.reader.state_dict(),
-                "location": {name: each.location for name, each in self._coordinates.items()},
-                "scale": {name: each.scale for name, each in self._coordinates.items()},
-                "whole": {name: torch.tensor(each.whole) for name, each in self._coordinates.items()},
+                **parts_of(self._coordinates),
                 "history": states.columns(self.trained.history),
             }
         )

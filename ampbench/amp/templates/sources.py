@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.sources import SCORE_PARTICLES, Source
+from ampbench.amp.sources import SCORE_PARTICLES, Source, split
 from ampbench.amp.templates.batches import Batch, choose
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.views import TemplateViews, factor_of
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator
-from ampbench.graph.axes import draw_sizes
+from ampbench.graph.axes import size_at
 from ampbench.statistics.scoring_rules import log_score
 
 BLOCKS = 64
@@ -56,9 +56,7 @@ def simulate(simulator: Simulator) -> list[Block]:
     orders = {axis.name: torch.randperm(blocks).tolist() for axis in graph.axes}  # the sizes of axes are independent
     made, share = [], simulator.remaining // blocks
     for number in range(blocks):
-        sizes: dict[str, int] = {}
-        for axis in graph.axes:
-            sizes |= draw_sizes([axis], (orders[axis.name][number] + 0.5) / blocks)
+        sizes = {axis.name: size_at(axis, (orders[axis.name][number] + 0.5) / blocks) for axis in graph.axes}
         n = share // graph.draws(sizes)
         if n < 2:
             raise UsageError(
@@ -89,10 +87,9 @@ class TemplateSimulations(Source):
         self.held_out = []
         self._kept = []
         for block in blocks:
-            kept = min(max(1, round(held_out * len(block))), len(block) - 1)
-            places = torch.arange(len(block))
-            self.held_out.append(self._chosen(block.take(places[:kept]), SCORED_REPEATS))
-            self._kept.append(block.take(places[kept:]))
+            first, rest = split({"place": torch.arange(len(block))}, held_out)
+            self.held_out.append(self._chosen(block.take(first["place"]), SCORED_REPEATS))
+            self._kept.append(block.take(rest["place"]))
 
     def top_down(self, size: int) -> Batch:
         """Return simulations of one block, chosen at random with replacement, and chosen repeats.
