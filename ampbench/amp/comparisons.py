@@ -72,13 +72,11 @@ class Views(Protocol[Families]):
     def comparisons(self) -> Sequence[LocalComparison]:
         """One local comparison of the chains per site."""
 
-    def build_adversaries(self) -> list[nn.Module]:
-        """Build ξ: one adversary per site, on the device of the families."""
+    def build_adversaries(self) -> tuple[list[nn.Module], nn.Module]:
+        """Build ξ, on the device of the families: one adversary per site, and their reader.
 
-    def build_reader(self) -> nn.Module:
-        """Build the adversaries' network for evidence that does not fit into tuples, a part of ξ.
-
-        It maps the tuples of p and q, (TuplesBySite, TuplesBySite), to tuples whose contexts have its features too.
+        The reader is the adversaries' network for evidence that does not fit into tuples. It maps the tuples of p and
+        q, (TuplesBySite, TuplesBySite), to tuples whose contexts have its features too.
         """
 
     def top_down(self, drawn: Any) -> TuplesBySite:
@@ -111,14 +109,11 @@ class FlatViews:
     bottom_up: BottomUp
     comparisons: Sequence[LocalComparison]
 
-    def build_adversaries(self) -> list[nn.Module]:
-        """Build ξ: one adversary per site, on the device of the families."""
+    def build_adversaries(self) -> tuple[list[nn.Module], nn.Module]:
+        """Build ξ: one adversary per site, on the device of the families; tuples have all their evidence."""
         with self.bottom_up.device:
-            return [at.divergence.adversary(self.bottom_up.features(at.site)) for at in self.comparisons]
-
-    def build_reader(self) -> nn.Module:
-        """Return the identity."""
-        return AsTheyAre()
+            adversaries = [at.divergence.adversary(self.bottom_up.features(at.site)) for at in self.comparisons]
+        return adversaries, AsTheyAre()
 
     def top_down(self, drawn: Mapping[str, Tensor]) -> TuplesBySite:
         """Return the tuples of top-down samples, (B, D_i) per variable."""

@@ -165,7 +165,7 @@ def train(views: Views[Families], source: Source, settings: Settings, progress: 
         TrainingError: a loss, a gradient or the score became NaN or infinite; the message names tuple or player, and
             step. After the first checkpoint it is an :class:`UnfinishedTrainingError`.
     """
-    adversaries, reader = views.build_adversaries(), views.build_reader()
+    adversaries, reader = views.build_adversaries()
     pairs = list(zip(views.comparisons, adversaries, strict=True))
     weights = [weight for network in (*adversaries, reader) for weight in network.parameters() if weight.requires_grad]
     learned = Learned(views.bottom_up, source.model)

@@ -170,7 +170,7 @@ class AMP(Method, CanRestore, HasRevision):
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         states.load(bottom_up, parts["families"], "these families")
         learned = Learned(bottom_up, nn.Module()).requires_grad_(False).eval()
-        adversaries = FlatViews(bottom_up, comparisons).build_adversaries()
+        adversaries, _ = FlatViews(bottom_up, comparisons).build_adversaries()
         states.load(nn.ModuleList(adversaries), parts["adversaries"], "these adversaries")
         refinement = None
         if refined := states.rows(parts["refinement"]):

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
-from ampbench.graph.axes import Axis, Chain, Previous, shape
+from ampbench.graph.axes import Axis, Previous, shape
 from ampbench.graph.coordinates import Coordinates
 from ampbench.graph.template import TemplateFactor
 
-POSITION_SCALE = 4.0
-"""Distance to the ends of a chain over which its positions are resolved."""
+POSITION_SCALES = (1.0, 4.0, 16.0)
+"""Distances to the ends of a chain or tree over which positions are resolved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +142,12 @@ def before(axis: Axis, sizes: Mapping[str, int], rows: Tensor) -> Tensor:
 
 
 def positions(axis: Axis, size: int) -> Tensor:
-    """Return exp(−d / s) for the distances d of every repeat to both ends of a chain or tree, shape (R, 2).
+    """Return exp(−d / s) for the distances d of every repeat to both ends of a chain or tree and all scales s, (R, 6).
 
     The features are bounded, so that networks can be used on longer chains than those of their training.
     """
-    return (-axis.distances(size) / (POSITION_SCALE if isinstance(axis, Chain) else 1.0)).exp()
+    distances = axis.distances(size)
+    return torch.cat([(-distances / scale).exp() for scale in POSITION_SCALES], dim=-1)
 
 
 def separator(batch: Batch, factor: TemplateFactor, rows: Tensor, graph: Graph) -> Tensor:
@@ -171,4 +172,5 @@ def separator_size(factor: TemplateFactor, graph: Graph, sizes: Mapping[str, int
     """Return the number of components of :func:`separator`, given the number of coordinates of every variable."""
     names = (*factor.separator, *factor.outer)
     own = sum(sizes[name] + graph[name].incomplete for name in names)
-    return own + 2 * (bool(factor.cell) and factor.cell[-1].linked)
+    linked = bool(factor.cell) and factor.cell[-1].linked
+    return own + 2 * len(POSITION_SCALES) * linked

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ampbench.amp.chains import Conditionals
 from ampbench.amp.templates.batches import Batch, gather, positions, separator, separator_size
 from ampbench.amp.templates.messages import Messages
+from ampbench.amp.templates.reading import Reading
 from ampbench.graph import Graph
 from ampbench.graph.axes import Previous, shape
 from ampbench.graph.template import Cell, TemplateFactor
@@ -49,14 +50,14 @@ class TemplateBottomUp(Conditionals[TemplateFactor]):
         self.observed = tuple(observed)
         self.factors = tuple(factor for factor in factors if not factor.barren)
         self.sizes = dict(sizes)
-        self.messages = Messages(graph, observed, sizes, width)
+        self.messages = Messages(Reading.of(graph, observed, sizes, width))
         self.conditionals = nn.ModuleList(
             families[factor.variable](sizes[factor.variable], self.context_size(factor)) for factor in self.factors
         )
 
     def context_size(self, factor: TemplateFactor) -> int:
         """Return the number of components of a factor's context."""
-        return separator_size(factor, self.graph, self.sizes) + self.messages.outputs[factor.cell]
+        return separator_size(factor, self.graph, self.sizes) + self.messages.reading.outputs(factor.cell)
 
     def context(self, batch: Batch, messages: Mapping[Cell, Tensor], factor: TemplateFactor, rows: Tensor) -> Tensor:
         """Return the contexts of chosen repeats, (*, N, C): separator and message."""

@@ -20,6 +20,7 @@ from ampbench.amp.sites import Site
 from ampbench.amp.templates.batches import Batch
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.messages import Messages
+from ampbench.amp.templates.reading import Reading
 from ampbench.amp.templates.views import Place, TemplateViews
 from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence, Tuples
@@ -30,7 +31,7 @@ class GlobalViews(TemplateViews):
     """The tuples of all variables; see :class:`ampbench.amp.templates.views.TemplateViews`."""
 
     @classmethod
-    def of(cls, bottom_up: TemplateBottomUp, divergences: Mapping[str, Divergence], width: int) -> GlobalViews:
+    def of(cls, bottom_up: TemplateBottomUp, divergences: Mapping[str, Divergence]) -> GlobalViews:
         """Return views with a single comparison.
 
         Raises:
@@ -46,21 +47,15 @@ class GlobalViews(TemplateViews):
         names = tuple(dict.fromkeys(factor.variable for factor in bottom_up.factors))
         site = Site(names, bottom_up.observed)
         comparison = LocalComparison(str(site), site, frozenset(bottom_up.observed), bottom_up.factors, divergence)
-        return cls(bottom_up, divergences, width, [comparison])
+        return cls(bottom_up, divergences, [comparison])
 
-    def build_adversaries(self) -> list[nn.Module]:
-        """Build ξ: one adversary on the features of the reader."""
-        with self.bottom_up.device:
-            return [self.comparisons[0].divergence.adversary(self._joint().outputs[()])]
-
-    def build_reader(self) -> nn.Module:
-        """Build the adversary's messages of all variables."""
-        with self.bottom_up.device:
-            return GlobalReader(self._joint())
-
-    def _joint(self) -> Messages:
-        names = (*self.comparisons[0].site.variables, *self.bottom_up.observed)
-        return Messages(self.bottom_up.graph, names, self.bottom_up.sizes, self.width)
+    def build_adversaries(self) -> tuple[list[nn.Module], nn.Module]:
+        """Build ξ: one adversary on the features of the reader, and the adversary's messages of all variables."""
+        families, comparison = self.bottom_up, self.comparisons[0]
+        names = (*comparison.site.variables, *families.observed)
+        reading = Reading.of(families.graph, names, families.sizes, families.messages.reading.width)
+        with families.device:
+            return [comparison.divergence.adversary(reading.outputs(()))], GlobalReader(Messages(reading))
 
     def top_down(self, drawn: Batch) -> TuplesBySite:
         """Return the simulations as tuples, (B, 0) before the reader adds its features."""

@@ -21,17 +21,16 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import torch
 from torch import Tensor, nn
 
 from ampbench.amp.templates.batches import Batch
-from ampbench.graph import Graph
+from ampbench.amp.templates.reading import Reading
 from ampbench.graph.axes import Previous, Tree
 from ampbench.graph.template import Cell
 from ampbench.networks import ResidualMLP
 
+MIN_VARIANCE = 1e-6
 LOG_COUNT_SCALE = 3.0
 """The logarithm of the number of repeats is divided by it, so that it is of the order of 1 for a hundred."""
 
@@ -40,60 +39,26 @@ class Messages(nn.Module):
     """The messages in a batch.
 
     Arguments:
-        graph: the model.
-        names: the variables that are read: all observed ones, or all variables of a global adversary.
-        sizes: number of coordinates of each variable.
-        width: H, number of features.
-
-    Attributes:
-        outputs: by cell, the number of features of its messages; cells without evidence have none.
+        reading: what is read, and the sizes.
     """
 
-    def __init__(self, graph: Graph, names: Iterable[str], sizes: Mapping[str, int], width: int) -> None:
+    def __init__(self, reading: Reading) -> None:
         super().__init__()
-        self.graph = graph
-        self.width = width
-        chosen = list(names)
-        self.own: dict[Cell, list[str]] = {cell: [] for cell in cells(graph)}
-        for name in chosen:
-            self.own[graph[name].along].append(name)
-        for node in graph.nodes:
-            lagged = [parent for parent in node.parents if isinstance(parent, Previous) and parent in chosen]
-            self.own[node.along] += [name for name in dict.fromkeys(lagged) if name not in self._lagged(node.along)]
-        self.outputs: dict[Cell, int] = {}
-        self.networks = nn.ModuleDict()
-        for cell in sorted(self.own, key=len, reverse=True):
-            inner = sum(width + 1 for other in self._inner(cell) if self.outputs[other])
-            inputs = sum(self._size(name, sizes) for name in self.own[cell]) + inner
-            self.outputs[cell] = width + inputs if inputs else 0
-            if inputs:
-                self.networks[_key(cell)] = _network(cell, inputs, width)
+        self.reading = reading
+        self.networks = nn.ModuleDict({_key(cell): _network(cell, reading) for cell in reading.inputs})
 
     def forward(self, batch: Batch) -> dict[Cell, Tensor]:
         """Return e with its inputs, (B, R_1, …, outputs), for every cell with evidence."""
         found: dict[Cell, Tensor] = {}
         messages: dict[Cell, Tensor] = {}
-        for cell in sorted(self.own, key=len, reverse=True):
-            if not self.outputs[cell]:
-                continue
-            parts = [self._evidence(batch, name, cell) for name in self.own[cell]]
-            parts += [messages[other] for other in self._inner(cell) if other in messages]
+        for cell in self.reading.inputs:
+            parts = [self._evidence(batch, name, cell) for name in self.reading.own[cell]]
+            parts += [messages[other] for other in self.reading.inner(cell) if other in messages]
             inputs = torch.cat(parts, dim=-1)
-            features = self._features(cell, batch, inputs)
-            found[cell] = torch.cat([features, inputs], dim=-1)
+            found[cell] = torch.cat([self._features(cell, batch, inputs), inputs], dim=-1)
             if cell:
-                messages[cell] = self._message(cell, batch, features)
+                messages[cell] = self._message(cell, batch, found[cell])
         return found
-
-    def _lagged(self, cell: Cell) -> list[str]:
-        return [name for name in self.own[cell] if isinstance(name, Previous)]
-
-    def _inner(self, cell: Cell) -> list[Cell]:
-        return [other for other in self.own if other and other[:-1] == cell]
-
-    def _size(self, name: str, sizes: Mapping[str, int]) -> int:
-        node = self.graph[name]
-        return sizes[name] + node.incomplete + isinstance(name, Previous)
 
     def _evidence(self, batch: Batch, name: str, cell: Cell) -> Tensor:
         """Return the values of a variable, and 1 or 0 for those that are there."""
@@ -113,10 +78,10 @@ class Messages(nn.Module):
         rows = inputs.flatten(0, -3)
         if isinstance(network, nn.GRU):
             backwards, _ = network(rows.flip(1))
-            return backwards.flip(1).reshape(*inputs.shape[:-1], self.width)
+            return backwards.flip(1).reshape(*inputs.shape[:-1], self.reading.width)
         assert isinstance(axis, Tree)
         assert isinstance(network, nn.GRUCell)
-        above = rows.new_zeros(len(rows), 1, self.width)
+        above = rows.new_zeros(len(rows), 1, self.reading.width)
         levels = []
         for level in reversed(axis.levels(batch.sizes[axis.name])):
             part = rows[:, level.start : level.stop]
@@ -125,33 +90,36 @@ class Messages(nn.Module):
             levels.append(here)
             if level.start:
                 above = here.unflatten(1, (-1, axis.branching)).mean(2)
-        return torch.cat(levels[::-1], dim=1).reshape(*inputs.shape[:-1], self.width)
+        return torch.cat(levels[::-1], dim=1).reshape(*inputs.shape[:-1], self.reading.width)
 
-    def _message(self, cell: Cell, batch: Batch, features: Tensor) -> Tensor:
-        """Return the message to the outer repeat, (*, B, R_1, …, H + 1)."""
+    def _message(self, cell: Cell, batch: Batch, found: Tensor) -> Tensor:
+        """Return the message to the outer repeat, (*, B, R_1, …, H + 1), of features with their inputs."""
         axis = cell[-1]
-        weights = features.new_ones(*features.shape[:-1], 1)
+        weights = found.new_ones(*found.shape[:-1], 1)
         if axis.linked:
-            message = features[..., 0, :]
+            message = found[..., 0, : self.reading.width]
         else:
-            masks = [batch.present.get(name) for name in self.own[cell]]
+            masks = [batch.present.get(name) for name in self.reading.own[cell]]
             if masks and all(mask is not None for mask in masks):
                 weights = torch.stack([mask.expand_as(weights) for mask in masks if mask is not None]).amax(0)
-            message = (weights * features).sum(-2) / weights.sum(-2).clamp(min=1)
+            message = moments(found, weights)
         return torch.cat([message, weights.sum(-2).log1p() / LOG_COUNT_SCALE], dim=-1)
 
 
-def cells(graph: Graph) -> list[Cell]:
-    """Return the axes of all variables, and the outer axes of these."""
-    found = {node.along[:depth] for node in graph.nodes for depth in range(len(node.along) + 1)}
-    return sorted(found, key=lambda cell: (len(cell), [axis.name for axis in cell]))
+def moments(value: Tensor, weights: Tensor) -> Tensor:
+    """Return weighted means and standard deviations over repeats: (*, R, D) and (*, R, 1) to (*, 2 D)."""
+    total = weights.sum(-2).clamp(min=1)
+    mean = (weights * value).sum(-2) / total
+    variance = (weights * (value - mean[..., None, :]).square()).sum(-2) / total
+    return torch.cat([mean, (variance + MIN_VARIANCE).sqrt()], dim=-1)
 
 
 def _key(cell: Cell) -> str:
     return "/".join(["outside", *(axis.name.replace(".", "_") for axis in cell)])
 
 
-def _network(cell: Cell, inputs: int, width: int) -> nn.Module:
+def _network(cell: Cell, reading: Reading) -> nn.Module:
+    inputs, width = reading.inputs[cell], reading.width
     if not cell or not cell[-1].linked:
         return ResidualMLP(inputs, width, width, depth=2)
     if isinstance(cell[-1], Tree):

@@ -133,7 +133,7 @@ class TemplateAMP(Method, CanRestore):
         coordinates = from_parts(parts, model.graph)
         views = self._views(model, coordinates, device)
         states.load(views.bottom_up, parts["families"], "these families")
-        adversaries, reader = views.build_adversaries(), views.build_reader()
+        adversaries, reader = views.build_adversaries()
         states.load(nn.ModuleList(adversaries), parts["adversaries"], "these adversaries")
         states.load(reader, parts["reader"], "these adversaries")
         learned = Learned(views.bottom_up, nn.Module()).requires_grad_(False).eval()
@@ -148,4 +148,4 @@ class TemplateAMP(Method, CanRestore):
         with device:
             bottom_up = TemplateBottomUp(model.graph, model.observed, model.factors, sizes, families, self.messages)
         kind = GlobalViews if self.scope == "global" else TemplateViews
-        return kind.of(bottom_up, divergences, self.messages)
+        return kind.of(bottom_up, divergences)

@@ -91,7 +91,7 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
     ) -> None:
         self.model = model
         self.trained = trained
-        self._views = type(views).of(trained.learned.bottom_up, views.divergences, views.width)
+        self._views = type(views).of(trained.learned.bottom_up, views.divergences)
         self._coordinates = coordinates
         self._held_out = held_out
 

@@ -43,7 +43,7 @@ class Block:
 def simulate(simulator: Simulator) -> list[Block]:
     """Spend the budget of a simulator whose graph has axes, or is the flat graph of one.
 
-    The sizes of the blocks are spread over the ranges of the axes; all blocks have about the same number of draws.
+    The sizes of the blocks are spread over the ranges of the axes; all blocks have the same number of simulations.
 
     Raises:
         UsageError: the graph has no repeated variables, or the budget is too small for two simulations in a block.
@@ -54,17 +54,17 @@ def simulate(simulator: Simulator) -> list[Block]:
     fixed = all(axis.bounds[0] == axis.bounds[1] for axis in graph.axes)
     blocks = 1 if fixed else BLOCKS
     orders = {axis.name: torch.randperm(blocks).tolist() for axis in graph.axes}  # the sizes of axes are independent
-    made, share = [], simulator.remaining // blocks
-    for number in range(blocks):
-        sizes = {axis.name: size_at(axis, (orders[axis.name][number] + 0.5) / blocks) for axis in graph.axes}
-        n = share // graph.draws(sizes)
-        if n < 2:
-            raise UsageError(
-                f"a budget of {simulator.budget} gives {n} simulations of the sizes {sizes} in each of {blocks} "
-                "blocks; raise the budget, or narrow the ranges of the axes"
-            )
-        made.append(Block(sizes, simulator.sample(n, sizes=sizes)))
-    return made
+    sizes = [
+        {axis.name: size_at(axis, (orders[axis.name][number] + 0.5) / blocks) for axis in graph.axes}
+        for number in range(blocks)
+    ]
+    n = simulator.remaining // sum(graph.draws(each) for each in sizes)
+    if n < 2:
+        raise UsageError(
+            f"a budget of {simulator.budget} gives {n} simulations of each of {blocks} sizes, such as {sizes[0]}; "
+            "raise the budget, or narrow the ranges of the axes"
+        )
+    return [Block(each, simulator.sample(n, sizes=each)) for each in sizes]
 
 
 class TemplateSimulations(Source):
@@ -108,7 +108,7 @@ class TemplateSimulations(Source):
     @torch.no_grad()
     def score(self, bottom_up: TemplateBottomUp, model: nn.Module) -> float:
         """Return the mean score of all factors over held-out simulations, with simulated separators."""
-        views = TemplateViews.of(bottom_up, self.views.divergences, self.views.width)  # also of a global adversary
+        views = TemplateViews.of(bottom_up, self.views.divergences)  # also of a global adversary
         scores = []
         for batch in self.held_out:
             likelihood = all(at.divergence.likelihood for at in views.comparisons)

@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.comparisons import LocalComparison, TuplesBySite
+from ampbench.amp.comparisons import AsTheyAre, LocalComparison, TuplesBySite
 from ampbench.amp.sites import Site
 from ampbench.amp.templates.batches import Batch, gather, separator, separator_size
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.messages import Messages
+from ampbench.amp.templates.reading import Reading
 from ampbench.errors import UsageError
 from ampbench.graph.template import Cell, TemplateFactor
 from ampbench.interfaces import Divergence, Tuples
@@ -80,41 +81,36 @@ class TemplateViews:
     Attributes:
         bottom_up: the families.
         divergences: by variable, the divergence of its factors.
-        width: number of features of the messages of the reader.
+        comparisons: the local comparisons.
     """
 
     bottom_up: TemplateBottomUp
     divergences: Mapping[str, Divergence]
-    width: int
     comparisons: Sequence[LocalComparison]
 
     @classmethod
-    def of(cls, bottom_up: TemplateBottomUp, divergences: Mapping[str, Divergence], width: int) -> TemplateViews:
+    def of(cls, bottom_up: TemplateBottomUp, divergences: Mapping[str, Divergence]) -> TemplateViews:
         """Return views with one comparison per factor."""
         comparisons = []
         for factor in bottom_up.factors:
             site = Site((factor.variable,), (*factor.separator, *factor.outer, "evidence"))
             divergence = divergences[factor.variable]
             comparisons.append(LocalComparison(str(factor), site, frozenset(bottom_up.observed), (factor,), divergence))
-        return cls(bottom_up, divergences, width, comparisons)
+        return cls(bottom_up, divergences, comparisons)
 
-    def build_adversaries(self) -> list[nn.Module]:
-        """Build ξ: one adversary per factor, on the device of the families."""
+    def build_adversaries(self) -> tuple[list[nn.Module], nn.Module]:
+        """Build ξ, on the device of the families: one adversary per factor, and their own messages."""
         with self.bottom_up.device:
-            return [at.divergence.adversary(self._features(at)) for at in self.comparisons]
-
-    def build_reader(self) -> nn.Module:
-        """Build the adversaries' own messages."""
-        with self.bottom_up.device:
-            return Reader(self.bottom_up, self.comparisons, self.width)
+            adversaries = [at.divergence.adversary(self._features(at)) for at in self.comparisons]
+            read = [xi for at, xi in zip(self.comparisons, adversaries, strict=True) if is_read(at.divergence)]
+            reader = Reader(self.bottom_up.messages.reading) if read else AsTheyAre()
+        trained = any(list(adversary.parameters()) for adversary in read)
+        return adversaries, reader.requires_grad_(trained)
 
     def _features(self, at: LocalComparison) -> int:
-        factor = factor_of(at)
-        own = self.bottom_up.sizes[factor.variable] + separator_size(factor, self.bottom_up.graph, self.bottom_up.sizes)
-        if not is_read(at.divergence):
-            return own
-        messages = Messages(self.bottom_up.graph, self.bottom_up.observed, self.bottom_up.sizes, self.width)
-        return own + messages.outputs[factor.cell]
+        factor, families = factor_of(at), self.bottom_up
+        own = families.sizes[factor.variable] + separator_size(factor, families.graph, families.sizes)
+        return own + is_read(at.divergence) * families.messages.reading.outputs(factor.cell)
 
     def top_down(self, drawn: Batch) -> TuplesBySite:
         """Return the tuples of simulations at the chosen repeats, (N, ·)."""
@@ -165,24 +161,15 @@ class Reader(nn.Module):
     """The adversaries' own messages of the evidence, shared by the adversaries of all factors.
 
     Arguments:
-        bottom_up: the families, for the structure.
-        comparisons: the local comparisons.
-        width: number of features.
+        reading: the evidence.
     """
 
-    def __init__(self, bottom_up: TemplateBottomUp, comparisons: Sequence[LocalComparison], width: int) -> None:
+    def __init__(self, reading: Reading) -> None:
         super().__init__()
-        reading = [at for at in comparisons if is_read(at.divergence)]
-        trained = any(list(at.divergence.adversary(1).parameters()) for at in reading)
-        self.messages = None
-        if reading:
-            self.messages = Messages(bottom_up.graph, bottom_up.observed, bottom_up.sizes, width)
-            self.messages.requires_grad_(trained)
+        self.messages = Messages(reading)
 
     def forward(self, p: TuplesBySite, q: TuplesBySite) -> tuple[TuplesBySite, TuplesBySite]:
         """Return tuples whose contexts have the messages at their repeats too."""
-        if self.messages is None:
-            return p, q
         first = next(iter(p.values()))
         assert isinstance(first.place, Place)
         messages = self.messages(first.place.batch)
