@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from ampbench.amp.chains import Conditionals
 from ampbench.amp.templates.batches import Batch, gather, positions, separator, separator_size
+from ampbench.amp.templates.contraction import contracting
 from ampbench.amp.templates.messages import Messages
 from ampbench.amp.templates.reading import Reading
 from ampbench.graph import Graph
 from ampbench.graph.axes import Previous, shape
 from ampbench.graph.template import Cell, TemplateFactor
-from ampbench.interfaces import Family
+from ampbench.interfaces import Conditional, Family
 
 
 class TemplateBottomUp(Conditionals[TemplateFactor]):
@@ -51,9 +52,15 @@ class TemplateBottomUp(Conditionals[TemplateFactor]):
         self.factors = tuple(factor for factor in factors if not factor.barren)
         self.sizes = dict(sizes)
         self.messages = Messages(Reading.of(graph, observed, sizes, width))
-        self.conditionals = nn.ModuleList(
-            families[factor.variable](sizes[factor.variable], self.context_size(factor)) for factor in self.factors
-        )
+        self.conditionals = nn.ModuleList(self._build(factor, families[factor.variable]) for factor in self.factors)
+
+    def _build(self, factor: TemplateFactor, family: Family) -> Conditional:
+        features, before = self.sizes[factor.variable], separator_size(factor, self.graph, self.sizes)
+        conditional = family(features, self.context_size(factor))
+        if self.graph[factor.variable].support.is_discrete:
+            return conditional
+        plates = self.messages.reading.plates(factor.cell, self.sizes)
+        return contracting(conditional, features, [slice(before + at.start, before + at.stop) for at in plates])
 
     def context_size(self, factor: TemplateFactor) -> int:
         """Return the number of components of a factor's context."""

@@ -8,13 +8,20 @@ With :math:`o_r` the evidence of a repeat r in its own cell, and :math:`r^+` the
     e_r &= \mathrm{GRU}\bigl(o_r, \{\bar m_c\};\; \operatorname{mean} e_{r^+}\bigr)
         & \text{over a tree, from its leaves to its root,}
 
-where the message :math:`\bar m_c` of an inner cell c to its outer repeat is the mean of e over the repeats of a plate,
-or e of the first repeat of a chain or tree, with the number of repeats. A mean does not depend on the order of the
-repeats, so that the messages of plates do not. Families and adversaries have messages of their own: an adversary whose
-only evidence were the messages of the families could not detect that these ignore the evidence.
+where the message :math:`\bar m_c` of an inner cell c to its outer repeat is, with the number R of repeats,
+
+.. math::
+    \bar m_c &= (\operatorname{mean}(e, o),\, \operatorname{sd}(e, o),\, (1 + R)^{-1/2}) & \text{of a plate,} \\
+    \bar m_c &= (e_1,\, (1 + R)^{-1/2}) & \text{of a chain or tree, with its first repeat.}
+
+Mean and standard deviation do not depend on the order of the repeats, so that the messages of plates do not. The
+feature of R is bounded, so that networks can be used on more repeats than those of their training. Families and
+adversaries have messages of their own: an adversary whose only evidence were the messages of the families could not
+detect that these ignore the evidence.
 
 References:
     Zaheer et al. 2017, *Deep sets*, arXiv:1703.06114.
+    Corso et al. 2020, *Principal neighbourhood aggregation for graph nets*, arXiv:2004.05718 (several moments).
     Krishnan, Shalit, Sontag 2017, *Structured inference networks for nonlinear state space models*, arXiv:1609.09869.
     Cho et al. 2014, *Learning phrase representations using RNN encoder-decoder*, arXiv:1406.1078.
 """
@@ -31,8 +38,7 @@ from ampbench.graph.template import Cell
 from ampbench.networks import ResidualMLP
 
 MIN_VARIANCE = 1e-6
-LOG_COUNT_SCALE = 3.0
-"""The logarithm of the number of repeats is divided by it, so that it is of the order of 1 for a hundred."""
+"""Added to the variance over repeats, so that the standard deviation of equal values has a gradient."""
 
 
 class Messages(nn.Module):
@@ -103,7 +109,7 @@ class Messages(nn.Module):
             if masks and all(mask is not None for mask in masks):
                 weights = torch.stack([mask.expand_as(weights) for mask in masks if mask is not None]).amax(0)
             message = moments(found, weights)
-        return torch.cat([message, weights.sum(-2).log1p() / LOG_COUNT_SCALE], dim=-1)
+        return torch.cat([message, (1 + weights.sum(-2)).rsqrt()], dim=-1)
 
 
 def moments(value: Tensor, weights: Tensor) -> Tensor:
@@ -122,6 +128,6 @@ def _network(cell: Cell, reading: Reading) -> nn.Module:
     inputs, width = reading.inputs[cell], reading.width
     if not cell or not cell[-1].linked:
         return ResidualMLP(inputs, width, width, depth=2)
-    if isinstance(cell[-1], Tree):
+    if isinstance(cell[-1], Tree) and cell[-1].branching > 1:
         return nn.GRUCell(inputs, width)
     return nn.GRU(inputs, width, batch_first=True)

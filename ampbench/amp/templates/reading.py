@@ -69,6 +69,17 @@ class Reading:
         """Return the number of features of the message to the outer repeat."""
         return (self.width if cell[-1].linked else 2 * (self.width + inputs)) + 1
 
+    def plates(self, cell: Cell, sizes: Mapping[str, int]) -> list[slice]:
+        """Return the columns of the messages of the plates directly inside a cell, among the cell's outputs."""
+        start, found = self.width + sum(self.size(name, sizes) for name in self.own[cell]), []
+        for other in self.inner(cell):
+            if other in self.inputs:
+                stop = start + self.pooled(other, self.inputs[other])
+                if not other[-1].linked:
+                    found.append(slice(start, stop))
+                start = stop
+        return found
+
 
 def cells(graph: Graph) -> list[Cell]:
     """Return the axes of all variables, and the outer axes of these."""

@@ -22,7 +22,9 @@ BLOCKS = 64
 SPARE = 4
 """Repeats of a step's simulations, as a multiple of the repeats that the step takes."""
 MIN_SIMULATIONS = 32
-"""Smallest number of simulations of a step."""
+"""Smallest number of simulations of a step, each with many repeats of all latents."""
+MIN_ROOTS = 128
+"""Smallest number of simulations of a step, if a latent has one value in each of them."""
 SCORED_REPEATS = 256
 """Repeats of each factor and held-out block for the held-out score."""
 
@@ -95,10 +97,11 @@ class TemplateSimulations(Source):
         """Return simulations of one block, chosen at random with replacement, and chosen repeats.
 
         There are at most ``size`` simulations, and fewer of large sizes: as many as have :data:`SPARE` times the chosen
-        number of repeats, but at least :data:`MIN_SIMULATIONS`.
+        number of repeats, but at least :data:`MIN_SIMULATIONS` or :data:`MIN_ROOTS`.
         """
         block = self._kept[int(torch.randint(len(self._kept), ()))]
-        enough = max(MIN_SIMULATIONS, SPARE * self.repeats // block.draws)
+        roots = any(not factor.cell for factor in self.views.bottom_up.factors)
+        enough = max(MIN_ROOTS if roots else MIN_SIMULATIONS, SPARE * self.repeats // block.draws)
         return self._chosen(block.take(torch.randint(len(block), (min(size, enough),))), self.repeats)
 
     def evidence(self, drawn: Batch, size: int) -> Batch:

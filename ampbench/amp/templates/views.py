@@ -1,9 +1,14 @@
 r"""The tuples of both chains at the repeats of a template, and the adversaries' own reading of the evidence.
 
 At a repeat r the tuple of p is :math:`(v_r, S_{v,r})`, that of q has v drawn from the family; d compares
-:math:`(v_r, S_{v,r}, e^\xi_r)`, with messages :math:`e^\xi` that the adversaries compute by a network of their own, the
-reader. With teacher forcing p and q have the same separators and evidence. If then no d distinguishes the tuples,
-q(v | S, e) is the exact conditional.
+
+.. math:: \Bigl(\frac{v_r - \mu_r}{\sigma_r},\; S_{v,r},\; \mu_r,\; \log \sigma_r,\; e^\xi_r\Bigr)
+
+with messages :math:`e^\xi` that the adversaries compute by a network of their own, the reader, and mean μ and standard
+deviation σ of some draws of the family given S and its own messages. This is a bijection of v given the context, so
+that f-divergences do not change. Errors of the family have unit scale for any width of the posterior, and errors of
+different repeats, which may compensate in the mixture over repeats, have separate features. With teacher forcing p and
+q have the same separators and evidence. If then no d distinguishes the tuples, q(v | S, e) is the exact conditional.
 
 A divergence that compares the chains row by row (a proper scoring rule), or uses the density of the families, needs no
 reader. Others compare sets of tuples, and without the evidence could not detect that a family ignores it. If such a
@@ -14,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +34,11 @@ from ampbench.errors import UsageError
 from ampbench.graph.template import Cell, TemplateFactor
 from ampbench.interfaces import Divergence, Tuples
 from ampbench.interfaces.tuples import Densities
+
+DRAWS = 64
+"""Number of draws of a family at each context that give mean and standard deviation."""
+MIN_VARIANCE = 1e-8
+"""Added to the variance of these draws."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +57,7 @@ class Place:
 
 
 class FamilyDensity(Densities):
-    """The density of a family at chosen repeats, differentiable in the messages.
+    """The family at chosen repeats: its density, differentiable in the messages, and its moments.
 
     Arguments:
         bottom_up: the families.
@@ -65,6 +76,15 @@ class FamilyDensity(Densities):
         return self.bottom_up.log_prob(
             self.factor, tuples.variable, context.expand(*tuples.variable.shape[:-1], context.shape[-1])
         )
+
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of :data:`DRAWS` draws of the family, (*, N, D) each, without gradients."""
+        context = self.context().detach()
+        with torch.no_grad():
+            drawn = self.bottom_up.conditional(self.factor)(context.flatten(0, -2).expand(DRAWS, -1, -1))
+            drawn = drawn.unflatten(1, context.shape[:-1])
+            return drawn.mean(0), (drawn.var(0) + MIN_VARIANCE).sqrt()
 
     def likelihood(self, tuples: Tuples) -> Tensor:
         """Raise :class:`UsageError`: the evidence of a repeat may lie in many others."""
@@ -110,7 +130,8 @@ class TemplateViews:
     def _features(self, at: LocalComparison) -> int:
         factor, families = factor_of(at), self.bottom_up
         own = families.sizes[factor.variable] + separator_size(factor, families.graph, families.sizes)
-        return own + is_read(at.divergence) * families.messages.reading.outputs(factor.cell)
+        read = 2 * families.sizes[factor.variable] + families.messages.reading.outputs(factor.cell)
+        return own + is_read(at.divergence) * read
 
     def top_down(self, drawn: Batch) -> TuplesBySite:
         """Return the tuples of simulations at the chosen repeats, (N, ·)."""
@@ -130,7 +151,7 @@ class TemplateViews:
     def inferred(self, evidence: Batch, particles: int) -> TuplesBySite:
         """Sample the whole bottom-up chain, and return its tuples at the chosen repeats, (L, N, ·)."""
         drawn = evidence.with_values(self.bottom_up(evidence, particles))
-        shared = _Shared(self.bottom_up, evidence)
+        shared = _Shared(self.bottom_up, drawn)
         return {at: self._tuple(at, drawn, shared) for at in self.comparisons}
 
     def _tuple(self, at: LocalComparison, drawn: Batch, shared: _Shared) -> Tuples:
@@ -169,25 +190,35 @@ class Reader(nn.Module):
         self.messages = Messages(reading)
 
     def forward(self, p: TuplesBySite, q: TuplesBySite) -> tuple[TuplesBySite, TuplesBySite]:
-        """Return tuples whose contexts have the messages at their repeats too."""
-        first = next(iter(p.values()))
-        assert isinstance(first.place, Place)
-        messages = self.messages(first.place.batch)
-        return self._read(p, messages), self._read(q, messages)
+        """Return tuples in the units of the families, whose contexts have the messages at their repeats too."""
+        messages = self.messages(_batch(next(iter(p.values()))))
+        found_p, found_q = dict(p), dict(q)
+        for at in p:
+            if is_read(at.divergence):
+                forced = _batch(p[at]) is _batch(q[at])  # p has the contexts of q, and the family the same moments
+                found_p[at] = _read(p[at], q[at] if forced else p[at], messages)
+                found_q[at] = _read(q[at], q[at], messages)
+        return found_p, found_q
 
-    def _read(self, tuples: TuplesBySite, messages: Mapping[Cell, Tensor]) -> TuplesBySite:
-        found = {}
-        for at, each in tuples.items():
-            place = each.place
-            assert isinstance(place, Place)
-            assert place.factor is not None
-            assert place.rows is not None
-            found[at] = each
-            if is_read(at.divergence) and place.factor.cell in messages:
-                message = gather(messages[place.factor.cell], place.rows, len(place.factor.cell))
-                context = torch.cat([each.context, message.expand(*each.context.shape[:-1], -1)], dim=-1)
-                found[at] = replace(each, context=context)
-        return found
+
+def _batch(tuples: Tuples) -> Batch:
+    assert isinstance(tuples.place, Place)
+    return tuples.place.batch
+
+
+def _read(tuples: Tuples, framed: Tuples, messages: Mapping[Cell, Tensor]) -> Tuples:
+    """Return tuples in units of the family at other tuples, with moments and messages in their contexts."""
+    place = tuples.place
+    assert isinstance(place, Place)
+    assert place.factor is not None
+    assert place.rows is not None
+    assert isinstance(framed.densities, FamilyDensity)
+    mean, deviation = framed.densities.moments
+    parts = [tuples.context, mean, deviation.log()]
+    if place.factor.cell in messages:
+        parts.append(gather(messages[place.factor.cell], place.rows, len(place.factor.cell)))
+    context = torch.cat([part.expand(*tuples.variable.shape[:-1], -1) for part in parts], dim=-1)
+    return replace(tuples, variable=(tuples.variable - mean) / deviation, context=context)
 
 
 def factor_of(at: LocalComparison) -> TemplateFactor:

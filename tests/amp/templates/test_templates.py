@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Normal
 
 from ampbench.amp.templates import TemplateAMP
 from ampbench.amp.templates.batches import Batch, choose, encode, gather, learn_coordinates, separator
 from ampbench.amp.templates.chain import TemplateBottomUp
+from ampbench.amp.templates.contraction import ContractingDensity, contracting
 from ampbench.amp.templates.posterior import TemplatePosterior
-from ampbench.amp.templates.views import Reader, TemplateViews
+from ampbench.amp.templates.views import TemplateViews
 from ampbench.errors import GraphError, UsageError
 from ampbench.graph import Chain, Graph, Plate, Simulator, density, join, previous, simulator
 from ampbench.graph.template import TemplateFactor, template_inverse
@@ -23,6 +25,7 @@ from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.testing import repeated
 from ampbench.testing.repeated import MODELS, STANDARD, noisy, normal
+from ampbench_families.gaussian import Gaussian
 
 SHORT = "steps=4,checks=2,batch_size=8,repeats=32,messages=8"
 Make = Callable[[str], TemplateAMP]
@@ -110,13 +113,19 @@ def parts(graph: Graph, observed: tuple[str, ...], sizes: dict[str, int], n: int
     values = graph.sample(n, sizes=sizes)
     coordinates = learn_coordinates(graph, [values])
     batch = encode(graph, coordinates, values, sizes, torch.device("cpu"))
-    from ampbench_families.gaussian import Gaussian
-
     factors = [factor for factor in template_inverse(graph, observed) if not factor.barren]
     families = {factor.variable: Gaussian(width=16) for factor in factors}
     bottom_up = TemplateBottomUp(graph, observed, factors, {k: c.size for k, c in coordinates.items()}, families, 8)
     rows = {factor: choose(factor, n, sizes, 10**9) for factor in factors}
     return bottom_up, Batch(batch.sizes, batch.values, batch.present, rows)
+
+
+def mean_of(conditional: nn.Module, context: Tensor) -> Tensor:
+    """The mean of a Gaussian conditional, contracting or not."""
+    if isinstance(conditional, ContractingDensity):
+        location, scale = conditional.frame(context)
+        return location + scale * mean_of(conditional.family, context)
+    return conditional.distribution(context).mean  # type: ignore[operator]
 
 
 def test_permuting_the_groups_permutes_their_factors_and_not_the_roots() -> None:
@@ -129,7 +138,7 @@ def test_permuting_the_groups_permutes_their_factors_and_not_the_roots() -> None
         contexts = []
         for each in (batch, permuted):
             context = bottom_up.context(each, bottom_up.messages(each), factor, batch.rows[factor])
-            contexts.append(bottom_up.conditional(factor).distribution(context).mean)  # type: ignore[operator]
+            contexts.append(mean_of(bottom_up.conditional(factor), context))
         if factor.cell:
             contexts = [contexts[0].unflatten(0, (4, 5))[:, order], contexts[1].unflatten(0, (4, 5))]
         assert torch.allclose(*contexts, atol=1e-5)
@@ -143,7 +152,7 @@ def test_contexts_of_training_are_those_of_sampling() -> None:
         sizes = {axis.name: 3 for axis in graph.axes}
         bottom_up, batch = parts(graph, observed, sizes, 2)
         for conditional in bottom_up.conditionals:
-            conditional.forward = lambda context, of=conditional: of.distribution(context).mean  # type: ignore[method-assign]
+            conditional.forward = lambda context, of=conditional: mean_of(of, context)  # type: ignore[method-assign]
         drawn = {k: v[0] for k, v in bottom_up(batch, 1).items()}
         filled = batch.with_values(drawn)
         messages = bottom_up.messages(filled)
@@ -209,14 +218,15 @@ def test_an_adversary_without_evidence_cannot_detect_families_that_ignore_it(reg
     graph = repeated.nested()
     bottom_up, batch = parts(graph, ("y",), {"school": 3, "pupil": 4}, 1500)
     divergences = {factor.variable: registry.build("divergences", "jsd") for factor in bottom_up.factors}
-    views = TemplateViews.of(bottom_up, divergences, 16)
+    views = TemplateViews.of(bottom_up, divergences)
     at = next(at for at in views.comparisons if at.site.variables == ("theta",))
     prior = graph.sample(1500, sizes=batch.sizes)
     theta = prior["theta"] - prior["mu"][:, None] + batch.values["mu"][:, None] * prior["mu"].std()
     coordinates = learn_coordinates(graph, [graph.sample(4000, sizes=batch.sizes)])
     ignoring = batch.with_values({"theta": coordinates["theta"].encode(theta)})
     p, q = views.top_down(batch), views.top_down(ignoring)
-    read_p, read_q = Reader(bottom_up, views.comparisons, 16)(p, q)
+    _, reader = views.build_adversaries()
+    read_p, read_q = reader(p, q)
     accuracies = []
     for one, other in ((p, q), (read_p, read_q)):
         a, b = one[at].joint.detach(), other[at].joint.detach()
@@ -227,6 +237,42 @@ def test_an_adversary_without_evidence_cannot_detect_families_that_ignore_it(reg
         )
     assert accuracies[0] < 0.53
     assert accuracies[1] > 0.6
+
+
+def test_adversaries_see_both_chains_in_the_units_of_the_families(registry: Registry) -> None:
+    """Draws of the family have mean 0 and deviation 1 there, whatever the context; draws of the model are shifted."""
+    bottom_up, batch = parts(repeated.state_space(), ("x",), {"time": 5}, 2000)
+    divergences = {factor.variable: registry.build("divergences", "jsd") for factor in bottom_up.factors}
+    views = TemplateViews.of(bottom_up, divergences)
+    _, reader = views.build_adversaries()
+    p, q = views.top_down(batch), views.forced(batch, 1)
+    read_p, read_q = reader(p, q)
+    for at in views.comparisons:
+        size = p[at].variable.shape[-1]
+        mean, log_deviation = read_p[at].context[:, p[at].context.shape[-1] :][:, : 2 * size].split(size, dim=-1)
+        assert torch.equal(mean, read_q[at].context[0, :, p[at].context.shape[-1] :][:, :size])
+        assert torch.allclose(read_p[at].variable * log_deviation.exp() + mean, p[at].variable, atol=1e-5)
+        assert float(read_q[at].variable.detach().median().abs()) < 0.05
+        assert float((read_q[at].variable.abs() < 1).double().mean()) == pytest.approx(0.68, abs=0.05)
+
+
+def test_families_outside_a_plate_contract_with_its_repeats() -> None:
+    """v = a + u / √(1 + R): with u standard normal, v has the density of N(a, 1 / (1 + R))."""
+    standard = Gaussian(width=16)(2, 5).requires_grad_(False)
+    for weight in standard.parameters():
+        torch.nn.init.zeros_(weight)
+    family = contracting(standard, 2, [slice(1, 5)])
+    assert isinstance(family.requires_grad_(False), ContractingDensity)
+    message = torch.randn(3)
+    for repeats in (0, 3, 1000):
+        context = torch.cat([torch.zeros(1), message, torch.tensor([(1 + repeats) ** -0.5])])
+        unit = standard.distribution(context[None]).stddev[0]  # type: ignore[operator]
+        exact = Normal(family.anchor(message), unit / (1 + repeats) ** 0.5)
+        value = exact.sample()
+        assert torch.allclose(family.log_prob(value, context), exact.log_prob(value).sum(), rtol=1e-4)
+        drawn = family(context.expand(20_000, -1))
+        assert torch.allclose(drawn.std(0), exact.stddev, rtol=0.03)
+        assert torch.allclose(drawn.mean(0), exact.mean, atol=0.03 * float(exact.stddev.max()))
 
 
 @pytest.mark.parametrize("first", [False, True])
