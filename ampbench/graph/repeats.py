@@ -53,7 +53,7 @@ def check_axes(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> None:
                 raise GraphError(
                     f"node {node.name!r}, along {_names(node)}, has the parent {name!r}, along "
                     f"{_names(by_name[name])}: the axes of a parent must be the outer axes of its children. Crossed "
-                    "plates are not supported; write one node for every repeat instead"
+                    "plates are not supported: keep one of them, and write one node for every repeat of the other"
                 )
 
 
