@@ -6,8 +6,8 @@ r"""Item response theory with one parameter per item: which students answer whic
 
 :math:`\sigma` is the logistic function, m the mean ability, :math:`a_i` the ability of student i relative to it, and
 :math:`b_j` the difficulty of question j. The plates of students and questions cross: every answer has one parent in
-each. A variable :math:`y_i` holds all answers of a student, 1 for a correct one. Of the two plates, the template repeats
-students only.
+each. A variable :math:`y_i` holds all answers of a student, 1 for a correct one. The template repeats the students, and
+has a variable for every question.
 
 The likelihood depends on the data by the number of correct answers of each student and of each question only. The
 posterior density is log-concave. It is known by stored samples of the numbered observations, which are simulated: 2,000

@@ -52,7 +52,8 @@ class Model:
         """Return the template of a simulator's graph.
 
         Raises:
-            UsageError: it has none; or evidence informs no latent, or does not have the size of an axis.
+            UsageError: it has none; or evidence informs no latent, or does not have the size of an axis; or a
+                latent has no value in some repeats.
             GraphError: some repeats of a variable are observed and others are not, or the structure is not supported.
         """
         graph, repetition = simulator.graph, simulator.graph.repetition
@@ -77,7 +78,7 @@ class Model:
         return tuple(dict.fromkeys(factor.variable for factor in self.factors if not factor.barren))
 
     def _check(self) -> None:
-        """Raise :class:`UsageError` if there is nothing to train, or if evidence does not have the size of an axis."""
+        """Raise :class:`UsageError` if there is nothing to train, or something that cannot be trained or drawn."""
         observed, latents = ", ".join(self.observed), self.graph.latents(self.observed)
         if not latents:
             raise UsageError(f"nothing to infer: all variables are observed or covariates, {observed}")
@@ -85,6 +86,11 @@ class Model:
             raise UsageError(
                 f"no latent variable ({', '.join(latents)}) has an observed descendant ({observed}), so that the "
                 "posterior is the model's own conditional; draw from it by graph.sample(n, given=evidence)"
+            )
+        if partial := [name for name in self.inferred if self.graph[name].incomplete]:
+            raise UsageError(
+                f"latent {partial[0]!r} has no value in some repeats, which amp-templates cannot learn; let it have "
+                "one in every repeat, or infer the flat graph of graph.ground(…)"
             )
         known = {axis for name in self.observed for axis in self.graph[name].along}
         for name in latents:

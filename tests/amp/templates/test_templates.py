@@ -271,6 +271,13 @@ def along_no_known_axis(schools: int | tuple[int, int]) -> Graph:
     )
 
 
+def partly_latent(**options: object) -> Graph:
+    """Leaves with a latent that may have no value."""
+    z = density("z", lambda mu: normal(mu, 0.5), ["mu"], along=[repeated.CLADE], size=1, **options)  # type: ignore[arg-type]
+    x = simulator("x", noisy(0.3), ["z"], along=[repeated.CLADE], leaves=True, size=1)
+    return Graph(density("mu", STANDARD), z, x)
+
+
 @pytest.mark.parametrize("scope", ["local", "global"])
 @pytest.mark.parametrize(
     ("graph", "observed", "message"),
@@ -283,9 +290,11 @@ def along_no_known_axis(schools: int | tuple[int, int]) -> Graph:
         (repeated.schools(), ["sigma"], r"no latent variable \(mu, theta, y\) has an observed descendant \(sigma\)"),
         (repeated.hierarchical().ground({"school": 3}), ["tau"], r"no latent variable \(mu, theta, y\)"),
         (along_no_known_axis((3, 9)), ["x"], "'theta' is repeated along 'school', whose sizes are from 3 to 9, but no"),
+        (partly_latent(missing=(0.0, 0.5)), ["x"], "latent 'z' has no value in some repeats"),
+        (partly_latent(leaves=True), ["x"], "latent 'z' has no value in some repeats"),
         (repeated.schools(), ["mu", "theta", "y"], "nothing to infer: .* mu, theta, sigma, y"),
     ],
-    ids=["observed roots", "covariates only", "flat", "unknown size", "covariates are latent"],
+    ids=["observed roots", "covariates only", "flat", "unknown size", "missing", "leaves", "covariates are latent"],
 )
 def test_evidence_that_informs_no_latent_is_refused(
     graph: Graph, observed: list[str], message: str, scope: str, make: Make
@@ -308,6 +317,8 @@ def test_a_flat_graph_is_inferred_through_its_template(make: Make, registry: Reg
         "gaussian_tree:depth=2",
         "eight_schools",
         "nile",
+        "radon:counties=3",
+        "irt_1pl:students=3,questions=2",
     ):
         task = registry.build("tasks", text)
         posterior = fit(make(f"divergence=energy,particles=2,{SHORT}"), Simulator(task.graph, task.observed, 200, 0))
@@ -322,7 +333,8 @@ def test_a_flat_graph_is_inferred_through_its_template(make: Make, registry: Reg
     "text",
     [
         *("lgssm:length=4,dim=3", "hierarchical:groups=3", "gaussian_tree:depth=2,branching=3", "eight_schools"),
-        *("chain_binomial_sites:sites=2", "lgssm_theta:length=3", "nile:length=3"),
+        *("chain_binomial_sites:sites=2", "lgssm_theta:length=3", "nile:length=3", "radon:counties=3"),
+        "irt_1pl:students=3,questions=2",
     ],
 )
 def test_templates_of_tasks_have_the_distribution_of_their_graphs(text: str, registry: Registry) -> None:
