@@ -21,7 +21,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -37,6 +37,7 @@ from ampbench.graph import repeats
 from ampbench.graph.axes import Axis, Previous, shape, sizes_within
 from ampbench.graph.factorization import Factor, inverse, structure
 from ampbench.graph.node import Design, Node, checked
+from ampbench.graph.ragged import covered, with_ragged
 
 
 @dataclass(frozen=True, init=False)
@@ -64,7 +65,7 @@ class Graph:
     repetition: Repetition | None = field(default=None, compare=False, repr=False)
 
     def __init__(self, *nodes: Node) -> None:
-        object.__setattr__(self, "nodes", _topological(nodes))
+        object.__setattr__(self, "nodes", with_ragged(_topological(nodes)))
         object.__setattr__(self, "repetition", None)
         repeats.check_axes(self.nodes, self.by_name)
 
@@ -133,7 +134,11 @@ class Graph:
         return flat.repeating(self, within)
 
     def repeating(
-        self, template: Graph, sizes: Mapping[str, int], names: Mapping[str, str] = MappingProxyType({})
+        self,
+        template: Graph,
+        sizes: Mapping[str, int],
+        names: Mapping[str, str] = MappingProxyType({}),
+        joined: Iterable[str] = (),
     ) -> Graph:
         """Return this graph with the knowledge that its variables are repeats of a template's variables.
 
@@ -141,9 +146,12 @@ class Graph:
             template: a graph with axes; this one is its :meth:`ground`, up to repeats that are missing and to names.
             sizes: the size of every axis.
             names: by the name of a repeat in the graph that :meth:`ground` returns, its name here, if it differs.
+            joined: variables of the template whose repeats along the innermost axis are, in their order, the components
+                of one variable here, such as y_2 for y_2_1, y_2_2, ….
         """
         made, within = Graph(*self.nodes), sizes_within(template.axes, sizes)
-        object.__setattr__(made, "repetition", Repetition(template, within, dict(names), frozenset(self.names)))
+        repetition = Repetition(template, within, dict(names), frozenset(self.names), frozenset(template.check(joined)))
+        object.__setattr__(made, "repetition", repetition)
         return made
 
     @property
@@ -291,17 +299,34 @@ class Repetition:
         sizes: the size of every axis.
         names: by the name of a repeat in the template's flat graph, its name in this one, if it differs.
         present: the names of the variables in this flat graph.
+        joined: the names of template variables whose repeats along the innermost axis are components of one variable.
     """
 
     template: Graph
     sizes: Mapping[str, int]
     names: Mapping[str, str]
     present: frozenset[str]
+    joined: frozenset[str] = frozenset()
 
     def stack(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return flat values (n, D_i) as tensors (n, R_1, …, D), NaN where a repeat is missing."""
-        here = {ground: values[name] for ground, name in self._named() if name in values}
-        held = [node for node in self.template.nodes if self._held(node, here)]
+        """Return flat values (n, D_i) as tensors (n, R_1, …, D), NaN where a repeat is missing.
+
+        Raises:
+            GraphError: the components of a variable are not those of the repeats that it joins.
+        """
+        here: dict[str, Tensor] = {}
+        held = []
+        for node in self.template.nodes:
+            found = [(name, grounds) for name, grounds in self._flat(node) if name in values]
+            for name, grounds in found:
+                if values[name].shape[1] % len(grounds):
+                    raise GraphError(
+                        f"{name!r} has {values[name].shape[1]} components, but joins {len(grounds)} repeats of "
+                        f"{node.name!r} of equal sizes"
+                    )
+                here |= zip(grounds, values[name].chunk(len(grounds), dim=1), strict=True)
+            if found or isinstance(node.conditional, Design):
+                held.append(node)
         return repeats.stack(here, held, self.sizes)
 
     def unstack(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -309,7 +334,8 @@ class Repetition:
         fixed = set(self.template.covariates)
         nodes = [node for node in self.template.nodes if node.name in values and node.name not in fixed]
         flat = repeats.unstack(values, nodes, self.sizes)
-        return {self.names.get(ground, ground): value for ground, value in flat.items()}
+        named = [each for node in nodes for each in self._flat(node) if flat.keys() >= set(each[1])]
+        return {name: torch.cat([flat[ground] for ground in grounds], dim=1) for name, grounds in named}
 
     def observed(self, given: Iterable[str]) -> tuple[str, ...]:
         """Return the variables of the template whose repeats are observed, covariates included.
@@ -318,26 +344,26 @@ class Repetition:
             GraphError: some repeats of a variable are observed, and others are latent.
         """
         inside = set(given)
-        latent = {name for _, name in self._named()} - inside
         found = []
         for node in self.template.nodes:
-            flat = {self.names.get(name, name) for name in repeats.flat_names(node, self.sizes)}
+            flat = {name for name, _ in self._flat(node)}
             if isinstance(node.conditional, Design) or flat & inside:
                 found.append(node.name)
-            if flat & inside and flat & latent & self.present:
+            if flat & inside and (latent := (flat - inside) & self.present):
                 raise GraphError(
                     f"of the repeats of {node.name!r} some are observed and others are latent, such as "
-                    f"{min(flat & latent & self.present)}; observe all or none"
+                    f"{min(latent)}; observe all or none"
                 )
         return tuple(found)
 
-    def _named(self) -> list[tuple[str, str]]:
-        grounds = [name for node in self.template.nodes for name in repeats.flat_names(node, self.sizes)]
-        return [(ground, self.names.get(ground, ground)) for ground in grounds]
-
-    def _held(self, node: Node, here: Container[str]) -> bool:
-        fixed = isinstance(node.conditional, Design)
-        return fixed or any(name in here for name in repeats.flat_names(node, self.sizes))
+    def _flat(self, node: Node) -> list[tuple[str, list[str]]]:
+        """Return the names of a node's variables here, each with those of its repeats in the template's flat graph."""
+        if node.name not in self.joined:
+            return [(self.names.get(name, name), [name]) for name in repeats.flat_names(node, self.sizes)]
+        inner: dict[str, list[str]] = {}
+        for index in covered(node, self.sizes).nonzero().tolist():
+            inner.setdefault(repeats.flat_name(node.name, index[:-1]), []).append(repeats.flat_name(node.name, index))
+        return [(self.names.get(name, name), grounds) for name, grounds in inner.items()]
 
 
 def join(values: Mapping[str, Tensor], names: Iterable[str]) -> Tensor:

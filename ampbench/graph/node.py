@@ -37,6 +37,8 @@ class Node:
         leaves: whether only the leaves of a tree, the innermost axis, have the variable.
         missing: smallest and largest share of the repeats whose value is missing in a simulation. The share is drawn
             for each simulation, and for each repeat along the outer axes.
+        ragged: covariates with gaps among the ancestors, itself included: the variable has no value where one of them
+            has none. :class:`ampbench.graph.Graph` fills this in.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Node:
     first: Distribution | Callable[..., Any] | None = None
     leaves: bool = False
     missing: tuple[float, float] = (0.0, 0.0)
+    ragged: tuple[Node, ...] = ()
 
     def __post_init__(self) -> None:
         if fault := _fault(self):
@@ -57,7 +60,7 @@ class Node:
     @property
     def incomplete(self) -> bool:
         """Whether some repeats may have no value."""
-        return self.leaves or self.missing[1] > 0
+        return self.leaves or self.missing[1] > 0 or bool(self.ragged)
 
     @property
     def start(self) -> Node:
@@ -157,32 +160,61 @@ def simulator(
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The conditional of a covariate: known rows (R, D), one for each repeat; drawn at random for other numbers."""
+    """The conditional of a covariate: known rows (R_1, …, D), one for each repeat; NaN where there is no repeat."""
 
     rows: Tensor
 
-    def __call__(self, n: int) -> Tensor:
-        """Return n rows, shape (n, D), drawn with replacement."""
-        return self.rows[torch.randint(len(self.rows), (n,))]
+    @property
+    def known(self) -> Tensor:
+        """Which repeats there are, booleans of shape (R_1, …)."""
+        return ~self.rows.isnan().any(-1)
+
+    @property
+    def filler(self) -> Tensor:
+        """Some known row, shape (D,)."""
+        return self.rows[self.known][0]
+
+    def __call__(self, n: int, repeats: tuple[int, ...]) -> Tensor:
+        """Return rows of shape (n, R_1, …, D); along an axis with another number of repeats, repeats drawn at random.
+
+        They are drawn with replacement, those of an inner axis within those of the outer ones.
+        """
+        index = []
+        for axis, (there, wanted) in enumerate(zip(self.rows.shape[:-1], repeats, strict=True)):
+            inner = (1,) * (len(repeats) - axis - 1)
+            if there == wanted:
+                index.append(torch.arange(wanted).reshape(*(1,) * (axis + 1), wanted, *inner))
+            else:
+                index.append(torch.randint(there, (n, *repeats[: axis + 1])).reshape(n, *repeats[: axis + 1], *inner))
+        rows = self.rows[tuple(index)]
+        return rows.expand(n, *repeats, rows.shape[-1])
 
 
 def covariate(name: str, rows: Tensor, along: Iterable[Axis]) -> Node:
     """A known quantity of every repeat, such as a standard error; it is observed, and no latent influences it.
 
     Arguments:
-        rows: values of the repeats along the single axis, shape (R, D). In simulations with another number of repeats,
-            rows are drawn at random.
+        rows: values of the repeats along the axes, shape (R_1, …, D); NaN in groups that are smaller than the largest
+            one: there, variables that depend on the covariate have no value either. In simulations with another number
+            of repeats, repeats are drawn at random.
+        along: the axes, the outer ones first.
 
     Raises:
-        GraphError: the rows have another shape, or there are several axes.
+        GraphError: the rows have another shape, are infinite, have NaN in some components only, or are all NaN.
     """
     axes, values = tuple(along), torch.as_tensor(rows, dtype=torch.get_default_dtype())
-    if values.ndim != 2 or not len(values) or len(axes) != 1:
+    if not axes or values.ndim != len(axes) + 1 or not values.numel():
         raise GraphError(
             f"covariate {name!r} has values of shape {tuple(values.shape)} along {len(axes)} axes; "
-            "give (R, D) along a single axis"
+            "give (R_1, …, D), with a number of repeats R for each of one or more axes"
         )
-    return Node(name, "simulator", Design(values), size=values.shape[1], along=axes)
+    gaps = values.isnan()
+    if bool(values.isinf().any()) or bool((gaps.any(-1) & ~gaps.all(-1)).any()) or bool(gaps.all()):
+        raise GraphError(
+            f"covariate {name!r} has infinite values, repeats of which some components are NaN, or no repeat without "
+            "NaN; give finite values, and NaN in all components of repeats that do not exist"
+        )
+    return Node(name, "simulator", Design(values), size=values.shape[-1], along=axes)
 
 
 def learned(

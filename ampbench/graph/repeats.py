@@ -24,6 +24,7 @@ from torch.distributions import Distribution
 from ampbench.errors import GraphError
 from ampbench.graph.axes import Axis, Previous, shape
 from ampbench.graph.node import Design, Node
+from ampbench.graph.ragged import covered
 
 Sizes = Mapping[str, int]
 """The size of every axis, by its name."""
@@ -53,7 +54,7 @@ def check_axes(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> None:
                 raise GraphError(
                     f"node {node.name!r}, along {_names(node)}, has the parent {name!r}, along "
                     f"{_names(by_name[name])}: the axes of a parent must be the outer axes of its children. Crossed "
-                    "plates are not supported; write one node for every repeat instead"
+                    "plates are not supported: keep one of them, and write one node for every repeat of the other"
                 )
 
 
@@ -81,7 +82,7 @@ def sample(
     Raises:
         SimulationError: a conditional returned NaN, a wrong shape, or values outside its support.
     """
-    values = dict(given)
+    values, gaps = dict(given), dict[str, Tensor]()
     for group in steps(nodes):
         drawn = [node for node in group if node.name not in given]
         names = {node.name for node in drawn}
@@ -89,26 +90,35 @@ def sample(
             values |= _draw_in_turn(drawn, n, sizes, values, device)
         else:
             values |= {node.name: _draw_at_once(node, n, sizes, values).to(device) for node in drawn}
+        for node in group:
+            if node.ragged and isinstance(node.conditional, Design):  # conditionals of its children get some known row
+                gaps[node.name] = values[node.name].isnan().any(-1, keepdim=True)
+                values[node.name] = torch.where(gaps[node.name], node.conditional.filler.to(device), values[node.name])
     for node in nodes:
-        if node.name not in given and node.incomplete:
-            gone = ~_present(node, n, sizes)[..., None].to(device)
+        if node.name in gaps or (node.name not in given and node.incomplete):
+            gone = _gone(node, n, sizes, gaps).to(device)
             values[node.name] = values[node.name].masked_fill(gone, torch.nan)
     return {node.name: values[node.name] for node in nodes}
 
 
-def _present(node: Node, n: int, sizes: Sizes) -> Tensor:
-    """Return which repeats have a value, shape (n, R_1, …): the existing ones that are not missing."""
+def _gone(node: Node, n: int, sizes: Sizes, gaps: Mapping[str, Tensor]) -> Tensor:
+    """Return which repeats have no value, shape (n, R_1, …, 1): they do not exist, or are missing."""
     repeats = shape(node.along, sizes)
+    gone = torch.zeros(n, *repeats, 1, dtype=torch.bool)
+    for each in node.ragged:
+        gone = gone | _expanded(gaps[each.name].cpu(), n, repeats)
+    if not (node.leaves or node.missing[1]):
+        return gone
     low, high = node.missing
     share = low + (high - low) * torch.rand(n, *repeats[:-1], 1)
-    return exists(node, sizes) & (torch.rand(n, *repeats) >= share)
+    return gone | ~(exists(node, sizes) & (torch.rand(n, *repeats) >= share))[..., None]
 
 
 def _draw_at_once(node: Node, n: int, sizes: Sizes, values: Mapping[str, Tensor]) -> Tensor:
     """Draw all repeats, which depend on none of the same variable."""
     repeats = shape(node.along, sizes)
-    if isinstance(node.conditional, Design) and len(node.conditional.rows) == prod(repeats):
-        return node.conditional.rows.expand(n, *node.conditional.rows.shape)
+    if isinstance(node.conditional, Design):
+        return node.conditional(n, repeats)
     if node.first is None:
         return _draw(node, n, repeats, [_expanded(values[name], n, repeats) for name in node.parents])
     axis, outer = node.along[-1], repeats[:-1]
@@ -233,7 +243,8 @@ def ground(nodes: Sequence[Node], sizes: Sizes, present: Mapping[str, Tensor]) -
     fixed = {node.name: _fixed(node, sizes) for node in nodes if isinstance(node.conditional, Design)}
     made = []
     for node in (node for group in steps(nodes) for node in group if node.name not in fixed):
-        there = (exists(node, sizes) & present.get(node.name, torch.tensor(True))).flatten().tolist()
+        present_here = present.get(node.name, torch.tensor(True))
+        there = (exists(node, sizes) & covered(node, sizes) & present_here).flatten().tolist()
         for repeat, exists_here in zip(each_repeat(node, sizes, by_name), there, strict=True):
             if exists_here:
                 made.append(_ground_one(node, repeat, fixed))
@@ -242,7 +253,7 @@ def ground(nodes: Sequence[Node], sizes: Sizes, present: Mapping[str, Tensor]) -
 
 def _ground_one(node: Node, repeat: Repeat, fixed: Mapping[str, Tensor]) -> Node:
     parents = tuple(flat_name(name, index) for name, index in repeat.parents if name not in fixed)
-    constants = {i: fixed[name][index[-1]] for i, (name, index) in enumerate(repeat.parents) if name in fixed}
+    constants = {i: fixed[name][index] for i, (name, index) in enumerate(repeat.parents) if name in fixed}
     conditional = _with_constants(repeat.node.conditional, constants) if constants else repeat.node.conditional
     return Node(flat_name(node.name, repeat.index), node.kind, conditional, parents, node.support, node.size)
 
@@ -250,9 +261,10 @@ def _ground_one(node: Node, repeat: Repeat, fixed: Mapping[str, Tensor]) -> Node
 def _fixed(node: Node, sizes: Sizes) -> Tensor:
     """Return the rows of a covariate; raises :class:`GraphError` if their number is not that of the repeats."""
     assert isinstance(node.conditional, Design)
-    rows, (repeats,) = node.conditional.rows, shape(node.along, sizes)
-    if len(rows) != repeats:
-        raise GraphError(f"covariate {node.name!r} has {len(rows)} rows, but there are {repeats} repeats")
+    rows, repeats = node.conditional.rows, shape(node.along, sizes)
+    if rows.shape[:-1] != repeats:
+        there, wanted = (" × ".join(map(str, counts)) for counts in (rows.shape[:-1], repeats))
+        raise GraphError(f"covariate {node.name!r} has {there} rows, but there are {wanted} repeats")
     return rows
 
 
@@ -289,7 +301,7 @@ def unstack(values: Mapping[str, Tensor], nodes: Iterable[Node], sizes: Sizes) -
     """Undo :func:`stack` for the given nodes: one tensor (n, D) for each existing repeat."""
     flat: dict[str, Tensor] = {}
     for node in nodes:
-        there = exists(node, sizes).flatten().tolist()
+        there = (exists(node, sizes) & covered(node, sizes)).flatten().tolist()
         rows = values[node.name].flatten(1, -2).unbind(1) if node.along else [values[node.name]]
         named = zip(flat_names(node, sizes), rows, there, strict=True)
         flat |= {name: row for name, row, exists_here in named if exists_here}

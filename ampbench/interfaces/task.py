@@ -132,9 +132,12 @@ class HasLikelihood(ABC):
 
     Attributes:
         noisy_likelihood: whether :meth:`log_likelihood` is the logarithm of an unbiased estimate of the likelihood.
+        max_likelihood_rows: largest number of simulations with which certification tests a likelihood that is costly
+            for several observations; None if it is not.
     """
 
     noisy_likelihood: bool = False
+    max_likelihood_rows: int | None = None
 
     @abstractmethod
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:

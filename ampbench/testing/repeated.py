@@ -124,6 +124,20 @@ def schools() -> Graph:
     )
 
 
+def ragged() -> Graph:
+    """Groups of one to four members, of which a predictor is known."""
+    group, member = Plate("group", 6), Plate("member", 4)
+    ages = torch.arange(24.0).reshape(6, 4, 1) / 12 - 1
+    for j, count in enumerate((4, 1, 2, 4, 3, 2)):
+        ages[j, count:] = torch.nan
+    return Graph(
+        density("mu", STANDARD),
+        density("theta", lambda mu: normal(mu, 0.5), ["mu"], along=[group], size=1),
+        covariate("age", ages, along=[group, member]),
+        simulator("y", lambda t, a: noisy(0.5)(t + a), ["theta", "age"], along=[group, member], size=1),
+    )
+
+
 MODELS: dict[str, tuple[Callable[[], Graph], tuple[str, ...], str]] = {
     "state space": (state_space, ("x",), "(z first | evidence) (z | z before, evidence)"),
     "parameters and states": (
@@ -140,6 +154,7 @@ MODELS: dict[str, tuple[Callable[[], Graph], tuple[str, ...], str]] = {
         "(mu | evidence) (a | mu, evidence) (z first | a, evidence) (z | a, z before, evidence)",
     ),
     "tree": (tree, ("x",), "(z first | evidence) (z | z before, evidence)"),
+    "ragged": (ragged, ("age", "y"), "(mu | evidence) (theta | mu, evidence)"),
     "schools": (schools, ("sigma", "y"), "(mu | evidence) (theta | mu, evidence)"),
 }
 """By name: the graph, its observed variables, and its inverse."""

@@ -16,6 +16,9 @@ A rare event may occur on one side only, so that the sample variance of the diff
 therefore bounded from below by the variance under the identity, where, with :math:`s = 1 / (1 + e^{-\ell})`, the second
 moments of both sides sum to :math:`\mathbb E_\theta[s h^2]`.
 
+The detail of the finding says how many simulations there were. A likelihood that is costly for several observations is
+tested with fewer ones (``max_likelihood_rows`` of the task), which detect larger faults only.
+
 theta is drawn from the prior; theta′ lies along a random direction, at a distance at which the two distributions
 overlap by about 60 %.
 
@@ -60,7 +63,13 @@ def likelihood(subject: Subject) -> Iterator[Finding]:
     for i, (theta, step) in enumerate(_pairs(subject)):
         other = _neighbour(subject, theta, step, i)
         tested += _identity(subject, theta, other, i)
-    yield smallest("likelihood", tested, f"{subject.effort.steps} pairs of thetas")
+    count = f"{_affordable(subject, subject.effort.simulations // 2)} simulations at each theta"
+    yield smallest("likelihood", tested, f"{subject.effort.steps} pairs of thetas, {count}")
+
+
+def _affordable(subject: Subject, n: int) -> int:
+    """Return the number of simulations, which a costly likelihood limits."""
+    return min(n, subject.likelihood.max_likelihood_rows or n)
 
 
 def _pairs(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
@@ -78,7 +87,7 @@ def _pairs(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
 def _neighbour(subject: Subject, u: Tensor, step: Tensor, i: int) -> Tensor:
     """Return theta′: shorten the step, by bisection on the logarithm of its length, to the required overlap."""
     theta = _theta(subject, u)
-    _, x = subject.simulate(PILOT_SIMULATIONS, theta, "likelihood pilot", i)
+    _, x = subject.simulate(_affordable(subject, PILOT_SIMULATIONS), theta, "likelihood pilot", i)
     low, high = -6.0, 0.0  # decades
     for _ in range(BISECTION_STEPS):
         middle = (low + high) / 2
@@ -90,7 +99,7 @@ def _neighbour(subject: Subject, u: Tensor, step: Tensor, i: int) -> Tensor:
 def _identity(subject: Subject, u: Tensor, other: Tensor, i: int) -> list[tuple[str, float]]:
     """Test the identity for h = 1 and, for each of some components of x on a bounded scale, h = x and h = 2 x² − 1."""
     theta = _theta(subject, u)
-    n = subject.effort.simulations // 2
+    n = _affordable(subject, subject.effort.simulations // 2)
     _, x = subject.simulate(n, theta, "likelihood here", i)
     _, y = subject.simulate(n, other, "likelihood there", i)
     left = torch.sigmoid(_log_ratio(subject, theta, other, x))

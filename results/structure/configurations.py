@@ -73,5 +73,15 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),
         "npe": Configuration("npe:max_epochs=60", False, (3, 10)),
     },
+    "chain_binomial_sites": {
+        "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),
+        "jsd": shared(JSD, IMPLICIT, 5000),
+        "energy": shared("energy", IMPLICIT, 4000, particles=8),
+    },
+    "radon": {
+        "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001, batch_size=8),
+        "jsd": shared(JSD, IMPLICIT, 5000, batch_size=8),
+        "energy": shared("energy", IMPLICIT, 4000, particles=8, batch_size=8),
+    },
 }
 """By model and label."""

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ampbench.statistics.calibration import rank_statistics, uniformity_p_values
+
 
 def c2st(samples: Tensor, reference: Tensor) -> float:
     """Accuracy on one half of the rows of a classifier trained on the other half: two layers of 64, stopped early."""
@@ -25,6 +27,13 @@ def wasserstein(samples: Tensor, reference: Tensor) -> Tensor:
     """Return the Wasserstein-1 distance of every component, in standard deviations of the reference, shape (D,)."""
     a, b = samples.sort(0).values, reference.sort(0).values
     return (a - b).abs().mean(0) / reference.std(0)
+
+
+def calibration(truth: Tensor, draws: Tensor) -> float:
+    """Return the smallest p-value, after Bonferroni, of uniform ranks of true values (B, K) among draws (L, B, K)."""
+    ranks = rank_statistics(truth, draws, torch.Generator().manual_seed(0))
+    p_values = [p for column in ranks.T.numpy() for p in uniformity_p_values(column)]
+    return min(1.0, len(p_values) * min(p_values))
 
 
 def gaussian_kl(residuals: Tensor) -> Tensor:

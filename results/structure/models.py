@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from judges import c2st, gaussian_kl, wasserstein
+from judges import c2st, calibration, gaussian_kl, wasserstein
 from torch import Tensor
 
 from ampbench.graph import Graph, Simulator, Tree, density, join, previous, simulator
 from ampbench.interfaces import Posterior
-from ampbench_tasks import gaussian_tree, hierarchical, lgssm
+from ampbench_tasks import chain_binomial_sites, gaussian_tree, hierarchical, lgssm, radon, radon_data
+from ampbench_tasks.chain_binomial_sites import ChainBinomialSites
 from ampbench_tasks.gaussian_tree import GaussianTree
 from ampbench_tasks.hierarchical import Hierarchical
 from ampbench_tasks.lgssm import LGSSM
 from ampbench_tasks.linear_gaussian import LinearGaussian, LinearGaussianTask, scalar
+from ampbench_tasks.radon import Radon
 
 SAMPLES = 2000
 """On each side of a C2ST."""
 OBSERVATIONS = 5
 PLACES = 20
 """Tuples per graph that are tested, evenly spread."""
+CALIBRATION_SIZES = (10, 100)
+CALIBRATION_SIMULATIONS, CALIBRATION_DRAWS = 200, 99
+"""Simulations of simulation-based calibration, and draws of the posterior of each."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,16 @@ class Fitted:
     posterior: Any
     graph: Graph | None
 
-    def draw(self, graph: Graph, given: Sequence[str], x: Tensor) -> Tensor:
-        """Draw all latents of a flat graph, (SAMPLES, D), in its topological order."""
+    def draw(self, graph: Graph, given: Sequence[str], x: Tensor, n: int = SAMPLES) -> Tensor:
+        """Draw all latents of a flat graph, (n, D), in its topological order."""
         if self.graph is not None:
             assert isinstance(self.posterior, Posterior)
-            return self.posterior.sample(x, SAMPLES)
+            return self.posterior.sample(x, n)
         repetition = graph.repetition
         assert repetition is not None
         stacked = repetition.stack(graph.split(x[None], graph.check(given)))
         held = self.posterior.model.observed
-        drawn = self.posterior.sample_variables({name: stacked[name][0] for name in held}, SAMPLES)
+        drawn = self.posterior.sample_variables({name: stacked[name][0] for name in held}, n)
         return join(repetition.unstack(drawn), graph.latents(given))
 
 
@@ -82,8 +88,7 @@ class Model(ABC):
     def judge(self, fitted: Fitted, size: int) -> dict[str, float]:
         """Compare a posterior with the exact one, given each of some observations: means over these."""
         task, found = self.task(size), []
-        for seed in range(1, OBSERVATIONS + 1):
-            x = join(Simulator(task.graph, task.observed, 1, seed).sample(1), task.graph.check(task.observed))[0]
+        for seed, x in self.observations(size):
             start = time.process_time()
             drawn = fitted.draw(task.graph, task.observed, x)
             seconds = time.process_time() - start
@@ -93,6 +98,13 @@ class Model(ABC):
         return {name: float(np.mean(value)) for name, value in means.items()} | {
             "tuple_worst": float(np.max(means["tuple"]))
         }
+
+    def observations(self, size: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield observations, (L,), each with the seed of the exact draws."""
+        task = self.task(size)
+        for seed in range(1, OBSERVATIONS + 1):
+            values = Simulator(task.graph, task.observed, 1, seed).sample(1)
+            yield seed, join(values, task.graph.check(task.observed))[0]
 
     def compare(self, task: Any, x: Tensor, drawn: Tensor, exact: Tensor) -> dict[str, Any]:
         """Return the results of the tests for one observation; ``tuple`` is an array over the tuples."""
@@ -215,7 +227,38 @@ def residuals(x: Tensor, z: Tensor) -> Tensor:
     return (z - (shift + before) / conditional) * conditional.sqrt()
 
 
-class HierarchicalModel(Model):
+class GroupsModel(Model):
+    """Two or more roots, and a latent of every group, which are the last components of theta."""
+
+    roots = 2
+
+    def judge(self, fitted: Fitted, size: int) -> dict[str, float]:
+        """Add the smallest p-value of simulation-based calibration of the roots and of one random group."""
+        judged = super().judge(fitted, size)
+        if size not in CALIBRATION_SIZES:
+            return judged
+        task = self.task(size)
+        values = Simulator(task.graph, task.observed, CALIBRATION_SIMULATIONS, seed=0).sample(CALIBRATION_SIMULATIONS)
+        theta, x = (join(values, task.graph.check(names)) for names in (task.latents, task.observed))
+        draws = torch.stack([fitted.draw(task.graph, task.observed, each, CALIBRATION_DRAWS) for each in x], dim=1)
+        chosen = [
+            *range(self.roots),
+            self.roots + int(torch.randint(size, (), generator=torch.Generator().manual_seed(size))),
+        ]
+        return judged | {"sbc": calibration(theta[:, chosen], draws[..., chosen])}
+
+    def compare(self, task: Any, x: Tensor, drawn: Tensor, exact: Tensor) -> dict[str, Any]:
+        """Add the test of the roots, and the largest Wasserstein distance of a component."""
+        found = super().compare(task, x, drawn, exact) | {"root": c2st(drawn[:, : self.roots], exact[:, : self.roots])}
+        found.pop("block", None)
+        return found | {"w1": float(wasserstein(drawn, exact).max())}
+
+    def tuples(self, count: int) -> list[list[int]]:
+        """The roots with the latent of a group, for some groups."""
+        return [[*range(self.roots), self.roots + j] for j in spread(count - self.roots, 5)]
+
+
+class HierarchicalModel(GroupsModel):
     """The task ``hierarchical``."""
 
     def template(self) -> Graph:
@@ -226,15 +269,39 @@ class HierarchicalModel(Model):
         """The hierarchy with a number of groups."""
         return Hierarchical(groups=size)
 
-    def compare(self, task: Any, x: Tensor, drawn: Tensor, exact: Tensor) -> dict[str, Any]:
-        """Add the test of (mu, tau), and the largest Wasserstein distance of a component."""
-        found = super().compare(task, x, drawn, exact) | {"root": c2st(drawn[:, :2], exact[:, :2])}
-        found.pop("block", None)
-        return found | {"w1": float(wasserstein(drawn, exact).max())}
 
-    def tuples(self, count: int) -> list[list[int]]:
-        """(mu, tau, theta_j) of some groups."""
-        return [[0, 1, 2 + j] for j in spread(count - 2, 5)]
+class SitesModel(GroupsModel):
+    """The task ``chain_binomial_sites``."""
+
+    def template(self) -> Graph:
+        """From 3 to 100 sites."""
+        return chain_binomial_sites.template((3, 100))
+
+    def task(self, size: int) -> ChainBinomialSites:
+        """The outbreaks in a number of towns."""
+        return ChainBinomialSites(sites=size)
+
+    def observations(self, size: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield two observations of 1,000 sites, whose exact draws take a minute and more each."""
+        return islice(super().observations(size), 2 if size >= 1000 else OBSERVATIONS)
+
+
+class RadonModel(GroupsModel):
+    """The task ``radon``, judged on the real data; the size is the number of counties."""
+
+    roots = 5
+
+    def template(self) -> Graph:
+        """From 10 to 85 counties, drawn at random from those of Minnesota."""
+        return radon.template(radon_data.load(), (10, 85))
+
+    def task(self, size: int) -> Radon:
+        """The first counties."""
+        return Radon(counties=size)
+
+    def observations(self, size: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield the real data."""
+        yield 1, self.task(size).numbered(1).x
 
 
 MODELS: Mapping[str, Model] = {
@@ -244,5 +311,7 @@ MODELS: Mapping[str, Model] = {
     "tree_6": TreeModel((6,), 1_270_000),
     "lgssm": StateSpaceModel((10, 50, 100, 1000), 1_000_000),
     "hierarchical": HierarchicalModel((3, 10, 100, 1000), 300_000, ("y",)),
+    "chain_binomial_sites": SitesModel((3, 10, 100, 1000), 300_000, ("y",)),
+    "radon": RadonModel((85,), 10_000_000, ("y",)),
 }
-"""By name; 10,000 simulations of every chain and tree."""
+"""By name; 10,000 simulations of every chain and tree. A county counts as 116 houses, most of which do not exist."""

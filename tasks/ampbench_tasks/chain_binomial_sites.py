@@ -71,6 +71,7 @@ class ChainBinomialSites(Structured):
     version = "1"
     source = "Abbey 1952; Becker 1989, chapter 2"
     algorithm = "exact likelihoods on nodes, then inverse distribution functions"
+    max_likelihood_rows = 200
 
     def __init__(self, sites: int = 10) -> None:
         at_least(self, sites=(sites, 1))
@@ -102,8 +103,9 @@ class ChainBinomialSites(Structured):
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
         """Return log p(x | theta), shape (*,), float64.
 
-        For one observation, x (L,), it is interpolated; for several ones it is computed anew for each pair of a rate
-        and reports, which takes milliseconds per pair.
+        For one observation, x (L,), it is interpolated; for several ones it is computed for each pair of a rate and
+        reports, which takes milliseconds per pair. Certification compares few parameters given equal observations, and
+        often with equal rates at most sites; what was computed last is kept.
         """
         logit_p = theta.double()[..., 2:]
         if x.ndim == 1:
@@ -159,8 +161,15 @@ def _pairs(logit_p: Tensor, y: Tensor) -> Tensor:
     result = torch.empty(len(y), dtype=torch.float64)
     for value in logit_p.unique().tolist():
         rows = logit_p == value
-        result[rows] = chain_binomial.log_likelihood(value, y[rows])
+        result[rows] = _kept(value, y[rows].long().numpy().tobytes())
     return result
+
+
+@lru_cache(maxsize=256)
+def _kept(logit_p: float, reports: bytes) -> Tensor:
+    """Return log p(y | p), shape (m,), for one logit of p and the bytes of reports (m, 20)."""
+    y = torch.frombuffer(bytearray(reports), dtype=torch.int64).reshape(-1, GENERATIONS)
+    return chain_binomial.log_likelihood(logit_p, y)
 
 
 @lru_cache(maxsize=4)

@@ -6,7 +6,8 @@ r"""Item response theory with one parameter per item: which students answer whic
 
 :math:`\sigma` is the logistic function, m the mean ability, :math:`a_i` the ability of student i relative to it, and
 :math:`b_j` the difficulty of question j. The plates of students and questions cross: every answer has one parent in
-each. A variable :math:`y_i` holds all answers of a student, 1 for a correct one.
+each. A variable :math:`y_i` holds all answers of a student, 1 for a correct one. The template repeats the students, and
+has a variable for every question.
 
 The likelihood depends on the data by the number of correct answers of each student and of each question only. The
 posterior density is log-concave. It is known by stored samples of the numbered observations, which are simulated: 2,000
@@ -25,10 +26,10 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal, constraints
+from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.nn.functional import logsigmoid
 
-from ampbench.graph import Graph, Node, density, simulator
+from ampbench.graph import Graph, Node, Plate, density, simulator
 from ampbench.options import at_least
 from ampbench_tasks.structured import Stored
 
@@ -56,14 +57,14 @@ class IRT1PL(Stored):
         at_least(self, students=(students, 1), questions=(questions, 1))
         super().__init__(students=students, questions=questions)
         self._students, self._questions = students, questions
-        abilities = [_gaussian(f"a_{i}", 0.0) for i in range(1, students + 1)]
-        difficulties = [_gaussian(f"b_{j}", 0.0) for j in range(1, questions + 1)]
-        self.observed = tuple(f"y_{i}" for i in range(1, students + 1))
+        difficulties = _difficulties(questions)
+        numbers = range(1, students + 1)
+        abilities = [density(f"a_{i}", _gaussian(0.0)) for i in numbers]
+        self.observed = tuple(f"y_{i}" for i in numbers)
         parents = [node.name for node in difficulties]
-        answers = [
-            simulator(f"y_{i}", answer, ["m", f"a_{i}", *parents], BITS, questions) for i in range(1, students + 1)
-        ]
-        self._graph = Graph(_gaussian("m", MEAN_ABILITY), *abilities, *difficulties, *answers)
+        answers = [simulator(f"y_{i}", answer, ["m", f"a_{i}", *parents], BITS, questions) for i in numbers]
+        flat = Graph(_mean(), *abilities, *difficulties, *answers)
+        self._graph = flat.repeating(template(students, questions), {"student": students})
 
     @property
     def graph(self) -> Graph:
@@ -79,10 +80,37 @@ class IRT1PL(Stored):
         return logsigmoid(signs * logits).sum((-2, -1))
 
 
+def template(students: int | tuple[int, int], questions: int = 10) -> Graph:
+    """Return the graph with the axis ``student`` in place of single students: latents m, b_1, …, a, observed y.
+
+    Axes cannot cross, so that every question keeps a variable of its own.
+
+    Arguments:
+        students: the number of students, or the smallest and the largest one.
+        questions: number of questions.
+    """
+    student, difficulties = [Plate("student", students)], _difficulties(questions)
+    parents = ["m", "a", *(node.name for node in difficulties)]
+    return Graph(
+        _mean(),
+        *difficulties,
+        density("a", _gaussian(0.0), along=student),
+        simulator("y", answer, parents, BITS, questions, along=student),
+    )
+
+
 def answer(m: Tensor, a: Tensor, *b: Tensor) -> Tensor:
     """Draw the answers of one student given m, a and all b, (n, 1) each, shape (n, questions)."""
     return torch.bernoulli(torch.sigmoid(m + a - torch.cat(b, dim=1)))
 
 
-def _gaussian(name: str, mean: float) -> Node:
-    return density(name, Independent(Normal(torch.full((1,), mean), torch.ones(1)), 1))
+def _mean() -> Node:
+    return density("m", _gaussian(MEAN_ABILITY))
+
+
+def _difficulties(questions: int) -> list[Node]:
+    return [density(f"b_{j}", _gaussian(0.0)) for j in range(1, questions + 1)]
+
+
+def _gaussian(mean: float) -> Distribution:
+    return Independent(Normal(torch.full((1,), mean), torch.ones(1)), 1)

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.distributions import HalfNormal, Independent, Normal
 
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, Node, density, simulator
+from ampbench.graph import Graph, Node, Plate, covariate, density, simulator
 from ampbench.interfaces import Observation
 from ampbench.options import at_least
 from ampbench_tasks import mixed_model, plates, radon_data
@@ -79,7 +79,8 @@ class Radon(Structured):
     def _build(self, houses: Houses) -> None:
         self.houses = houses
         counties = range(1, len(houses.uranium) + 1)
-        self._graph = Graph(*_roots(), *(node for j in counties for node in _county(j, houses)))
+        flat = Graph(*_roots(), *(node for j in counties for node in _county(j, houses)))
+        self._graph = flat.repeating(template(houses), {}, joined=["y"])
         self.observed = tuple(f"y_{j}" for j in counties)
 
     @property
@@ -102,13 +103,43 @@ class Radon(Structured):
     @property
     def predictors(self) -> Tensor:
         """The predictors u and f of each house, shape (N, 2), float64."""
-        return torch.stack([self.houses.uranium[self.houses.county], self.houses.floor], dim=1)
+        return self.houses.predictors
 
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
         """Return log p(x | theta), shape (*,), float64."""
         theta = theta.double()
         mean = theta[..., 5 + self.houses.county] + theta[..., 3:5] @ self.predictors.T
         return Normal(mean, theta[..., 2:3]).log_prob(x.double()).sum(-1)
+
+
+def template(houses: Houses, counties: int | tuple[int, int] | None = None) -> Graph:
+    """Return the graph with the axes ``county`` and ``house`` in place of single ones.
+
+    Its latents are mu_alpha, sigma_alpha, sigma_y, beta and alpha, its observed variables y and the covariate
+    ``predictors``, u and f, which is NaN beyond the last house of a county.
+
+    Arguments:
+        houses: the design. In simulations of other numbers of counties, counties are drawn at random from it.
+        counties: the number of counties, or the smallest and the largest one; that of the design by default.
+    """
+    count = houses.county.bincount()
+    house = torch.arange(len(houses.county)) - (count.cumsum(0) - count)[houses.county]  # number within its county
+    known = torch.full((len(count), int(count.max()), 2), torch.nan).index_put(
+        (houses.county, house), houses.predictors.float()
+    )
+    county = Plate("county", len(count) if counties is None else counties)
+    inside = [county, Plate("house", known.shape[1])]
+
+    def measure(alpha: Tensor, beta: Tensor, sigma: Tensor, predictors: Tensor) -> Tensor:
+        mean = alpha + (beta * predictors).sum(1, keepdim=True)
+        return mean + sigma * torch.randn_like(mean)
+
+    return Graph(
+        *_roots(),
+        density("alpha", plates.group, ["mu_alpha", "sigma_alpha"], size=1, along=[county]),
+        covariate("predictors", known, along=inside),
+        simulator("y", measure, ["alpha", "beta", "sigma_y", "predictors"], size=1, along=inside),
+    )
 
 
 def _roots() -> list[Node]:

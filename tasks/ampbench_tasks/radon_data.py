@@ -50,6 +50,11 @@ class Houses:
     floor: Tensor
     log_radon: Tensor
 
+    @property
+    def predictors(self) -> Tensor:
+        """The predictors u and f of each house, shape (N, 2), float64."""
+        return torch.stack([self.uranium[self.county], self.floor], dim=1)
+
     def first(self, counties: int) -> Houses:
         """Return the houses of the first counties."""
         kept = self.county < counties

@@ -44,7 +44,7 @@ from torch.distributions import (
     constraints,
 )
 
-from ampbench.graph import Graph, Node, density, simulator
+from ampbench.graph import Chain, Graph, Node, density, previous, simulator
 from ampbench.interfaces import Observation
 from ampbench_tasks.structured import Stored
 
@@ -81,7 +81,7 @@ class StochasticVolatility(Stored):
         states = [density(f"h_{t}", step, [f"h_{t - 1}", "m", "phi", "sigma"], size=1) for t in range(2, DAYS + 1)]
         returns = [simulator(f"y_{t}", measure, [f"h_{t}"], size=1) for t in range(1, DAYS + 1)]
         first = density("h_1", stationary, ["m", "phi", "sigma"], size=1)
-        self._graph = Graph(*_roots(), first, *states, *returns)
+        self._graph = Graph(*_roots(), first, *states, *returns).repeating(template(DAYS), {"day": DAYS})
         self.observed = tuple(f"y_{t}" for t in range(1, DAYS + 1))
 
     @property
@@ -98,6 +98,20 @@ class StochasticVolatility(Stored):
     def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
         """Return log p(x | theta), shape (*,), float64."""
         return Normal(0, deviation(theta.double()[..., 3:])).log_prob(x.double()).sum(-1)
+
+
+def template(days: int | tuple[int, int]) -> Graph:
+    """Return the graph with the axis ``day`` in place of single days: latents m, phi, sigma and h, observed y.
+
+    Arguments:
+        days: the number of days, or the smallest and the largest one.
+    """
+    day = [Chain("day", days)]
+    return Graph(
+        *_roots(),
+        density("h", step, [previous("h"), "m", "phi", "sigma"], size=1, along=day, first=stationary),
+        simulator("y", measure, ["h"], size=1, along=day),
+    )
 
 
 def log_returns() -> Tensor:

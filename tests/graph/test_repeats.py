@@ -18,6 +18,7 @@ from ampbench.testing.repeated import (
     nested,
     noisy,
     normal,
+    ragged,
     schools,
     state_space,
     tree,
@@ -88,6 +89,22 @@ def test_covariates_are_constants_of_the_flat_graph_and_drawn_for_other_sizes() 
         graph.ground({"school": 5})
 
 
+def test_variables_have_no_value_where_a_covariate_has_none() -> None:
+    """Also below such variables, and with other numbers of groups, which keep their members together."""
+    graph = Graph(*ragged().nodes, simulator("z", noisy(1.0), ["y"], along=ragged().axes, size=1))
+    for groups in (6, 9):
+        drawn = graph.sample(50, sizes={"group": groups})
+        gone = drawn["age"].isnan()
+        assert torch.equal(gone, drawn["y"].isnan())
+        assert torch.equal(gone, drawn["z"].isnan())
+        assert set((~gone).sum((2, 3)).unique().tolist()) == {1, 2, 3, 4}
+        steps = drawn["age"].diff(dim=2)
+        assert torch.allclose(steps[~steps.isnan()], torch.tensor(1 / 12), atol=1e-6)
+    assert len(graph.ground().names) == 1 + 6 + 16 + 16
+    again = graph.sample(50, {"age": drawn["age"]}, {"group": 9})
+    assert torch.equal(again["y"].isnan(), gone)
+
+
 def test_a_long_chain_is_quick_to_simulate_and_to_ground() -> None:
     graph = state_space()
     assert graph.sample(2, sizes={"time": 3000})["x"].shape == (2, 3000, 1)
@@ -113,8 +130,14 @@ def test_observations_follow_observations() -> None:
                 density("b", STANDARD, along=[Plate("question", 3)]),
                 simulator("y", lambda a, b: a + b, ["a", "b"], along=[SCHOOL, Plate("question", 3)]),
             ),
-            "Crossed plates are not supported",
+            "Crossed plates are not supported: keep one of them",
         ),
+        (lambda: covariate("c", torch.zeros(3), along=[SCHOOL]), "values of shape \\(3,\\) along 1 axes"),
+        (lambda: covariate("c", torch.zeros(3, 1), along=[]), "values of shape \\(3, 1\\) along 0 axes"),
+        (lambda: covariate("c", torch.zeros(0, 1), along=[SCHOOL]), "values of shape \\(0, 1\\)"),
+        (lambda: covariate("c", torch.full((3, 1), torch.nan), along=[SCHOOL]), "no repeat without NaN"),
+        (lambda: covariate("c", torch.tensor([[1.0, torch.nan]]), along=[SCHOOL]), "some components are NaN"),
+        (lambda: covariate("c", torch.tensor([[torch.inf]]), along=[SCHOOL]), "has infinite values"),
         (lambda: density("z", noisy(1), [previous("z")], along=[SCHOOL], first=STANDARD), "is no chain and no tree"),
         (lambda: density("z", noisy(1), [previous("z")], along=[TIME]), "give first="),
         (lambda: density("z", STANDARD, along=[TIME], first=STANDARD), "but no previous"),

@@ -10,10 +10,10 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from ampbench.errors import UsageError
+from ampbench.errors import GraphError, UsageError
 from ampbench.graph import Simulator, join
 from ampbench.testing import TaskConformance
-from ampbench_tasks import chain_binomial, mixed_model, radon_data, tabulated
+from ampbench_tasks import chain_binomial, mixed_model, radon, radon_data, tabulated
 from ampbench_tasks.chain_binomial_sites import ChainBinomialSites
 from ampbench_tasks.radon import Radon
 from ampbench_tasks.radon_data import Houses
@@ -221,6 +221,44 @@ def test_draws_given_mu_and_tau(tau: float) -> None:
     for j in range(3):
         known = stats.norm(float(mean[j]), float(precision[j]) ** -0.5)
         assert stats.kstest(drawn[:, j].numpy(), known.cdf).pvalue > 1e-4
+
+
+# Templates: the flat graph has been the definition of the task, and must not change.
+
+
+def test_radon_has_a_template_with_counties_of_different_sizes() -> None:
+    """The repeats are the components of y_j; the template's graph for the same houses draws what the task's draws."""
+    task = Radon.of(houses())
+    repetition = task.graph.repetition
+    assert repetition is not None
+    assert repetition.observed(task.observed) == ("predictors", "y")
+    drawn = task.graph.sample(5)
+    stacked = repetition.stack(drawn)
+    assert stacked["y"].shape == (5, len(SIZES), max(SIZES), 1)
+    assert (~stacked["y"].isnan()).sum((2, 3)).tolist() == [list(SIZES)] * 5
+    again = repetition.unstack(stacked)
+    assert again.keys() == drawn.keys()
+    assert all(torch.equal(value, drawn[name]) for name, value in again.items())
+    exact = {name: torch.full((1, task.graph.size([name]) or 0), 0.5) for name in task.latents}
+    exact["sigma_y"] = torch.tensor([[1e-20]])
+    flat = join(task.graph.sample(1, exact), task.observed)
+    values = repetition.stack(exact) | {"predictors": stacked["predictors"][:1]}
+    shared = repetition.unstack(repetition.template.sample(1, values, repetition.sizes))
+    assert torch.allclose(join(shared, task.observed), flat, atol=1e-5)
+    with pytest.raises(GraphError, match="'y_2' has 4 components, but joins 3 repeats of 'y' of equal sizes"):
+        repetition.stack(drawn | {"y_2": torch.zeros(5, 4)})
+
+
+def test_simulated_counties_are_drawn_from_the_design() -> None:
+    graph = radon.template(houses(), (2, 50))
+    drawn = graph.sample(400, sizes={"county": 40})
+    gone = drawn["predictors"].isnan().any(-1)
+    assert torch.equal(gone, drawn["y"].isnan().any(-1))
+    counts = (~gone).sum(-1).flatten().bincount(minlength=max(SIZES) + 1) / 16_000
+    for size in set(SIZES):
+        assert float(counts[size]) == pytest.approx(SIZES.count(size) / len(SIZES), abs=0.02)
+    flat = graph.ground({"county": len(SIZES)})
+    assert sum(name.startswith("y") for name in flat.names) == sum(SIZES)
 
 
 # The mixed model: the multivariate normal that it is.

@@ -377,6 +377,22 @@ def test_noisy_likelihoods_are_judged_by_importance_sampling() -> None:
     assert {row.check for row in rows if row.verdict == "ok"} == {"importance", "calibration"}
 
 
+@pytest.mark.parametrize(("task", "verdict"), [(Plane, "ok"), (WrongNoise, "failed"), (ForgottenNormaliser, "failed")])
+def test_a_costly_likelihood_is_tested_with_as_many_simulations_as_the_detail_says(
+    task: type[Plane], verdict: str
+) -> None:
+    class Costly(task):  # type: ignore[misc, valid-type]
+        max_likelihood_rows = 200
+
+        def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
+            assert len(x) <= 200
+            return super().log_likelihood(theta, x)
+
+    (row,) = certify("task", Subject(Costly()), ["likelihood"])
+    assert row.verdict == verdict
+    assert row.detail.endswith("12 pairs of thetas, 200 simulations at each theta") or verdict == "failed"
+
+
 def test_same_seed_same_report() -> None:
     first, again = (
         certify("task", Subject(Plane(), 3, QUICK_EFFORT), ["rows", "likelihood", "importance"]) for _ in "ab"

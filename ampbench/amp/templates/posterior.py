@@ -52,7 +52,9 @@ class Model:
         """Return the template of a simulator's graph.
 
         Raises:
-            UsageError: it has none, or some repeats of a variable are observed and others are not.
+            UsageError: it has none; or evidence informs no latent, or does not have the size of an axis; or a
+                latent has no value in some repeats.
+            GraphError: some repeats of a variable are observed and others are not, or the structure is not supported.
         """
         graph, repetition = simulator.graph, simulator.graph.repetition
         if repetition is None:
@@ -62,15 +64,43 @@ class Model:
                     "them along a Plate, Chain or Tree, or take method 'amp'"
                 )
             observed = graph.check({*simulator.observed, *graph.covariates})
-            return cls(graph, observed, template_inverse(graph, observed), None, ())
-        observed = repetition.observed(simulator.observed)
-        factors = template_inverse(repetition.template, observed)
-        return cls(repetition.template, observed, factors, graph, simulator.observed)
+            model = cls(graph, observed, template_inverse(graph, observed), None, ())
+        else:
+            observed = repetition.observed(simulator.observed)
+            factors = template_inverse(repetition.template, observed)
+            model = cls(repetition.template, observed, factors, graph, simulator.observed)
+        model._check()
+        return model
 
     @property
     def inferred(self) -> tuple[str, ...]:
         """The names of the latents that have a family."""
         return tuple(dict.fromkeys(factor.variable for factor in self.factors if not factor.barren))
+
+    def _check(self) -> None:
+        """Raise :class:`UsageError` if there is nothing to train, or something that cannot be trained or drawn."""
+        observed, latents = ", ".join(self.observed), self.graph.latents(self.observed)
+        if not latents:
+            raise UsageError(f"nothing to infer: all variables are observed or covariates, {observed}")
+        if not self.inferred:
+            raise UsageError(
+                f"no latent variable ({', '.join(latents)}) has an observed descendant ({observed}), so that the "
+                "posterior is the model's own conditional; draw from it by graph.sample(n, given=evidence)"
+            )
+        if partial := [name for name in self.inferred if self.graph[name].incomplete]:
+            raise UsageError(
+                f"latent {partial[0]!r} has no value in some repeats, which amp-templates cannot learn; let it have "
+                "one in every repeat, or infer the flat graph of graph.ground(…)"
+            )
+        known = {axis for name in self.observed for axis in self.graph[name].along}
+        for name in latents:
+            for axis in self.graph[name].along:
+                if axis not in known and axis.bounds[0] < axis.bounds[1]:
+                    raise UsageError(
+                        f"{name!r} is repeated along {axis.name!r}, whose sizes are from {axis.bounds[0]} to "
+                        f"{axis.bounds[1]}, but no observed variable is ({observed}), so that evidence does not have "
+                        f"a size of {axis.name!r}; give the axis a single size, or leave {name!r} out"
+                    )
 
 
 class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):

@@ -308,6 +308,54 @@ def test_barren_latents_are_drawn_from_the_model(make: Make) -> None:
     assert float((drawn["copy"] - 3 * drawn["z"]).std()) == pytest.approx(0.1, rel=0.03)
 
 
+def along_no_known_axis(schools: int | tuple[int, int]) -> Graph:
+    """Groups of which nothing is observed, below a parameter of which something is."""
+    return Graph(
+        density("mu", STANDARD),
+        simulator("x", noisy(1.0), ["mu"], size=1),
+        density("theta", lambda mu: normal(mu, 0.5), ["mu"], along=[Plate("school", schools)], size=1),
+    )
+
+
+def partly_latent(**options: object) -> Graph:
+    """Leaves with a latent that may have no value."""
+    z = density("z", lambda mu: normal(mu, 0.5), ["mu"], along=[repeated.CLADE], size=1, **options)  # type: ignore[arg-type]
+    x = simulator("x", noisy(0.3), ["z"], along=[repeated.CLADE], leaves=True, size=1)
+    return Graph(density("mu", STANDARD), z, x)
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+@pytest.mark.parametrize(
+    ("graph", "observed", "message"),
+    [
+        (
+            repeated.hierarchical(),
+            ["mu", "tau"],
+            r"no latent variable \(theta, y\) has an observed descendant \(mu, tau\)",
+        ),
+        (repeated.schools(), ["sigma"], r"no latent variable \(mu, theta, y\) has an observed descendant \(sigma\)"),
+        (repeated.hierarchical().ground({"school": 3}), ["tau"], r"no latent variable \(mu, theta, y\)"),
+        (along_no_known_axis((3, 9)), ["x"], "'theta' is repeated along 'school', whose sizes are from 3 to 9, but no"),
+        (partly_latent(missing=(0.0, 0.5)), ["x"], "latent 'z' has no value in some repeats"),
+        (partly_latent(leaves=True), ["x"], "latent 'z' has no value in some repeats"),
+        (repeated.schools(), ["mu", "theta", "y"], "nothing to infer: .* mu, theta, sigma, y"),
+    ],
+    ids=["observed roots", "covariates only", "flat", "unknown size", "missing", "leaves", "covariates are latent"],
+)
+def test_evidence_that_informs_no_latent_is_refused(
+    graph: Graph, observed: list[str], message: str, scope: str, make: Make
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        fit(make(f"divergence=jsd(width=16,refine=0),scope={scope},{SHORT}"), Simulator(graph, observed, 8000, 0))
+
+
+def test_evidence_may_have_no_axis(make: Make) -> None:
+    source = Simulator(along_no_known_axis(4), ["x"], 8000, 0)
+    posterior = fit(make(f"divergence=energy,particles=2,{SHORT}"), source)
+    drawn = posterior.sample_variables({"x": torch.zeros(1)}, 5)  # type: ignore[attr-defined]
+    assert {name: tuple(value.shape) for name, value in drawn.items()} == {"mu": (5, 1), "theta": (5, 4, 1)}
+
+
 def test_a_flat_graph_is_inferred_through_its_template(make: Make, registry: Registry) -> None:
     for text in (
         "lgssm:length=4,missing=0.25",
@@ -315,6 +363,8 @@ def test_a_flat_graph_is_inferred_through_its_template(make: Make, registry: Reg
         "gaussian_tree:depth=2",
         "eight_schools",
         "nile",
+        "radon:counties=3",
+        "irt_1pl:students=3,questions=2",
     ):
         task = registry.build("tasks", text)
         posterior = fit(make(f"divergence=energy,particles=2,{SHORT}"), Simulator(task.graph, task.observed, 200, 0))
@@ -329,7 +379,8 @@ def test_a_flat_graph_is_inferred_through_its_template(make: Make, registry: Reg
     "text",
     [
         *("lgssm:length=4,dim=3", "hierarchical:groups=3", "gaussian_tree:depth=2,branching=3", "eight_schools"),
-        *("chain_binomial_sites:sites=2", "lgssm_theta:length=3", "nile:length=3"),
+        *("chain_binomial_sites:sites=2", "lgssm_theta:length=3", "nile:length=3", "radon:counties=3"),
+        "irt_1pl:students=3,questions=2",
     ],
 )
 def test_templates_of_tasks_have_the_distribution_of_their_graphs(text: str, registry: Registry) -> None:
