@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from embedded import EmbeddedNPE
+from old_order import ChildrenFirst
+
+from ampbench import registry
+from ampbench.graph import Graph
+from ampbench.interfaces import Method
+from ampbench_sbi.npe import NPE
 
 SMALL = "width=64,depth=2"
 JSD = f"jsd({SMALL},refine=0)"
@@ -17,11 +26,27 @@ class Configuration:
         spec: of the method.
         template: whether on the template, or on the flat graph.
         sizes: of a flat graph, the sizes on which it is trained, each for itself; the first of the model by default.
+        embedding: of ``npe``, the network in front of its flow.
+        children_first: whether children are sampled before their parents, as before decision 24; for trees.
     """
 
     spec: str
     template: bool = True
     sizes: tuple[int, ...] = ()
+    embedding: Literal["", "gru", "set"] = ""
+    children_first: bool = False
+
+    def graph(self, flat: Graph) -> Graph:
+        """Return the flat graph whose inverse has the order of this configuration."""
+        return ChildrenFirst(*flat.nodes) if self.children_first else flat
+
+    def method(self, repeats: int) -> Method:
+        """Return the method; ``repeats``: of a flat graph."""
+        method: Method = registry.load().build("methods", self.spec)
+        if not self.embedding:
+            return method
+        assert isinstance(method, NPE)
+        return EmbeddedNPE(method, self.embedding, repeats)
 
 
 def shared(divergence: str, family: str, steps: int, **options: object) -> Configuration:
@@ -39,20 +64,23 @@ def flat(divergence: str, family: str, steps: int, *sizes: int, **options: objec
 IMPLICIT = f"implicit({SMALL})"
 GAUSSIAN = f"gaussian({SMALL})"
 FLOW = "flow(dropout=0)"
+FLAT_NPE = "npe:max_epochs=60"
+
+FIXED = {
+    "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
+    "jsd": shared(JSD, IMPLICIT, 4000),
+    "no sharing": flat(f"jsd({SMALL})", IMPLICIT, 800, learning_rate=0.004, adversary_learning_rate=0.004),
+    "npe": Configuration(FLAT_NPE, False),
+    "energy": shared("energy", IMPLICIT, 3000, particles=8),
+    "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
+    "global": shared(JSD, IMPLICIT, 2000, scope="global"),
+}
+"""Of models that are trained at one size."""
 
 CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
-    **{
-        name: {
-            "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
-            "jsd": shared(JSD, IMPLICIT, 4000),
-            "no sharing": flat(f"jsd({SMALL})", IMPLICIT, 800, learning_rate=0.004, adversary_learning_rate=0.004),
-            "npe": Configuration("npe:max_epochs=60", False),
-            "energy": shared("energy", IMPLICIT, 3000, particles=8),
-            "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
-            "global": shared(JSD, IMPLICIT, 2000, scope="global"),
-        }
-        for name in ("chain_50", "tree_3", "tree_4")
-    },
+    "chain_50": FIXED,
+    "tree_3": FIXED | {"old order": replace(FIXED["no sharing"], children_first=True)},
+    "tree_4": FIXED,
     "tree_6": {
         "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
@@ -63,7 +91,8 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "energy": shared("energy", IMPLICIT, 3000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
         "global": shared(JSD, IMPLICIT, 1000, scope="global"),
-        "npe": Configuration("npe:max_epochs=60", False, (10, 50)),
+        "npe": Configuration(FLAT_NPE, False, (10, 50)),
+        "npe gru": Configuration(FLAT_NPE, False, (10, 50), embedding="gru"),
     },
     "hierarchical": {
         "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),
@@ -71,7 +100,8 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 4000, particles=8),
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),
-        "npe": Configuration("npe:max_epochs=60", False, (3, 10)),
+        "npe": Configuration(FLAT_NPE, False, (3, 10)),
+        "npe set": Configuration(FLAT_NPE, False, (3, 10), embedding="set"),
     },
 }
 """By model and label."""

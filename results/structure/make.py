@@ -34,7 +34,8 @@ import csv
 import resource
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,10 +43,9 @@ import torch
 from configurations import CONFIGURATIONS, Configuration
 from models import MODELS, Fitted, Model
 
-from ampbench import registry
 from ampbench.errors import FitWarning
 from ampbench.graph import Simulator
-from ampbench.interfaces import fit
+from ampbench.interfaces import Method, Posterior, fit
 from ampbench.seeding import derive, seeded
 
 FOLDER = Path(__file__).parent
@@ -56,42 +56,55 @@ COLUMNS = (
 )
 
 
-def train(model: Model, configuration: Configuration, seed: int) -> tuple[list[tuple[int, Fitted]], float, float]:
-    """Fit, and return the posterior for every size that it is judged at, with processor time and wall-clock time."""
-    method = registry.load().build("methods", configuration.spec)
-    cpu, wall = time.process_time(), time.perf_counter()
-    sizes = model.sizes if configuration.template else configuration.sizes or model.sizes[:1]
-    fitted = []
+@dataclass(frozen=True)
+class Fit:
+    """A posterior, the size that it is judged at, and seconds of processor time and of wall-clock time of its training."""
+
+    size: int
+    fitted: Fitted
+    cpu: float
+    wall: float
+
+
+def train(model: Model, configuration: Configuration, seed: int) -> Iterator[Fit]:
+    """Fit to the template once, for all sizes, or to the flat graph of each size."""
     if configuration.template:
-        posterior = fit(method, Simulator(model.template(), model.observed, model.draws, seed))
-        fitted = [(size, Fitted(posterior, None)) for size in sizes]
-    else:
-        for size in sizes:
-            graph, observed = model.flat(size)
-            posterior = fit(method, Simulator(graph, observed, model.draws // model.repeats(size), seed))
-            fitted.append((size, Fitted(posterior, graph)))
-    return fitted, time.process_time() - cpu, time.perf_counter() - wall
+        source = Simulator(model.template(), model.observed, model.draws, seed)
+        posterior, cpu, wall = timed(configuration.method(0), source)
+        yield from (Fit(size, Fitted(posterior, None), cpu, wall) for size in model.sizes)
+        return
+    for size in configuration.sizes or model.sizes[:1]:
+        graph, observed = model.flat(size)
+        source = Simulator(configuration.graph(graph), observed, model.draws // model.repeats(size), seed)
+        posterior, cpu, wall = timed(configuration.method(model.repeats(size)), source)
+        yield Fit(size, Fitted(posterior, graph), cpu, wall)
+
+
+def timed(method: Method, source: Simulator) -> tuple[Posterior, float, float]:
+    """Fit, and return the posterior with seconds of processor time and of wall-clock time."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        posterior = fit(method, source)
+    return posterior, time.process_time() - cpu, time.perf_counter() - wall
 
 
 def run(name: str, label: str, seed: int) -> list[dict[str, float | str]]:
     """Fit and judge one configuration of a model; one row per size."""
     model, configuration = MODELS[name], CONFIGURATIONS[name][label]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FitWarning)
-        fitted, cpu, wall = train(model, configuration, seed)
     rows = []
-    for size, each in fitted:
-        with seeded(derive(seed, "judge", size)):
-            judged = model.judge(each, size)
+    for each in train(model, configuration, seed):
+        with seeded(derive(seed, "judge", each.size)):
+            judged = model.judge(each.fitted, each.size)
         rows.append(
             {
                 "model": name,
-                "size": size,
+                "size": each.size,
                 "configuration": label,
                 "seed": seed,
                 "draws": model.draws,
-                "cpu_seconds": cpu,
-                "wall_seconds": wall,
+                "cpu_seconds": each.cpu,
+                "wall_seconds": each.wall,
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 **judged,
                 "spec": configuration.spec,
