@@ -23,11 +23,12 @@ class Configuration:
     """How the networks are trained.
 
     Attributes:
-        spec: of the method.
+        spec: of the method; of an external one, its script and options.
         template: whether on the template, or on the flat graph.
         sizes: of a flat graph, the sizes on which it is trained, each for itself; the first of the model by default.
         embedding: of ``npe``, the network in front of its flow.
         children_first: whether children are sampled before their parents, as before decision 24; for trees.
+        external: whether the method runs in an environment of its own.
     """
 
     spec: str
@@ -35,13 +36,14 @@ class Configuration:
     sizes: tuple[int, ...] = ()
     embedding: Literal["", "gru", "set"] = ""
     children_first: bool = False
+    external: bool = False
 
     def graph(self, flat: Graph) -> Graph:
         """Return the flat graph whose inverse has the order of this configuration."""
         return ChildrenFirst(*flat.nodes) if self.children_first else flat
 
-    def method(self, repeats: int) -> Method:
-        """Return the method; ``repeats``: of a flat graph."""
+    def method(self, repeats: int = 0) -> Method:
+        """Return the method; an embedding needs the number of repeats of the flat graph."""
         method: Method = registry.load().build("methods", self.spec)
         if not self.embedding:
             return method
@@ -102,6 +104,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),
         "npe": Configuration(FLAT_NPE, False, (3, 10)),
         "npe set": Configuration(FLAT_NPE, False, (3, 10), embedding="set"),
+        "bayesflow": Configuration("bayesflow/approximate.py --steps 1000", external=True),
     },
 }
 """By model and label."""

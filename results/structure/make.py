@@ -21,6 +21,7 @@ divergence per latent, and for ``hierarchical`` the Wasserstein-1 distance in po
     python make.py                    all cells that table.csv lacks, then plot.png
     python make.py lgssm tree_3       the cells of some models
     python make.py --seeds 0 1 2      three seeds
+    python make.py --bayesflow PYTHON also BayesFlow, whose environment has this interpreter
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048.
@@ -35,13 +36,13 @@ import resource
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from configurations import CONFIGURATIONS, Configuration
-from models import MODELS, Fitted, Model
+from external import approximate
+from models import MODELS, Fit, Fitted, Model
 
 from ampbench.errors import FitWarning
 from ampbench.graph import Simulator
@@ -56,28 +57,21 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A posterior, the size that it is judged at, and seconds of processor time and of wall-clock time of its training."""
-
-    size: int
-    fitted: Fitted
-    cpu: float
-    wall: float
-
-
-def train(model: Model, configuration: Configuration, seed: int) -> Iterator[Fit]:
+def train(model: Model, configuration: Configuration, seed: int, python: str = "") -> Iterator[Fit]:
     """Fit to the template once, for all sizes, or to the flat graph of each size."""
-    if configuration.template:
+    if configuration.external:
+        yield from approximate(model, python, configuration.spec, seed)
+    elif configuration.template:
         source = Simulator(model.template(), model.observed, model.draws, seed)
-        posterior, cpu, wall = timed(configuration.method(0), source)
+        posterior, cpu, wall = timed(configuration.method(), source)
         yield from (Fit(size, Fitted(posterior, None), cpu, wall) for size in model.sizes)
-        return
-    for size in configuration.sizes or model.sizes[:1]:
-        graph, observed = model.flat(size)
-        source = Simulator(configuration.graph(graph), observed, model.draws // model.repeats(size), seed)
-        posterior, cpu, wall = timed(configuration.method(model.repeats(size)), source)
-        yield Fit(size, Fitted(posterior, graph), cpu, wall)
+    else:
+        for size in configuration.sizes or model.sizes[:1]:
+            graph, observed = model.flat(size)
+            repeats = model.repeats(size)
+            source = Simulator(configuration.graph(graph), observed, model.draws // repeats, seed)
+            posterior, cpu, wall = timed(configuration.method(repeats), source)
+            yield Fit(size, Fitted(posterior, graph), cpu, wall)
 
 
 def timed(method: Method, source: Simulator) -> tuple[Posterior, float, float]:
@@ -89,11 +83,11 @@ def timed(method: Method, source: Simulator) -> tuple[Posterior, float, float]:
     return posterior, time.process_time() - cpu, time.perf_counter() - wall
 
 
-def run(name: str, label: str, seed: int) -> list[dict[str, float | str]]:
+def run(name: str, label: str, seed: int, python: str) -> list[dict[str, float | str]]:
     """Fit and judge one configuration of a model; one row per size."""
     model, configuration = MODELS[name], CONFIGURATIONS[name][label]
     rows = []
-    for each in train(model, configuration, seed):
+    for each in train(model, configuration, seed, python):
         with seeded(derive(seed, "judge", each.size)):
             judged = model.judge(each.fitted, each.size)
         rows.append(
@@ -107,6 +101,7 @@ def run(name: str, label: str, seed: int) -> list[dict[str, float | str]]:
                 "wall_seconds": each.wall,
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 **judged,
+                **each.measured,
                 "spec": configuration.spec,
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }
@@ -145,14 +140,16 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
     parser.add_argument("--only", nargs="*", default=[], metavar="CONFIGURATION")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0], metavar="N")
+    parser.add_argument("--bayesflow", default="", metavar="PYTHON", help="interpreter of the environment of BayesFlow")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     for seed in chosen.seeds:
         for name in chosen.models:
-            for label in CONFIGURATIONS[name]:
+            for label, configuration in CONFIGURATIONS[name].items():
                 done = {(row["model"], row["configuration"], int(row["seed"])) for row in table()}
-                if (name, label, seed) not in done and (not chosen.only or label in chosen.only):
-                    rows = run(name, label, seed)
+                asked = label in chosen.only if chosen.only else chosen.bayesflow or not configuration.external
+                if asked and (name, label, seed) not in done:
+                    rows = run(name, label, seed, chosen.bayesflow)
                     append(rows)
                     for row in rows:
                         print(shown(row), flush=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ from ampbench_tasks.linear_gaussian import LinearGaussian, LinearGaussianTask, s
 SAMPLES = 2000
 """On each side of a C2ST."""
 OBSERVATIONS = 5
-PLACES = 20
-"""Tuples per graph that are tested, evenly spread."""
+PLACES, FEW_PLACES = 20, 5
+"""Tuples per graph that are tested, evenly spread; the few at all sizes but the largest of a state space."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,29 @@ class Fitted:
         held = self.posterior.model.observed
         drawn = self.posterior.sample_variables({name: stacked[name][0] for name in held}, SAMPLES)
         return join(repetition.unstack(drawn), graph.latents(given))
+
+
+class Draws(Protocol):
+    """Posterior draws, from whatever source."""
+
+    def draw(self, graph: Graph, given: Sequence[str], x: Tensor) -> Tensor:
+        """Draw all latents of a flat graph, (SAMPLES, D), in its topological order."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A posterior, and the size that it is judged at.
+
+    Attributes:
+        cpu, wall: seconds of processor time and of wall-clock time of its training.
+        measured: columns of the table that another process has measured.
+    """
+
+    size: int
+    fitted: Draws
+    cpu: float
+    wall: float
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,11 +102,16 @@ class Model(ABC):
         task = self.task(size)
         return task.graph, task.observed
 
-    def judge(self, fitted: Fitted, size: int) -> dict[str, float]:
+    def observations(self, size: int) -> list[Tensor]:
+        """Draw the observations of one size, (L,) each."""
+        task = self.task(size)
+        names = task.graph.check(task.observed)
+        return [join(Simulator(task.graph, names, 1, seed).sample(1), names)[0] for seed in range(1, OBSERVATIONS + 1)]
+
+    def judge(self, fitted: Draws, size: int) -> dict[str, float]:
         """Compare a posterior with the exact one, given each of some observations: means over these."""
         task, found = self.task(size), []
-        for seed in range(1, OBSERVATIONS + 1):
-            x = join(Simulator(task.graph, task.observed, 1, seed).sample(1), task.graph.check(task.observed))[0]
+        for seed, x in enumerate(self.observations(size), start=1):
             start = time.process_time()
             drawn = fitted.draw(task.graph, task.observed, x)
             seconds = time.process_time() - start
@@ -191,7 +219,7 @@ class StateSpaceModel(Model):
 
     def tuples(self, count: int) -> list[list[int]]:
         """Neighbours."""
-        return [[i, i + 1] for i in spread(count - 1, PLACES)]
+        return [[i, i + 1] for i in spread(count - 1, PLACES if count == self.sizes[-1] else FEW_PLACES)]
 
 
 def residuals(x: Tensor, z: Tensor) -> Tensor:
