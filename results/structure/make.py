@@ -66,11 +66,10 @@ def train(model: Model, configuration: Configuration, seed: int, python: str = "
         posterior, cpu, wall = timed(configuration.method(), source)
         yield from (Fit(size, Fitted(posterior, None), cpu, wall) for size in model.sizes)
     else:
-        for size in configuration.sizes or model.sizes[:1]:
+        for size in configuration.epochs or model.sizes[:1]:
             graph, observed = model.flat(size)
-            repeats = model.repeats(size)
-            source = Simulator(configuration.graph(graph), observed, model.draws // repeats, seed)
-            posterior, cpu, wall = timed(configuration.method(repeats), source)
+            source = Simulator(configuration.graph(graph), observed, model.draws // model.repeats(size), seed)
+            posterior, cpu, wall = timed(configuration.method(size), source)
             yield Fit(size, Fitted(posterior, graph), cpu, wall)
 
 
@@ -102,7 +101,7 @@ def run(name: str, label: str, seed: int, python: str) -> list[dict[str, float |
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 **judged,
                 **each.measured,
-                "spec": configuration.spec,
+                "spec": configuration.resolved(each.size),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )

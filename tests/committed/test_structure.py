@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -30,11 +30,15 @@ np.savez(folder / "samples.npz", training=np.array([30.0, 40.0, 50.0]), **found,
 
 
 @pytest.fixture
-def make(committed: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def make(
+    committed: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(FOLDER))
     module = committed("structure")
     monkeypatch.setattr(module, "TABLE", tmp_path / "table.csv")
-    return module
+    yield module
+    for script in FOLDER.glob("*.py"):  # their names are those of any script
+        sys.modules.pop(script.stem, None)
 
 
 class Exact:
@@ -50,11 +54,11 @@ class Exact:
 def test_the_exact_posterior_passes_the_judge(make: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     models = sys.modules["models"]
     monkeypatch.setattr(models, "SAMPLES", 1000)
-    monkeypatch.setattr(models, "OBSERVATIONS", 2)
+    monkeypatch.setattr(models, "OBSERVATIONS", 1)
     model = models.StateSpaceModel((3,), 1000)
     found = model.judge(Exact(model.task(3), 1000), 3)
-    assert abs(found["tuple"] - 0.5) < 0.04
-    assert abs(found["joint"] - 0.5) < 0.05
+    assert abs(found["tuple"] - 0.5) < 0.06  # four standard errors of 1,000 test rows
+    assert abs(found["joint"] - 0.5) < 0.06
     assert abs(found["kl"]) < 0.01
 
 
@@ -62,6 +66,16 @@ def test_many_tuples_at_the_largest_size_only(make: ModuleType) -> None:
     model = make.MODELS["lgssm"]
     assert [len(model.tuples(size)) for size in model.sizes] == [5, 5, 5, 20]
     assert len(make.MODELS["tree_4"].tuples(31)) == 19  # the root has no parent
+
+
+@pytest.mark.parametrize("name", ["chain_50", "tree_3", "tree_4", "tree_6", "lgssm", "hierarchical"])
+def test_every_configuration_can_be_built(make: ModuleType, name: str) -> None:
+    pytest.importorskip("sbi", reason="npe needs sbi: pip install 'ampbench[sbi]'")
+    for configuration in make.CONFIGURATIONS[name].values():
+        if not configuration.external:
+            for size in configuration.epochs or make.MODELS[name].sizes[:1]:
+                assert "{" not in configuration.resolved(size)
+                configuration.method(size)
 
 
 def test_the_old_order_samples_children_first(make: ModuleType) -> None:
@@ -103,7 +117,7 @@ def test_every_time_reaches_the_features(make: ModuleType) -> None:
 def test_npe_with_an_embedding(make: ModuleType, name: str, label: str, latents: int) -> None:
     pytest.importorskip("sbi", reason="npe needs sbi: pip install 'ampbench[sbi]'")
     model, configuration = make.MODELS[name], make.CONFIGURATIONS[name][label]
-    method = replace(configuration, spec="npe:max_epochs=1").method(3)
+    method = replace(configuration, spec="npe:max_epochs=1", epochs={}).method(3)
     graph, observed = model.flat(3)
     posterior = fit(method, Simulator(graph, observed, 60, 0))
     assert posterior.sample(model.observations(3)[0], 4).shape == (4, latents)
