@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from embedded import EmbeddedNPE
+from old_order import ChildrenFirst
+
+from ampbench import registry
+from ampbench.graph import Graph
+from ampbench.interfaces import Method
+from ampbench_sbi.npe import NPE
 
 SMALL = "width=64,depth=2"
 JSD = f"jsd({SMALL},refine=0)"
@@ -14,14 +23,37 @@ class Configuration:
     """How the networks are trained.
 
     Attributes:
-        spec: of the method.
+        spec: of the method, with the number of epochs left open if it depends on the size; of an external one, its
+            script and options.
         template: whether on the template, or on the flat graph.
-        sizes: of a flat graph, the sizes on which it is trained, each for itself; the first of the model by default.
+        epochs: of flat graphs, by the size on which each is trained; by default there is only the first of the model.
+        embedding: of ``npe``, the network in front of its flow.
+        children_first: whether children are sampled before their parents, as before decision 24; for trees.
+        external: whether the method runs in an environment of its own.
     """
 
     spec: str
     template: bool = True
-    sizes: tuple[int, ...] = ()
+    epochs: Mapping[int, int] = field(default_factory=dict)
+    embedding: Literal["", "gru", "set"] = ""
+    children_first: bool = False
+    external: bool = False
+
+    def graph(self, flat: Graph) -> Graph:
+        """Return the flat graph whose inverse has the order of this configuration."""
+        return ChildrenFirst(*flat.nodes) if self.children_first else flat
+
+    def method(self, size: int = 0) -> Method:
+        """Return the method; for a flat graph, whose size is the number of times or groups if they are embedded."""
+        method: Method = registry.load().build("methods", self.resolved(size))
+        if not self.embedding:
+            return method
+        assert isinstance(method, NPE)
+        return EmbeddedNPE(method, self.embedding, size)
+
+    def resolved(self, size: int) -> str:
+        """Return the spec, with the number of epochs."""
+        return self.spec.format(epochs=self.epochs[size]) if self.epochs else self.spec
 
 
 def shared(divergence: str, family: str, steps: int, **options: object) -> Configuration:
@@ -30,29 +62,33 @@ def shared(divergence: str, family: str, steps: int, **options: object) -> Confi
     return Configuration(f"amp-templates:divergence={divergence},family={family},steps={steps}{more}")
 
 
-def flat(divergence: str, family: str, steps: int, *sizes: int, **options: object) -> Configuration:
+def flat(divergence: str, family: str, steps: int, **options: object) -> Configuration:
     """A network for every factor of the flat graph."""
     more = "".join(f",{name}={value}" for name, value in options.items())
-    return Configuration(f"amp:divergence={divergence},family={family},steps={steps}{more}", False, sizes)
+    return Configuration(f"amp:divergence={divergence},family={family},steps={steps}{more}", False)
 
 
 IMPLICIT = f"implicit({SMALL})"
 GAUSSIAN = f"gaussian({SMALL})"
 FLOW = "flow(dropout=0)"
+FLAT_NPE = "npe:max_epochs={epochs}"
+"""Epochs are chosen such that a training takes about 300 seconds of a core, as long as ``jsd`` on the template."""
+
+FIXED = {
+    "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
+    "jsd": shared(JSD, IMPLICIT, 4000),
+    "no sharing": flat(f"jsd({SMALL})", IMPLICIT, 800, learning_rate=0.004, adversary_learning_rate=0.004),
+    "npe": Configuration("npe:max_epochs=60", False),
+    "energy": shared("energy", IMPLICIT, 3000, particles=8),
+    "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
+    "global": shared(JSD, IMPLICIT, 2000, scope="global"),
+}
+"""Of models that are trained at one size."""
 
 CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
-    **{
-        name: {
-            "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
-            "jsd": shared(JSD, IMPLICIT, 4000),
-            "no sharing": flat(f"jsd({SMALL})", IMPLICIT, 800, learning_rate=0.004, adversary_learning_rate=0.004),
-            "npe": Configuration("npe:max_epochs=60", False),
-            "energy": shared("energy", IMPLICIT, 3000, particles=8),
-            "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
-            "global": shared(JSD, IMPLICIT, 2000, scope="global"),
-        }
-        for name in ("chain_50", "tree_3", "tree_4")
-    },
+    "chain_50": FIXED,
+    "tree_3": FIXED | {"old order": replace(FIXED["no sharing"], children_first=True)},
+    "tree_4": FIXED,
     "tree_6": {
         "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
@@ -63,7 +99,8 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "energy": shared("energy", IMPLICIT, 3000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
         "global": shared(JSD, IMPLICIT, 1000, scope="global"),
-        "npe": Configuration("npe:max_epochs=60", False, (10, 50)),
+        "npe": Configuration(FLAT_NPE, False, {10: 10, 50: 25}),
+        "npe gru": Configuration(f"{FLAT_NPE},batch_size=1000", False, {10: 11, 50: 14}, embedding="gru"),
     },
     "hierarchical": {
         "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),
@@ -71,7 +108,9 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 4000, particles=8),
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),
-        "npe": Configuration("npe:max_epochs=60", False, (3, 10)),
+        "npe": Configuration(FLAT_NPE, False, {3: 11, 10: 27}),
+        "npe set": Configuration(FLAT_NPE, False, {3: 10, 10: 27}, embedding="set"),
+        "bayesflow": Configuration("bayesflow/approximate.py --steps 2000", external=True),
     },
     "chain_binomial_sites": {
         "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),

@@ -27,6 +27,7 @@ smallest of two Kolmogorov-Smirnov tests each, after Bonferroni).
     python make.py                    all cells that table.csv lacks, then plot.png
     python make.py lgssm tree_3       the cells of some models
     python make.py --seeds 0 1 2      three seeds
+    python make.py --bayesflow PYTHON also BayesFlow, whose environment has this interpreter
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048.
@@ -41,67 +42,73 @@ import csv
 import resource
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from configurations import CONFIGURATIONS, Configuration
-from models import MODELS, Fitted, Model
+from external import approximate
+from models import MODELS, Fit, Fitted, Model
 
-from ampbench import registry
 from ampbench.errors import FitWarning
 from ampbench.graph import Simulator
-from ampbench.interfaces import fit
+from ampbench.interfaces import Method, Posterior, fit
 from ampbench.seeding import derive, seeded
 
 FOLDER = Path(__file__).parent
 TABLE = FOLDER / "table.csv"
 COLUMNS = (
     *("model", "size", "configuration", "seed", "draws", "cpu_seconds", "wall_seconds", "peak_mb", "sampling_seconds"),
-    *("tuple", "tuple_worst", "block", "joint", "root", "kl", "w1", "spec", "finished", "sbc"),
+    *("tuple", "tuple_worst", "block", "joint", "root", "kl", "w1", "sbc", "spec", "finished"),
 )
 
 
-def train(model: Model, configuration: Configuration, seed: int) -> tuple[list[tuple[int, Fitted]], float, float]:
-    """Fit, and return the posterior for every size that it is judged at, with processor time and wall-clock time."""
-    method = registry.load().build("methods", configuration.spec)
-    cpu, wall = time.process_time(), time.perf_counter()
-    sizes = model.sizes if configuration.template else configuration.sizes or model.sizes[:1]
-    fitted = []
-    if configuration.template:
-        posterior = fit(method, Simulator(model.template(), model.observed, model.draws, seed))
-        fitted = [(size, Fitted(posterior, None)) for size in sizes]
+def train(model: Model, configuration: Configuration, seed: int, python: str = "") -> Iterator[Fit]:
+    """Fit to the template once, for all sizes, or to the flat graph of each size."""
+    if configuration.external:
+        yield from approximate(model, python, configuration.spec, seed)
+    elif configuration.template:
+        source = Simulator(model.template(), model.observed, model.draws, seed)
+        posterior, cpu, wall = timed(configuration.method(), source)
+        yield from (Fit(size, Fitted(posterior, None), cpu, wall) for size in model.sizes)
     else:
-        for size in sizes:
+        for size in configuration.epochs or model.sizes[:1]:
             graph, observed = model.flat(size)
-            posterior = fit(method, Simulator(graph, observed, model.draws // model.repeats(size), seed))
-            fitted.append((size, Fitted(posterior, graph)))
-    return fitted, time.process_time() - cpu, time.perf_counter() - wall
+            source = Simulator(configuration.graph(graph), observed, model.draws // model.repeats(size), seed)
+            posterior, cpu, wall = timed(configuration.method(size), source)
+            yield Fit(size, Fitted(posterior, graph), cpu, wall)
 
 
-def run(name: str, label: str, seed: int) -> list[dict[str, float | str]]:
-    """Fit and judge one configuration of a model; one row per size."""
-    model, configuration = MODELS[name], CONFIGURATIONS[name][label]
+def timed(method: Method, source: Simulator) -> tuple[Posterior, float, float]:
+    """Fit, and return the posterior with seconds of processor time and of wall-clock time."""
+    cpu, wall = time.process_time(), time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)
-        fitted, cpu, wall = train(model, configuration, seed)
-    rows = []
-    for size, each in fitted:
-        with seeded(derive(seed, "judge", size)):
-            judged = model.judge(each, size)
+        posterior = fit(method, source)
+    return posterior, time.process_time() - cpu, time.perf_counter() - wall
+
+
+def run(name: str, label: str, seed: int, python: str) -> list[dict[str, float | str]]:
+    """Fit and judge one configuration of a model; one row per size."""
+    model, configuration = MODELS[name], CONFIGURATIONS[name][label]
+    rows: list[dict[str, float | str]] = []
+    for each in train(model, configuration, seed, python):
+        with seeded(derive(seed, "judge", each.size)):
+            judged = model.judge(each.fitted, each.size)
         rows.append(
             {
                 "model": name,
-                "size": size,
+                "size": each.size,
                 "configuration": label,
                 "seed": seed,
                 "draws": model.draws,
-                "cpu_seconds": cpu,
-                "wall_seconds": wall,
+                "cpu_seconds": each.cpu,
+                "wall_seconds": each.wall,
                 "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 **judged,
-                "spec": configuration.spec,
+                **each.measured,
+                "spec": configuration.resolved(each.size),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
@@ -139,14 +146,16 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
     parser.add_argument("--only", nargs="*", default=[], metavar="CONFIGURATION")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0], metavar="N")
+    parser.add_argument("--bayesflow", default="", metavar="PYTHON", help="interpreter of the environment of BayesFlow")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     for seed in chosen.seeds:
         for name in chosen.models:
-            for label in CONFIGURATIONS[name]:
+            for label, configuration in CONFIGURATIONS[name].items():
                 done = {(row["model"], row["configuration"], int(row["seed"])) for row in table()}
-                if (name, label, seed) not in done and (not chosen.only or label in chosen.only):
-                    rows = run(name, label, seed)
+                asked = label in chosen.only if chosen.only else chosen.bayesflow or not configuration.external
+                if asked and (name, label, seed) not in done:
+                    rows = run(name, label, seed, chosen.bayesflow)
                     append(rows)
                     for row in rows:
                         print(shown(row), flush=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,8 +26,8 @@ from ampbench_tasks.radon import Radon
 SAMPLES = 2000
 """On each side of a C2ST."""
 OBSERVATIONS = 5
-PLACES = 20
-"""Tuples per graph that are tested, evenly spread."""
+PLACES, FEW_PLACES = 20, 5
+"""Tuples per graph that are tested, evenly spread; the few at all sizes but the largest of a state space."""
 CALIBRATION_SIZES = (10, 100)
 CALIBRATION_SIMULATIONS, CALIBRATION_DRAWS = 200, 99
 """Simulations of simulation-based calibration, and draws of the posterior of each."""
@@ -52,6 +51,29 @@ class Fitted:
         held = self.posterior.model.observed
         drawn = self.posterior.sample_variables({name: stacked[name][0] for name in held}, n)
         return join(repetition.unstack(drawn), graph.latents(given))
+
+
+class Draws(Protocol):
+    """Posterior draws, from whatever source."""
+
+    def draw(self, graph: Graph, given: Sequence[str], x: Tensor) -> Tensor:
+        """Draw all latents of a flat graph, (SAMPLES, D), in its topological order."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A posterior, and the size that it is judged at.
+
+    Attributes:
+        cpu, wall: seconds of processor time and of wall-clock time of its training.
+        measured: columns of the table that another process has measured.
+    """
+
+    size: int
+    fitted: Draws
+    cpu: float
+    wall: float
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,10 +107,16 @@ class Model(ABC):
         task = self.task(size)
         return task.graph, task.observed
 
-    def judge(self, fitted: Fitted, size: int) -> dict[str, float]:
+    def observations(self, size: int) -> list[Tensor]:
+        """Draw the observations of one size, (L,) each."""
+        task = self.task(size)
+        names = task.graph.check(task.observed)
+        return [join(Simulator(task.graph, names, 1, seed).sample(1), names)[0] for seed in range(1, OBSERVATIONS + 1)]
+
+    def judge(self, fitted: Draws, size: int) -> dict[str, float]:
         """Compare a posterior with the exact one, given each of some observations: means over these."""
         task, found = self.task(size), []
-        for seed, x in self.observations(size):
+        for seed, x in enumerate(self.observations(size), start=1):
             start = time.process_time()
             drawn = fitted.draw(task.graph, task.observed, x)
             seconds = time.process_time() - start
@@ -98,13 +126,6 @@ class Model(ABC):
         return {name: float(np.mean(value)) for name, value in means.items()} | {
             "tuple_worst": float(np.max(means["tuple"]))
         }
-
-    def observations(self, size: int) -> Iterator[tuple[int, Tensor]]:
-        """Yield observations, (L,), each with the seed of the exact draws."""
-        task = self.task(size)
-        for seed in range(1, OBSERVATIONS + 1):
-            values = Simulator(task.graph, task.observed, 1, seed).sample(1)
-            yield seed, join(values, task.graph.check(task.observed))[0]
 
     def compare(self, task: Any, x: Tensor, drawn: Tensor, exact: Tensor) -> dict[str, Any]:
         """Return the results of the tests for one observation; ``tuple`` is an array over the tuples."""
@@ -203,7 +224,7 @@ class StateSpaceModel(Model):
 
     def tuples(self, count: int) -> list[list[int]]:
         """Neighbours."""
-        return [[i, i + 1] for i in spread(count - 1, PLACES)]
+        return [[i, i + 1] for i in spread(count - 1, PLACES if count == self.sizes[-1] else FEW_PLACES)]
 
 
 def residuals(x: Tensor, z: Tensor) -> Tensor:
@@ -232,10 +253,13 @@ class GroupsModel(Model):
 
     roots = 2
 
-    def judge(self, fitted: Fitted, size: int) -> dict[str, float]:
-        """Add the smallest p-value of simulation-based calibration of the roots and of one random group."""
+    def judge(self, fitted: Draws, size: int) -> dict[str, float]:
+        """Add the smallest p-value of simulation-based calibration of the roots and of one random group.
+
+        Draws that are stored have no calibration.
+        """
         judged = super().judge(fitted, size)
-        if size not in CALIBRATION_SIZES:
+        if size not in CALIBRATION_SIZES or not isinstance(fitted, Fitted):
             return judged
         task = self.task(size)
         values = Simulator(task.graph, task.observed, CALIBRATION_SIMULATIONS, seed=0).sample(CALIBRATION_SIMULATIONS)
@@ -281,9 +305,9 @@ class SitesModel(GroupsModel):
         """The outbreaks in a number of towns."""
         return ChainBinomialSites(sites=size)
 
-    def observations(self, size: int) -> Iterator[tuple[int, Tensor]]:
-        """Yield two observations of 1,000 sites, whose exact draws take a minute and more each."""
-        return islice(super().observations(size), 2 if size >= 1000 else OBSERVATIONS)
+    def observations(self, size: int) -> list[Tensor]:
+        """Draw two observations of 1,000 sites, whose exact draws take a minute and more each."""
+        return super().observations(size)[: 2 if size >= 1000 else OBSERVATIONS]
 
 
 class RadonModel(GroupsModel):
@@ -299,9 +323,9 @@ class RadonModel(GroupsModel):
         """The first counties."""
         return Radon(counties=size)
 
-    def observations(self, size: int) -> Iterator[tuple[int, Tensor]]:
-        """Yield the real data."""
-        yield 1, self.task(size).numbered(1).x
+    def observations(self, size: int) -> list[Tensor]:
+        """Return the real data."""
+        return [self.task(size).numbered(1).x]
 
 
 MODELS: Mapping[str, Model] = {
