@@ -95,7 +95,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     },
     "lgssm": {
         "forward-kl": shared("forward-kl", GAUSSIAN, 3000, learning_rate=0.001),
-        "jsd": shared(JSD, IMPLICIT, 5000),
+        "jsd": shared(JSD, IMPLICIT, 4000),
         "energy": shared("energy", IMPLICIT, 3000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
         "global": shared(JSD, IMPLICIT, 1000, scope="global"),
@@ -104,7 +104,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     },
     "hierarchical": {
         "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),
-        "jsd": shared(JSD, IMPLICIT, 5000),
+        "jsd": shared(JSD, IMPLICIT, 4000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 4000, particles=8),
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),
@@ -114,12 +114,12 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     },
     "chain_binomial_sites": {
         "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),
-        "jsd": shared(JSD, IMPLICIT, 5000),
+        "jsd": shared(JSD, IMPLICIT, 4000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
     },
     "radon": {
         "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001, batch_size=8),
-        "jsd": shared(JSD, IMPLICIT, 5000, batch_size=8),
+        "jsd": shared(JSD, IMPLICIT, 4000, batch_size=8),
         "energy": shared("energy", IMPLICIT, 4000, particles=8, batch_size=8),
     },
 }

@@ -35,7 +35,7 @@ from ampbench.graph.template import Cell, TemplateFactor
 from ampbench.interfaces import Divergence, Tuples
 from ampbench.interfaces.tuples import Densities
 
-DRAWS = 64
+DRAWS = 32
 """Number of draws of a family at each context that give mean and standard deviation."""
 MIN_VARIANCE = 1e-8
 """Added to the variance of these draws."""
