@@ -103,7 +103,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "npe gru": Configuration(f"{FLAT_NPE},batch_size=1000", False, {10: 11, 50: 14}, embedding="gru"),
     },
     "hierarchical": {
-        "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),
+        "forward-kl": shared("forward-kl", FLOW, 6000, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 4000, particles=8),
@@ -113,7 +113,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "bayesflow": Configuration("bayesflow/approximate.py --steps 2000", external=True),
     },
     "chain_binomial_sites": {
-        "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001),
+        "forward-kl": shared("forward-kl", FLOW, 6000, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
     },

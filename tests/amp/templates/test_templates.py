@@ -26,6 +26,7 @@ from ampbench.seeding import seeded
 from ampbench.testing import repeated
 from ampbench.testing.repeated import MODELS, STANDARD, noisy, normal
 from ampbench_families.gaussian import Gaussian
+from ampbench_tasks import lgssm
 
 SHORT = "steps=4,checks=2,batch_size=8,repeats=32,messages=8"
 Make = Callable[[str], TemplateAMP]
@@ -449,3 +450,25 @@ def test_what_is_wrong_is_named(make: Make) -> None:
         fit(make(f"divergence=energy,particles=2,scope=global,{SHORT}"), Simulator(graph, ["x"], 8000, 0))
     drawn = join(flat.sample(1), ["x_1"])
     assert drawn.shape == (1, 1)
+
+
+@pytest.mark.slow
+def test_the_error_is_flat_along_series_longer_than_those_of_training(registry: Registry) -> None:
+    """Trained on at most 100 times, and judged at 1,000 by mean and standard deviation of every state."""
+    task = registry.build("tasks", "lgssm:length=1000")
+    method = registry.build(
+        "methods",
+        "amp-templates:divergence=forward-kl,family=gaussian(width=64,depth=2),steps=1500,learning_rate=0.001",
+    )
+    posterior = fit(method, Simulator(lgssm.template((10, 100)), ["x"], 300_000, 0))
+    x = Simulator(task.graph, task.observed, 1, seed=1).sample(1)
+    stacked = task.graph.repetition.stack(x)["x"][0]
+    with seeded(0):
+        drawn = posterior.sample_variables({"x": stacked}, 4000)["z"][..., 0]  # type: ignore[attr-defined]
+    exact = task.reference(join(x, task.observed)[0], 4000, 0)
+    shift = ((drawn.mean(0) - exact.mean(0)) / exact.std(0)).abs()
+    spread = (drawn.std(0) / exact.std(0)).log().abs()
+    for error in (shift, spread):
+        parts = error.unflatten(0, (10, 100)).mean(1)
+        assert float(parts.max()) < 0.06
+        assert float(parts[5:].mean()) < 1.5 * float(parts[:5].mean())
