@@ -27,6 +27,7 @@ from ampbench_sbi.toolbox import (
     ToolboxMethod,
     TrainerFactory,
     Training,
+    bounded,
     check_budget,
     common,
     density_prior,
@@ -119,7 +120,7 @@ class SequentialMethod(ToolboxMethod):
         proposal: Any = None
         for number in range(self.rounds):
             count = simulator.budget // self.rounds + (simulator.budget % self.rounds if number == 0 else 0)
-            with quiet():
+            with quiet(), bounded(proposal, count):
                 proposed = (proposal or prior).sample((count,), **({"show_progress_bars": False} if proposal else {}))
             theta, x = simulate(simulator, count, prior.split(proposed.detach().cpu()))
             check_observation(observation, x.shape[1])

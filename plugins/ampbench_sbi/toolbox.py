@@ -18,7 +18,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, by_observation, check_observation
 from ampbench.interfaces.history import history_frame
 from ampbench.options import at_least, between
+from ampbench_sbi.tries import bounded_chains, bounded_rejection, leaking
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -167,9 +168,13 @@ class SBIPosterior(Posterior, HasHistory):
         return history_frame(self.curves)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected."""
+        """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected.
+
+        Raises:
+            SamplingError: too few draws are accepted; see :mod:`ampbench_sbi.tries`.
+        """
         observation = check_observation(observation, self.features)
-        with quiet():
+        with quiet(), bounded(self.posterior, n):
             drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
         return drawn.detach().cpu()
 
@@ -181,11 +186,14 @@ class HasDirectDensity(SBIPosterior, HasDensity):
         """Return log q(theta | x), shape (n,), for theta (n, D) and x (n, L); minus infinity outside the prior.
 
         For each distinct x, the share of the network's mass inside the prior's support is estimated from 10,000 draws.
+
+        Raises:
+            SamplingError: that share is too small; see :mod:`ampbench_sbi.tries`.
         """
         return by_observation(self._log_prob, value.float(), context.float())
 
     def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
-        with quiet():
+        with quiet(), bounded(self.posterior, len(theta)):
             found: Tensor = self.posterior.log_prob(theta, x[None], leakage_correction_params=SILENT_OPTIONS)
         return found
 
@@ -194,6 +202,15 @@ def is_direct(posterior: NeuralPosterior) -> bool:
     """Return whether an sbi posterior samples from a network's density, which :class:`HasDirectDensity` evaluates."""
     direct: type = toolbox("a density", "inference.posteriors").DirectPosterior
     return isinstance(posterior, direct)
+
+
+def bounded(sampler: Any, n: int) -> AbstractContextManager[None]:
+    """Bound the tries of an sbi posterior inside the block, for n draws; a prior rejects nothing."""
+    posteriors = toolbox("a bound of tries", "inference.posteriors")
+    if isinstance(sampler, posteriors.MCMCPosterior):
+        return bounded_chains(sampler, n)
+    rejects = isinstance(sampler, posteriors.DirectPosterior | posteriors.VectorFieldPosterior)
+    return bounded_rejection(sampler, leaking()) if rejects else nullcontext()
 
 
 def common(prior: LatentPrior | None, device: torch.device, curves: Curves) -> dict[str, Any]:
