@@ -46,6 +46,10 @@ class FitWarning(UserWarning):
     """A fit ended without an error, but its result is not the posterior; the message names the tuples."""
 
 
+class PrecisionWarning(UserWarning):
+    """Rounding lost the information of a variable; the message names the component."""
+
+
 class MetricError(AmpbenchError, ValueError):
     """A metric cannot be computed from its input."""
 
