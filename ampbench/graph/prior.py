@@ -96,7 +96,9 @@ class LatentPrior(Distribution):
         """
         if self.fault:
             raise GraphError(f"the prior has no density: {self.fault}")
-        flat = value.reshape(-1, *self.event_shape).to("cpu", torch.float64 if self._double else torch.get_default_dtype())
+        flat = value.reshape(-1, *self.event_shape).to(
+            "cpu", torch.float64 if self._double else torch.get_default_dtype()
+        )
         return self.graph.log_prob(self.split(flat), self.latents).to(self.device).reshape(value.shape[:-1])
 
     def __deepcopy__(self, memo: object) -> LatentPrior:

@@ -49,7 +49,9 @@ class KSD(NeedsSetting):
         u, score = _scores(setting, samples[: self.samples].cpu())
         width = float(median_distance(u[::2], u[1::2], most=1000))
         if width <= MIN_DISTANCE:
-            raise MetricError(f"ksd: half of the pairs of {len(u)} samples coincide, so that the kernel has no bandwidth")
+            raise MetricError(
+                f"ksd: half of the pairs of {len(u)} samples coincide, so that the kernel has no bandwidth"
+            )
 
         def unbiased(u: Tensor, score: Tensor) -> Tensor:
             return _stein_sum(u, score, width) / (len(u) * (len(u) - 1))

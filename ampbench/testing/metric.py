@@ -120,7 +120,11 @@ class MetricConformance(ABC):
         """Where a component does not vary there is a finite value, or an error."""
         samples, reference = self.sets(self.n, self.n)
         flat = torch.tensor([1.0, 0.0])
-        for a, b in ((samples * flat, reference), (samples, reference * flat + 0.1), (samples * flat, reference * flat)):
+        for a, b in (
+            (samples * flat, reference),
+            (samples, reference * flat + 0.1),
+            (samples * flat, reference * flat),
+        ):
             _check_finite_or_refused(lambda a=a, b=b: self.make().measure(a, b))
 
     def test_outliers(self) -> None:
@@ -181,7 +185,9 @@ class SettingMetricConformance(ABC):
         """NaN, infinite values and samples of another shape give an error, not a number."""
         for bad in (*_bad(self.samples(100)), torch.full((100, 2), torch.inf)):
             if len(bad) != 1:  # some metrics judge a single row
-                assert _refused(lambda bad=bad: self.make().measure_in(self.setting(), bad)), f"shape {tuple(bad.shape)}"
+                assert _refused(lambda bad=bad: self.make().measure_in(self.setting(), bad)), (
+                    f"shape {tuple(bad.shape)}"
+                )
 
 
 def _bad(good: Tensor) -> tuple[Tensor, ...]:

@@ -26,6 +26,7 @@ from ampbench_sbi.population import Population
 from ampbench_sbi.sequential import PerObservation
 from ampbench_sbi.toolbox import ToolboxMethod, density_prior, quiet, toolbox
 from ampbench_sbi.tries import bounded_rejection, perturbed
+from ampbench_sbi.units import probed
 
 FIRST_ROUND_POPULATIONS = 5
 """Simulations of the first round, in units of the population size, as in Lueckmann et al. 2021."""
@@ -76,12 +77,17 @@ class SMCABC(ToolboxMethod):
         return PerObservation(simulator, partial(self._fit_to, size))
 
     def _fit_to(self, size: int, simulator: Simulator, observation: Tensor, progress: Progress) -> Posterior:
-        prior, tries = density_prior("smc-abc", simulator, torch.device("cpu")), perturbed()
+        prior, tries = probed(density_prior("smc-abc", simulator, torch.device("cpu"))), perturbed()
 
         def simulate(theta: Tensor) -> Tensor:
             tries.restart()
             x = join(simulator.sample(len(theta), prior.split(theta)), simulator.observed)
             check_observation(observation, x.shape[1])
+            if x.dtype != torch.get_default_dtype():
+                raise UsageError(
+                    f"method 'smc-abc' computes distances in single precision, which loses {', '.join(simulator.observed)} to "
+                    "rounding; subtract their location in the simulator, or take 'rejection-abc'"
+                )
             progress(simulator.spent, simulator.budget)
             return x
 
@@ -91,7 +97,7 @@ class SMCABC(ToolboxMethod):
             )
             with bounded_rejection(infer, tries):
                 theta, summary = infer(
-                    observation[None],
+                    observation[None].float(),
                     num_particles=size,
                     num_initial_pop=max(size, min(FIRST_ROUND_POPULATIONS * size, simulator.budget // 2)),
                     num_simulations=simulator.budget,
@@ -102,4 +108,4 @@ class SMCABC(ToolboxMethod):
                     lra_with_weights=self.adjust,
                     return_summary=True,
                 )
-        return Population(theta, summary["weights"][-1].exp(), self.kde, prior, observation)
+        return Population(theta, summary["weights"][-1].exp(), self.kde, prior, observation.float())

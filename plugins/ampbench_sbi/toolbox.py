@@ -28,11 +28,13 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join
+from ampbench.graph.precision import warn_if_rounded
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, by_observation, check_observation
 from ampbench.interfaces.history import history_frame
 from ampbench.options import at_least, between
 from ampbench_sbi.tries import bounded_chains, bounded_rejection, leaking
+from ampbench_sbi.units import PriorInUnits, Units
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -155,12 +157,22 @@ class SBIPosterior(Posterior, HasHistory):
         posterior: the sbi posterior; sbi's diagnostics and plots accept it.
         features: L, the number of components of an observation.
         curves: losses of the training, one row per epoch.
+        theta_units, x_units: the units in which the sbi posterior sees parameters and observations.
     """
 
-    def __init__(self, posterior: NeuralPosterior, features: int, curves: Sequence[Mapping[str, float]]) -> None:
+    def __init__(
+        self,
+        posterior: NeuralPosterior,
+        features: int,
+        curves: Sequence[Mapping[str, float]],
+        theta_units: Units,
+        x_units: Units,
+    ) -> None:
         self.posterior = posterior
         self.features = features
         self.curves = curves
+        self.theta_units = theta_units
+        self.x_units = x_units
 
     @property
     def history(self) -> DataFrame:
@@ -174,9 +186,11 @@ class SBIPosterior(Posterior, HasHistory):
             SamplingError: too few draws are accepted; see :mod:`ampbench_sbi.tries`.
         """
         observation = check_observation(observation, self.features)
+        warn_if_rounded("x", observation, self.x_units.differ)
+        x = self.x_units.encode(observation[None])
         with quiet(), bounded(self.posterior, n):
-            drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
-        return drawn.detach().cpu()
+            drawn: Tensor = self.posterior.sample((n,), x=x, show_progress_bars=False)
+        return self.theta_units.decode(drawn.detach().cpu())
 
 
 class HasDirectDensity(SBIPosterior, HasDensity):
@@ -190,7 +204,8 @@ class HasDirectDensity(SBIPosterior, HasDensity):
         Raises:
             SamplingError: that share is too small; see :mod:`ampbench_sbi.tries`.
         """
-        return by_observation(self._log_prob, value.float(), context.float())
+        theta, x = self.theta_units.encode(value), self.x_units.encode(context)
+        return by_observation(self._log_prob, theta, x) - self.theta_units.log_scale
 
     def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
         with quiet(), bounded(self.posterior, len(theta)):
@@ -213,7 +228,7 @@ def bounded(sampler: Any, n: int) -> AbstractContextManager[None]:
     return bounded_rejection(sampler, leaking()) if rejects else nullcontext()
 
 
-def common(prior: LatentPrior | None, device: torch.device, curves: Curves) -> dict[str, Any]:
+def common(prior: LatentPrior | PriorInUnits | None, device: torch.device, curves: Curves) -> dict[str, Any]:
     """Return the arguments that all of sbi's trainers take."""
     return {"prior": prior, "device": str(device), "tracker": curves, "show_progress_bars": False}
 
