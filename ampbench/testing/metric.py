@@ -6,6 +6,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
 import torch
@@ -91,7 +92,7 @@ class MetricConformance(ABC):
         for name, (samples, other) in pairs.items():
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
-                assert _refused(lambda a=samples, b=other: self.make().measure(a, b)) or warned, name
+                assert _refused(partial(self.make().measure, samples, other)) or warned, name
 
     def test_types_and_scales(self) -> None:
         """The order of scores does not depend on the type, the unit and the origin of the values."""
@@ -125,7 +126,7 @@ class MetricConformance(ABC):
             (samples, reference * flat + 0.1),
             (samples * flat, reference * flat),
         ):
-            _check_finite_or_refused(lambda a=a, b=b: self.make().measure(a, b))
+            _check_finite_or_refused(partial(self.make().measure, a, b))
 
     def test_outliers(self) -> None:
         """One distant row, and a distant set, give a finite value or an error."""
@@ -134,14 +135,14 @@ class MetricConformance(ABC):
             one = samples.clone()
             one[3] = distance
             for far in (one, samples + distance):
-                _check_finite_or_refused(lambda far=far: self.make().measure(far, reference))
+                _check_finite_or_refused(partial(self.make().measure, far, reference))
 
     def test_refuses_bad_input(self) -> None:
         """NaN, infinite values, mismatched sizes and too few rows give an error, not a number."""
         good, _ = self.sets(100, 1)
         for bad in _bad(good):
-            assert _refused(lambda bad=bad: self.make().measure(bad, good + 1)), f"samples of shape {tuple(bad.shape)}"
-            assert _refused(lambda bad=bad: self.make().measure(good, bad)), f"reference of shape {tuple(bad.shape)}"
+            assert _refused(partial(self.make().measure, bad, good + 1)), f"samples of shape {tuple(bad.shape)}"
+            assert _refused(partial(self.make().measure, good, bad)), f"reference of shape {tuple(bad.shape)}"
 
 
 class SettingMetricConformance(ABC):
@@ -173,21 +174,19 @@ class SettingMetricConformance(ABC):
         """Where a component does not vary, or no row does, there is a finite value, or an error."""
         for factor in (torch.tensor([1.0, 0.0]), torch.zeros(2)):
             samples = self.samples() * factor
-            _check_finite_or_refused(lambda samples=samples: self.make().measure_in(self.setting(), samples))
+            _check_finite_or_refused(partial(self.make().measure_in, self.setting(), samples))
 
     def test_outliers(self) -> None:
         """Distant samples give a finite value or an error."""
         for distance in (1e4, 1e12, 1e30):
             samples = self.samples() + distance
-            _check_finite_or_refused(lambda samples=samples: self.make().measure_in(self.setting(), samples))
+            _check_finite_or_refused(partial(self.make().measure_in, self.setting(), samples))
 
     def test_refuses_bad_input(self) -> None:
         """NaN, infinite values and samples of another shape give an error, not a number."""
         for bad in (*_bad(self.samples(100)), torch.full((100, 2), torch.inf)):
             if len(bad) != 1:  # some metrics judge a single row
-                assert _refused(lambda bad=bad: self.make().measure_in(self.setting(), bad)), (
-                    f"shape {tuple(bad.shape)}"
-                )
+                assert _refused(partial(self.make().measure_in, self.setting(), bad)), f"shape {tuple(bad.shape)}"
 
 
 def _bad(good: Tensor) -> tuple[Tensor, ...]:

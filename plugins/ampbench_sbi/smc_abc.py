@@ -84,9 +84,10 @@ class SMCABC(ToolboxMethod):
             x = join(simulator.sample(len(theta), prior.split(theta)), simulator.observed)
             check_observation(observation, x.shape[1])
             if x.dtype != torch.get_default_dtype():
+                lost = ", ".join(simulator.observed)
                 raise UsageError(
-                    f"method 'smc-abc' computes distances in single precision, which loses {', '.join(simulator.observed)} to "
-                    "rounding; subtract their location in the simulator, or take 'rejection-abc'"
+                    f"method 'smc-abc' computes distances in single precision, which loses {lost} to rounding; "
+                    "subtract their location in the simulator, or take 'rejection-abc'"
                 )
             progress(simulator.spent, simulator.budget)
             return x
