@@ -30,6 +30,10 @@ class SamplesError(AmpbenchError, ValueError):
     """A posterior returned samples that cannot be judged: too few, of another shape, NaN or infinite."""
 
 
+class SamplingError(AmpbenchError, RuntimeError):
+    """A posterior cannot be sampled within the limit of tries; the message names the acceptance rate."""
+
+
 class BudgetExceeded(AmpbenchError):  # noqa: N818 — the name says it all
     """More simulations were asked for than the budget allows."""
 
@@ -40,6 +44,10 @@ class TrainingError(AmpbenchError, ArithmeticError):
 
 class FitWarning(UserWarning):
     """A fit ended without an error, but its result is not the posterior; the message names the tuples."""
+
+
+class PrecisionWarning(UserWarning):
+    """Rounding lost the information of a variable; the message names the component."""
 
 
 class MetricError(AmpbenchError, ValueError):

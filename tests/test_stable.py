@@ -25,7 +25,7 @@ STABLE = {
     ),
     "ampbench.testing": (
         "DiscreteFamilyConformance DivergenceConformance ExecutorConformance FamilyConformance MethodConformance "
-        "MetricConformance TaskConformance check_density"
+        "MetricConformance SettingMetricConformance TaskConformance check_density"
     ),
     "ampbench.cli": "main",
     "ampbench.registry": "Lazy Plugin Registry load",

@@ -38,6 +38,7 @@ from ampbench.amp.sources import Source, held_out_score, minibatch, split
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, join
 from ampbench.graph.coordinates import Coordinates
+from ampbench.graph.precision import stored
 from ampbench.graph.rows import Rows, groups
 from ampbench.interfaces import CanDiagnose, HasHistory, Progress
 from ampbench.interfaces.history import history_frame
@@ -225,13 +226,13 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
 
 def encode(coordinates: Mapping[str, Coordinates], rows: Rows, device: torch.device) -> dict[str, Tensor]:
     """Return rows in network coordinates, on a device."""
-    return {name: coordinates[name].encode(rows[name].to(torch.get_default_dtype())).to(device) for name in rows}
+    return {name: coordinates[name].encode(rows[name]).to(device) for name in rows}
 
 
 @torch.no_grad()
 def _coordinates(graph: Graph, data: Rows, device: torch.device) -> dict[str, Coordinates]:
     """Return coordinates from the data; for variables without data, from samples of the untrained model."""
-    values = {name: rows[~rows.isnan().any(1)].to(torch.get_default_dtype()) for name, rows in data.items()}
+    values = {name: stored(rows[~rows.isnan().any(1)]) for name, rows in data.items()}
     drawn = graph.complete(PILOT_SAMPLES, {}, device)
     return {node.name: Coordinates(values.get(node.name, drawn[node.name].cpu()), node.support) for node in graph.nodes}
 

@@ -29,6 +29,7 @@ from ampbench.amp.refinement import Refinement, Resampled
 from ampbench.amp.stored_coordinates import parts_of
 from ampbench.graph import Graph, join, split
 from ampbench.graph.coordinates import Coordinates
+from ampbench.graph.precision import warn_if_rounded
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
 from ampbench.interfaces import state as states
 from ampbench.interfaces.history import history_frame
@@ -138,6 +139,8 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         """Draw from the posterior, one tensor (n, D_i) per latent variable."""
         observation = check_observation(observation, sum(self._observed.values()))
         observed = self._parts(observation[None], self._observed)
+        for name, part in split(observation[None], self._observed).items():
+            warn_if_rounded(name, part, self._coordinates[name].dtype == torch.float64)
         device = self.trained.learned.bottom_up.device
         evidence = {name: self._coordinates[name].encode(part).to(device) for name, part in observed.items()}
         drawn = self.chain_pair.bottom_up(evidence, n)
@@ -150,9 +153,8 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
             values = self._graph.complete(n, values | {name: part.expand(n, -1) for name, part in observed.items()})
         return {name: values[name] for name in self._latents}
 
-    @staticmethod
-    def _parts(joined: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
-        return split(joined.cpu().to(torch.get_default_dtype()), sizes)
+    def _parts(self, joined: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        return {name: part.to(self._coordinates[name].dtype) for name, part in split(joined.cpu(), sizes).items()}
 
 
 @final

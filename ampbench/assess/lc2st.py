@@ -22,11 +22,15 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from ampbench.errors import UsageError
+from ampbench.graph.coordinates import Coordinates
 from ampbench.seeding import seeded
 
 CLASSIFIER_OPTIONS = {
@@ -61,23 +65,31 @@ def lc2st(theta: Tensor, x: Tensor, draws: Tensor, observation: Tensor, own: Ten
         UsageError: sbi is not installed.
     """
     check_installed()
+    of_theta, of_x = _single(theta), _single(x)
     with warnings.catch_warnings(), seeded(seed):
         warnings.simplefilter("ignore")  # the classifier is stopped after 60 steps on purpose
         from sbi.diagnostics.lc2st import LC2ST
 
         test = LC2ST(
-            theta.float(),
-            x.float(),
-            draws.float(),
+            of_theta(theta),
+            of_x(x),
+            of_theta(draws),
             seed=seed % 2**31,
             z_score=True,
             num_trials_null=trials,
             classifier_kwargs=dict(CLASSIFIER_OPTIONS),
         )
         test.train_on_observed_data(verbosity=0).train_under_null_hypothesis(verbosity=0)
-        found = test.get_statistic_on_observed_data(own.float(), observation.float())
-        null = test.get_statistics_under_null_hypothesis(own.float(), observation.float()).scores
+        found = test.get_statistic_on_observed_data(of_theta(own), of_x(observation))
+        null = test.get_statistics_under_null_hypothesis(of_theta(own), of_x(observation)).scores
     return (1 + int(np.sum(null >= found))) / (trials + 1)
+
+
+def _single(values: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the map of values (*, D) to single precision; those that it would spoil are standardised first."""
+    if values.dtype != torch.float64:
+        return Tensor.float
+    return Coordinates(values, constraints.real).encode
 
 
 def outside_range(observation: Tensor, x: Tensor) -> str:

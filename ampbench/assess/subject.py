@@ -74,6 +74,8 @@ def read_prior(text: str) -> Distribution:
 def read_observation(text: str) -> Tensor:
     """Read an observation, shape (L,), from numbers or from a file (.npy or text); arrays of any shape are flattened.
 
+    It is in double precision if single precision has fewer digits than were given.
+
     Raises:
         UsageError: the numbers or the file cannot be read.
 
@@ -87,12 +89,19 @@ def read_observation(text: str) -> Tensor:
             values = np.load(path, allow_pickle=False).ravel()
         else:
             values = np.array(re.split(r"[\s,;]+", (path.read_text() if path.is_file() else text).strip(" \n\t,;")))
-        return torch.from_numpy(values.astype(float)).to(torch.get_default_dtype())
+        return _as_precise_as_written(values.astype(float))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"cannot read the observation {text!r}: {error}; write numbers such as 0.5,1.2, or the path of a file "
             "of numbers (.npy or text)"
         ) from error
+
+
+def _as_precise_as_written(values: np.ndarray) -> Tensor:
+    """Return numbers in default precision if its shortest decimals are those numbers, and else in double precision."""
+    given = torch.from_numpy(values)
+    single = given.to(torch.get_default_dtype())
+    return single if all(float(str(a)) == b for a, b in zip(single.numpy(), values, strict=True)) else given
 
 
 def _imported(text: str, what: str) -> Any:

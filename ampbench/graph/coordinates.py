@@ -10,6 +10,9 @@ therefore always lie in the support, and because f-divergences are invariant und
 unchanged. Bits and one-hot vectors stay as they are, because discrete families produce them; other discrete values are
 only standardised. Whole numbers are rounded on the way back, where 3 would be 2.9999998 and outside the support; the
 gradient passes straight through.
+
+Values in double precision, which are those that rounding would spoil (:mod:`ampbench.graph.precision`), are mapped in
+double precision; their coordinates, of order 1, are in default precision like all others.
 """
 
 from __future__ import annotations
@@ -65,6 +68,11 @@ class Coordinates:
         self._bounded = not _is_identity(self._bijection)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The precision of values."""
+        return self.location.dtype
+
+    @property
     def size(self) -> int:
         """D′, the number of coordinates."""
         return len(self.location)
@@ -76,11 +84,14 @@ class Coordinates:
 
     def encode(self, values: Tensor) -> Tensor:
         """Map values (*, D) to coordinates (*, D′); D′ = D unless the support is a simplex."""
-        return self._limited((self._bijection.inv(values) - self.location.to(values)) / self.scale.to(values))
+        values = values.to(self.dtype)
+        free = (self._bijection.inv(values) - self.location.to(values)) / self.scale.to(values)
+        return self._limited(free).to(torch.get_default_dtype())
 
     def decode(self, coordinates: Tensor) -> Tensor:
         """Map coordinates (*, D′) to values (*, D) inside the support."""
         u = self._limited(coordinates)
+        u = u.to(torch.promote_types(u.dtype, self.dtype))
         values = self._bijection(u * self.scale.to(u) + self.location.to(u))
         return values.round() + (values - values.detach()) if self.whole else values  # adds an exact 0
 
@@ -90,6 +101,7 @@ class Coordinates:
         It converts a density of the coordinates to one of the values; for discrete variables, probabilities are
         unchanged.
         """
+        values = values.to(self.dtype)
         inside = _every(self._support.check(values), values)
         safe = torch.where(inside[..., None], values, self.decode(torch.zeros(self.size).to(values)))
         scale = self.scale.to(values)

@@ -21,7 +21,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -254,10 +254,14 @@ class Graph:
                 f"node {node.name!r} has the support {node.support}, but its conditional is a distribution on "
                 f"{distribution.support}; declare it, as in density(…, support=constraints.nonnegative_integer)"
             )
-        return result.masked_scatter(inside, distribution.log_prob(values[node.name][inside]))
+        return result.masked_scatter(inside, distribution.log_prob(values[node.name][inside]).to(result))
 
     def sample(
-        self, n: int, given: Mapping[str, Tensor] | None = None, sizes: Mapping[str, int] = MappingProxyType({})
+        self,
+        n: int,
+        given: Mapping[str, Tensor] | None = None,
+        sizes: Mapping[str, int] = MappingProxyType({}),
+        double: Container[str] = (),
     ) -> dict[str, Tensor]:
         """Draw n ancestral samples, top down.
 
@@ -265,6 +269,8 @@ class Graph:
             n: number of draws.
             given: values of shape (n, D) for some variables, which are then not drawn.
             sizes: the size of every axis, by its name; axes with a single size need none.
+            double: the variables that stay in double precision if they are given or drawn in it; others do if rounding
+                would lose information, see :mod:`ampbench.graph.precision`.
 
         Returns:
             One tensor of shape (n, D_i) per variable, in topological order; of shape (n, R_1, …, D_i) if the variable
@@ -277,16 +283,24 @@ class Graph:
         self.check(given)
         if self.axes:
             return repeats.sample(self.nodes, n, sizes_within(self.axes, sizes), given)
-        return self.complete(n, {name: checked(self[name], n, value) for name, value in given.items()})
+        checked_values = {name: checked(self[name], n, value, name in double) for name, value in given.items()}
+        return self.complete(n, checked_values, double=double)
 
-    def complete(self, n: int, given: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
+    def complete(
+        self,
+        n: int,
+        given: Mapping[str, Tensor],
+        device: torch.device | None = None,
+        double: Container[str] = (),
+    ) -> dict[str, Tensor]:
         """Draw the variables that are not given, on a device; unlike :meth:`sample`, without checks of given values."""
         values: dict[str, Tensor] = {}
         for node in self.nodes:
             if node.name in given:
                 values[node.name] = given[node.name]
             else:
-                values[node.name] = node.sample(n, tuple(values[parent] for parent in node.parents)).to(device)
+                parents = tuple(values[parent] for parent in node.parents)
+                values[node.name] = node.sample(n, parents, node.name in double).to(device)
         return values
 
 

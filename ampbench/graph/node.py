@@ -15,6 +15,7 @@ from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError, SimulationError
 from ampbench.graph.axes import Axis, Previous, Tree
+from ampbench.graph.precision import stored, warn_if_lost
 
 Kind = Literal["density", "simulator", "learned"]
 
@@ -81,9 +82,20 @@ class Node:
             )
         return distribution
 
-    def sample(self, n: int, parents: tuple[Tensor, ...] = ()) -> Tensor:
-        """Draw x_i given its parents, shape (n, D); raises :class:`SimulationError` on NaN, wrong shape or support."""
-        return checked(self, n, self._draw(n, parents))
+    def sample(self, n: int, parents: tuple[Tensor, ...] = (), double: bool = False) -> Tensor:
+        """Draw x_i given its parents, shape (n, D), in double precision if it is asked for or needed.
+
+        Raises:
+            SimulationError: NaN, a wrong shape, or values outside the support.
+
+        Warns:
+            PrecisionWarning: see :func:`ampbench.graph.precision.warn_if_lost`.
+        """
+        drawn = self._draw(n, parents)
+        value = checked(self, n, drawn, double)
+        if self.kind != "learned":
+            warn_if_lost(self.name, torch.as_tensor(drawn))
+        return value
 
     def _draw(self, n: int, parents: tuple[Tensor, ...]) -> object:
         if isinstance(self.conditional, Distribution):
@@ -202,7 +214,7 @@ def covariate(name: str, rows: Tensor, along: Iterable[Axis]) -> Node:
     Raises:
         GraphError: the rows have another shape, are infinite, have NaN in some components only, or are all NaN.
     """
-    axes, values = tuple(along), torch.as_tensor(rows, dtype=torch.get_default_dtype())
+    axes, values = tuple(along), torch.as_tensor(rows)
     if not axes or values.ndim != len(axes) + 1 or not values.numel():
         raise GraphError(
             f"covariate {name!r} has values of shape {tuple(values.shape)} along {len(axes)} axes; "
@@ -214,6 +226,7 @@ def covariate(name: str, rows: Tensor, along: Iterable[Axis]) -> Node:
             f"covariate {name!r} has infinite values, repeats of which some components are NaN, or no repeat without "
             "NaN; give finite values, and NaN in all components of repeats that do not exist"
         )
+    values = values.to(stored(values[~gaps.any(-1)], min_rows=2).dtype)
     return Node(name, "simulator", Design(values), size=values.shape[-1], along=axes)
 
 
@@ -250,8 +263,11 @@ def _fault(node: Node) -> str:
     return "" if axes or not high else "has missing repeats, but no axis"
 
 
-def checked(node: Node, n: int, value: object) -> Tensor:
-    """Return ``value`` as a float tensor (n, D); raises :class:`SimulationError` that names the node and the fault."""
+def checked(node: Node, n: int, value: object, double: bool = False) -> Tensor:
+    """Return ``value`` as a float tensor (n, D); raises :class:`SimulationError` that names the node and the fault.
+
+    It is in double precision if that is asked for, or if rounding would lose information.
+    """
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -259,7 +275,7 @@ def checked(node: Node, n: int, value: object) -> Tensor:
     expected = f"({n}, {node.size if node.size is not None else 'D'})"
     if tensor.ndim != 2 or len(tensor) != n or tensor.shape[1] != (node.size or tensor.shape[1]):
         raise SimulationError(f"node {node.name!r} has shape {tuple(tensor.shape)}, expected {expected}")
-    tensor = tensor.to(torch.get_default_dtype())
+    tensor = stored(tensor, double)
     if bad := int((~torch.isfinite(tensor)).any(1).sum()):
         raise SimulationError(
             f"node {node.name!r} has NaN or infinite values in {bad} of {n} rows; "

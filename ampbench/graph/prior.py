@@ -50,6 +50,7 @@ class LatentPrior(Distribution):
         self.latents = graph.check(latents)
         self.device = torch.device(device)
         self._above = graph.ancestral(self.latents)
+        self._double: set[str] = set()
         drawn = self._above.sample(2)
         self.sizes = {name: drawn[name].shape[1] for name in self.latents}
         super().__init__(event_shape=torch.Size([sum(self.sizes.values())]), validate_args=False)
@@ -79,8 +80,13 @@ class LatentPrior(Distribution):
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Draw theta, shape (*sample_shape, D)."""
         count = torch.Size(sample_shape).numel()
-        drawn = join(self._above.sample(count), self.latents) if count else torch.zeros(0, *self.event_shape)
+        drawn = self._draw(count) if count else torch.zeros(0, *self.event_shape)
         return drawn.detach().to(self.device).reshape(*sample_shape, *self.event_shape)
+
+    def _draw(self, count: int) -> Tensor:
+        values = self._above.sample(count, double=self._double)
+        self._double.update(name for name, value in values.items() if value.dtype != torch.get_default_dtype())
+        return join(values, self.latents)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(theta), shape (*,), for theta (*, D); minus infinity outside the support.
@@ -90,7 +96,9 @@ class LatentPrior(Distribution):
         """
         if self.fault:
             raise GraphError(f"the prior has no density: {self.fault}")
-        flat = value.reshape(-1, *self.event_shape).to("cpu", torch.get_default_dtype())
+        flat = value.reshape(-1, *self.event_shape).to(
+            "cpu", torch.float64 if self._double else torch.get_default_dtype()
+        )
         return self.graph.log_prob(self.split(flat), self.latents).to(self.device).reshape(value.shape[:-1])
 
     def __deepcopy__(self, memo: object) -> LatentPrior:

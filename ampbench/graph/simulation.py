@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from ampbench.errors import BudgetExceeded, GraphError, SimulationError
@@ -50,6 +51,7 @@ class Simulator:
         self.spent = 0
         self._calls = 0
         self._sizes: dict[str, int] = {}
+        self._double: set[str] = set()
         if not self.observed or not self.latents:
             raise GraphError(
                 f"nothing to infer: observed {self.observed or '()'} and latent {self.latents or '()'} variables; "
@@ -75,7 +77,8 @@ class Simulator:
             sizes: the size of every axis, by its name; axes with a single size need none.
 
         Returns:
-            One tensor (n, D_i) per variable; (n, R_1, …, D_i) if it is repeated.
+            One tensor (n, D_i) per variable; (n, R_1, …, D_i) if it is repeated. It is in double precision if rounding
+            would lose information in this call or did in an earlier one.
 
         Raises:
             BudgetExceeded: fewer than n simulations are left; nothing is drawn.
@@ -91,10 +94,11 @@ class Simulator:
         self.spent += cost
         self._calls += 1
         with seeded(derive(self.seed, "simulations", self._calls)):
-            values = {name: value.detach() for name, value in self.graph.sample(n, given, sizes).items()}
+            values = {name: value.detach() for name, value in self.graph.sample(n, given, sizes, self._double).items()}
         for name, value in values.items():
             if self._sizes.setdefault(name, value.shape[-1]) != value.shape[-1]:
                 raise SimulationError(
                     f"node {name!r} returned {value.shape[-1]} components, but {self._sizes[name]} in an earlier call"
                 )
+        self._double.update(name for name, value in values.items() if value.dtype != torch.get_default_dtype())
         return values

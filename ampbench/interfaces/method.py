@@ -218,5 +218,5 @@ def by_observation(log_prob: Callable[[Tensor, Tensor], Tensor], theta: Tensor, 
     observations, which = torch.unique(x, dim=0, return_inverse=True)
     density = torch.empty(len(theta))
     for number, observation in enumerate(observations):
-        density[which == number] = log_prob(theta[which == number], observation).detach().cpu()
+        density[which == number] = log_prob(theta[which == number], observation).detach().to(density)
     return density

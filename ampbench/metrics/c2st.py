@@ -31,8 +31,7 @@ from torch import Tensor
 
 from ampbench.errors import MetricError
 from ampbench.interfaces import Measurement
-from ampbench.metrics.checks import check, z_score
-from ampbench.metrics.cross_validation import CrossValidated
+from ampbench.metrics.cross_validation import CrossValidated, comparison
 from ampbench.metrics.mlp import PATIENCE, Fit, Split, Training, fit_all
 
 
@@ -47,6 +46,7 @@ class Recipe:
         epochs: the largest number of epochs.
         patience: the number of epochs without improvement after which training stops.
         watched: share of the training rows that are held out for early stopping; with 0, training stops by its loss.
+        min_size: smallest number of rows of a set; rows of both classes must be left to watch.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Recipe:
     epochs: int = 10_000
     patience: int = PATIENCE
     watched: float = 0.0
+    min_size: int = 2
 
 
 class _Perceptron(CrossValidated):
@@ -64,8 +65,7 @@ class _Perceptron(CrossValidated):
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the held-out accuracy, with its standard error over folds."""
-        check(self.recipe.name, samples, reference, min_size=self.folds)
-        problems = self._problems(*z_score(self.recipe.name, samples, reference))
+        problems = self._problems(*self.prepared(self.recipe.name, samples, reference, self.recipe.min_size))
         training = Training(10 * samples.shape[1], self.recipe.epochs, self.seed, self.recipe.patience)
         return self._outcome(fit_all(problems, training), samples, reference)
 
@@ -95,16 +95,16 @@ class _Perceptron(CrossValidated):
         if not all(math.isfinite(fit.loss) for fit in fits):
             raise MetricError(f"{self.recipe.name}: the classifier diverged; look for outliers in the samples")
         units, accuracies = 10 * samples.shape[1], [fit.accuracy for fit in fits]
+        accuracy = statistics.fmean(accuracies)
         return Measurement(
-            statistics.fmean(accuracies),
+            accuracy,
             {
                 "version": self.recipe.version,
                 "classifier": f"MLP ({units}, {units}) relu adam, {self.recipe.stopping}",
                 "z_score": "reference",
                 "folds": self.folds,
                 "seed": self.seed,
-                "n_samples": len(samples),
-                "n_reference": len(reference),
+                **comparison(accuracy, samples, reference),
                 "standard_error": statistics.stdev(accuracies) / self.folds**0.5,
             },
         )
@@ -116,7 +116,7 @@ class C2ST(_Perceptron):
 
     Arguments:
         folds: number of cross-validation folds.
-        seed: seed of the folds' shuffle and of the classifier.
+        seed: seed of the folds' shuffle, of the classifier, and of the choice of rows if the sets differ in size.
     """
 
     recipe = Recipe("c2st", version="2", stopping="no early stopping")
@@ -130,7 +130,7 @@ class EarlyC2ST(_Perceptron):
 
     Arguments:
         folds: number of cross-validation folds.
-        seed: seed of the folds' shuffle and of the classifier.
+        seed: seed of the folds' shuffle, of the classifier, and of the choice of rows if the sets differ in size.
     """
 
     recipe = Recipe(
@@ -140,4 +140,5 @@ class EarlyC2ST(_Perceptron):
         epochs=1000,
         patience=50,
         watched=0.1,
+        min_size=20,
     )

@@ -25,7 +25,7 @@ class ForestC2ST(CrossValidatedC2ST):
 
     Arguments:
         folds: number of cross-validation folds.
-        seed: seed of the folds' shuffle and of the forest.
+        seed: seed of the folds' shuffle, of the forest, and of the choice of rows if the sets differ in size.
     """
 
     name = "c2st-rf"

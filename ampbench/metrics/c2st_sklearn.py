@@ -30,7 +30,7 @@ class SklearnC2ST(CrossValidatedC2ST):
 
     Arguments:
         folds: number of cross-validation folds.
-        seed: seed of the folds' shuffle and of the classifier.
+        seed: seed of the folds' shuffle, of the classifier, and of the choice of rows if the sets differ in size.
     """
 
     name = "c2st-sklearn"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ampbench.interfaces import Measurement, Metric
-from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.checks import standardised
 from ampbench.metrics.uncertainty import block_error
 
 
@@ -28,8 +28,7 @@ class EnergyDistance(Metric):
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the estimate of ℰ², with its standard error."""
-        check("energy-distance", samples, reference, min_size=4)
-        q, p = z_score("energy-distance", samples, reference)
+        q, p = standardised("energy-distance", samples, reference, min_size=4)
         return Measurement(
             float(_unbiased(q, p)),
             {

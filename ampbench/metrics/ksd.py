@@ -25,10 +25,10 @@ from ampbench.errors import GraphError, MetricError
 from ampbench.graph import Graph, split
 from ampbench.graph.unconstrained import Unconstrained
 from ampbench.interfaces import HasLikelihood, Measurement, NeedsSetting, Setting
-from ampbench.metrics.checks import check_set
+from ampbench.metrics.checks import check_set, latent_parts
 from ampbench.metrics.uncertainty import block_error
 from ampbench.options import at_least
-from ampbench.statistics.kernels import median_distance
+from ampbench.statistics.kernels import MIN_DISTANCE, median_distance
 
 
 @final
@@ -48,6 +48,10 @@ class KSD(NeedsSetting):
         check_set("ksd", "samples", samples, min_size=4)
         u, score = _scores(setting, samples[: self.samples].cpu())
         width = float(median_distance(u[::2], u[1::2], most=1000))
+        if width <= MIN_DISTANCE:
+            raise MetricError(
+                f"ksd: half of the pairs of {len(u)} samples coincide, so that the kernel has no bandwidth"
+            )
 
         def unbiased(u: Tensor, score: Tensor) -> Tensor:
             return _stein_sum(u, score, width) / (len(u) * (len(u) - 1))
@@ -71,7 +75,7 @@ def _scores(setting: Setting, samples: Tensor) -> tuple[Tensor, Tensor]:
     task, graph, x = setting.task, setting.task.graph, setting.observation.x.double()
     if not isinstance(task, HasLikelihood) or task.noisy_likelihood:
         raise MetricError(f"ksd: task {type(task).__name__} has no exact likelihood, and so no gradient")
-    values = graph.split(samples.double(), task.latents)
+    values = latent_parts("ksd", task, samples.double())
     _check_support(graph, values)
     try:
         sizes = {name: value.shape[1] for name, value in values.items()}

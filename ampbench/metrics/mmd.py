@@ -14,7 +14,7 @@ from typing import final
 from torch import Tensor
 
 from ampbench.interfaces import Measurement, Metric
-from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.checks import standardised
 from ampbench.metrics.uncertainty import block_error
 from ampbench.statistics.kernels import median_distance, unbiased_mmd2
 
@@ -25,8 +25,7 @@ class MMD(Metric):
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the estimate of MMD², with its standard error."""
-        check("mmd", samples, reference, min_size=4)
-        q, p = z_score("mmd", samples, reference)
+        q, p = standardised("mmd", samples, reference, min_size=4)
         width = median_distance(p, q, most=1000)
 
         def unbiased(p: Tensor, q: Tensor) -> Tensor:

@@ -21,9 +21,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ampbench.errors import MetricError
 from ampbench.interfaces import Measurement, Metric
-from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.checks import check_varies, standardised
 from ampbench.metrics.uncertainty import RESAMPLES, bootstrap_error
 
 
@@ -46,10 +45,8 @@ class _Moment(Metric):
 
     def measure(self, samples: Tensor, reference: Tensor) -> Measurement:
         """Return the error, with its bootstrap standard error."""
-        check(self.name, samples, reference, min_size=2)
-        q, p = z_score(self.name, samples.cpu(), reference.cpu())
-        if constant := (q.std(0) == 0).nonzero().flatten().tolist():
-            raise MetricError(f"{self.name}: component {constant[0]} of the samples is constant, and has no scale")
+        q, p = standardised(self.name, samples.cpu(), reference.cpu(), min_size=2)
+        check_varies(self.name, "samples", q)
         return Measurement(
             float(self._size(q, p)),
             {

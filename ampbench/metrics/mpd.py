@@ -18,7 +18,7 @@ from torch import Tensor
 from ampbench.errors import MetricError
 from ampbench.graph import Simulator, join
 from ampbench.interfaces import Measurement, NeedsSetting, Setting
-from ampbench.metrics.checks import check_set
+from ampbench.metrics.checks import check_set, latent_parts
 from ampbench.metrics.uncertainty import bootstrap_error
 from ampbench.options import at_least
 
@@ -40,9 +40,9 @@ class MedianPredictiveDistance(NeedsSetting):
     def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
         """Return the median distance, in the observation's units, with its bootstrap standard error."""
         check_set("mpd", "samples", samples, min_size=2)
-        n, graph = min(self.simulations, len(samples)), setting.task.graph
-        simulator = Simulator(graph, setting.task.observed, n, self.seed)
-        predicted = join(simulator.sample(n, graph.split(samples[:n].cpu(), simulator.latents)), simulator.observed)
+        n, task = min(self.simulations, len(samples)), setting.task
+        simulator = Simulator(task.graph, task.observed, n, self.seed)
+        predicted = join(simulator.sample(n, latent_parts("mpd", task, samples[:n].cpu())), simulator.observed)
         distances = (predicted - setting.observation.x).norm(dim=1)
         if bad := int((~distances.isfinite()).sum()):
             raise MetricError(f"mpd: {bad} of {n} simulations from the posterior are NaN or infinite")

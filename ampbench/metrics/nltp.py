@@ -12,12 +12,14 @@ References:
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 from torch import Tensor
 
 from ampbench.errors import MetricError
 from ampbench.interfaces import HasDensity, Measurement, NeedsSetting, Setting
+from ampbench.metrics.checks import check_set, latent_parts
 from ampbench.seeding import derive, seeded
 
 
@@ -26,7 +28,9 @@ class NLTP(NeedsSetting):
     """Negative log posterior density of the true parameters of the observation."""
 
     def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
-        """Return −log q(θ_o | x_o), in nats; the samples are not used."""
+        """Return −log q(θ_o | x_o), in nats; the samples are checked, but not used."""
+        check_set("nltp", "samples", samples, min_size=1)
+        latent_parts("nltp", setting.task, samples)
         posterior, truth = setting.posterior, setting.observation
         if posterior is None:
             raise MetricError(
@@ -41,4 +45,6 @@ class NLTP(NeedsSetting):
             raise MetricError("nltp: the true parameters of this observation are unknown")
         with seeded(derive(0, "nltp")):  # a normalising constant may be an estimate
             value = -float(posterior.log_prob(truth.theta[None], truth.x[None]))
+        if not math.isfinite(value):
+            raise MetricError(f"nltp: the log density of the posterior at the true parameters is {-value}")
         return Measurement(value, {"version": "1", "unit": "nats", "standard_error": 0.0})

@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from ampbench.interfaces import Measurement, Metric
-from ampbench.metrics.checks import check, z_score
+from ampbench.metrics.checks import standardised
 from ampbench.options import at_least
 
 
@@ -42,8 +42,7 @@ class SlicedWasserstein(Metric):
         """Return the estimate of SW₁, with its standard error over directions."""
         from scipy.stats import wasserstein_distance
 
-        check("sliced-wasserstein", samples, reference, min_size=2)
-        q, p = (part.cpu().numpy() for part in z_score("sliced-wasserstein", samples, reference))
+        q, p = (part.cpu().numpy() for part in standardised("sliced-wasserstein", samples, reference, min_size=2))
         features = q.shape[1]
         directions = np.random.default_rng(self.seed).standard_normal((self.directions, features))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ampbench.errors import ResultsError, SamplesError
+from ampbench.graph.precision import stored
 from ampbench.graph.prior import not_finite
 from ampbench.interfaces import Posterior, Sequential, UnfinishedFitError
 from ampbench.interfaces.events import Sampling
@@ -61,7 +62,7 @@ def draw_all(context: Context) -> dict[Run, Drawn | Failure]:
 
 
 def valid_samples(samples: object, n: int, names: tuple[str, ...], where: str = "") -> Tensor:
-    """Return posterior samples as single precision on the CPU, detached.
+    """Return posterior samples on the CPU, detached, in single precision unless rounding would lose information.
 
     Arguments:
         samples: what a posterior returned, expected to be a tensor (n, D).
@@ -80,7 +81,7 @@ def valid_samples(samples: object, n: int, names: tuple[str, ...], where: str = 
         )
     if not bool(samples.isfinite().all()):
         raise SamplesError(not_finite(samples, names) + at)
-    return samples.detach().cpu().float()
+    return stored(samples.detach().cpu())
 
 
 def _restored_posterior(context: Context) -> Posterior | None:

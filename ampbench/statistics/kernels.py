@@ -18,6 +18,8 @@ from torch import Tensor
 
 PAIRS_PER_BLOCK = 2**19
 """Number of pairs whose kernel values are in memory at once: 2 MiB in float32."""
+MIN_DISTANCE = 1e-12
+"""Least median distance, where half of all pairs of points or more coincide."""
 
 
 def median_distance(x: Tensor, y: Tensor, most: int) -> Tensor:
@@ -26,7 +28,7 @@ def median_distance(x: Tensor, y: Tensor, most: int) -> Tensor:
     The pooled samples are reduced to about ``most`` points.
     """
     pooled = torch.cat([x, y]).detach()
-    return torch.pdist(pooled[:: max(1, len(pooled) // most)]).median().clamp_min(1e-12)
+    return torch.pdist(pooled[:: max(1, len(pooled) // most)]).median().clamp_min(MIN_DISTANCE)
 
 
 def unbiased_mmd2(x: Tensor, y: Tensor, bandwidths: Sequence[Tensor], paired: bool) -> Tensor:

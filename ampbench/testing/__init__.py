@@ -13,7 +13,7 @@ from ampbench.testing.divergence import DivergenceConformance
 from ampbench.testing.executor import ExecutorConformance
 from ampbench.testing.family import DiscreteFamilyConformance, FamilyConformance
 from ampbench.testing.method import MethodConformance, check_density
-from ampbench.testing.metric import MetricConformance
+from ampbench.testing.metric import MetricConformance, SettingMetricConformance
 from ampbench.testing.task import TaskConformance
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "FamilyConformance",
     "MethodConformance",
     "MetricConformance",
+    "SettingMetricConformance",
     "TaskConformance",
     "check_density",
 ]

@@ -126,7 +126,8 @@ class _Smooth(_Nearest, HasDensity):
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
         """Return the log-density, shape (n,), of theta (n, D) given x (n, L); minus infinity outside the support."""
-        return by_observation(self._log_prob, value.to(self._x), context.to(self._x))
+        theta = join(self._latents, self._latents)
+        return by_observation(self._log_prob, value.to(theta), context.to(self._x))
 
     def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
         accepted = self._accepted(x)

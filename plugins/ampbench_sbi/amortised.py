@@ -36,6 +36,7 @@ from ampbench_sbi.toolbox import (
     simulate,
     toolbox,
 )
+from ampbench_sbi.units import PriorInUnits, Units, in_units, units_of
 
 if TYPE_CHECKING:
     from sbi.inference.posteriors.base_posterior import NeuralPosterior
@@ -53,6 +54,7 @@ class Learned:
         theta, x: D and L, the numbers of components of the parameters and of an observation.
         generator: the state of torch's generator before the posterior is built.
         curves: losses of the training, one row per epoch.
+        theta_units, x_units: the units in which sbi sees parameters and observations.
     """
 
     network: nn.Module
@@ -60,24 +62,28 @@ class Learned:
     x: int
     generator: Tensor
     curves: Sequence[Mapping[str, float]]
+    theta_units: Units
+    x_units: Units
 
 
 class AmortisedPosterior(SBIPosterior, HasState):
     """An sbi posterior that can be rebuilt from the result of its training."""
 
     def __init__(self, posterior: NeuralPosterior, learned: Learned) -> None:
-        super().__init__(posterior, learned.x, learned.curves)
+        super().__init__(posterior, learned.x, learned.curves, learned.theta_units, learned.x_units)
         self._learned = learned
 
     def state(self) -> dict[str, Tensor]:
-        """Return the network with its standardisation, the sizes, the state of the generator, and the losses."""
+        """Return the network with its standardisation, the sizes, the state of the generator, the losses, and units."""
         learned = self._learned
+        units = {"theta_units": learned.theta_units.state(), "x_units": learned.x_units.state()}
         return states.joined(
             {
                 "network": learned.network.state_dict(),
                 "sizes": {"theta": torch.tensor(learned.theta), "x": torch.tensor(learned.x)},
                 "generator": {"torch": learned.generator},
                 "curves": states.columns(learned.curves),
+                **units,
             }
         )
 
@@ -109,7 +115,7 @@ class Recipe:
         """Return the prior; raise :class:`UsageError` if this method does not support it."""
         return (density_prior if self.needs_density else continuous_prior)(self.method, simulator, device)
 
-    def trainer(self, prior: LatentPrior, device: torch.device, curves: Curves) -> Any:
+    def trainer(self, prior: LatentPrior | PriorInUnits, device: torch.device, curves: Curves) -> Any:
         """Return sbi's trainer."""
         return self.make(toolbox(f"method {self.method!r}"), common(None if prior.fault else prior, device, curves))
 
@@ -137,11 +143,14 @@ class Amortised(ToolboxMethod, CanRestore):
         check_budget(recipe.method, simulator)
         prior = recipe.prior(simulator, device)
         theta, x = simulate(simulator, simulator.remaining)
-        curves = Curves()
+        seen, x_units, curves = in_units(prior, theta), Units.of(x), Curves()
+        theta_units = units_of(seen)
         with quiet():
-            trainer = recipe.trainer(prior, device, curves)
-            network = trainer.append_simulations(theta, x).train(**recipe.training.options())
-        learned = Learned(network, theta.shape[1], x.shape[1], torch.get_rng_state(), curves.rows())
+            trainer = recipe.trainer(seen, device, curves)
+            trainer.append_simulations(theta_units.encode(theta), x_units.encode(x))
+            network = trainer.train(**recipe.training.options())
+        sizes = theta.shape[1], x.shape[1]
+        learned = Learned(network, *sizes, torch.get_rng_state(), curves.rows(), theta_units, x_units)
         return recipe.posterior(trainer, learned)
 
     @final
@@ -153,12 +162,19 @@ class Amortised(ToolboxMethod, CanRestore):
         prior = recipe.prior(simulator, device)
         states.check_size("theta", sizes["theta"], prior.event_shape[0])
         states.check_size("x", sizes["x"], simulator.graph.size(simulator.observed))
+        theta_units, x_units = (Units.from_state(of.get(name, {})) for name in ("theta_units", "x_units"))
+        seen = PriorInUnits(prior, theta_units) if theta_units.differ else prior
         theta, x = torch.randn(NOISE_ROWS, sizes["theta"]), torch.randn(NOISE_ROWS, sizes["x"])
         with quiet():
-            trainer = recipe.trainer(prior, device, Curves()).append_simulations(theta, x)
+            trainer = recipe.trainer(seen, device, Curves()).append_simulations(theta, x)
             network = trainer._build_neural_net(theta, x)  # as in its ``train``
         states.load(network, of["network"], f"the network of method {recipe.method!r}")
         learned = Learned(
-            network.to(device).eval(), **sizes, generator=of["generator"]["torch"], curves=states.rows(of["curves"])
+            network.to(device).eval(),
+            **sizes,
+            generator=of["generator"]["torch"],
+            curves=states.rows(of["curves"]),
+            theta_units=theta_units,
+            x_units=x_units,
         )
         return recipe.posterior(trainer, learned)

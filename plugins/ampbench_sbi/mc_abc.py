@@ -21,12 +21,14 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator
+from ampbench.graph.precision import warn_if_rounded
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import CanRestore, HasState, Posterior, Progress, check_observation
 from ampbench.interfaces import state as states
 from ampbench.options import at_least
 from ampbench_sbi.population import Population
 from ampbench_sbi.toolbox import ToolboxMethod, continuous_prior, quiet, simulate, toolbox
+from ampbench_sbi.units import in_units, units_of
 
 
 @final
@@ -96,10 +98,16 @@ class _Simulated(Posterior, HasState):
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
-        observation = check_observation(observation, self._x.shape[1]).float()
+        observation = check_observation(observation, self._x.shape[1])
+        warn_if_rounded("x", observation, self._x.dtype == torch.float64)
+        seen, x = in_units(self._prior, self._theta), self._x.to(torch.get_default_dtype())
+        if self._x.dtype != x.dtype:  # a distance does not depend on the origin
+            x = (self._x - observation).to(x)
+            observation = torch.zeros_like(observation)
+        observation = observation.to(x)
         method, count = self._method, len(self._theta)
         usable = count - (int(SUMMARY_SHARE * count) if method.summaries else 0)
-        replay = _Replay(self._theta, self._x)
+        replay = _Replay(units_of(seen).encode(self._theta), x)
         with quiet():
             infer = toolbox("method 'mc-abc'").MCABC(
                 replay.simulate, replay, method.distance, simulation_batch_size=count, show_progress_bars=False
@@ -112,7 +120,7 @@ class _Simulated(Posterior, HasState):
                 sass=method.summaries,
                 sass_fraction=SUMMARY_SHARE,
             )
-        return Population(theta, torch.ones(len(theta)), method.kde, self._prior, observation).sample(observation, n)
+        return Population(theta, torch.ones(len(theta)), method.kde, seen, observation).sample(observation, n)
 
 
 class _Replay:

@@ -11,6 +11,7 @@ from ampbench.errors import UsageError
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import Posterior
 from ampbench_sbi.toolbox import quiet, toolbox
+from ampbench_sbi.units import PriorInUnits, units_of
 
 
 @final
@@ -18,7 +19,7 @@ class Population(Posterior):
     """A posterior that resamples accepted parameters, or their kernel density estimate.
 
     Arguments:
-        theta: accepted parameters, shape (m, D).
+        theta: accepted parameters in the units of the prior, shape (m, D).
         weights: of the parameters, shape (m,), positive.
         kde: whether to smooth the parameters by a kernel density estimate, in unconstrained coordinates, so that
             samples stay inside the prior's support; sbi chooses the bandwidth by cross-validation.
@@ -26,8 +27,11 @@ class Population(Posterior):
         observation: for which the parameters were accepted, shape (L,).
     """
 
-    def __init__(self, theta: Tensor, weights: Tensor, kde: bool, prior: LatentPrior, observation: Tensor) -> None:
+    def __init__(
+        self, theta: Tensor, weights: Tensor, kde: bool, prior: LatentPrior | PriorInUnits, observation: Tensor
+    ) -> None:
         self._observation = observation
+        self._units = units_of(prior)
         self.theta = theta
         self.weights = weights
         self._kde: Any = _smoothed(theta, weights, prior) if kde else None
@@ -41,12 +45,12 @@ class Population(Posterior):
         if not torch.equal(observation.to(self._observation), self._observation):
             raise UsageError("these parameters were accepted for another observation; fit to this one")
         if self._kde is None:
-            return self.theta[torch.multinomial(self.weights, n, replacement=True)]
+            return self._units.decode(self.theta[torch.multinomial(self.weights, n, replacement=True)])
         drawn: Tensor = self._kde.sample(n, random_state=int(torch.randint(2**31, ())))
-        return drawn
+        return self._units.decode(drawn)
 
 
-def _smoothed(theta: Tensor, weights: Tensor, prior: LatentPrior) -> Any:
+def _smoothed(theta: Tensor, weights: Tensor, prior: LatentPrior | PriorInUnits) -> Any:
     if len(theta) < 20:
         raise UsageError(
             f"{len(theta)} accepted parameters are too few for the cross-validation of kde=true, which needs 20; "

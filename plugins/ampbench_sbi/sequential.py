@@ -27,6 +27,7 @@ from ampbench_sbi.toolbox import (
     ToolboxMethod,
     TrainerFactory,
     Training,
+    bounded,
     check_budget,
     common,
     density_prior,
@@ -35,6 +36,7 @@ from ampbench_sbi.toolbox import (
     simulate,
     toolbox,
 )
+from ampbench_sbi.units import Units, probed, units_of
 
 FitTo = Callable[[Simulator, Tensor, Progress], Posterior]
 """Fits to one observation with a simulator of its own."""
@@ -61,17 +63,17 @@ class PerObservation(Posterior, Sequential):
     def fit_to(self, observation: Tensor, progress: Progress) -> Fitted:
         """Fit to an observation of shape (L,); the seed and the observation determine the simulations."""
         given = self._simulator
-        observation = check_observation(observation, given.graph.size(given.observed)).float()
-        seed = derive(given.seed, "observation", observation.tolist())
+        observation = check_observation(observation, given.graph.size(given.observed))
+        seed = derive(given.seed, "observation", observation.float().tolist())
         source = Simulator(given.graph, given.observed, given.budget, seed)
         posterior = self._fit_to(source, observation, progress)
         return Fitted(posterior, source.spent)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D); the fit is reused while the observation stays the same."""
-        observation = observation.float()
-        if self._latest is None or not torch.equal(self._latest[0], observation):
-            self._latest = (observation, self.fit_to(observation, silent))
+        exact = observation.double()
+        if self._latest is None or not torch.equal(self._latest[0], exact):
+            self._latest = (exact, self.fit_to(observation, silent))
         return self._latest[1].posterior.sample(observation, n)
 
 
@@ -111,23 +113,26 @@ class SequentialMethod(ToolboxMethod):
     def _fit_to(
         self, device: torch.device, simulator: Simulator, observation: Tensor, progress: Progress
     ) -> SBIPosterior:
-        prior, curves = density_prior(self.name, simulator, device), Curves()
+        prior, curves, units = probed(density_prior(self.name, simulator, device)), Curves(), Units()
         with quiet():
             inference = self.make(toolbox(self.name), common(prior, device, curves))
-        step = self.learn(observation[None].to(device))
+        step: Learn | None = None
         posterior: Any = None
         proposal: Any = None
         for number in range(self.rounds):
             count = simulator.budget // self.rounds + (simulator.budget % self.rounds if number == 0 else 0)
-            with quiet():
+            with quiet(), bounded(proposal, count):
                 proposed = (proposal or prior).sample((count,), **({"show_progress_bars": False} if proposal else {}))
             theta, x = simulate(simulator, count, prior.split(proposed.detach().cpu()))
             check_observation(observation, x.shape[1])
+            if step is None:
+                units = Units.of(x)
+                step = self.learn(units.encode(observation)[None].to(device))
             with quiet():
-                posterior, proposal = step(inference, theta, x, proposal)
+                posterior, proposal = step(inference, units_of(prior).encode(theta), units.encode(x), proposal)
             progress(number + 1, self.rounds)
         made = HasDirectDensity if is_direct(posterior) else SBIPosterior
-        return made(posterior, len(observation), curves.rows())
+        return made(posterior, len(observation), curves.rows(), units_of(prior), units)
 
 
 class SequentialByMCMC(SequentialMethod):

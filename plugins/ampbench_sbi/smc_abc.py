@@ -25,6 +25,8 @@ from ampbench.options import at_least, between
 from ampbench_sbi.population import Population
 from ampbench_sbi.sequential import PerObservation
 from ampbench_sbi.toolbox import ToolboxMethod, density_prior, quiet, toolbox
+from ampbench_sbi.tries import bounded_rejection, perturbed
+from ampbench_sbi.units import probed
 
 FIRST_ROUND_POPULATIONS = 5
 """Simulations of the first round, in units of the population size, as in Lueckmann et al. 2021."""
@@ -75,11 +77,18 @@ class SMCABC(ToolboxMethod):
         return PerObservation(simulator, partial(self._fit_to, size))
 
     def _fit_to(self, size: int, simulator: Simulator, observation: Tensor, progress: Progress) -> Posterior:
-        prior = density_prior("smc-abc", simulator, torch.device("cpu"))
+        prior, tries = probed(density_prior("smc-abc", simulator, torch.device("cpu"))), perturbed()
 
         def simulate(theta: Tensor) -> Tensor:
+            tries.restart()
             x = join(simulator.sample(len(theta), prior.split(theta)), simulator.observed)
             check_observation(observation, x.shape[1])
+            if x.dtype != torch.get_default_dtype():
+                lost = ", ".join(simulator.observed)
+                raise UsageError(
+                    f"method 'smc-abc' computes distances in single precision, which loses {lost} to rounding; "
+                    "subtract their location in the simulator, or take 'rejection-abc'"
+                )
             progress(simulator.spent, simulator.budget)
             return x
 
@@ -87,16 +96,17 @@ class SMCABC(ToolboxMethod):
             infer = toolbox("method 'smc-abc'").SMCABC(
                 simulate, prior, self.distance, simulation_batch_size=simulator.budget, show_progress_bars=False
             )
-            theta, summary = infer(
-                observation[None],
-                num_particles=size,
-                num_initial_pop=max(size, min(FIRST_ROUND_POPULATIONS * size, simulator.budget // 2)),
-                num_simulations=simulator.budget,
-                epsilon_decay=self.decay,
-                distance_based_decay=True,
-                kernel_variance_scale=self.kernel_scale,
-                lra=self.adjust,
-                lra_with_weights=self.adjust,
-                return_summary=True,
-            )
-        return Population(theta, summary["weights"][-1].exp(), self.kde, prior, observation)
+            with bounded_rejection(infer, tries):
+                theta, summary = infer(
+                    observation[None].float(),
+                    num_particles=size,
+                    num_initial_pop=max(size, min(FIRST_ROUND_POPULATIONS * size, simulator.budget // 2)),
+                    num_simulations=simulator.budget,
+                    epsilon_decay=self.decay,
+                    distance_based_decay=True,
+                    kernel_variance_scale=self.kernel_scale,
+                    lra=self.adjust,
+                    lra_with_weights=self.adjust,
+                    return_summary=True,
+                )
+        return Population(theta, summary["weights"][-1].exp(), self.kde, prior, observation.float())

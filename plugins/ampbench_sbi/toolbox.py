@@ -18,7 +18,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -28,10 +28,13 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join
+from ampbench.graph.precision import warn_if_rounded
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, by_observation, check_observation
 from ampbench.interfaces.history import history_frame
 from ampbench.options import at_least, between
+from ampbench_sbi.tries import bounded_chains, bounded_rejection, leaking
+from ampbench_sbi.units import PriorInUnits, Units
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -154,12 +157,22 @@ class SBIPosterior(Posterior, HasHistory):
         posterior: the sbi posterior; sbi's diagnostics and plots accept it.
         features: L, the number of components of an observation.
         curves: losses of the training, one row per epoch.
+        theta_units, x_units: the units in which the sbi posterior sees parameters and observations.
     """
 
-    def __init__(self, posterior: NeuralPosterior, features: int, curves: Sequence[Mapping[str, float]]) -> None:
+    def __init__(
+        self,
+        posterior: NeuralPosterior,
+        features: int,
+        curves: Sequence[Mapping[str, float]],
+        theta_units: Units,
+        x_units: Units,
+    ) -> None:
         self.posterior = posterior
         self.features = features
         self.curves = curves
+        self.theta_units = theta_units
+        self.x_units = x_units
 
     @property
     def history(self) -> DataFrame:
@@ -167,11 +180,17 @@ class SBIPosterior(Posterior, HasHistory):
         return history_frame(self.curves)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected."""
+        """Draw from the posterior: (L,) -> (n, D); draws outside the prior's support are rejected.
+
+        Raises:
+            SamplingError: too few draws are accepted; see :mod:`ampbench_sbi.tries`.
+        """
         observation = check_observation(observation, self.features)
-        with quiet():
-            drawn: Tensor = self.posterior.sample((n,), x=observation[None].float(), show_progress_bars=False)
-        return drawn.detach().cpu()
+        warn_if_rounded("x", observation, self.x_units.differ)
+        x = self.x_units.encode(observation[None])
+        with quiet(), bounded(self.posterior, n):
+            drawn: Tensor = self.posterior.sample((n,), x=x, show_progress_bars=False)
+        return self.theta_units.decode(drawn.detach().cpu())
 
 
 class HasDirectDensity(SBIPosterior, HasDensity):
@@ -181,11 +200,15 @@ class HasDirectDensity(SBIPosterior, HasDensity):
         """Return log q(theta | x), shape (n,), for theta (n, D) and x (n, L); minus infinity outside the prior.
 
         For each distinct x, the share of the network's mass inside the prior's support is estimated from 10,000 draws.
+
+        Raises:
+            SamplingError: that share is too small; see :mod:`ampbench_sbi.tries`.
         """
-        return by_observation(self._log_prob, value.float(), context.float())
+        theta, x = self.theta_units.encode(value), self.x_units.encode(context)
+        return by_observation(self._log_prob, theta, x) - self.theta_units.log_scale
 
     def _log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
-        with quiet():
+        with quiet(), bounded(self.posterior, len(theta)):
             found: Tensor = self.posterior.log_prob(theta, x[None], leakage_correction_params=SILENT_OPTIONS)
         return found
 
@@ -196,7 +219,16 @@ def is_direct(posterior: NeuralPosterior) -> bool:
     return isinstance(posterior, direct)
 
 
-def common(prior: LatentPrior | None, device: torch.device, curves: Curves) -> dict[str, Any]:
+def bounded(sampler: Any, n: int) -> AbstractContextManager[None]:
+    """Bound the tries of an sbi posterior inside the block, for n draws; a prior rejects nothing."""
+    posteriors = toolbox("a bound of tries", "inference.posteriors")
+    if isinstance(sampler, posteriors.MCMCPosterior):
+        return bounded_chains(sampler, n)
+    rejects = isinstance(sampler, posteriors.DirectPosterior | posteriors.VectorFieldPosterior)
+    return bounded_rejection(sampler, leaking()) if rejects else nullcontext()
+
+
+def common(prior: LatentPrior | PriorInUnits | None, device: torch.device, curves: Curves) -> dict[str, Any]:
     """Return the arguments that all of sbi's trainers take."""
     return {"prior": prior, "device": str(device), "tracker": curves, "show_progress_bars": False}
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ampbench.options import at_least, between
 from ampbench_sbi.sequential import Learn, SequentialMethod
-from ampbench_sbi.toolbox import TrainerFactory, Training, toolbox, trainer
+from ampbench_sbi.toolbox import TrainerFactory, Training, bounded, toolbox, trainer
+from ampbench_sbi.tries import truncated
 
 
 @final
@@ -73,10 +74,11 @@ class TSNPE(SequentialMethod):
             posterior = inference.build_posterior(
                 inference.train(force_first_round_loss=True, **self.training.options())
             ).set_default_x(observation)
-            inside = utils.get_density_thresholder(posterior, self.epsilon, self.support_samples)
+            with bounded(posterior, self.support_samples):
+                inside = utils.get_density_thresholder(posterior, self.epsilon, self.support_samples)
             return posterior, utils.RestrictedPrior(
                 inference._prior,  # sbi recognises a truncated prior by the identity of the object
-                inside,
+                truncated().counted(inside) if self.sample_with == "rejection" else inside,
                 posterior,
                 self.sample_with,
                 device=observation.device,

@@ -14,28 +14,7 @@ from ampbench.metrics.c2st_sklearn import SklearnC2ST
 from ampbench.metrics.mlp import Split, Training, fit_all
 from ampbench.metrics.mmd import MMD
 from ampbench.seeding import seeded
-from ampbench.testing import MetricConformance
 from ampbench.threads import limited_threads
-
-
-class TestC2ST(MetricConformance):
-    def make(self) -> C2ST:
-        return C2ST()
-
-
-class TestEarlyC2ST(MetricConformance):
-    def make(self) -> EarlyC2ST:
-        return EarlyC2ST()
-
-
-class TestSklearnC2ST(MetricConformance):
-    def make(self) -> SklearnC2ST:
-        return SklearnC2ST()
-
-
-class TestMMD(MetricConformance):
-    def make(self) -> MMD:
-        return MMD()
 
 
 def test_c2st_of_known_gaussians() -> None:

@@ -13,7 +13,7 @@ from torch.distributions import Bernoulli, Beta, Gamma, Independent, Normal, Uni
 
 pytest.importorskip("sbi", reason="the sbi baselines need sbi: pip install 'ampbench[sbi]'")
 
-from ampbench.errors import UsageError
+from ampbench.errors import PrecisionWarning, SamplingError, UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, Sequential, fit, silent
 from ampbench.registry import Registry
@@ -32,6 +32,7 @@ from ampbench_sbi.snle import SNLE
 from ampbench_sbi.snpe import SNPE
 from ampbench_sbi.snre import SNRE
 from ampbench_sbi.toolbox import Curves, Training, quiet
+from ampbench_sbi.tries import Tries, limited_tries, truncated
 from ampbench_sbi.tsnpe import TSNPE
 
 MCMC = {"chains": 10, "warmup": 5, "thin": 1}
@@ -437,3 +438,121 @@ class TestAsSBI:
             theta = torch.randn(20, 1)
             ranks, _ = run_sbc(theta, theta, own, 50, reduce_fns=own.log_prob, show_progress_bar=False)
         assert ranks.shape == (20, 1)
+
+
+LEAKY = {
+    "npe": lambda: NPE("maf", max_epochs=10),
+    "snpe": lambda: SNPE(2, "maf", max_epochs=10),
+    "tsnpe": lambda: TSNPE(2, "maf", support_samples=1000, max_epochs=10),
+}
+
+
+def narrow() -> Graph:
+    """A uniform prior on the unit square, and data close to theta."""
+    prior = Independent(Uniform(torch.zeros(2), torch.ones(2)), 1)
+    return Graph(density("theta", prior), simulator("x", lambda t: t + 0.05 * torch.randn_like(t), ["theta"]))
+
+
+@pytest.mark.parametrize("name", LEAKY)
+def test_sampling_ends_where_nothing_is_accepted(name: str) -> None:
+    """At an observation far from all predictions the whole mass of the network leaks out of the prior."""
+    posterior = fit(LEAKY[name](), Simulator(narrow(), ["x"], 200, seed=0))
+    with pytest.raises(SamplingError, match=r"0 of 1\d+ draws .* the acceptance rate is 0, .*limited_tries"):
+        posterior.sample(torch.full((2,), 1e4), 100)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_method_ends_far_from_the_predictions(name: str) -> None:
+    posterior = fit(QUICK_METHODS[name](), Simulator(narrow(), ["x"], 200, seed=0))
+    samples, message = torch.zeros(0, 2), ""
+    with seeded(0):
+        try:
+            samples = posterior.sample(torch.full((2,), 1e4), 10)
+        except SamplingError as error:
+            message = str(error)
+    assert "acceptance rate" in message or len(samples) == 10
+    assert bool(torch.all((samples >= 0) & (samples <= 1)))
+
+
+def test_the_density_of_a_leaking_posterior_ends_too() -> None:
+    posterior = fit(LEAKY["npe"](), Simulator(narrow(), ["x"], 200, seed=0))
+    assert isinstance(posterior, HasDensity)
+    with pytest.raises(SamplingError, match="acceptance rate"):
+        posterior.log_prob(torch.full((3, 2), 0.5), torch.full((3, 2), 1e4))
+
+
+def test_a_density_of_0_everywhere_ends_markov_chains() -> None:
+    posterior = fit(NLE("maf", max_epochs=2, **MCMC), Simulator(narrow(), ["x"], 100, seed=0))
+    with pytest.raises(SamplingError, match="0 of 10000 parameters have a density above 0: the acceptance rate is 0"):
+        posterior.sample(torch.full((2,), 1e30), 10)
+
+
+def test_the_limit_of_tries_can_be_set_and_does_not_change_draws() -> None:
+    posterior = fit(LEAKY["npe"](), Simulator(narrow(), ["x"], 200, seed=0))
+    x, drawn = torch.tensor([0.02, 0.5]), []
+    for limit in (1000, 1_000_000):
+        with seeded(0), limited_tries(limit):
+            drawn.append(posterior.sample(x, 50))
+    assert torch.equal(*drawn)
+    with limited_tries(1), pytest.raises(SamplingError, match="sampling stops below 1 / 1;"):
+        posterior.sample(x, 50)
+    with pytest.raises(UsageError, match="at least 1, got 0"), limited_tries(0):
+        pass
+
+
+def test_tries_are_counted_from_the_last_success() -> None:
+    with limited_tries(10):
+        tries = Tries("draws are accepted", "try others")
+    tries.add(9, 0)
+    tries.restart()
+    tries.add(99, 10)
+    with pytest.raises(SamplingError, match=r"10 of 100 draws are accepted: the acceptance rate is 0.1, .*1 / 10; try"):
+        tries.add(1, 0)
+
+
+def test_a_truncated_proposal_and_particles_end_too() -> None:
+    """A region that holds one prior draw in a million, and perturbations that leave the support nearly always."""
+    decide = truncated().counted(lambda theta: theta[:, 0] > 1)
+    decide(torch.rand(9000, 2))
+    with pytest.raises(SamplingError, match="take sample_with=sir"):
+        decide(torch.rand(1000, 2))
+    prior = Independent(Uniform(torch.zeros(8), torch.ones(8)), 1)
+    graph = Graph(density("theta", prior), simulator("x", lambda t: t + 0.1 * torch.randn_like(t), ["theta"]))
+    method = SMCABC(population=20, kernel_scale=1e6)
+    with limited_tries(1000), pytest.raises(SamplingError, match=r"perturbed parameters .* lower kernel_scale"):
+        fit(method, Simulator(graph, ["x"], 200, seed=0)).sample(torch.full((8,), 0.5), 5)
+
+
+@pytest.mark.parametrize("name", ["npe", "fmpe", "mc-abc", "snpe"])
+def test_variables_that_single_precision_would_spoil(name: str, tmp_path: Path) -> None:
+    """θ ~ U(1.2e9, 1.2e9 + 1), x = θ + noise: in single precision both are constant."""
+    make = {
+        "npe": lambda: NPE("maf", max_epochs=40),
+        "fmpe": lambda: FMPE(batch_size=50, max_epochs=60),
+        "mc-abc": lambda: MCABC(accept=50),
+        "snpe": lambda: SNPE(2, "maf", max_epochs=40),
+    }
+    low = torch.tensor([1.2e9], dtype=torch.float64)
+    prior = Independent(Uniform(low, low + 1), 1)
+    graph = Graph(density("theta", prior), simulator("x", lambda t: t + 0.1 * torch.randn_like(t), ["theta"]))
+    method, x = make[name](), low + 0.5
+    posterior = fit(method, Simulator(graph, ["x"], 1000, seed=0))
+    with seeded(0):
+        samples = posterior.sample(x, 500)
+    assert bool(((samples >= low) & (samples <= low + 1)).all())
+    assert float((samples - low).mean()) == pytest.approx(0.5, abs=0.1)
+    assert float(samples.std()) < 0.2  # the prior's is 0.29
+    if isinstance(posterior, HasDensity):
+        density_there = posterior.log_prob(low + torch.linspace(0.01, 0.99, 99)[:, None], x.expand(99, 1)).exp()
+        assert float(density_there.mean()) == pytest.approx(1, abs=0.15)
+    with seeded(0), pytest.warns(PrecisionWarning, match="the observation of 'x' is in float32"):
+        posterior.sample(x.float(), 3)
+
+
+def test_smc_abc_refuses_data_that_single_precision_would_spoil() -> None:
+    prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    graph = Graph(density("theta", prior), simulator("x", lambda t: 1.2e9 + 0.1 * t.double(), ["theta"]))
+    with pytest.raises(UsageError, match="loses x to rounding"):
+        fit(SMCABC(population=30), Simulator(graph, ["x"], 100, seed=0)).sample(
+            torch.tensor([1.2e9], dtype=torch.float64), 3
+        )

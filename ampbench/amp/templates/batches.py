@@ -67,7 +67,7 @@ def encode(
         there = ~value.isnan().any(-1, keepdim=True)
         node = graph[name]
         if node.incomplete:
-            present[name] = there.to(device, value.dtype)
+            present[name] = there.to(device, torch.get_default_dtype())
         elif not bool(there.all()):
             raise UsageError(
                 f"{int((~there).sum())} repeats of {name!r} are missing, but the model says that none are; give the "

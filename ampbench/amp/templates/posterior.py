@@ -192,7 +192,7 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
                 "evidence of repeated variables has a shape of its own: call sample_variables(evidence, n)"
             )
         observation = check_observation(observation, flat.size(self.model.given))
-        parts = flat.split(observation[None].cpu().to(torch.get_default_dtype()), self.model.given)
+        parts = flat.split(observation[None].cpu(), self.model.given)
         evidence = {name: value[0] for name, value in repetition.stack(parts).items() if name in self.model.observed}
         drawn = repetition.unstack(self.sample_variables(evidence, n))
         return join(drawn, flat.latents(self.model.given))
@@ -214,7 +214,7 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
         """
         graph, sizes = self.model.graph, self._sizes(evidence)
         families = self.trained.learned.bottom_up
-        given = {name: evidence[name][None].to(torch.get_default_dtype()) for name in self.model.observed}
+        given = {name: evidence[name][None].to(self._coordinates[name].dtype) for name in self.model.observed}
         batch = encode(graph, self._coordinates, given, sizes, families.device)
         drawn = families(batch, n)
         values = {name: self._coordinates[name].decode(value[:, 0].cpu()) for name, value in drawn.items()}
