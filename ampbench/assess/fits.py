@@ -153,7 +153,7 @@ def _draw(
 ) -> np.ndarray:
     """Return draws (n, D) at one observation: held-out number ``index``, or the user's own for the index "here"."""
     with seeded(derive(seed, "assess", "draws", index)):
-        samples: Tensor = posterior.sample(torch.from_numpy(x), n)
+        samples: Tensor = posterior.sample(torch.tensor(x), n)
     where = "at your observation" if index == "here" else f"at held-out simulation {index}"
     return valid_samples(samples, n, names, where).numpy().astype(x.dtype)
 

@@ -7,12 +7,29 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
+import click
 import typer
+
+from ampbench.counts import read_whole
+from ampbench.errors import UsageError
 
 if TYPE_CHECKING:
     from ampbench.running.sweep import Request
+
+
+class Whole(click.IntRange):
+    """A whole number, which may be written as ``1e4``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; otherwise click's usage error names the option."""
+        try:
+            number = read_whole("the value", value) if isinstance(value, str) else value
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return int(super().convert(number, param, ctx))
+
 
 SelectOption = Annotated[
     list[str] | None,
@@ -22,7 +39,10 @@ ShardOption = Annotated[str | None, typer.Option("--shard", metavar="I/N", help=
 ExecutorOption = Annotated[str, typer.Option(metavar="SPEC", help="Executor; see: ampbench list executors.")]
 DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Torch device.")]
 ThreadsOption = Annotated[
-    int, typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks.")
+    int,
+    typer.Option(
+        click_type=Whole(min=1), metavar="N", help="CPU threads of each worker; one is fastest for small networks."
+    ),
 ]
 TimeoutOption = Annotated[
     float | None,
@@ -45,17 +65,24 @@ class SweepOptions:
     method: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
     ] = None
-    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")] = None
-    seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Seed; repeatable.  [default: 0]")] = None
+    budget: Annotated[
+        list[int] | None, typer.Option(click_type=Whole(), metavar="N", help="Number of simulations; repeatable.")
+    ] = None
+    seed: Annotated[
+        list[int] | None, typer.Option(click_type=Whole(), metavar="N", help="Seed; repeatable.  [default: 0]")
+    ] = None
     observation: Annotated[
         list[int] | None,
-        typer.Option(metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"),
+        typer.Option(
+            click_type=Whole(), metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"
+        ),
     ] = None
     metric: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Metric; repeatable.  [default: c2st and mmd]")
     ] = None
     samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Posterior samples to compare.  [default: 10000]")
+        int | None,
+        typer.Option(click_type=Whole(), metavar="N", help="Posterior samples to compare.  [default: 10000]"),
     ] = None
     results: ResultsOption = Path("results")
     select: SelectOption = None

@@ -23,6 +23,7 @@ from torch.distributions import Distribution
 
 from ampbench.errors import GraphError
 from ampbench.graph.axes import Axis, Previous, shape
+from ampbench.graph.copies import copied
 from ampbench.graph.node import Design, Node
 
 Sizes = Mapping[str, int]
@@ -263,7 +264,7 @@ def _with_constants(conditional: Distribution | Callable[..., Any], fixed: Mappi
         given = [parent for parent in parents if isinstance(parent, Tensor)]  # without any, the argument is n
         n, remaining = len(given[0]) if given else parents[0], iter(given)
         positions = range(len(fixed) + len(given))
-        arguments = [fixed[i].expand(n, -1) if i in fixed else next(remaining) for i in positions]
+        arguments = [copied(fixed[i].expand(n, -1)) if i in fixed else next(remaining) for i in positions]
         assert not isinstance(conditional, Distribution)
         return conditional(*arguments)
 

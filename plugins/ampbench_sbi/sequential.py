@@ -71,7 +71,7 @@ class PerObservation(Posterior, Sequential):
         """Draw from the posterior: (L,) -> (n, D); the fit is reused while the observation stays the same."""
         observation = observation.float()
         if self._latest is None or not torch.equal(self._latest[0], observation):
-            self._latest = (observation, self.fit_to(observation, silent))
+            self._latest = (observation.clone(), self.fit_to(observation, silent))
         return self._latest[1].posterior.sample(observation, n)
 
 
