@@ -23,8 +23,8 @@ from ampbench.cli.options import (
     SweepOptions,
     ThreadsOption,
     TimeoutOption,
-    Whole,
     takes_sweep,
+    whole_number,
 )
 from ampbench.errors import AmpbenchError, ResultsWarning
 from ampbench.hookspecs import KINDS
@@ -85,9 +85,7 @@ def run(
     executor: ExecutorOption = "local",
     workers: Annotated[
         int | None,
-        typer.Option(
-            click_type=Whole(min=1), metavar="N", help="Number of parallel fits.  [default: one for each core or GPU]"
-        ),
+        typer.Option(min=1, metavar="N", help="Number of parallel fits.  [default: one for each core or GPU]"),
     ] = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
@@ -95,7 +93,7 @@ def run(
     memory: MemoryOption = None,
     retries: Annotated[
         int,
-        typer.Option(click_type=Whole(min=0), metavar="N", help="Number of retries of a fit whose worker is killed."),
+        typer.Option(min=0, metavar="N", help="Number of retries of a fit whose worker is killed."),
     ] = 2,
 ) -> None:
     """Run methods on tasks, and store the results.
@@ -259,13 +257,13 @@ def export(
     results: ResultsOption = Path("results"),
     task: Annotated[str | None, typer.Option(metavar="SPEC", help="Task: spec or name.")] = None,
     method: Annotated[str | None, typer.Option(metavar="SPEC", help="Method: spec or name.")] = None,
-    budget: Annotated[int | None, typer.Option(click_type=Whole(), metavar="N", help="Number of simulations.")] = None,
+    budget: Annotated[int | None, typer.Option(parser=whole_number, metavar="N", help="Number of simulations.")] = None,
     samples: Annotated[
-        int | None, typer.Option(click_type=Whole(), metavar="N", help="Number of posterior samples.")
+        int | None, typer.Option(parser=whole_number, metavar="N", help="Number of posterior samples.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(click_type=Whole(), metavar="N", help="Seed.")] = None,
+    seed: Annotated[int | None, typer.Option(parser=whole_number, metavar="N", help="Seed.")] = None,
     observation: Annotated[
-        int | None, typer.Option(click_type=Whole(), metavar="N", help="Number of the observation.")
+        int | None, typer.Option(parser=whole_number, metavar="N", help="Number of the observation.")
     ] = None,
 ) -> None:
     """Write the posterior samples of a stored run for ArviZ, with reference samples and observation.
@@ -311,7 +309,7 @@ def ledger(
         list[str] | None, typer.Option(metavar="NAME", help="Method, or a part of its name; repeatable.")
     ] = None,
     budget: Annotated[
-        list[int] | None, typer.Option(click_type=Whole(), metavar="N", help="Number of simulations; repeatable.")
+        list[int] | None, typer.Option(parser=whole_number, metavar="N", help="Number of simulations; repeatable.")
     ] = None,
     classifier: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Classifier, or a part of its name; repeatable.")
@@ -353,12 +351,12 @@ def verify(
     check: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this check; repeatable.")] = None,
     observations: Annotated[
         int | None,
-        typer.Option(click_type=Whole(), metavar="N", help="Fresh observations for calibration.  [default: 150]"),
+        typer.Option(parser=whole_number, metavar="N", help="Fresh observations for calibration.  [default: 150]"),
     ] = None,
-    seed: Annotated[int, typer.Option(click_type=Whole(), metavar="N", help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Seed of all random numbers.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller samples in all checks.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per check.")] = False,
-    threads: Annotated[int, typer.Option(click_type=Whole(), metavar="N", help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="CPU threads.")] = 1,
 ) -> None:
     """Certify tasks: prior, simulator, likelihood, reference, calibration.
 
@@ -381,7 +379,7 @@ def reference_build(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Writes DIR/TASK/reference.npz and info.json.")] = Path(
         "references"
     ),
-    samples: Annotated[int, typer.Option(click_type=Whole(), metavar="N", help="Samples per observation.")] = 10_000,
+    samples: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Samples per observation.")] = 10_000,
 ) -> None:
     """Build the reference samples of all numbered observations, and certify them.
 
@@ -399,9 +397,9 @@ def reference_export(
     task: Annotated[str, typer.Argument(metavar="TASK", help="Spec.")],
     output: Annotated[Path, typer.Option(metavar="FILE.npz", help="Output file.")],
     observation: Annotated[
-        int, typer.Option(click_type=Whole(), metavar="N", help="Number of an observation of the task.")
+        int, typer.Option(parser=whole_number, metavar="N", help="Number of an observation of the task.")
     ] = 1,
-    samples: Annotated[int, typer.Option(click_type=Whole(), metavar="N", help="Number of samples.")] = 10_000,
+    samples: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Number of samples.")] = 10_000,
 ) -> None:
     """Write the reference samples of one observation: array theta, shape (n, D), and x."""
     from ampbench.cli.reference import export_reference
@@ -432,9 +430,10 @@ def assess(
         str | None, typer.Option(metavar="FILE|N,N,…", help="Your own data: also test the fits there; needs sbi.")
     ] = None,
     held_out: Annotated[
-        int, typer.Option(click_type=Whole(), metavar="N", help="Number of additional simulations that judge the fits.")
+        int,
+        typer.Option(parser=whole_number, metavar="N", help="Number of additional simulations that judge the fits."),
     ] = 200,
-    seed: Annotated[int, typer.Option(click_type=Whole(), metavar="N", help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Seed of all random numbers.")] = 0,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     timeout: TimeoutOption = None,

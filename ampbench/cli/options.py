@@ -7,9 +7,8 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
-import click
 import typer
 
 from ampbench.counts import read_whole
@@ -19,16 +18,12 @@ if TYPE_CHECKING:
     from ampbench.running.sweep import Request
 
 
-class Whole(click.IntRange):
-    """A whole number, which may be written as ``1e4``."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number; otherwise click's usage error names the option."""
-        try:
-            number = read_whole("the value", value) if isinstance(value, str) else value
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-        return int(super().convert(number, param, ctx))
+def whole_number(text: str) -> int:
+    """Return the whole number that an argument stands for; numbers such as ``1e4`` are allowed."""
+    try:
+        return read_whole("it", text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 SelectOption = Annotated[
@@ -40,9 +35,7 @@ ExecutorOption = Annotated[str, typer.Option(metavar="SPEC", help="Executor; see
 DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Torch device.")]
 ThreadsOption = Annotated[
     int,
-    typer.Option(
-        click_type=Whole(min=1), metavar="N", help="CPU threads of each worker; one is fastest for small networks."
-    ),
+    typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks."),
 ]
 TimeoutOption = Annotated[
     float | None,
@@ -66,15 +59,15 @@ class SweepOptions:
         list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
     ] = None
     budget: Annotated[
-        list[int] | None, typer.Option(click_type=Whole(), metavar="N", help="Number of simulations; repeatable.")
+        list[int] | None, typer.Option(parser=whole_number, metavar="N", help="Number of simulations; repeatable.")
     ] = None
     seed: Annotated[
-        list[int] | None, typer.Option(click_type=Whole(), metavar="N", help="Seed; repeatable.  [default: 0]")
+        list[int] | None, typer.Option(parser=whole_number, metavar="N", help="Seed; repeatable.  [default: 0]")
     ] = None
     observation: Annotated[
         list[int] | None,
         typer.Option(
-            click_type=Whole(), metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"
+            parser=whole_number, metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"
         ),
     ] = None
     metric: Annotated[
@@ -82,7 +75,7 @@ class SweepOptions:
     ] = None
     samples: Annotated[
         int | None,
-        typer.Option(click_type=Whole(), metavar="N", help="Posterior samples to compare.  [default: 10000]"),
+        typer.Option(parser=whole_number, metavar="N", help="Posterior samples to compare.  [default: 10000]"),
     ] = None
     results: ResultsOption = Path("results")
     select: SelectOption = None
