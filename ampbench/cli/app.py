@@ -26,7 +26,7 @@ from ampbench.cli.options import (
     takes_sweep,
     whole_number,
 )
-from ampbench.errors import AmpbenchError, ResultsWarning
+from ampbench.errors import AmpbenchError, ResultsWarning, SimulationWarning
 from ampbench.hookspecs import KINDS
 from ampbench.reporting.text import plain
 
@@ -57,8 +57,8 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning; a :class:`ResultsWarning` without the line of code that raised it."""
-    text = f"ampbench: {plain(str(message))}\n" if issubclass(category, ResultsWarning) else ""
+    """Print a warning; one about results or a simulator without the line of code that raised it."""
+    text = f"ampbench: {plain(str(message))}\n" if issubclass(category, ResultsWarning | SimulationWarning) else ""
     print(text or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
