@@ -39,7 +39,8 @@ def whole(name: str, value: object) -> int:
     if not isinstance(number, bool) and not getattr(number, "ndim", 0):
         if isinstance(number, SupportsIndex):
             return int(operator.index(number))
-        if isinstance(number, Real | Decimal) and math.isfinite(number) and number == int(number):
+        real = isinstance(number, Real | Decimal)
+        if real and math.isfinite(number) and number == int(number):
             return int(number)
     raise UsageError(
         f"{name} must be a whole number, got {value!r} ({type(value).__name__}); write a number such as 200"

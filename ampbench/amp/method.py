@@ -302,9 +302,9 @@ def check_discrete(graph: Graph, conditionals: Iterable[tuple[str, nn.Module, in
             continue
         if is_partly_discrete(support):
             raise UsageError(
-                f"variable {name!r} has discrete and continuous components ({support}), and no family draws both; split "
-                f"it into nodes, one for each kind: density('{name}_a', …), density('{name}_b', …), and a simulator "
-                f"with parents ['{name}_a', '{name}_b']"
+                f"variable {name!r} has discrete and continuous components ({support}), and no family draws both; "
+                f"split it into nodes, one for each kind: density('{name}_a', …), density('{name}_b', …), and a "
+                f"simulator with parents ['{name}_a', '{name}_b']"
             )
         if not is_code(support):
             raise UsageError(

@@ -34,8 +34,8 @@ def one_at_a_time(simulate: Callable[..., Any]) -> Callable[..., Tensor]:
         rows = [_vector(simulate(*each)) for each in zip(*parents, strict=True)]
         if len(sizes := {len(row) for row in rows}) > 1:
             raise SimulationError(
-                f"the simulator of a single theta returned {' and '.join(map(str, sorted(sizes)))} numbers in one batch; "
-                "let it return as many for every theta"
+                f"the simulator of a single theta returned {' and '.join(map(str, sorted(sizes)))} numbers in one "
+                "batch; let it return as many for every theta"
             )
         return torch.stack(rows)
 

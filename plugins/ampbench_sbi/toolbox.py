@@ -225,9 +225,9 @@ def continuous_prior(method: str, simulator: Simulator, device: torch.device) ->
         if (support := simulator.graph[name].support).is_discrete:
             if is_partly_discrete(support):
                 raise UsageError(
-                    f"method {method!r} infers continuous variables, but {name!r} has discrete and continuous components "
-                    f"({support}); split it into nodes, one for each kind, and take 'amp' with a discrete family; "
-                    "'rejection-abc' takes it as it is"
+                    f"method {method!r} infers continuous variables, but {name!r} has discrete and continuous "
+                    f"components ({support}); split it into nodes, one for each kind, and take 'amp' with a discrete "
+                    "family, or take 'rejection-abc'"
                 )
             raise UsageError(
                 f"method {method!r} infers continuous variables, but {name!r} is discrete ({support}); "
