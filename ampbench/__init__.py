@@ -13,7 +13,7 @@ from ampbench.hookspecs import hookimpl
 if TYPE_CHECKING:
     from ampbench.amp import AMP
     from ampbench.api import infer, infer_graph, learn, restore, restore_graph, save
-    from ampbench.graph import Graph, Node, Simulator
+    from ampbench.graph import Graph, Node, Simulator, one_at_a_time
     from ampbench.interfaces import fit
     from ampbench.results import load, validate
 
@@ -30,6 +30,7 @@ __all__ = [
     "infer_graph",
     "learn",
     "load",
+    "one_at_a_time",
     "restore",
     "restore_graph",
     "save",
@@ -46,6 +47,7 @@ _HOMES = {
     "infer_graph": "ampbench.api",
     "learn": "ampbench.api",
     "load": "ampbench.results",
+    "one_at_a_time": "ampbench.graph",
     "restore": "ampbench.api",
     "restore_graph": "ampbench.api",
     "save": "ampbench.api",

@@ -14,7 +14,7 @@ from ampbench import registry
 from ampbench.amp import AMP, learning
 from ampbench.amp.learning import LearnedModel
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.graph import Graph, Simulator, density, probe_simulators, simulator
 from ampbench.interfaces import HasState, Method, Posterior, Progress, silent
 from ampbench.interfaces.method import fit, rebuild
 from ampbench.results import atomic, tensors
@@ -32,20 +32,32 @@ def infer(
     device: str = "cpu",
     threads: int = 1,
     progress: Progress = silent,
+    probe: bool = True,
 ) -> Posterior:
     """Infer the parameters of your own simulator.
 
     Arguments:
-        prior: distribution of theta, with event shape (D,).
+        prior: distribution of theta, with event shape (D,); later changes of it have no effect.
         simulate: from theta, shape (n, D), to x, shape (n, L); a torch tensor or numpy array. It need not be
-            differentiable.
-        budget: how many simulations may be run.
+            differentiable, and may work in place on theta, which is a copy. Row i of x may depend on row i of theta
+            alone, and on the seeded generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it
+            from a simulator of a single theta.
+        budget: how many simulations may be run; any whole number, such as 1e4.
         method: a method's spec, such as ``amp:divergence=jsd,family=implicit`` or ``npe``.
         seed: determines all random numbers.
         device: any torch device, for training.
         threads: CPU threads of torch and the linear algebra below numpy; restored afterwards. One is fastest for small
             networks, above all beside other busy processes.
         progress: called with (steps done, steps in total).
+        probe: whether a few more simulations, mostly 48, test the simulator before the budget is spent; see
+            :func:`ampbench.graph.probe_simulators`.
+
+    Raises:
+        SimulationError: the simulator returned something unusable, or its rows depend on each other.
+        UsageError: the method cannot be used, or budget or seed is no whole number.
+
+    Warns:
+        SimulationWarning: the seed does not determine the random numbers of the simulator.
 
     Returns:
         An amortised posterior: ``posterior.sample(x, n)`` for any observation x of shape (L,).
@@ -59,7 +71,15 @@ def infer(
     """
     graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
     return infer_graph(
-        graph, ["x"], budget=budget, method=method, seed=seed, device=device, threads=threads, progress=progress
+        graph,
+        ["x"],
+        budget=budget,
+        method=method,
+        seed=seed,
+        device=device,
+        threads=threads,
+        progress=progress,
+        probe=probe,
     )
 
 
@@ -73,11 +93,15 @@ def infer_graph(
     device: str = "cpu",
     threads: int = 1,
     progress: Progress = silent,
+    probe: bool = True,
 ) -> Posterior:
     """Infer the latent variables of any directed graphical model from the observed ones; see :func:`infer`."""
     built: Method = registry.load().build("methods", method)
+    source = Simulator(graph, observed, budget, seed)
     with limited_threads(threads):
-        return fit(built, Simulator(graph, observed, budget, seed), device, progress)
+        if probe:
+            probe_simulators(graph, source.seed, source.budget)
+        return fit(built, source, device, progress)
 
 
 def learn(

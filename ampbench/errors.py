@@ -26,6 +26,10 @@ class SimulationError(AmpbenchError, ValueError):
     """A simulator returned values of another type or shape, NaN, or values outside the support."""
 
 
+class SimulationWarning(UserWarning):
+    """A simulator returns usable values, but the seed does not determine them; the message names the node."""
+
+
 class SamplesError(AmpbenchError, ValueError):
     """A posterior returned samples that cannot be judged: too few, of another shape, NaN or infinite."""
 

@@ -60,6 +60,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ampbench.counts import whole
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Node, join
 from ampbench.interfaces import Posterior, check_observation
@@ -166,6 +167,7 @@ class BennettRatio:
             UsageError: the observation has another shape; n is below 2; or the posteriors do not overlap at all.
         """
         x = check_observation(observation, sum(self.sizes[name] for name in self.observed))
+        n = whole("n", n)
         if n < 2:
             raise UsageError(f"Bennett's estimate needs at least 2 samples of each posterior, got {n}")
         with seeded(derive(seed, "bennett")):
@@ -219,7 +221,7 @@ def direct_ratio(
         True
     """
     names = _observed(a, b, observed)
-    _check_numbers(simulations, members)
+    simulations, members = _checked_numbers(simulations, members)
     with seeded(derive(seed, "evidence")):
         of_a, of_b = a.sample(simulations), b.sample(simulations)
         sizes = _sizes(names, of_a, of_b)
@@ -248,7 +250,7 @@ def bennett_ratio(
             f"along the chains only models with the same variables can be compared, but {different[0]!r} is in one of "
             "them only; direct_ratio compares any two models with the same observed variables"
         )
-    _check_numbers(simulations, members)
+    simulations, members = _checked_numbers(simulations, members)
     differing = [name for name in a.graph.names if a.graph[name] != b.graph[name]]
     evaluated = tuple(name for name in differing if a.graph[name].kind == b.graph[name].kind == "density")
     with seeded(derive(seed, "evidence")):
@@ -366,9 +368,11 @@ def _sizes(names: Sequence[str], of_a: Mapping[str, Tensor], of_b: Mapping[str, 
     return {name: of_a[name].shape[1] for name in names}
 
 
-def _check_numbers(simulations: int, members: int) -> None:
+def _checked_numbers(simulations: int, members: int) -> tuple[int, int]:
+    simulations, members = whole("simulations", simulations), whole("members", members)
     if members < 2 or simulations < 10 * members:
         raise UsageError(
             f"an evidence ratio needs at least 2 classifiers of 10 simulations each, got members={members} and "
             f"simulations={simulations}"
         )
+    return simulations, members

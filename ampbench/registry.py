@@ -18,6 +18,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import pluggy
 
 from ampbench import hookspecs
+from ampbench.counts import read_whole
 from ampbench.errors import PluginError, UsageError, unknown
 from ampbench.hookspecs import KINDS
 from ampbench.hookspecs import Lazy as Lazy
@@ -402,5 +403,8 @@ def _convert(what: str, name: str, hint: Any, given: str) -> Any:
     try:
         return adapter.validate_python(given)
     except ValidationError as error:
+        if int in (hint, *get_args(hint)):
+            with suppress(UsageError):
+                return read_whole(name, given)  # such as 1e4
         reason = error.errors()[0]["msg"]
         raise UsageError(f"option {name!r} of {what} cannot be {given!r}: {reason}") from None

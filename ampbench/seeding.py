@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from ampbench.counts import plain, whole
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
@@ -22,7 +24,11 @@ def seeded(seed: int) -> Iterator[None]:
         ...     again = torch.rand(2)
         >>> bool((first == again).all())
         True
+
+    Raises:
+        UsageError: the seed is no whole number.
     """
+    seed = whole("seed", seed)
     kept = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -41,6 +47,9 @@ def derive(seed: int, *purpose: object) -> int:
     Example:
         >>> derive(0, "fit") == derive(0, "fit"), derive(0, "fit") == derive(0, "sample", 3)
         (True, False)
+
+    Raises:
+        UsageError: the seed is no whole number; see :func:`ampbench.counts.whole`.
     """
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    digest = hashlib.sha256(repr((whole("seed", seed), *map(plain, purpose))).encode()).digest()
     return int.from_bytes(digest[:7], "big")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
+from ampbench.counts import whole
 from ampbench.errors import UsageError
 
 
@@ -20,7 +21,7 @@ def limited_threads(threads: int) -> Iterator[None]:
     """Let torch and the linear algebra libraries use so many CPU threads inside the block; restore them after it.
 
     Raises:
-        UsageError: less than one thread.
+        UsageError: less than one thread, or no whole number.
 
     Example:
         >>> before = torch.get_num_threads()
@@ -30,6 +31,7 @@ def limited_threads(threads: int) -> Iterator[None]:
         >>> torch.get_num_threads() == before
         True
     """
+    threads = whole("threads", threads)
     if threads < 1:
         raise UsageError(f"threads={threads} is impossible: 1 or more")
     before = torch.get_num_threads()

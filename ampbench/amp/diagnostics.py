@@ -55,6 +55,7 @@ from torch.nn.functional import softplus
 
 from ampbench.amp.chains import Chain
 from ampbench.amp.comparisons import LocalComparison, TuplesBySite, bottom_up_view, forced_view, top_down_view, view
+from ampbench.counts import whole
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph.rows import Rows
 from ampbench.interfaces import HasLogRatio
@@ -196,10 +197,12 @@ def diagnose(pair: ChainPair, p: TuplesBySite, q: TuplesBySite, folds: int, leve
         :data:`TOLERATED_ACCURACY`.
 
     Raises:
-        UsageError: fewer than 10 simulations per fold, fewer than two folds, or a level outside (0, 1).
+        UsageError: fewer than 10 simulations per fold, fewer than two folds, folds that are no whole number, or a level
+            outside (0, 1).
     """
     import pandas as pd
 
+    folds = whole("folds", folds)
     for comparison, tuples in p.items():
         if folds < 2 or len(tuples.joint) < 10 * folds:
             raise UsageError(

@@ -28,7 +28,7 @@ from ampbench.amp.sources import Simulations
 from ampbench.amp.stored_coordinates import from_parts
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
-from ampbench.graph.coordinates import Coordinates, is_code
+from ampbench.graph.coordinates import Coordinates, is_code, is_partly_discrete
 from ampbench.interfaces import (
     CanRestore,
     Default,
@@ -213,7 +213,8 @@ class AMP(Method, CanRestore, HasRevision):
         sizes = {name: each.size for name, each in coordinates.items()}
         with device:
             bottom_up = BottomUp(chains, sizes, {name: self.families.get(name, self.family) for name in names})
-        _check_discrete(graph, bottom_up)
+        contexts = bottom_up.contexts.items()
+        check_discrete(graph, ((factor.variable, bottom_up.conditional(factor), size) for factor, size in contexts))
         by_variable = {held: {factor.variable: factor for factor in factors} for held, factors in chains.items()}
         return bottom_up, [
             self._comparison(graph, coordinates, bottom_up, evidence, by_variable[evidence], site)
@@ -288,22 +289,33 @@ def _trained(
         raise UnfinishedTrainingError(str(error), trained) from error
 
 
-def _check_discrete(graph: Graph, bottom_up: BottomUp) -> None:
-    """Raise :class:`UsageError` if the family of a discrete variable draws other values than those of its support."""
-    for factor in bottom_up.factors:
-        support = graph[factor.variable].support
+def check_discrete(graph: Graph, conditionals: Iterable[tuple[str, nn.Module, int]]) -> None:
+    """Raise :class:`UsageError` if the family of a discrete variable draws other values than those of its support.
+
+    Arguments:
+        graph: the model.
+        conditionals: names of variables, their conditionals, and the numbers of components of their contexts.
+    """
+    for name, conditional, size in conditionals:
+        support = graph[name].support
         if not support.is_discrete:
             continue
+        if is_partly_discrete(support):
+            raise UsageError(
+                f"variable {name!r} has discrete and continuous components ({support}), and no family draws both; "
+                f"split it into nodes, one for each kind: density('{name}_a', …), density('{name}_b', …), and a "
+                f"simulator with parents ['{name}_a', '{name}_b']"
+            )
         if not is_code(support):
             raise UsageError(
-                f"variable {factor.variable!r} is discrete ({support}), and no family draws such values; "
+                f"variable {name!r} is discrete ({support}), and no family draws such values; "
                 "0/1 values and one-hot vectors can be inferred: sum over the variable, or write it as one of these"
             )
-        context = torch.zeros(20, bottom_up.contexts[factor], device=bottom_up.device)
-        if not bool(torch.all(support.check(bottom_up.conditional(factor)(context).detach()))):
+        device = next((each.device for each in conditional.parameters()), torch.device("cpu"))
+        if not bool(torch.all(support.check(conditional(torch.zeros(20, size, device=device)).detach()))):
             raise UsageError(
-                f"variable {factor.variable!r} is discrete ({support}), but its family draws other values; "
-                f"write families.{factor.variable}=bernoulli for 0/1 values, or =categorical for one-hot vectors"
+                f"variable {name!r} is discrete ({support}), but its family draws other values; "
+                f"write families.{name}=bernoulli for 0/1 values, or =categorical for one-hot vectors"
             )
 
 

@@ -39,6 +39,7 @@ from ampbench.assess.fits import HELD_OUT_DRAWS, Drawn, EvaluationSet, Fit, fit_
 from ampbench.assess.fits import simulate as simulate_in_process
 from ampbench.assess.lc2st import check_installed, lc2st
 from ampbench.assess.outcome import Outcome
+from ampbench.counts import count, whole
 from ampbench.errors import PluginError, UsageError
 from ampbench.graph import Graph
 from ampbench.graph.prior import LatentPrior
@@ -123,6 +124,7 @@ def hold_out(
         UsageError: n is less than :data:`MIN_HELD_OUT`, the observation has a wrong shape, or sbi, which the test at an
             observation needs, is not installed.
     """
+    n, seed = whole("the number of held-out simulations", n), whole("seed", seed)
     if n < MIN_HELD_OUT:
         raise UsageError(
             f"{n} held-out simulations are too few to judge a fit; take at least {MIN_HELD_OUT}, better 200 or more"
@@ -145,7 +147,7 @@ def hold_out(
         (prior - centre).abs().mean(0).clamp(min=1e-12),
         "energy" if any(graph[name].support.is_discrete for name in latents) else "log",
         seed,
-        None if observation is None else check_observation(observation.to(x), x.shape[1]),
+        None if observation is None else check_observation(observation.to(x, copy=True), x.shape[1]),
     )
 
 
@@ -177,8 +179,7 @@ def outcomes(
     for text in methods:
         with suppress(PluginError):  # a broken or missing method affects its own outcomes only
             registry.checked("methods", text)
-    if bad := [budget for budget in budgets if budget < 1]:
-        raise UsageError(f"a budget of {bad[0]} simulations; take at least 1")
+    budgets = [count("budget", budget) for budget in budgets]
     fit = fit or partial(fit_and_draw, (held_out.graph, held_out.observed), registry, "cpu")
     wanted = [(text, budget) for budget in sorted(set(budgets)) for text in dict.fromkeys(methods)]
     for text, budget in wanted:

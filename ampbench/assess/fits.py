@@ -7,6 +7,7 @@ the model, such as ``mymodel:simulator``, and imports the model itself.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from ampbench import registry
 from ampbench.assess.lc2st import lc2st
-from ampbench.errors import UsageError
-from ampbench.graph import Graph, Simulator, join
+from ampbench.errors import SimulationWarning, UsageError
+from ampbench.graph import Graph, Simulator, join, probe_simulators
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential
 from ampbench.registry import Registry
@@ -81,7 +82,8 @@ from its posterior. Every exception counts as a failure of the fit."""
 
 
 def simulate(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return n simulations: theta (n, D) and x (n, L)."""
+    """Return n simulations, theta (n, D) and x (n, L), after a probe; see :func:`ampbench.graph.probe_simulators`."""
+    probe_simulators(model[0], seed, n)
     source = Simulator(*model, n, seed)
     values = source.sample(n)
     return join(values, source.latents).numpy(), join(values, source.observed).numpy()
@@ -153,7 +155,7 @@ def _draw(
 ) -> np.ndarray:
     """Return draws (n, D) at one observation: held-out number ``index``, or the user's own for the index "here"."""
     with seeded(derive(seed, "assess", "draws", index)):
-        samples: Tensor = posterior.sample(torch.from_numpy(x), n)
+        samples: Tensor = posterior.sample(torch.tensor(x), n)
     where = "at your observation" if index == "here" else f"at held-out simulation {index}"
     return valid_samples(samples, n, names, where).numpy().astype(x.dtype)
 
@@ -172,7 +174,10 @@ class IsolatedWorker:
 
     def simulate(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """See :func:`simulate`; raises :class:`ampbench.running.calls.CallError`."""
-        return call_in_child(partial(_simulate, self._read, n, seed), self._limits)
+        theta, x, texts = call_in_child(partial(_simulate, self._read, n, seed), self._limits)
+        for text in texts:
+            warnings.warn(text, SimulationWarning, stacklevel=2)
+        return theta, x
 
     def fit(self, evaluation: EvaluationSet, spec: str, budget: int, progress: Progress) -> Drawn:
         """See :func:`fit_and_draw`; raises :class:`ampbench.running.calls.CallError`."""
@@ -186,9 +191,15 @@ class IsolatedWorker:
         return call_in_child(partial(_lc2st, arrays, trials, seed), self._limits)
 
 
-def _simulate(read: Callable[[], Model], n: int, seed: int, start: StartStep) -> tuple[np.ndarray, np.ndarray]:
+def _simulate(
+    read: Callable[[], Model], n: int, seed: int, start: StartStep
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     start("simulating")
-    return simulate(read(), n, seed)
+    model = read()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SimulationWarning)
+        theta, x = simulate(model, n, seed)
+    return theta, x, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
 
 
 def _fit(

@@ -24,8 +24,9 @@ from ampbench.cli.options import (
     ThreadsOption,
     TimeoutOption,
     takes_sweep,
+    whole_number,
 )
-from ampbench.errors import AmpbenchError, ResultsWarning
+from ampbench.errors import AmpbenchError, ResultsWarning, SimulationWarning
 from ampbench.hookspecs import KINDS
 from ampbench.reporting.text import plain
 
@@ -56,8 +57,8 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning; a :class:`ResultsWarning` without the line of code that raised it."""
-    text = f"ampbench: {plain(str(message))}\n" if issubclass(category, ResultsWarning) else ""
+    """Print a warning; one about results or a simulator without the line of code that raised it."""
+    text = f"ampbench: {plain(str(message))}\n" if issubclass(category, ResultsWarning | SimulationWarning) else ""
     print(text or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
@@ -91,7 +92,8 @@ def run(
     timeout: TimeoutOption = None,
     memory: MemoryOption = None,
     retries: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Number of retries of a fit whose worker is killed.")
+        int,
+        typer.Option(min=0, metavar="N", help="Number of retries of a fit whose worker is killed."),
     ] = 2,
 ) -> None:
     """Run methods on tasks, and store the results.
@@ -255,10 +257,14 @@ def export(
     results: ResultsOption = Path("results"),
     task: Annotated[str | None, typer.Option(metavar="SPEC", help="Task: spec or name.")] = None,
     method: Annotated[str | None, typer.Option(metavar="SPEC", help="Method: spec or name.")] = None,
-    budget: Annotated[int | None, typer.Option(metavar="N", help="Number of simulations.")] = None,
-    samples: Annotated[int | None, typer.Option(metavar="N", help="Number of posterior samples.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed.")] = None,
-    observation: Annotated[int | None, typer.Option(metavar="N", help="Number of the observation.")] = None,
+    budget: Annotated[int | None, typer.Option(parser=whole_number, metavar="N", help="Number of simulations.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(parser=whole_number, metavar="N", help="Number of posterior samples.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(parser=whole_number, metavar="N", help="Seed.")] = None,
+    observation: Annotated[
+        int | None, typer.Option(parser=whole_number, metavar="N", help="Number of the observation.")
+    ] = None,
 ) -> None:
     """Write the posterior samples of a stored run for ArviZ, with reference samples and observation.
 
@@ -302,7 +308,9 @@ def ledger(
     method: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Method, or a part of its name; repeatable.")
     ] = None,
-    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")] = None,
+    budget: Annotated[
+        list[int] | None, typer.Option(parser=whole_number, metavar="N", help="Number of simulations; repeatable.")
+    ] = None,
     classifier: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Classifier, or a part of its name; repeatable.")
     ] = None,
@@ -342,12 +350,13 @@ def verify(
     task: Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Specs.  [default: all tasks]")] = None,
     check: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this check; repeatable.")] = None,
     observations: Annotated[
-        int | None, typer.Option(metavar="N", help="Fresh observations for calibration.  [default: 150]")
+        int | None,
+        typer.Option(parser=whole_number, metavar="N", help="Fresh observations for calibration.  [default: 150]"),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Seed of all random numbers.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller samples in all checks.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per check.")] = False,
-    threads: Annotated[int, typer.Option(metavar="N", help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="CPU threads.")] = 1,
 ) -> None:
     """Certify tasks: prior, simulator, likelihood, reference, calibration.
 
@@ -370,7 +379,7 @@ def reference_build(
     output: Annotated[Path, typer.Option(metavar="DIR", help="Writes DIR/TASK/reference.npz and info.json.")] = Path(
         "references"
     ),
-    samples: Annotated[int, typer.Option(metavar="N", help="Samples per observation.")] = 10_000,
+    samples: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Samples per observation.")] = 10_000,
 ) -> None:
     """Build the reference samples of all numbered observations, and certify them.
 
@@ -387,8 +396,10 @@ def reference_build(
 def reference_export(
     task: Annotated[str, typer.Argument(metavar="TASK", help="Spec.")],
     output: Annotated[Path, typer.Option(metavar="FILE.npz", help="Output file.")],
-    observation: Annotated[int, typer.Option(metavar="N", help="Number of an observation of the task.")] = 1,
-    samples: Annotated[int, typer.Option(metavar="N", help="Number of samples.")] = 10_000,
+    observation: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="Number of an observation of the task.")
+    ] = 1,
+    samples: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Number of samples.")] = 10_000,
 ) -> None:
     """Write the reference samples of one observation: array theta, shape (n, D), and x."""
     from ampbench.cli.reference import export_reference
@@ -419,9 +430,10 @@ def assess(
         str | None, typer.Option(metavar="FILE|N,N,…", help="Your own data: also test the fits there; needs sbi.")
     ] = None,
     held_out: Annotated[
-        int, typer.Option(metavar="N", help="Number of additional simulations that judge the fits.")
+        int,
+        typer.Option(parser=whole_number, metavar="N", help="Number of additional simulations that judge the fits."),
     ] = 200,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Seed of all random numbers.")] = 0,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     timeout: TimeoutOption = None,

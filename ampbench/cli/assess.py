@@ -28,6 +28,7 @@ from ampbench.assess.recommendation import (
 from ampbench.assess.subject import read_model, read_observation
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.terminal import print_folded, print_table
+from ampbench.counts import read_whole
 from ampbench.errors import UsageError
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
@@ -145,8 +146,8 @@ def _methods(texts: Sequence[str]) -> list[str]:
 
 def _budgets(texts: Sequence[str]) -> list[int]:
     try:
-        return sorted({int(part) for text in texts for part in text.split(",")})
-    except ValueError as error:
+        return sorted({read_whole("budget", part) for text in texts for part in text.split(",")})
+    except UsageError as error:
         raise UsageError(f"cannot read the budgets {', '.join(texts)!r}; write numbers such as 1000,10000") from error
 
 

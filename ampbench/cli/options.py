@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
+from ampbench.counts import read_whole
+from ampbench.errors import UsageError
+
 if TYPE_CHECKING:
     from ampbench.running.sweep import Request
+
+
+def whole_number(text: str) -> int:
+    """Return the whole number that an argument stands for; numbers such as ``1e4`` are allowed."""
+    try:
+        return read_whole("it", text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
+
 
 SelectOption = Annotated[
     list[str] | None,
@@ -22,7 +34,8 @@ ShardOption = Annotated[str | None, typer.Option("--shard", metavar="I/N", help=
 ExecutorOption = Annotated[str, typer.Option(metavar="SPEC", help="Executor; see: ampbench list executors.")]
 DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="Torch device.")]
 ThreadsOption = Annotated[
-    int, typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks.")
+    int,
+    typer.Option(min=1, metavar="N", help="CPU threads of each worker; one is fastest for small networks."),
 ]
 TimeoutOption = Annotated[
     float | None,
@@ -45,17 +58,24 @@ class SweepOptions:
     method: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Method, as name:key=value,…; repeatable.")
     ] = None
-    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Number of simulations; repeatable.")] = None
-    seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Seed; repeatable.  [default: 0]")] = None
+    budget: Annotated[
+        list[int] | None, typer.Option(parser=whole_number, metavar="N", help="Number of simulations; repeatable.")
+    ] = None
+    seed: Annotated[
+        list[int] | None, typer.Option(parser=whole_number, metavar="N", help="Seed; repeatable.  [default: 0]")
+    ] = None
     observation: Annotated[
         list[int] | None,
-        typer.Option(metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"),
+        typer.Option(
+            parser=whole_number, metavar="N", help="Number of an observation of the task; repeatable.  [default: all]"
+        ),
     ] = None
     metric: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="Metric; repeatable.  [default: c2st and mmd]")
     ] = None
     samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Posterior samples to compare.  [default: 10000]")
+        int | None,
+        typer.Option(parser=whole_number, metavar="N", help="Posterior samples to compare.  [default: 10000]"),
     ] = None
     results: ResultsOption = Path("results")
     select: SelectOption = None

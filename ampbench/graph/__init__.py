@@ -4,7 +4,9 @@ from ampbench.graph.axes import Chain, Plate, Tree, previous
 from ampbench.graph.factorization import Factor, inverse, structure
 from ampbench.graph.model import Graph, component_names, join, split
 from ampbench.graph.node import Node, covariate, density, learned, simulator
+from ampbench.graph.probe import probe_simulators
 from ampbench.graph.simulation import Simulator
+from ampbench.graph.single import one_at_a_time
 
 __all__ = [
     "Chain",
@@ -20,7 +22,9 @@ __all__ = [
     "inverse",
     "join",
     "learned",
+    "one_at_a_time",
     "previous",
+    "probe_simulators",
     "simulator",
     "split",
     "structure",

@@ -28,7 +28,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ampbench.errors import GraphError
+from ampbench.counts import count, whole
+from ampbench.errors import GraphError, UsageError
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,20 @@ class Axis(ABC):
     size: int | tuple[int, int]
 
     def __post_init__(self) -> None:
-        low, high = self.bounds
-        if not (isinstance(low, int) and isinstance(high, int) and 0 < low <= high):
+        try:
+            low, high = (whole("size", each) for each in self.bounds)
+        except (IndexError, UsageError):
+            low, high = 0, 0
+        if not 0 < low <= high:
             raise GraphError(
                 f"axis {self.name!r} has the size {self.size}; give a number above 0, or two, the smaller one first"
             )
+        object.__setattr__(self, "size", (low, high) if isinstance(self.size, tuple | list) else low)
 
     @property
     def bounds(self) -> tuple[int, int]:
         """The smallest and the largest size."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        return (self.size[0], self.size[1]) if isinstance(self.size, tuple | list) else (self.size, self.size)
 
     @abstractmethod
     def repeats(self, size: int) -> int:
@@ -202,9 +207,10 @@ def sizes_within(axes: Iterable[Axis], given: Mapping[str, int]) -> dict[str, in
         low, high = axis.bounds
         if name not in given and low < high:
             raise GraphError(f"axis {name!r} has sizes from {low} to {high}; name one, such as {{{name!r}: {high}}}")
-        sizes[name] = given.get(name, low)
-        if not isinstance(sizes[name], int) or sizes[name] < 1:
-            raise GraphError(f"axis {name!r} got the size {sizes[name]!r}; give a whole number above 0")
+        try:
+            sizes[name] = count("size", given.get(name, low))
+        except UsageError as error:
+            raise GraphError(f"axis {name!r} got the size {given[name]!r}; give a whole number above 0") from error
     return sizes
 
 

@@ -126,6 +126,19 @@ def is_code(support: constraints.Constraint) -> bool:
     return base is constraints.boolean or base is constraints.one_hot
 
 
+def is_partly_discrete(support: constraints.Constraint) -> bool:
+    """Return whether some components of a support are discrete and others are continuous.
+
+    Example:
+        >>> is_partly_discrete(constraints.cat([constraints.positive, constraints.nonnegative_integer], -1, [1, 1]))
+        True
+    """
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    parts = getattr(support, "cseq", ())  # of constraints.cat and constraints.stack
+    return len({part.is_discrete for part in parts}) > 1 or any(map(is_partly_discrete, parts))
+
+
 def _is_identity(bijection: Transform) -> bool:
     """Return whether a bijection is the identity, because the support is the whole real line."""
     base = getattr(bijection, "base_transform", bijection)

@@ -62,6 +62,7 @@ class External:
     size: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "command", tuple(self.command))
         if not self.command:
             raise UsageError("the external simulator has an empty command; give a program and its arguments")
         if not (self.timeout > 0 and self.size > 0):

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ampbench.counts import count
 from ampbench.errors import GraphError
 from ampbench.graph import repeats
 from ampbench.graph.axes import Axis, Previous, shape, sizes_within
@@ -279,7 +280,7 @@ class Graph:
         Raises:
             SimulationError: a conditional returned NaN, a wrong shape, or values outside its support.
         """
-        given = given or {}
+        given, n = given or {}, count("n", n, least=0)
         self.check(given)
         if self.axes:
             return repeats.sample(self.nodes, n, sizes_within(self.axes, sizes), given)

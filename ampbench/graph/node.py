@@ -15,6 +15,7 @@ from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError, SimulationError
 from ampbench.graph.axes import Axis, Previous, Tree
+from ampbench.graph.copies import copied, own
 from ampbench.graph.precision import stored, warn_if_lost
 
 Kind = Literal["density", "simulator", "learned"]
@@ -28,7 +29,7 @@ class Node:
         name: the variable's name, unique in its graph.
         kind: ``density``, ``simulator`` or ``learned``.
         conditional: a distribution (density without parents), or a callable. It gets one tensor of shape (n, D_j)
-            per parent, in the order of ``parents``; without parents it gets the integer n.
+            per parent, in the order of ``parents``, which is a copy; without parents it gets the integer n.
         parents: names of the parents.
         support: where the variable lives; families are transformed to respect it.
         size: D, the number of components, if it is to be checked; None accepts what comes.
@@ -73,7 +74,7 @@ class Node:
 
     def distribution(self, *parents: Tensor) -> Distribution:
         """Return p(x_i | pa(x_i)); raises :class:`GraphError` if the node has no density."""
-        distribution = self.conditional if isinstance(self.conditional, Distribution) else self.conditional(*parents)
+        distribution = self.conditional if isinstance(self.conditional, Distribution) else self._called(parents)
         if not isinstance(distribution, Distribution):
             raise GraphError(
                 f"node {self.name!r} ({self.kind}) has no density: its conditional returned "
@@ -102,10 +103,16 @@ class Node:
             return self.conditional.sample(torch.Size([n]))
         if self.kind == "simulator":
             parents = tuple(parent.detach() for parent in parents)  # a black box may be numpy
-        drawn = self.conditional(*parents) if parents else self.conditional(n)
+        assert not isinstance(self.conditional, Distribution)
+        drawn = self._called(parents) if parents else self.conditional(n)
         if not isinstance(drawn, Distribution):
             return drawn
         return drawn.rsample() if drawn.has_rsample and self.kind == "learned" else drawn.sample()
+
+    def _called(self, parents: tuple[Tensor, ...]) -> Any:
+        """Call the conditional with copies of the parents, since it may work in place."""
+        assert not isinstance(self.conditional, Distribution)
+        return self.conditional(*map(copied, parents))
 
 
 def density(
@@ -122,8 +129,8 @@ def density(
     """A variable with a known conditional density.
 
     Arguments:
-        conditional: a distribution with event shape (D,) for a root, else a callable from parent tensors (n, D_j)
-            to a distribution with batch shape (n,) and event shape (D,).
+        conditional: a distribution with event shape (D,) for a root, of which the node keeps a copy; else a callable
+            from parent tensors (n, D_j) to a distribution with batch shape (n,) and event shape (D,).
         support: by default the root distribution's own, and the real line for a callable.
         along, first, missing, leaves: of repeated variables; see :class:`Node`.
 
@@ -140,10 +147,12 @@ def density(
                 f"{tuple(conditional.event_shape)}, but a vector (batch shape (), event shape (D,)) is needed; "
                 "wrap it in torch.distributions.Independent(..., 1)"
             )
+        conditional = own(conditional)
         support = support or conditional.support
         size = size or conditional.event_shape[0]
+    first = own(first) if isinstance(first, Distribution) else first
     repeated = (tuple(along), first, leaves, missing)
-    return Node(name, "density", conditional, tuple(parents), support or constraints.real, size, *repeated)
+    return Node(name, "density", conditional, tuple(parents), own(support or constraints.real), size, *repeated)
 
 
 def simulator(
@@ -167,7 +176,7 @@ def simulator(
         torch.Size([3, 2])
     """
     repeated = (tuple(along), first, leaves, missing)
-    return Node(name, "simulator", conditional, tuple(parents), support, size, *repeated)
+    return Node(name, "simulator", conditional, tuple(parents), own(support), size, *repeated)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +223,7 @@ def covariate(name: str, rows: Tensor, along: Iterable[Axis]) -> Node:
     Raises:
         GraphError: the rows have another shape, are infinite, have NaN in some components only, or are all NaN.
     """
-    axes, values = tuple(along), torch.as_tensor(rows)
+    axes, values = tuple(along), copied(torch.as_tensor(rows))
     if not axes or values.ndim != len(axes) + 1 or not values.numel():
         raise GraphError(
             f"covariate {name!r} has values of shape {tuple(values.shape)} along {len(axes)} axes; "
@@ -275,7 +284,7 @@ def checked(node: Node, n: int, value: object, double: bool = False) -> Tensor:
     expected = f"({n}, {node.size if node.size is not None else 'D'})"
     if tensor.ndim != 2 or len(tensor) != n or tensor.shape[1] != (node.size or tensor.shape[1]):
         raise SimulationError(f"node {node.name!r} has shape {tuple(tensor.shape)}, expected {expected}")
-    tensor = stored(tensor, double)
+    tensor = copied(stored(tensor, double))  # a simulator may overwrite in its next call what it returned
     if bad := int((~torch.isfinite(tensor)).any(1).sum()):
         raise SimulationError(
             f"node {node.name!r} has NaN or infinite values in {bad} of {n} rows; "

@@ -23,6 +23,7 @@ from torch.distributions import Distribution
 
 from ampbench.errors import GraphError
 from ampbench.graph.axes import Axis, Previous, shape
+from ampbench.graph.copies import copied
 from ampbench.graph.node import Design, Node
 from ampbench.graph.ragged import covered
 
@@ -254,7 +255,9 @@ def ground(nodes: Sequence[Node], sizes: Sizes, present: Mapping[str, Tensor]) -
 def _ground_one(node: Node, repeat: Repeat, fixed: Mapping[str, Tensor]) -> Node:
     parents = tuple(flat_name(name, index) for name, index in repeat.parents if name not in fixed)
     constants = {i: fixed[name][index] for i, (name, index) in enumerate(repeat.parents) if name in fixed}
-    conditional = _with_constants(repeat.node.conditional, constants) if constants else repeat.node.conditional
+    conditional = repeat.node.conditional
+    if constants and not isinstance(conditional, Distribution):
+        conditional = WithConstants(conditional, constants)
     return Node(flat_name(node.name, repeat.index), node.kind, conditional, parents, node.support, node.size)
 
 
@@ -268,18 +271,21 @@ def _fixed(node: Node, sizes: Sizes) -> Tensor:
     return rows
 
 
-def _with_constants(conditional: Distribution | Callable[..., Any], fixed: Mapping[int, Tensor]) -> Callable[..., Any]:
-    """Return a conditional of the remaining parents, or of n; constants (D,) are arguments at their positions."""
+@dataclass(frozen=True, eq=False)
+class WithConstants:
+    """A conditional of the remaining parents, or of n; constants (D,) are arguments at their positions."""
 
-    def conditioned(*parents: Any) -> Any:
+    conditional: Callable[..., Any]
+    constants: Mapping[int, Tensor]
+
+    def __call__(self, *parents: Any) -> Any:
+        """Call the conditional."""
         given = [parent for parent in parents if isinstance(parent, Tensor)]  # without any, the argument is n
         n, remaining = len(given[0]) if given else parents[0], iter(given)
-        positions = range(len(fixed) + len(given))
-        arguments = [fixed[i].expand(n, -1) if i in fixed else next(remaining) for i in positions]
-        assert not isinstance(conditional, Distribution)
-        return conditional(*arguments)
-
-    return conditioned
+        positions = range(len(self.constants) + len(given))
+        return self.conditional(
+            *(copied(self.constants[i].expand(n, -1)) if i in self.constants else next(remaining) for i in positions)
+        )
 
 
 def stack(values: Mapping[str, Tensor], nodes: Iterable[Node], sizes: Sizes) -> dict[str, Tensor]:

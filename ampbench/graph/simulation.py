@@ -11,6 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from ampbench.counts import count, whole
 from ampbench.errors import BudgetExceeded, GraphError, SimulationError
 from ampbench.graph.model import Graph
 from ampbench.seeding import derive, seeded
@@ -27,6 +28,7 @@ class Simulator:
 
     Raises:
         GraphError: ``observed`` names no variable, an unknown one, or leaves nothing to infer.
+        UsageError: budget or seed is no whole number, or the budget is negative.
 
     Example:
         >>> import torch
@@ -46,8 +48,8 @@ class Simulator:
         self.graph = graph
         self.observed = graph.check(observed)
         self.latents = graph.latents(self.observed)
-        self.budget = budget
-        self.seed = seed
+        self.budget = count("budget", budget, least=0)
+        self.seed = whole("seed", seed)
         self.spent = 0
         self._calls = 0
         self._sizes: dict[str, int] = {}
@@ -84,6 +86,7 @@ class Simulator:
             BudgetExceeded: fewer than n simulations are left; nothing is drawn.
             SimulationError: the simulator returned something unusable; the draws count all the same.
         """
+        n = whole("n", n)
         if n < 1:
             raise SimulationError(f"{n} simulations asked for; ask for at least one")
         cost = n * self.graph.draws(sizes)

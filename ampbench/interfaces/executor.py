@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ampbench.counts import count
 from ampbench.interfaces.events import Listener
 from ampbench.results import Run
 
@@ -26,6 +27,10 @@ class Limits:
     seconds: float | None = None
     memory: float | None = None
     retries: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "threads", count("threads", self.threads))
+        object.__setattr__(self, "retries", count("retries", self.retries, least=0))
 
 
 @dataclass(frozen=True)

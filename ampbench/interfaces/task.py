@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ampbench.counts import whole
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, join
 from ampbench.interfaces.golden import Golden
@@ -70,12 +71,13 @@ class Task(ABC):
         return {number: self.observation(number) for number in range(1, 11)}
 
     def numbered(self, number: int) -> Observation:
-        """Return a numbered observation; raises :class:`UsageError` for a number that does not exist."""
-        known = self.observations()
+        """Return a copy of a numbered observation; raises :class:`UsageError` for a number that does not exist."""
+        known, number = self.observations(), whole("observation", number)
         if number not in known:
             numbers = ", ".join(map(str, known)) or "none"
             raise UsageError(f"unknown observation {number!r} of task {type(self).__name__}; known: {numbers}")
-        return known[number]
+        found = known[number]
+        return replace(found, x=found.x.clone(), theta=found.theta.clone())
 
     def observation(self, seed: int) -> Observation:
         """Simulate an observation, with parameters from the prior; every seed gives another one."""
@@ -84,7 +86,7 @@ class Task(ABC):
         return Observation(
             x=join(values, simulator.observed)[0],
             theta=join(values, simulator.latents)[0],
-            seed=seed,
+            seed=simulator.seed,
         )
 
     def check_observation(self, observation: Tensor) -> Tensor:

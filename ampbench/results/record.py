@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ampbench.counts import whole
+
 SCHEMA_VERSION = 2
 """Version of the file format; incremented when the format of a record changes."""
 
@@ -55,6 +57,10 @@ class Run:
     metrics: tuple[str, ...]
     packages: tuple[str, ...] = ()
     metric_packages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "observation", "seed", "samples"):  # the keys are hashes of their texts
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
 
     @property
     def key(self) -> str:

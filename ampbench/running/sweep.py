@@ -36,6 +36,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from ampbench.counts import read_whole
 from ampbench.errors import AmpbenchError, PluginError, UsageError, unknown
 from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.registry import Registry
@@ -47,8 +48,11 @@ from ampbench.spec import Spec, split
 MAX_RUNS = 1_000_000
 """Largest number of runs of a sweep; larger ones are refused as mistakes."""
 
-Number = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[int, Field(ge=1, lt=2**63)]
+Whole = Annotated[
+    int, BeforeValidator(lambda given: int(given) if isinstance(given, float) and given.is_integer() else given)
+]
+Number = Annotated[Whole, Field(ge=0, lt=2**63)]
+Positive = Annotated[Whole, Field(ge=1, lt=2**63)]
 Value = str | int | float | bool
 
 
@@ -112,7 +116,7 @@ class Sweep(BaseModel):
     seeds: Annotated[list[Number], Field(min_length=1)] = [0]
     observations: list[Number] = []
     metrics: Choices = [Choice(spec="c2st"), Choice(spec="mmd")]
-    samples: Annotated[int, Field(ge=10, lt=2**31)] = 10_000
+    samples: Annotated[Whole, Field(ge=10, lt=2**31)] = 10_000
 
 
 @dataclass(frozen=True)
@@ -333,11 +337,12 @@ def _condition(text: str, whole: str) -> Callable[[Run], bool]:
 
 
 def _compare_numbers(name: str, operator: str, value: str, whole: str) -> Callable[[Run], bool]:
-    if operator not in _COMPARE or not re.fullmatch("-?[0-9]{1,30}", value):
+    try:
+        compare, number = _COMPARE[operator], read_whole(name, value)
+    except (KeyError, UsageError):
         raise UsageError(
             f"cannot select {name}{operator}{value} in {whole!r}; write {name}, one of = != < <= > >=, number"
-        )
-    compare, number = _COMPARE[operator], int(value)
+        ) from None
     return lambda run: compare(getattr(run, name), number)
 
 

@@ -69,7 +69,7 @@ class SBIView:
 
     def set_default_x(self, x: Tensor) -> SBIView:
         """Set the default observation, shape (L,) or (1, L), of calls without an observation."""
-        self.default_x = x
+        self.default_x = x.clone()
         return self
 
     def sample(self, sample_shape: Sequence[int] = (), x: Tensor | None = None, **options: Any) -> Tensor:

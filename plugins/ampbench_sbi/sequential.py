@@ -71,7 +71,7 @@ class PerObservation(Posterior, Sequential):
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D); the fit is reused while the observation stays the same."""
-        exact = observation.double()
+        exact = observation.to(torch.float64, copy=True)
         if self._latest is None or not torch.equal(self._latest[0], exact):
             self._latest = (exact, self.fit_to(observation, silent))
         return self._latest[1].posterior.sample(observation, n)

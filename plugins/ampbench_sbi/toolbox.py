@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join
+from ampbench.graph.coordinates import is_partly_discrete
 from ampbench.graph.precision import warn_if_rounded
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, by_observation, check_observation
@@ -254,6 +255,12 @@ def continuous_prior(method: str, simulator: Simulator, device: torch.device) ->
     """
     for name in simulator.latents:
         if (support := simulator.graph[name].support).is_discrete:
+            if is_partly_discrete(support):
+                raise UsageError(
+                    f"method {method!r} infers continuous variables, but {name!r} has discrete and continuous "
+                    f"components ({support}); split it into nodes, one for each kind, and take 'amp' with a discrete "
+                    "family, or take 'rejection-abc'"
+                )
             raise UsageError(
                 f"method {method!r} infers continuous variables, but {name!r} is discrete ({support}); "
                 "take 'amp' with a discrete family, or 'rejection-abc'"

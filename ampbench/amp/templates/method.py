@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
+from ampbench.amp.method import check_discrete
 from ampbench.amp.stored_coordinates import from_parts
 from ampbench.amp.templates.batches import encode, learn_coordinates
 from ampbench.amp.templates.chain import TemplateBottomUp
@@ -28,6 +29,7 @@ from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress, UnfinishedFitError
 from ampbench.interfaces import state as states
 from ampbench.options import at_least
+from ampbench.seeding import seeded
 
 REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
 """Advice for fits whose adversaries still distinguish the chains."""
@@ -104,7 +106,7 @@ class TemplateAMP(Method, CanRestore):
 
         Raises:
             UsageError: the graph has no repeated variables, an option names no inferred variable, or the budget is too
-                small.
+                small, or no family draws the values of a discrete latent.
             GraphError: the structure is not supported; see :func:`ampbench.graph.template.template_inverse`.
 
         Warns:
@@ -147,5 +149,8 @@ class TemplateAMP(Method, CanRestore):
         divergences = {name: self.divergences.get(name, self.divergence) for name in model.inferred}
         with device:
             bottom_up = TemplateBottomUp(model.graph, model.observed, model.factors, sizes, families, self.messages)
+        contexts = ((each, bottom_up.context_size(each)) for each in bottom_up.factors)
+        with seeded(0):  # the training has its own stream
+            check_discrete(model.graph, ((f.variable, bottom_up.conditional(f), size) for f, size in contexts))
         kind = GlobalViews if self.scope == "global" else TemplateViews
         return kind.of(bottom_up, divergences)
