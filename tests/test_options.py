@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from ampbench.errors import UsageError
@@ -76,6 +77,26 @@ def test_bounds_of_methods(registry: Registry, spec: str) -> None:
 )
 def test_bounds_are_allowed(registry: Registry, spec: str) -> None:
     registry.build("methods", spec)
+
+
+@pytest.mark.parametrize("value", [True, "8", 8.5, None])
+@pytest.mark.parametrize(
+    ("kind", "name", "option"),
+    [("families", "gaussian", "width"), ("divergences", "jsd", "depth"), ("methods", "rejection-abc", "accept")],
+)
+def test_counts_of_other_types_are_refused(
+    registry: Registry, kind: str, name: str, option: str, value: object
+) -> None:
+    component = registry.entries(kind)[name].factory()
+    with pytest.raises(UsageError, match=f"needs {option} to be a whole number, got {option}="):
+        component(**{option: value})
+    component(**{option: np.int64(8)})
+
+
+@pytest.mark.parametrize("value", [True, "0.5"])
+def test_numbers_of_other_types_are_refused(registry: Registry, value: object) -> None:
+    with pytest.raises(UsageError, match="needs dropout to be a number, got dropout="):
+        registry.entries("families")["flow"].factory()(dropout=value)
 
 
 def test_specs_were_found() -> None:

@@ -39,7 +39,7 @@ from ampbench.assess.fits import HELD_OUT_DRAWS, Drawn, EvaluationSet, Fit, fit_
 from ampbench.assess.fits import simulate as simulate_in_process
 from ampbench.assess.lc2st import check_installed, lc2st
 from ampbench.assess.outcome import Outcome
-from ampbench.counts import count, whole
+from ampbench.counts import whole
 from ampbench.errors import PluginError, UsageError
 from ampbench.graph import Graph
 from ampbench.graph.prior import LatentPrior
@@ -179,7 +179,9 @@ def outcomes(
     for text in methods:
         with suppress(PluginError):  # a broken or missing method affects its own outcomes only
             registry.checked("methods", text)
-    budgets = [count("budget", budget) for budget in budgets]
+    budgets = [whole("budget", budget) for budget in budgets]
+    if bad := [budget for budget in budgets if budget < 1]:
+        raise UsageError(f"a budget of {bad[0]} simulations; take at least 1")
     fit = fit or partial(fit_and_draw, (held_out.graph, held_out.observed), registry, "cpu")
     wanted = [(text, budget) for budget in sorted(set(budgets)) for text in dict.fromkeys(methods)]
     for text, budget in wanted:

@@ -74,15 +74,15 @@ def probe_simulators(graph: Graph, seed: int, budget: int) -> None:
         return
     for node in flat.nodes:
         parents = tuple(values[name] for name in node.parents)
+        batches = _Batches(node, parents, derive(seed, "probe", node.name))
         try:
             if _is_probed(node) and _function(node) in left:
                 left.remove(_function(node))
-                _check(_Batches(node, parents, derive(seed, "probe", node.name)), budget)
+                _check(batches, budget)
                 if not left:
                     return
-            with seeded(derive(seed, "probe", node.name, "values")):
-                values[node.name] = node.sample(CANDIDATES, parents).detach().cpu()
-        except _Failed:  # the run will fail too, and say why
+            values[node.name] = batches.candidates()
+        except _Failed:  # the run reports errors
             return
 
 
@@ -120,6 +120,14 @@ class _Batches:
     node: Node
     parents: tuple[Tensor, ...]
     seed: int
+
+    def candidates(self) -> Tensor:
+        """Return the output (CANDIDATES, L) for the draws of the parents; raises :class:`_Failed` as :meth:`draw`."""
+        try:
+            with seeded(derive(self.seed, "values")):
+                return self.node.sample(CANDIDATES, self.parents).detach().cpu()
+        except Exception as error:
+            raise _Failed from error
 
     def draw(self, others: str, stream: int, rows: int = ROWS) -> Tensor:
         """Return the output (rows, L) for a batch.

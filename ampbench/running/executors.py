@@ -21,7 +21,8 @@ import joblib
 import torch
 
 from ampbench import registry
-from ampbench.counts import count
+from ampbench.counts import whole
+from ampbench.errors import UsageError
 from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Listener, both
 from ampbench.interfaces.executor import Executor
@@ -60,7 +61,10 @@ class Local(Executor):
     """
 
     def __init__(self, workers: int = 0, per_gpu: int = 1) -> None:
-        self.workers, self.per_gpu = count("workers", workers, least=0), count("per_gpu", per_gpu)
+        workers, per_gpu = whole("workers", workers), whole("per_gpu", per_gpu)
+        if workers < 0 or per_gpu < 1:
+            raise UsageError(f"workers={workers} and per_gpu={per_gpu} are impossible: 0 or more, and 1 or more")
+        self.workers, self.per_gpu = workers, per_gpu
 
     def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
         """See :class:`Executor`."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-from ampbench.counts import count
+from ampbench.counts import whole
 from ampbench.errors import UsageError
 from ampbench.interfaces import Executor, Job
 from ampbench.interfaces.events import Listener
@@ -44,7 +44,10 @@ class Slurm(Executor):
         extra: str = "",
         interface: str = "",
     ) -> None:
-        self.workers, self.memory, self.walltime = count("workers", workers), memory, walltime
+        workers = whole("workers", workers)
+        if workers < 1:
+            raise UsageError(f"executor 'slurm' needs at least 1 worker, got workers={workers}")
+        self.workers, self.memory, self.walltime = workers, memory, walltime
         self.queue, self.account, self.extra, self.interface = queue, account, extra, interface
 
     def execute(self, jobs: Sequence[Job], listener: Listener) -> None:

@@ -186,6 +186,8 @@ def test_every_node_is_probed() -> None:
 
 def test_other_faults_are_left_to_the_run() -> None:
     probe_simulators(model(lambda t: torch.full((len(t), 1), torch.nan)), 0, 100)
+    root = simulator("theta", lambda n: torch.full((n, 1), torch.nan))
+    probe_simulators(Graph(root, simulator("x", HONEST["noise"], ["theta"])), 0, 100)
     with pytest.raises(SimulationError, match="NaN"):
         ampbench.infer(PRIOR, lambda t: torch.full((len(t), 1), torch.nan), budget=20, method="rejection-abc:accept=5")
 
