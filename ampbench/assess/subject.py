@@ -17,6 +17,7 @@ from torch.distributions import Distribution, Gamma, Independent, LogNormal, Nor
 from ampbench import registry
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
+from ampbench.graph.precision import as_written
 from ampbench.interfaces import Task
 
 PRIORS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
@@ -89,19 +90,12 @@ def read_observation(text: str) -> Tensor:
             values = np.load(path, allow_pickle=False).ravel()
         else:
             values = np.array(re.split(r"[\s,;]+", (path.read_text() if path.is_file() else text).strip(" \n\t,;")))
-        return _as_precise_as_written(values.astype(float))
+        return as_written(torch.from_numpy(values.astype(float)))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"cannot read the observation {text!r}: {error}; write numbers such as 0.5,1.2, or the path of a file "
             "of numbers (.npy or text)"
         ) from error
-
-
-def _as_precise_as_written(values: np.ndarray) -> Tensor:
-    """Return numbers in default precision if its shortest decimals are those numbers, and else in double precision."""
-    given = torch.from_numpy(values)
-    single = given.to(torch.get_default_dtype())
-    return single if all(float(str(a)) == b for a, b in zip(single.numpy(), values, strict=True)) else given
 
 
 def _imported(text: str, what: str) -> Any:

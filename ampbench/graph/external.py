@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import SimulationError, UsageError
+from ampbench.graph.precision import stored
 
 MAX_SHOWN_CHARACTERS = 120
 """Characters of a faulty line that an error shows."""
@@ -54,7 +55,7 @@ class External:
         >>> import sys
         >>> program = "import sys; next(sys.stdin); [print(line.strip()) for line in sys.stdin]"
         >>> External((sys.executable, "-c", program), timeout=60, size=2)(torch.tensor([[1.0, 2.0]]))
-        tensor([[1., 2.]], dtype=torch.float64)
+        tensor([[1., 2.]])
     """
 
     command: Sequence[str]
@@ -72,7 +73,10 @@ class External:
             )
 
     def __call__(self, theta: Tensor) -> Tensor:
-        """Run the program on theta, (n, D); returns (n, L) in double precision, on theta's device.
+        """Run the program on theta, (n, D); returns (n, L) on theta's device.
+
+        It is in double precision if rounding would lose information.
+
 
         Raises:
             SimulationError: the program is missing, crashed, hung, or answered with anything but n lines of L finite
@@ -82,7 +86,8 @@ class External:
         lines = [json.dumps({"seed": seed, "n": len(theta)}), *map(json.dumps, theta.tolist())]
         out, err = self._run("\n".join(lines) + "\n")
         rows = self._rows(out, len(theta), err)
-        return torch.tensor(rows, dtype=torch.float64).reshape(len(theta), self.size).to(theta.device)
+        x = torch.tensor(rows, dtype=torch.float64).reshape(len(theta), self.size)
+        return x.to(theta.device, torch.promote_types(theta.dtype, stored(x).dtype))
 
     def _run(self, text: str) -> tuple[str, str]:
         """Return standard output and error of the program, which has ended afterwards."""

@@ -61,6 +61,23 @@ def _loses(values: Tensor, single: Tensor) -> Tensor:
     return (error > TOLERANCE * spread) & (spread > noise)
 
 
+def as_written(values: Tensor) -> Tensor:
+    """Return numbers that were read from text in default precision, if it has as many digits, or in double precision.
+
+    Arguments:
+        values: in double precision, of any shape.
+
+    Example:
+        >>> as_written(torch.tensor([0.1], dtype=torch.float64)).dtype
+        torch.float32
+        >>> as_written(torch.tensor([1200000000.05], dtype=torch.float64)).dtype
+        torch.float64
+    """
+    single = values.to(torch.get_default_dtype())
+    digits = map(str, single.flatten().numpy())
+    return single if all(float(a) == b for a, b in zip(digits, values.flatten().tolist(), strict=True)) else values
+
+
 def warn_if_lost(name: str, values: Tensor) -> None:
     """Warn of components of draws (n, D) that differ by few rounding errors only, or not at all.
 
@@ -77,10 +94,12 @@ def warn_if_lost(name: str, values: Tensor) -> None:
     lost = few | ((high == low) & (spacing >= 1))
     if bool((lost & (spacing < 1)).any()):
         lost &= (spacing >= 1) | (values.detach() != values.detach().round()).any(0)
-    for i in lost.nonzero().flatten().tolist():
+    if components := lost.nonzero().flatten().tolist():
+        i, *others = components
+        more = f" (and {len(others)} more, such as component {others[0]})" if others else ""
         warnings.warn(
-            f"component {i} of {name!r} is about {float(high[i]):.2g} in {_short(values.dtype)}, whose spacing there "
-            f"is {float(spacing[i]):.2g}, and varies by {float(high[i] - low[i]):.2g}: its information is lost to "
+            f"component {i} of {name!r}{more} is about {float(high[i]):.2g} in {_short(values.dtype)}, whose "
+            f"spacing there is {float(spacing[i]):.2g}, and varies by {float(high[i] - low[i]):.2g}: its information is lost to "
             "rounding; subtract its location in the simulator or prior"
             + ("" if values.dtype == torch.float64 else ", or compute in double precision"),
             PrecisionWarning,
