@@ -99,8 +99,8 @@ def warn_if_lost(name: str, values: Tensor) -> None:
         more = f" (and {len(others)} more, such as component {others[0]})" if others else ""
         warnings.warn(
             f"component {i} of {name!r}{more} is about {float(high[i]):.2g} in {_short(values.dtype)}, whose "
-            f"spacing there is {float(spacing[i]):.2g}, and varies by {float(high[i] - low[i]):.2g}: its information is "
-            "lost to rounding; subtract its location in the simulator or prior"
+            f"spacing there is {float(spacing[i]):.2g}, and varies by {float(high[i] - low[i]):.2g}: its information "
+            "is lost to rounding; subtract its location in the simulator or prior"
             + ("" if values.dtype == torch.float64 else ", or compute in double precision"),
             PrecisionWarning,
             stacklevel=2,
