@@ -88,19 +88,19 @@ def warn_if_lost(name: str, values: Tensor) -> None:
     """
     if not values.is_floating_point() or len(values) < MIN_ROWS:
         return
-    low, high = values.detach().amin(0).double(), values.detach().amax(0).double()
+    values = values.detach()
+    low, high = values.amin(0).double(), values.amax(0).double()
     spacing = torch.finfo(values.dtype).eps * torch.maximum(low.abs(), high.abs())
-    few = (high - low < MIN_LEVELS * spacing) & (high > low)
-    lost = few | ((high == low) & (spacing >= 1))
-    if bool((lost & (spacing < 1)).any()):
-        lost &= (spacing >= 1) | (values.detach() != values.detach().round()).any(0)
+    lost = (high - low < MIN_LEVELS * spacing) & ((high > low) | (spacing >= 1))
+    if bool(lost.any()):
+        lost &= (spacing >= 1) | (values != values.round()).any(0)
     if components := lost.nonzero().flatten().tolist():
         i, *others = components
         more = f" (and {len(others)} more, such as component {others[0]})" if others else ""
         warnings.warn(
-            f"component {i} of {name!r}{more} is about {float(high[i]):.2g} in {_short(values.dtype)}, whose "
-            f"spacing there is {float(spacing[i]):.2g}, and varies by {float(high[i] - low[i]):.2g}: its information "
-            "is lost to rounding; subtract its location in the simulator or prior"
+            f"component {i} of {name!r}{more} is about {float(high[i]):.2g} in {_short(values.dtype)}, whose spacing "
+            f"there is {float(spacing[i]):.2g}, and varies by {float(high[i] - low[i]):.2g}: its information is lost "
+            "to rounding; subtract its location in the simulator or prior"
             + ("" if values.dtype == torch.float64 else ", or compute in double precision"),
             PrecisionWarning,
             stacklevel=2,
