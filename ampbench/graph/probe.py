@@ -98,7 +98,10 @@ def _function(node: Node) -> int:
 def _sizes(graph: Graph) -> dict[str, int]:
     """Return the smallest sizes of the axes, or the numbers of rows of the covariates along them."""
     rows = {
-        node.along[0].name: len(node.conditional.rows) for node in graph.nodes if isinstance(node.conditional, Design)
+        axis.name: count
+        for node in graph.nodes
+        if isinstance(node.conditional, Design)
+        for axis, count in zip(node.along, node.conditional.rows.shape, strict=False)
     }
     return {axis.name: rows.get(axis.name, axis.bounds[0]) for axis in graph.axes}
 
