@@ -140,7 +140,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         observation = check_observation(observation, sum(self._observed.values()))
         observed = self._parts(observation[None], self._observed)
         for name, part in split(observation[None], self._observed).items():
-            warn_if_rounded(name, part, self._coordinates[name].dtype == torch.float64)
+            warn_if_rounded(f"the observation of {name!r}", part, self._coordinates[name].dtype == torch.float64)
         device = self.trained.learned.bottom_up.device
         evidence = {name: self._coordinates[name].encode(part).to(device) for name, part in observed.items()}
         drawn = self.chain_pair.bottom_up(evidence, n)

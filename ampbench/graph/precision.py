@@ -107,15 +107,20 @@ def warn_if_lost(name: str, values: Tensor) -> None:
         )
 
 
-def warn_if_rounded(name: str, values: Tensor, double: bool) -> None:
+def warn_if_rounded(what: str, values: Tensor, double: bool) -> None:
     """Warn if a variable that needs double precision is observed in a type with fewer digits.
 
+    Arguments:
+        what: the observation, for the message.
+        values: of the observation, of any shape.
+        double: whether the variable needs double precision.
+
     Warns:
-        PrecisionWarning: the message names the variable and its type.
+        PrecisionWarning: the message names the observation and its type.
     """
     if double and values.is_floating_point() and values.dtype != torch.float64:
         warnings.warn(
-            f"the observation of {name!r} is in {_short(values.dtype)}, but its simulations differ by less than the "
+            f"{what} is in {_short(values.dtype)}, but its simulations differ by less than the "
             "spacing of this type; give the observation in double precision",
             PrecisionWarning,
             stacklevel=2,

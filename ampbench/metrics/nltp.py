@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ampbench.errors import MetricError
 from ampbench.interfaces import HasDensity, Measurement, NeedsSetting, Setting
-from ampbench.metrics.checks import check_set, latent_parts
+from ampbench.metrics.checks import check_set
 from ampbench.seeding import derive, seeded
 
 
@@ -30,7 +30,6 @@ class NLTP(NeedsSetting):
     def measure_in(self, setting: Setting, samples: Tensor) -> Measurement:
         """Return −log q(θ_o | x_o), in nats; the samples are checked, but not used."""
         check_set("nltp", "samples", samples, min_size=1)
-        latent_parts("nltp", setting.task, samples)
         posterior, truth = setting.posterior, setting.observation
         if posterior is None:
             raise MetricError(

@@ -146,7 +146,13 @@ class MetricConformance(ABC):
 
 
 class SettingMetricConformance(ABC):
-    """The properties of a metric that judges samples by their setting, without a reference."""
+    """The properties of a metric that judges samples by their setting, without a reference.
+
+    Attributes:
+        uses_samples: whether the value depends on the samples, and not on the posterior alone.
+    """
+
+    uses_samples = True
 
     @abstractmethod
     def make(self) -> NeedsSetting:
@@ -185,7 +191,8 @@ class SettingMetricConformance(ABC):
     def test_refuses_bad_input(self) -> None:
         """NaN, infinite values and samples of another shape give an error, not a number."""
         for bad in (*_bad(self.samples(100)), torch.full((100, 2), torch.inf)):
-            if len(bad) != 1:  # some metrics judge a single row
+            fits = bad.ndim == 2 and bad.shape[1] == 2
+            if len(bad) != 1 and (fits or self.uses_samples):  # some metrics judge a single row
                 assert _refused(partial(self.make().measure_in, self.setting(), bad)), f"shape {tuple(bad.shape)}"
 
 

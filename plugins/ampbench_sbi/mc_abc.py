@@ -99,7 +99,7 @@ class _Simulated(Posterior, HasState):
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
         observation = check_observation(observation, self._x.shape[1])
-        warn_if_rounded("x", observation, self._x.dtype == torch.float64)
+        warn_if_rounded("the observation", observation, self._x.dtype == torch.float64)
         seen, x = in_units(self._prior, self._theta), self._x.to(torch.get_default_dtype())
         if self._x.dtype != x.dtype:  # a distance does not depend on the origin
             x = (self._x - observation).to(x)

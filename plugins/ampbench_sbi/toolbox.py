@@ -187,7 +187,7 @@ class SBIPosterior(Posterior, HasHistory):
             SamplingError: too few draws are accepted; see :mod:`ampbench_sbi.tries`.
         """
         observation = check_observation(observation, self.features)
-        warn_if_rounded("x", observation, self.x_units.differ)
+        warn_if_rounded("the observation", observation, self.x_units.differ)
         x = self.x_units.encode(observation[None])
         with quiet(), bounded(self.posterior, n):
             drawn: Tensor = self.posterior.sample((n,), x=x, show_progress_bars=False)

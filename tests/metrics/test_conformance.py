@@ -45,6 +45,7 @@ class TestJudging(SettingMetricConformance):
     @pytest.fixture(autouse=True)
     def _name(self, name: str) -> None:
         self.name = name
+        self.uses_samples = name != "nltp"
 
     def make(self) -> NeedsSetting:
         metric = METRICS[self.name]

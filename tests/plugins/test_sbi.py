@@ -545,7 +545,7 @@ def test_variables_that_single_precision_would_spoil(name: str, tmp_path: Path) 
     if isinstance(posterior, HasDensity):
         density_there = posterior.log_prob(low + torch.linspace(0.01, 0.99, 99)[:, None], x.expand(99, 1)).exp()
         assert float(density_there.mean()) == pytest.approx(1, abs=0.15)
-    with seeded(0), pytest.warns(PrecisionWarning, match="the observation of 'x' is in float32"):
+    with seeded(0), pytest.warns(PrecisionWarning, match="the observation is in float32"):
         posterior.sample(x.float(), 3)
 
 
