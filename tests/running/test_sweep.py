@@ -223,7 +223,7 @@ def test_selections(registry: Registry, select: list[str], count: int) -> None:
         ("taks=two_moons", "unknown field 'taks'; .*did you mean 'task'"),
         ("method=amp:steps=1,divergence=kl", "unknown field 'divergence'.*parentheses"),
         ("budget~1", "cannot select budget~1"),
-        ("budget=1e3", "cannot select budget=1e3"),
+        ("budget=1.5", "cannot select budget=1.5"),
         ("task<a", "cannot select task<a"),
         ("method=", "cannot select method="),
         ("task=gaussian", "none of 600 runs is selected by task=gaussian; there are two_moons, gaussian_linear"),
