@@ -28,7 +28,8 @@ from typing import Any, final
 
 from torch import Tensor
 
-from ampbench.errors import SamplingError, UsageError
+from ampbench.counts import count
+from ampbench.errors import SamplingError
 
 MAX_TRIES = 10_000
 """t, the number of tries for each accepted draw, unless :func:`limited_tries` sets another one."""
@@ -44,16 +45,14 @@ def limited_tries(limit: int) -> Iterator[None]:
         limit: t, at least 1. Fitting a sequential method samples too, so that its fit belongs inside the block.
 
     Raises:
-        UsageError: less than one try.
+        UsageError: no whole number, or less than one try.
 
     Example:
         >>> with limited_tries(1_000_000):
         ...     Tries("candidates are accepted", "try others").limit
         1000000
     """
-    if not limit >= 1:
-        raise UsageError(f"limited_tries needs a limit of at least 1, got {limit}")
-    token = _limit.set(limit)
+    token = _limit.set(count("limit", limit))
     try:
         yield
     finally:

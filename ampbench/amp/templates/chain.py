@@ -59,7 +59,7 @@ class TemplateBottomUp(Conditionals[TemplateFactor]):
         conditional = family(features, self.context_size(factor))
         if self.graph[factor.variable].support.is_discrete:
             return conditional
-        plates = self.messages.reading.plates(factor.cell, self.sizes)
+        plates = self.messages.reading.plates(factor.cell)
         return contracting(conditional, features, [slice(before + at.start, before + at.stop) for at in plates])
 
     def context_size(self, factor: TemplateFactor) -> int:

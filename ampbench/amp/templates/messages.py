@@ -99,7 +99,7 @@ class Messages(nn.Module):
         return torch.cat(levels[::-1], dim=1).reshape(*inputs.shape[:-1], self.reading.width)
 
     def _message(self, cell: Cell, batch: Batch, found: Tensor) -> Tensor:
-        """Return the message to the outer repeat, (*, B, R_1, …, H + 1), of features with their inputs."""
+        """Return the message to the outer repeat, (B, R_1, …, M), of features with their inputs, (B, R_1, …, R, F)."""
         axis = cell[-1]
         weights = found.new_ones(*found.shape[:-1], 1)
         if axis.linked:

@@ -86,6 +86,8 @@ class TemplateSimulations(Source):
         self.model = nn.Module()
         self.views = views
         self.repeats = repeats
+        roots = any(not factor.cell for factor in views.bottom_up.factors)
+        self._least = MIN_ROOTS if roots else MIN_SIMULATIONS
         self.held_out = []
         self._kept = []
         for block in blocks:
@@ -100,8 +102,7 @@ class TemplateSimulations(Source):
         number of repeats, but at least :data:`MIN_SIMULATIONS` or :data:`MIN_ROOTS`.
         """
         block = self._kept[int(torch.randint(len(self._kept), ()))]
-        roots = any(not factor.cell for factor in self.views.bottom_up.factors)
-        enough = max(MIN_ROOTS if roots else MIN_SIMULATIONS, SPARE * self.repeats // block.draws)
+        enough = max(self._least, SPARE * self.repeats // block.draws)
         return self._chosen(block.take(torch.randint(len(block), (min(size, enough),))), self.repeats)
 
     def evidence(self, drawn: Batch, size: int) -> Batch:

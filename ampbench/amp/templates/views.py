@@ -80,7 +80,7 @@ class FamilyDensity(Densities):
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of :data:`DRAWS` draws of the family, (*, N, D) each, without gradients."""
-        context = self.context().detach()
+        context = self.context()  # with gradients: the messages are kept for the density
         with torch.no_grad():
             drawn = self.bottom_up.conditional(self.factor)(context.flatten(0, -2).expand(DRAWS, -1, -1))
             drawn = drawn.unflatten(1, context.shape[:-1])
