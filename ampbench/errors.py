@@ -30,6 +30,10 @@ class SimulationWarning(UserWarning):
     """A simulator returns usable values, but the seed does not determine them; the message names the node."""
 
 
+class StoredWarning(UserWarning):
+    """Stored simulations are used, but may not be what is meant; the message says in which respect."""
+
+
 class SamplesError(AmpbenchError, ValueError):
     """A posterior returned samples that cannot be judged: too few, of another shape, NaN or infinite."""
 

@@ -96,8 +96,7 @@ class Simulator:
             )
         self.spent += cost
         self._calls += 1
-        with seeded(derive(self.seed, "simulations", self._calls)):
-            values = {name: value.detach() for name, value in self.graph.sample(n, given, sizes, self._double).items()}
+        values = self._draw(n, given, sizes)
         for name, value in values.items():
             if self._sizes.setdefault(name, value.shape[-1]) != value.shape[-1]:
                 raise SimulationError(
@@ -105,3 +104,11 @@ class Simulator:
                 )
         self._double.update(name for name, value in values.items() if value.dtype != torch.get_default_dtype())
         return values
+
+    def renewed(self, seed: int) -> Simulator:
+        """Return a simulator of the same kind, model and budget, with another seed; nothing was drawn from it yet."""
+        return Simulator(self.graph, self.observed, self.budget, seed)
+
+    def _draw(self, n: int, given: Mapping[str, Tensor] | None, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        with seeded(derive(self.seed, "simulations", self._calls)):
+            return {name: value.detach() for name, value in self.graph.sample(n, given, sizes, self._double).items()}

@@ -14,7 +14,7 @@ from ampbench.errors import AmpbenchError
 from ampbench.interfaces import Limits, Progress, silent
 from ampbench.running.child import STEP_INTERVAL, Send
 from ampbench.running.failures import describe_with_line
-from ampbench.running.process import Clock, last_output, run_in_child
+from ampbench.running.process import Clock, Stop, last_output, run_in_child
 from ampbench.running.throttle import Throttle
 
 T = TypeVar("T")
@@ -34,13 +34,21 @@ class CallError(AmpbenchError):
         self.output = output
 
 
-def call_in_child(work: Callable[[StartStep], T], limits: Limits, progress: Progress = silent) -> T:
+def call_in_child(
+    work: Callable[[StartStep], T],
+    limits: Limits,
+    progress: Progress = silent,
+    stop: Stop | None = None,
+    needs_main: bool = True,
+) -> T:
     """Call a function in a child process.
 
     Arguments:
         work: picklable; it names its steps, each of which may take the time of the limits.
         limits: what the process may use; a killed one is not started again.
         progress: called with the progress of each step.
+        stop: when it is set, the child is killed and :class:`ampbench.running.process.Stopped` raised.
+        needs_main: see :func:`ampbench.running.process.run_in_child`.
 
     Returns:
         What ``work`` returns, which is pickled on the way.
@@ -61,7 +69,8 @@ def call_in_child(work: Callable[[StartStep], T], limits: Limits, progress: Prog
 
     with TemporaryDirectory(prefix="ampbench-") as folder:
         output = Path(folder) / "output"
-        ending = run_in_child(partial(_answer, work), limits, output, on_message, clock, threading.Event())
+        stop = stop or threading.Event()
+        ending = run_in_child(partial(_answer, work), limits, output, on_message, clock, stop, needs_main)
         printed = last_output(output)
     if ending:
         raise CallError(ending.message, printed)

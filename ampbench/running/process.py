@@ -28,12 +28,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from ampbench.interfaces.executor import Limits
@@ -108,6 +109,7 @@ def run_in_child(
     on_message: Callable[[Any], None],
     clock: Clock,
     stop: Stop,
+    needs_main: bool = True,
 ) -> Ending | None:
     """Run ``work`` in a child process until it ends.
 
@@ -118,6 +120,8 @@ def run_in_child(
         on_message: called with each message; it sets the steps of the clock.
         clock: the time limits.
         stop: when it is set, the child is killed and :class:`Stopped` raised.
+        needs_main: whether the child imports the main module, of which ``work`` may have functions. A script that calls
+            this function at its top level would call it again in the child.
 
     Returns:
         None if the work is complete, else how the child ended.
@@ -131,7 +135,7 @@ def run_in_child(
     )
     try:
         try:
-            _SERVER.start(child)
+            _SERVER.start(child, needs_main)
         except (OSError, EOFError) as error:  # the fork server is gone; the next start makes a new one
             ending: Ending | None = Ending("killed", f"no worker process could be started: {error}")
         else:
@@ -162,10 +166,11 @@ class _Server:
         limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         self._environment = {PRELOAD: ",".join(names), **dict.fromkeys(limits, str(threads))}
 
-    def start(self, child: ForkServerProcess | None = None) -> None:
+    def start(self, child: ForkServerProcess | None = None, needs_main: bool = True) -> None:
         """Start a child, and before it the fork server if none is running."""
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)  # the server must find what this process does
-        with self._lock, _environment({**self._environment, "PYTHONPATH": path}):
+        main = nullcontext() if needs_main else _without_main()
+        with self._lock, main, _environment({**self._environment, "PYTHONPATH": path}):
             multiprocessing.set_forkserver_preload(["ampbench.running.preload"])
             forkserver.ensure_running()
             if child:
@@ -243,6 +248,17 @@ def _kill(child: ForkServerProcess) -> None:
             os.killpg(child.pid, signal.SIGKILL)
         child.kill()
         child.join()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Put an empty module in the place of the main module, which multiprocessing would let a new child import."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

@@ -1,0 +1,133 @@
+"""Reading of stored simulations (theta, x) from arrays, tables and files.
+
+============================  ========================================================================================
+a pair (theta, x)             torch, numpy, pandas, or nested lists; one row per simulation
+a mapping                     an array by name: theta and x
+``.npz``                      arrays theta and x
+``.csv``, ``.parquet``        columns by name
+a pandas frame                columns by name
+``.nc``, an xarray dataset    variables by name; the dimensions (chain, draw), ``sample``, or the first one, are rows
+the same in groups (ArviZ)    parameters in ``prior``, data in ``prior_predictive``
+============================  ========================================================================================
+
+Which columns are parameters and data, :mod:`ampbench.simulations.columns` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ampbench.errors import UsageError
+from ampbench.simulations.arrays import Simulations
+from ampbench.simulations.columns import Columns, theta_and_x
+from ampbench.simulations.netcdf import is_xarray, read_netcdf, variables
+
+GIVEN = "the given simulations"
+
+
+def read_simulations(source: Any, parameters: Sequence[str] = (), observed: Sequence[str] = ()) -> Simulations:
+    """Return stored simulations of theta and x; the table of this module lists what can be read.
+
+    Arguments:
+        source: arrays, a frame or dataset, or the path of a file.
+        parameters: names of the columns of parameters, in the order of theta; by default those called theta.
+        observed: names of the columns of data, in the order of x; by default those called x, or all other columns.
+
+    Returns:
+        Simulations with the variables theta, shape (n, D), and x, shape (n, L).
+
+    Raises:
+        UsageError: the source cannot be read, or it is unclear which columns are meant; the message names it, what it
+            holds, and the next step.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"beta": [0.1, 0.2], "gamma": [1.0, 2.0], "day 1": [3, 1], "day 2": [8, 5]})
+        >>> read_simulations(frame, parameters=["beta", "gamma"]).values["x"].shape
+        torch.Size([2, 2])
+    """
+    if isinstance(source, Simulations):
+        return source
+    if isinstance(source, str | Path):
+        return _read_file(Path(source), parameters, observed)
+    if _is_frame(source):
+        return theta_and_x(_columns(source), parameters, observed, "the given frame")
+    if is_xarray(source):
+        return theta_and_x(variables(source), parameters, observed, "the given dataset")
+    if isinstance(source, Mapping):
+        return theta_and_x(Columns(source), parameters, observed, GIVEN)
+    if isinstance(source, tuple | list) and len(source) == 2:
+        if parameters or observed:
+            raise UsageError(f"{GIVEN} are a pair of arrays, which has no columns to name; leave the names out")
+        return Simulations.of(dict(zip(("theta", "x"), source, strict=True)), GIVEN)
+    raise UsageError(
+        f"cannot read simulations from a {type(source).__name__}; give the pair (theta, x) of arrays with one row per "
+        f"simulation, or the path of a file: {', '.join(READERS)}"
+    )
+
+
+def _read_file(path: Path, parameters: Sequence[str], observed: Sequence[str]) -> Simulations:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(
+            f"cannot read simulations from {str(path)!r}, whose suffix is {path.suffix!r}; known are "
+            f"{', '.join(READERS)}"
+        )
+    try:
+        columns = reader(path)
+    except UsageError:
+        raise
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {str(path)!r} of simulations; check the path") from error
+    except Exception as error:  # zip, numpy, pandas and xarray raise errors of many types for damaged files
+        raise UsageError(
+            f"cannot read simulations from {str(path)!r}: {type(error).__name__}: {error}; write the file again"
+        ) from error
+    return theta_and_x(columns, parameters, observed, str(path))
+
+
+def _read_npz(path: Path) -> Columns:
+    with np.load(path, allow_pickle=False) as archive:
+        return Columns({name: archive[name] for name in archive.files})
+
+
+def _read_csv(path: Path) -> Columns:
+    import pandas as pd
+
+    return _columns(pd.read_csv(path, skipinitialspace=True))
+
+
+def _read_parquet(path: Path) -> Columns:
+    import pandas as pd
+
+    if not path.exists():
+        raise FileNotFoundError(path)
+    try:
+        return _columns(pd.read_parquet(path))
+    except ImportError as error:
+        raise UsageError(f"reading {str(path)!r} needs pyarrow: pip install 'ampbench[parquet]'") from error
+
+
+READERS: Mapping[str, Callable[[Path], Columns]] = {
+    ".npz": _read_npz,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".nc": read_netcdf,
+    ".netcdf": read_netcdf,
+}
+"""Readers of files, by suffix; each returns columns by name."""
+
+
+def _is_frame(source: object) -> bool:
+    return type(source).__module__.startswith("pandas.") and type(source).__name__ == "DataFrame"
+
+
+def _columns(frame: Any) -> Columns:
+    names = [str(name) for name in frame.columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"two columns are called {twice[0]!r}; names must be unique")
+    return Columns({name: frame.iloc[:, number].to_numpy() for number, name in enumerate(names)})
