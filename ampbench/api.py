@@ -14,50 +14,79 @@ from ampbench import registry
 from ampbench.amp import AMP, learning
 from ampbench.amp.learning import LearnedModel
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, Simulator, density, probe_simulators, simulator
+from ampbench.graph import Graph, Simulator, probe_simulators
 from ampbench.interfaces import HasState, Method, Posterior, Progress, silent
 from ampbench.interfaces.method import fit, rebuild
 from ampbench.results import atomic, tensors
 from ampbench.seeding import derive, seeded
+from ampbench.simulations import (
+    StoredSimulator,
+    first_rows,
+    in_batches,
+    model,
+    read_simulations,
+    read_variables,
+    refuse_sequential,
+    source,
+    warn_if_other_prior,
+)
 from ampbench.threads import limited_threads
 
 
 def infer(
-    prior: Distribution,
-    simulate: Callable[..., Any],
+    prior: Distribution | None = None,
+    simulate: Callable[..., Any] | None = None,
     *,
-    budget: int,
+    budget: int | None = None,
     method: str = "amp",
     seed: int = 0,
     device: str = "cpu",
     threads: int = 1,
+    simulations: Any = None,
+    workers: int | None = None,
+    batch: int | None = None,
+    store: str | Path | None = None,
+    timeout: float | None = None,
     progress: Progress = silent,
     probe: bool = True,
 ) -> Posterior:
     """Infer the parameters of your own simulator.
 
     Arguments:
-        prior: distribution of theta, with event shape (D,); later changes of it have no effect.
+        prior: distribution of theta, with event shape (D,); later changes of it have no effect. None, with stored
+            simulations only, to learn it from their parameters; see :mod:`ampbench.simulations.learned_prior`.
         simulate: from theta, shape (n, D), to x, shape (n, L); a torch tensor or numpy array. It need not be
             differentiable, and may work in place on theta, which is a copy. Row i of x may depend on row i of theta
             alone, and on the seeded generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it
-            from a simulator of a single theta.
-        budget: how many simulations may be run; any whole number, such as 1e4.
+            from a simulator of a single theta. None if there are stored simulations.
+        budget: how many simulations may be run; any whole number, such as 1e4. Of stored simulations, the first ones
+            are used; None for all.
         method: a method's spec, such as ``amp:divergence=jsd,family=implicit`` or ``npe``.
         seed: determines all random numbers.
         device: any torch device, for training.
         threads: CPU threads of torch and the linear algebra below numpy; restored afterwards. One is fastest for small
             networks, above all beside other busy processes.
-        progress: called with (steps done, steps in total).
+        simulations: simulations that exist already: a pair (theta, x), or the path of a file (npz, csv, parquet,
+            netCDF); see :func:`ampbench.read_simulations`.
+        workers: run the simulator in so many child processes; None for this process. The numbers do not depend on it.
+        batch: simulations in a batch, 50 by default, if there are workers or a store; the numbers depend on it.
+        store: a folder that keeps every finished batch, so that the same call continues after an interruption.
+        timeout: seconds that a batch may take in a child process; None for no limit.
+        progress: called with (steps done, steps in total); while batches are simulated, with simulations.
         probe: whether a few more simulations, mostly 48, test the simulator before the budget is spent; see
             :func:`ampbench.graph.probe_simulators`.
 
     Raises:
-        SimulationError: the simulator returned something unusable, or its rows depend on each other.
-        UsageError: the method cannot be used, or budget or seed is no whole number.
+        SimulationError: the simulator returned something unusable, or its rows depend on each other, or a batch failed.
+        UsageError: the method cannot be used, budget or seed is no whole number, stored simulations are unusable, or
+            the store belongs to another run.
+        ResultsError: the store cannot be written.
 
     Warns:
         SimulationWarning: the seed does not determine the random numbers of the simulator.
+        StoredWarning: the prior was learned, or the stored parameters do not look like draws of the declared one; or
+            the source code of the simulator is not that with which the store was begun.
+        ResultsWarning: a stored batch is damaged, and is simulated again.
 
     Returns:
         An amortised posterior: ``posterior.sample(x, n)`` for any observation x of shape (L,).
@@ -69,7 +98,8 @@ def infer(
         >>> posterior.sample(torch.tensor([0.5]), 3).shape
         torch.Size([3, 1])
     """
-    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
+    stored = None if simulations is None else first_rows(read_simulations(simulations), budget)
+    graph = model(prior, simulate, stored)
     return infer_graph(
         graph,
         ["x"],
@@ -78,6 +108,11 @@ def infer(
         seed=seed,
         device=device,
         threads=threads,
+        simulations=stored,
+        workers=workers,
+        batch=batch,
+        store=store,
+        timeout=timeout,
         progress=progress,
         probe=probe,
     )
@@ -87,21 +122,38 @@ def infer_graph(
     graph: Graph,
     observed: list[str],
     *,
-    budget: int,
+    budget: int | None = None,
     method: str = "amp",
     seed: int = 0,
     device: str = "cpu",
     threads: int = 1,
+    simulations: Any = None,
+    workers: int | None = None,
+    batch: int | None = None,
+    store: str | Path | None = None,
+    timeout: float | None = None,
     progress: Progress = silent,
     probe: bool = True,
 ) -> Posterior:
-    """Infer the latent variables of any directed graphical model from the observed ones; see :func:`infer`."""
+    """Infer the latent variables of any directed graphical model from the observed ones; see :func:`infer`.
+
+    Stored simulations are a mapping with an array (n, D_i) for each variable of the graph, or a file with such names.
+    """
     built: Method = registry.load().build("methods", method)
-    source = Simulator(graph, observed, budget, seed)
+    stored = None if simulations is None else first_rows(read_variables(simulations, graph.names), budget)
+    how = in_batches(
+        graph, seed, workers=workers, batch=batch, store=store, timeout=timeout, threads=threads, progress=progress
+    )
+    simulator = source(graph, observed, budget, seed, stored, how)
     with limited_threads(threads):
-        if probe:
-            probe_simulators(graph, source.seed, source.budget)
-        return fit(built, source, device, progress)
+        if isinstance(simulator, StoredSimulator):
+            warn_if_other_prior(simulator)
+        elif probe and not (how and how.begun):
+            probe_simulators(graph, simulator.seed, simulator.budget)
+        posterior = fit(built, simulator, device, progress)
+    if stored is not None:
+        refuse_sequential(method, posterior)
+    return posterior
 
 
 def learn(
@@ -166,17 +218,18 @@ def save(posterior: Posterior, path: str | Path) -> None:
 
 def restore(
     path: str | Path,
-    prior: Distribution,
-    simulate: Callable[..., Any],
+    prior: Distribution | None = None,
+    simulate: Callable[..., Any] | None = None,
     *,
     method: str = "amp",
     device: str = "cpu",
+    simulations: Any = None,
 ) -> Posterior:
     """Return a posterior that :func:`save` wrote; the simulator is not called, and nothing is unpickled.
 
     Arguments:
         path: the file.
-        prior, simulate, method: the arguments of :func:`infer`.
+        prior, simulate, method, simulations: the arguments of :func:`infer`.
         device: any torch device.
 
     Returns:
@@ -200,7 +253,7 @@ def restore(
         >>> torch.equal(*drawn)
         True
     """
-    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
+    graph = model(prior, simulate, None if simulations is None else read_simulations(simulations))
     return restore_graph(path, graph, ["x"], method=method, device=device)
 
 

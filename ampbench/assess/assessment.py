@@ -35,10 +35,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ampbench.assess.fits import HELD_OUT_DRAWS, Drawn, EvaluationSet, Fit, fit_and_draw
+from ampbench.assess.fits import HELD_OUT_DRAWS, Drawn, EvaluationSet, Fit, drawn_from, fit_and_draw
 from ampbench.assess.fits import simulate as simulate_in_process
 from ampbench.assess.lc2st import check_installed, lc2st
 from ampbench.assess.outcome import Outcome
+from ampbench.assess.simulations import Prepared
 from ampbench.counts import whole
 from ampbench.errors import PluginError, UsageError
 from ampbench.graph import Graph
@@ -47,6 +48,7 @@ from ampbench.interfaces import Progress, check_observation, silent
 from ampbench.registry import Registry
 from ampbench.running.failures import describe_with_line
 from ampbench.seeding import derive, seeded
+from ampbench.simulations import Simulations, StoredSimulator
 from ampbench.statistics.calibration import (
     coverage,
     quantities,
@@ -83,6 +85,7 @@ class HeldOut:
         rule: scoring rule by which fits are compared, ``log`` or ``energy``.
         seed: seed of all random numbers of the assessment.
         observation: the user's own observation, shape (L,), or None.
+        training: simulations to which methods are fitted, the first ones of them; None to simulate for each budget.
     """
 
     graph: Graph
@@ -94,12 +97,14 @@ class HeldOut:
     rule: str
     seed: int
     observation: Tensor | None = None
+    training: Simulations | None = None
 
     @property
     def evaluation_set(self) -> EvaluationSet:
         """The observations at which the posterior of every fit is sampled."""
         own = None if self.observation is None else self.observation.numpy()
-        return EvaluationSet(self.x.numpy(), own, self.seed)
+        training = None if self.training is None else self.training.arrays()
+        return EvaluationSet(self.x.numpy(), own, self.seed, training)
 
 
 def hold_out(
@@ -109,6 +114,7 @@ def hold_out(
     seed: int,
     observation: Tensor | None = None,
     simulate: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None,
+    prepared: Prepared | None = None,
 ) -> HeldOut:
     """Draw n held-out simulations.
 
@@ -119,6 +125,7 @@ def hold_out(
         seed: seed of all random numbers of the assessment.
         observation: the user's own observation, shape (L,), at which fits are tested as well.
         simulate: returns theta (n, D) and x (n, L), given n and a seed; None to simulate in this process.
+        prepared: held-out and training simulations that were made before, of which all held-out ones are taken.
 
     Raises:
         UsageError: n is less than :data:`MIN_HELD_OUT`, the observation has a wrong shape, or sbi, which the test at an
@@ -134,7 +141,10 @@ def hold_out(
     observed = graph.check(observed)
     latents = graph.latents(observed)
     simulate = simulate or partial(simulate_in_process, (graph, observed))
-    theta, x = map(torch.from_numpy, simulate(n, derive(seed, "assess", "held out")))
+    if prepared is None:
+        theta, x = map(torch.from_numpy, simulate(n, derive(seed, "assess", "held out")))
+    else:
+        theta, x = map(torch.from_numpy, drawn_from(StoredSimulator(graph, observed, n, seed, prepared.held_out)))
     with seeded(derive(seed, "assess", "prior")):
         prior = LatentPrior(graph, latents).sample([2000])
     centre = prior.median(0).values
@@ -148,6 +158,7 @@ def hold_out(
         "energy" if any(graph[name].support.is_discrete for name in latents) else "log",
         seed,
         None if observation is None else check_observation(observation.to(x, copy=True), x.shape[1]),
+        prepared and prepared.training,
     )
 
 
@@ -174,7 +185,8 @@ def outcomes(
         threads: CPU threads of fits and tests in this process; see :func:`ampbench.threads.limited_threads`.
 
     Raises:
-        UsageError: a method's spec is invalid, or a budget is not positive; raised before any simulation.
+        UsageError: a method's spec is invalid, or a budget is not positive or exceeds the simulations that were made
+            before; raised before any simulation.
     """
     for text in methods:
         with suppress(PluginError):  # a broken or missing method affects its own outcomes only
@@ -182,6 +194,11 @@ def outcomes(
     budgets = [whole("budget", budget) for budget in budgets]
     if bad := [budget for budget in budgets if budget < 1]:
         raise UsageError(f"a budget of {bad[0]} simulations; take at least 1")
+    if held_out.training is not None and (bad := [each for each in budgets if each > len(held_out.training)]):
+        raise UsageError(
+            f"a budget of {bad[0]:,} simulations, but {len(held_out.training):,} are left for training beside "
+            f"{len(held_out.x):,} held-out ones; lower the budget, or hold out fewer"
+        )
     fit = fit or partial(fit_and_draw, (held_out.graph, held_out.observed), registry, "cpu")
     wanted = [(text, budget) for budget in sorted(set(budgets)) for text in dict.fromkeys(methods)]
     for text, budget in wanted:

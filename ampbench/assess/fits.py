@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from ampbench.running.calls import StartStep, call_in_child
 from ampbench.running.fitting import timed_fit
 from ampbench.running.sampling import valid_samples
 from ampbench.seeding import derive, seeded
+from ampbench.simulations import Simulations, StoredSimulator
 
 HELD_OUT_DRAWS = 99
 """Number of posterior draws at each held-out simulation."""
@@ -34,6 +36,7 @@ HELD_OUT_DRAWS = 99
 OBSERVATION_DRAWS = 500
 """Number of posterior draws at the user's own observation."""
 
+T = TypeVar("T")
 Model = tuple[Graph, tuple[str, ...]]
 """A graph, and the names of its observed variables."""
 
@@ -48,11 +51,21 @@ class EvaluationSet:
         observations: held-out observations, shape (B, L).
         observation: the user's own observation, shape (L,), or None.
         seed: seed of fits and draws.
+        training: stored simulations, by the names of the variables, of which a fit uses the first ones; None to simulate
+            for each budget anew.
     """
 
     observations: np.ndarray
     observation: np.ndarray | None
     seed: int
+    training: Mapping[str, np.ndarray] | None = None
+
+    def source(self, model: Model, budget: int) -> Simulator:
+        """Return the simulator from which a fit draws."""
+        seed = derive(self.seed, "assess", "budget", budget)
+        if self.training is None:
+            return Simulator(*model, budget, seed)
+        return StoredSimulator(*model, budget, seed, Simulations.of(self.training, "the training simulations"))
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,12 @@ from its posterior. Every exception counts as a failure of the fit."""
 def simulate(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return n simulations, theta (n, D) and x (n, L), after a probe; see :func:`ampbench.graph.probe_simulators`."""
     probe_simulators(model[0], seed, n)
-    source = Simulator(*model, n, seed)
-    values = source.sample(n)
+    return drawn_from(Simulator(*model, n, seed))
+
+
+def drawn_from(source: Simulator) -> tuple[np.ndarray, np.ndarray]:
+    """Return theta (n, D) and x (n, L) of all simulations of a source."""
+    values = source.sample(source.remaining)
     return join(values, source.latents).numpy(), join(values, source.observed).numpy()
 
 
@@ -116,7 +133,7 @@ def fit_and_draw(
         SamplesError: the posterior's draws are NaN, infinite, or of another shape.
     """
     method: Method = methods.build("methods", spec)
-    simulator = Simulator(*model, budget, derive(evaluation.seed, "assess", "budget", budget))
+    simulator = evaluation.source(model, budget)
     new = timed_fit(method, simulator, device, progress)
     if isinstance(new.posterior, Sequential):
         raise UsageError(
@@ -174,10 +191,18 @@ class IsolatedWorker:
 
     def simulate(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """See :func:`simulate`; raises :class:`ampbench.running.calls.CallError`."""
-        theta, x, texts = call_in_child(partial(_simulate, self._read, n, seed), self._limits)
+        (theta, x), texts = call_in_child(
+            partial(_with_warnings, "simulating", partial(_simulate, self._read, n, seed)), self._limits
+        )
         for text in texts:
             warnings.warn(text, SimulationWarning, stacklevel=2)
         return theta, x
+
+    def probe(self, n: int, seed: int) -> None:
+        """See :func:`ampbench.graph.probe_simulators`; raises :class:`ampbench.running.calls.CallError`."""
+        work = partial(_with_warnings, "the probe of the simulator", partial(_probe, self._read, n, seed))
+        for text in call_in_child(work, self._limits)[1]:
+            warnings.warn(text, SimulationWarning, stacklevel=2)
 
     def fit(self, evaluation: EvaluationSet, spec: str, budget: int, progress: Progress) -> Drawn:
         """See :func:`fit_and_draw`; raises :class:`ampbench.running.calls.CallError`."""
@@ -191,15 +216,21 @@ class IsolatedWorker:
         return call_in_child(partial(_lc2st, arrays, trials, seed), self._limits)
 
 
-def _simulate(
-    read: Callable[[], Model], n: int, seed: int, start: StartStep
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    start("simulating")
-    model = read()
+def _with_warnings(step: str, work: Callable[[], T], start: StartStep) -> tuple[T, list[str]]:
+    """Return what the work returns, with the texts of its :class:`SimulationWarning`."""
+    start(step)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SimulationWarning)
-        theta, x = simulate(model, n, seed)
-    return theta, x, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
+        value = work()
+    return value, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
+
+
+def _simulate(read: Callable[[], Model], n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    return simulate(read(), n, seed)
+
+
+def _probe(read: Callable[[], Model], n: int, seed: int) -> None:
+    probe_simulators(read()[0], seed, n)
 
 
 def _fit(

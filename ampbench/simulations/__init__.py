@@ -5,8 +5,9 @@ from ampbench.simulations.batched import BatchedSimulator
 from ampbench.simulations.batches import Batches
 from ampbench.simulations.folder import Folder
 from ampbench.simulations.learned_prior import LearnedPrior, learn_prior
-from ampbench.simulations.reading import read_simulations
-from ampbench.simulations.stored import StoredSimulator, stored_graph, warn_if_other_prior
+from ampbench.simulations.reading import read_simulations, read_variables
+from ampbench.simulations.sources import first_rows, in_batches, model, refuse_sequential, source
+from ampbench.simulations.stored import StoredSimulator, warn_if_other_prior
 
 __all__ = [
     "BatchedSimulator",
@@ -15,8 +16,13 @@ __all__ = [
     "LearnedPrior",
     "Simulations",
     "StoredSimulator",
+    "first_rows",
+    "in_batches",
     "learn_prior",
+    "model",
     "read_simulations",
-    "stored_graph",
+    "read_variables",
+    "refuse_sequential",
+    "source",
     "warn_if_other_prior",
 ]

@@ -88,6 +88,11 @@ class Batches:
     progress: Progress = silent
     read: Callable[[], Graph] | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether the folder keeps a batch."""
+        return self.folder is not None and self.folder.begun
+
     def simulate(self, batches: Sequence[Batch], read: Callable[[], Graph]) -> list[Arrays]:
         """Return the values of all variables for each batch; those that the folder keeps are not simulated again.
 

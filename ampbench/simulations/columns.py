@@ -18,8 +18,8 @@ import numpy as np
 from ampbench.errors import UsageError
 from ampbench.simulations.arrays import Simulations, rows_of
 
-NUMBERED = re.compile(r"(theta|x)(?:[ ._]?\[?(\d+)\]?)?")
-"""Names of columns of parameters and data."""
+NUMBER = r"(?:[ ._]?\[?(\d+)\]?)?"
+"""What follows the name of a variable in the name of a column."""
 INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
 """Names that pandas gives to the index of a frame when it writes or reads it as a column."""
 
@@ -61,6 +61,22 @@ def theta_and_x(columns: Columns, parameters: Sequence[str], observed: Sequence[
     return Simulations.of({"theta": joined(theta), "x": joined(x)}, origin)
 
 
+def by_variable(columns: Columns, variables: Sequence[str], origin: str) -> Simulations:
+    """Return the simulations of the variables of a graph; those with several components may be numbered columns.
+
+    Raises:
+        UsageError: a variable has no column.
+    """
+    names, values = list(columns.arrays), {}
+    for variable in variables:
+        chosen = [variable] if variable in names else _numbered(names, variable, origin)
+        if not chosen:
+            raise UsageError(f"{origin} has no column for variable {variable!r}; it has {_listed(names)}")
+        parts = [rows_of(name, columns.arrays[name], origin) for name in chosen]
+        values[variable] = np.concatenate([each.numpy() for each in parts], axis=1)
+    return Simulations.of(values, origin)
+
+
 def _chosen(
     names: Sequence[str], parameters: Sequence[str], observed: Sequence[str], origin: str
 ) -> tuple[list[str], list[str]]:
@@ -93,11 +109,10 @@ def _chosen(
 
 def _numbered(names: Sequence[str], what: str, origin: str) -> list[str]:
     """Return the columns of a variable in the order of their numbers, which have no gap."""
-    found = {}
+    found: dict[int | None, str] = {}
     for name in names:
-        match = NUMBERED.fullmatch(name)
-        if match and match[1] == what:
-            number = None if match[2] is None else int(match[2])
+        if match := re.fullmatch(re.escape(what) + NUMBER, name):
+            number = None if match[1] is None else int(match[1])
             if number in found:
                 raise UsageError(f"{origin} has two columns {found[number]!r} and {name!r}; rename or remove one")
             found[number] = name
@@ -110,7 +125,7 @@ def _numbered(names: Sequence[str], what: str, origin: str) -> list[str]:
     first = min([*ordered, 1])
     if gaps := [number for number in range(first, max([*ordered, 0]) + 1) if number not in found]:
         raise UsageError(
-            f"{origin} has the columns {_listed([found[number] for number in ordered])}, but number {gaps[0]} is missing; "
+            f"{origin} has the columns {_listed([found[each] for each in ordered])}, but number {gaps[0]} is missing; "
             "number them from 0 or from 1 without a gap"
         )
     return [found[number] for number in ordered]

@@ -23,7 +23,7 @@ import numpy as np
 
 from ampbench.errors import UsageError
 from ampbench.simulations.arrays import Simulations
-from ampbench.simulations.columns import Columns, theta_and_x
+from ampbench.simulations.columns import Columns, by_variable, theta_and_x
 from ampbench.simulations.netcdf import is_xarray, read_netcdf, variables
 
 GIVEN = "the given simulations"
@@ -52,14 +52,8 @@ def read_simulations(source: Any, parameters: Sequence[str] = (), observed: Sequ
     """
     if isinstance(source, Simulations):
         return source
-    if isinstance(source, str | Path):
-        return _read_file(Path(source), parameters, observed)
-    if _is_frame(source):
-        return theta_and_x(_columns(source), parameters, observed, "the given frame")
-    if is_xarray(source):
-        return theta_and_x(variables(source), parameters, observed, "the given dataset")
-    if isinstance(source, Mapping):
-        return theta_and_x(Columns(source), parameters, observed, GIVEN)
+    if found := _named(source):
+        return theta_and_x(found[0], parameters, observed, found[1])
     if isinstance(source, tuple | list) and len(source) == 2:
         if parameters or observed:
             raise UsageError(f"{GIVEN} are a pair of arrays, which has no columns to name; leave the names out")
@@ -70,7 +64,38 @@ def read_simulations(source: Any, parameters: Sequence[str] = (), observed: Sequ
     )
 
 
-def _read_file(path: Path, parameters: Sequence[str], observed: Sequence[str]) -> Simulations:
+def read_variables(source: Any, names: Sequence[str]) -> Simulations:
+    """Return stored simulations of the variables of a graph, from a mapping, a frame, a dataset or a file.
+
+    Arguments:
+        source: arrays or columns by the names of the variables.
+        names: of the variables.
+
+    Raises:
+        UsageError: the source cannot be read, or lacks a variable.
+    """
+    if isinstance(source, Simulations):
+        return source
+    if found := _named(source):
+        return by_variable(found[0], names, found[1])
+    raise UsageError(
+        f"cannot read the variables {', '.join(names)} from a {type(source).__name__}; give a mapping with an array "
+        f"for each, or the path of a file: {', '.join(READERS)}"
+    )
+
+
+def _named(source: Any) -> tuple[Columns, str] | None:
+    """Return the columns of a source by their names, and what to call it in messages; None if it has no names."""
+    if isinstance(source, str | Path):
+        return _read_file(Path(source)), str(source)
+    if _is_frame(source):
+        return _columns(source), "the given frame"
+    if is_xarray(source):
+        return variables(source), "the given dataset"
+    return (Columns(source), GIVEN) if isinstance(source, Mapping) else None
+
+
+def _read_file(path: Path) -> Columns:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
@@ -78,7 +103,7 @@ def _read_file(path: Path, parameters: Sequence[str], observed: Sequence[str]) -
             f"{', '.join(READERS)}"
         )
     try:
-        columns = reader(path)
+        return reader(path)
     except UsageError:
         raise
     except FileNotFoundError as error:
@@ -87,7 +112,6 @@ def _read_file(path: Path, parameters: Sequence[str], observed: Sequence[str]) -
         raise UsageError(
             f"cannot read simulations from {str(path)!r}: {type(error).__name__}: {error}; write the file again"
         ) from error
-    return theta_and_x(columns, parameters, observed, str(path))
 
 
 def _read_npz(path: Path) -> Columns:

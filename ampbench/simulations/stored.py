@@ -1,10 +1,10 @@
 r"""Stored simulations as the source of simulations of a method: the budget takes the first rows.
 
-A method is trained on draws of :math:`p(\theta)\, p(x \mid \theta)`, where :math:`p(\theta)` is the distribution that the
-stored parameters came from. Methods that learn the posterior directly (``amp``, ``npe``, ``rejection-abc``) infer under
-that distribution, whatever prior is declared; methods that learn a likelihood or a ratio (``nle``, ``nre``) multiply it
-by the density of the declared prior. Both agree if the parameters are draws of the declared prior, which a test of each
-component checks. Methods that propose parameters of their own cannot use stored simulations.
+A method is trained on draws of :math:`p(\theta)\, p(x \mid \theta)`, where :math:`p(\theta)` is the distribution that
+the stored parameters came from. Methods that learn the posterior directly (``amp``, ``npe``, ``rejection-abc``) infer
+under that distribution, whatever prior is declared; methods that learn a likelihood or a ratio (``nle``, ``nre``)
+multiply it by the density of the declared prior. Both agree if the parameters are draws of the declared prior, which a
+test of each component checks. Methods that propose parameters of their own cannot use stored simulations.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NoReturn
 
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ampbench.errors import StoredWarning, UsageError
-from ampbench.graph import Graph, Simulator, component_names, density, join, simulator
+from ampbench.graph import Graph, Simulator, component_names, join
 from ampbench.graph.precision import stored
-from ampbench.graph.prior import LatentPrior
 from ampbench.seeding import derive, seeded
 from ampbench.simulations.arrays import Simulations
+from ampbench.simulations.identity import roots
+from ampbench.simulations.learned_prior import LearnedPrior
 
 PRIOR_DRAWS = 2000
 """Draws of the prior with which the stored parameters are compared."""
@@ -32,16 +31,6 @@ NEEDS_SIMULATOR = (
     "it proposes parameters of its own and needs a simulator, but only stored simulations were given; take the "
     "amortised form of the method, such as npe, nle or amp, or give a simulator"
 )
-
-
-def stored_graph(prior: Distribution, simulations: Simulations) -> Graph:
-    """Return the graph of theta and x whose simulator is unknown: it may not be called."""
-
-    def unknown(theta: Tensor) -> NoReturn:
-        raise UsageError(f"a simulation was asked for: {NEEDS_SIMULATOR}")
-
-    size = simulations.values["x"].shape[1]
-    return Graph(density("theta", prior), simulator("x", unknown, ["theta"], size=size))
 
 
 class StoredSimulator(Simulator):
@@ -130,29 +119,33 @@ def _check_support(graph: Graph, name: str, simulations: Simulations) -> None:
 
 
 def warn_if_other_prior(source: StoredSimulator) -> None:
-    """Warn if a component of the rows within the budget does not look like draws of the prior.
+    """Warn if a component of the rows within the budget does not look like draws of the declared prior.
 
-    Each component is compared with draws of the prior by the Kolmogorov-Smirnov test.
+    Each component of the latents that no simulator precedes is compared with draws of the prior by the
+    Kolmogorov-Smirnov test.
 
     Warns:
         StoredWarning: the message names the component, and its mean and standard deviation in both.
     """
     from scipy.stats import ks_2samp
 
-    with seeded(derive(source.seed, "stored", "prior")):
-        prior = LatentPrior(source.graph, source.latents)
-        drawn = prior.sample([PRIOR_DRAWS]).double()
-    theta = join(source.simulations.values, source.latents)[: source.budget].double()
-    if len(theta) < 2:
+    declared = [name for name in roots(source.graph) if not isinstance(source.graph[name].conditional, LearnedPrior)]
+    names = [name for name in declared if name in source.latents]
+    theta = join(source.simulations.values, names)[: source.budget].double()
+    if len(theta) < 2 or not names:
         return
+    with seeded(derive(source.seed, "stored", "prior")):
+        draws = source.graph.ancestral(names).sample(PRIOR_DRAWS)
+    drawn = join(draws, names).double()
     p_values = [float(ks_2samp(theta[:, i], drawn[:, i]).pvalue) for i in range(theta.shape[1])]
     worst = min(range(len(p_values)), key=p_values.__getitem__)
     if p_values[worst] * len(p_values) >= LEVEL:
         return
-    (seen, declared), name = (each[:, worst] for each in (theta, drawn)), component_names(prior.sizes)[worst]
+    labels = component_names({name: draws[name].shape[1] for name in names})
+    name, seen, wanted = labels[worst], theta[:, worst], drawn[:, worst]
     warnings.warn(
         f"{source.simulations.origin}: {name} does not look like draws of the declared prior: mean {seen.mean():.4g} "
-        f"and standard deviation {seen.std():.4g}, but {declared.mean():.4g} and {declared.std():.4g} under the prior. "
+        f"and standard deviation {seen.std():.4g}, but {wanted.mean():.4g} and {wanted.std():.4g} under the prior. "
         "amp, npe and rejection-abc infer under the distribution that the stored parameters came from; declare that "
         "one, or take nle or nre, which use the declared density",
         StoredWarning,

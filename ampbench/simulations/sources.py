@@ -1,0 +1,159 @@
+"""The source of simulations of a run, from the arguments of :func:`ampbench.infer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ampbench.counts import count
+from ampbench.errors import UsageError
+from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.interfaces import Limits, Posterior, Progress, Sequential, silent
+from ampbench.simulations.arrays import Simulations
+from ampbench.simulations.batched import BatchedSimulator
+from ampbench.simulations.batches import DEFAULT_SIZE, Batches
+from ampbench.simulations.folder import Folder
+from ampbench.simulations.identity import identity
+from ampbench.simulations.learned_prior import learn_prior
+from ampbench.simulations.stored import NEEDS_SIMULATOR, StoredSimulator
+
+
+def model(
+    prior: Distribution | None, simulate: Callable[..., Any] | None, simulations: Simulations | None = None
+) -> Graph:
+    """Return the graph of theta and x.
+
+    Arguments:
+        prior: of theta; None to learn it from the stored parameters.
+        simulate: from theta to x; None if it is unknown, since there are stored simulations.
+        simulations: stored simulations, or None.
+
+    Raises:
+        UsageError: prior or simulator are missing, or there are a simulator and stored simulations.
+
+    Warns:
+        StoredWarning: the prior was learned.
+    """
+    if simulations is not None and simulate is not None:
+        raise UsageError(
+            "a simulator and stored simulations were given; leave simulate out to use the stored ones, or simulations "
+            "to use the simulator"
+        )
+    if simulations is None and (prior is None or simulate is None):
+        missing = "a prior" if prior is None else "a simulator"
+        raise UsageError(f"{missing} is missing: give prior and simulate, or simulations=(theta, x) that exist already")
+    if simulations is not None:
+        values = simulations.values
+        return stored_model(learn_prior(values["theta"]) if prior is None else prior, values["x"].shape[1])
+    assert prior is not None
+    assert simulate is not None
+    return Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
+
+
+def stored_model(prior: Distribution, features: int) -> Graph:
+    """Return the graph of theta and x, (n, features), whose simulator is unknown and cannot be called."""
+    return Graph(density("theta", prior), simulator("x", _unknown, ["theta"], size=features))
+
+
+def _unknown(theta: Tensor) -> NoReturn:
+    raise UsageError(f"a simulation was asked for: {NEEDS_SIMULATOR}")
+
+
+def first_rows(simulations: Simulations, budget: int | None) -> Simulations:
+    """Return the rows within a budget: the first ones, or all if it is None.
+
+    Raises:
+        UsageError: the budget exceeds the number of rows, or is no whole number.
+    """
+    if budget is None:
+        return simulations
+    budget = count("budget", budget)
+    if budget > len(simulations):
+        raise UsageError(
+            f"the budget is {budget:,}, but {simulations.origin} hold {len(simulations):,} simulations; lower it, or "
+            "leave it out to use all"
+        )
+    return simulations.take(slice(0, budget))
+
+
+def in_batches(
+    graph: Graph,
+    seed: int,
+    *,
+    workers: int | None,
+    batch: int | None,
+    store: str | Path | None,
+    timeout: float | None,
+    threads: int = 1,
+    progress: Progress = silent,
+    read: Callable[[], Graph] | None = None,
+) -> Batches | None:
+    """Return how batches are simulated, or None if no argument asks for batches.
+
+    Arguments:
+        graph: the model.
+        seed: of the run.
+        workers: child processes at a time; None for this process.
+        batch: simulations in a batch; None for :data:`ampbench.simulations.batches.DEFAULT_SIZE`.
+        store: the folder that keeps finished batches, or None.
+        timeout: seconds that a batch may take in a child process, or None.
+        threads: CPU threads of a child process.
+        progress: called with (simulations done, simulations in total).
+        read: see :class:`Batches`.
+
+    Raises:
+        UsageError: a number is too small, there is a timeout without workers, or the folder belongs to another run.
+    """
+    if workers is None and timeout is not None:
+        raise UsageError(f"timeout={timeout} limits child processes; give workers=1 or more, too")
+    if workers is None and batch is None and store is None:
+        return None
+    size = DEFAULT_SIZE if batch is None else count("batch", batch)
+    number = 0 if workers is None else count("workers", workers)
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout must be above 0 seconds, got {timeout}")
+    folder = None if store is None else Folder.open(store, identity(graph, seed, size))
+    return Batches(size, number, Limits(threads=threads, seconds=timeout), folder, progress, read)
+
+
+def source(
+    graph: Graph,
+    observed: Sequence[str],
+    budget: int | None,
+    seed: int,
+    simulations: Simulations | None,
+    how: Batches | None,
+) -> Simulator:
+    """Return the simulator of a run.
+
+    Arguments:
+        graph, observed, budget, seed: see :class:`Simulator`.
+        simulations: stored ones, or None.
+        how: how batches are simulated, or None to simulate at once in this process.
+
+    Raises:
+        UsageError: the budget is missing, or there are stored simulations and settings of batches.
+    """
+    if simulations is not None:
+        if how is not None:
+            raise UsageError(
+                "workers, batch and store run a simulator, but stored simulations were given; leave them out"
+            )
+        return StoredSimulator(graph, observed, budget, seed, simulations)
+    if budget is None:
+        raise UsageError("budget is missing: say how many simulations may be run, such as budget=1000")
+    return (
+        Simulator(graph, observed, budget, seed)
+        if how is None
+        else BatchedSimulator(graph, observed, budget, seed, how)
+    )
+
+
+def refuse_sequential(method: str, posterior: Posterior) -> None:
+    """Raise :class:`UsageError` if a posterior that was to use stored simulations is fitted to each observation."""
+    if isinstance(posterior, Sequential):
+        raise UsageError(f"method {method!r} cannot use stored simulations: {NEEDS_SIMULATOR}")
