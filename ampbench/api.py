@@ -23,6 +23,7 @@ from ampbench.simulations import (
     StoredSimulator,
     first_rows,
     in_batches,
+    limits_of,
     model,
     read_simulations,
     read_variables,
@@ -141,9 +142,8 @@ def infer_graph(
     """
     built: Method = registry.load().build("methods", method)
     stored = None if simulations is None else first_rows(read_variables(simulations, graph.names), budget)
-    how = in_batches(
-        graph, seed, workers=workers, batch=batch, store=store, timeout=timeout, threads=threads, progress=progress
-    )
+    limits = limits_of(workers, timeout, threads)
+    how = in_batches(graph, seed, workers=workers, batch=batch, store=store, limits=limits, progress=progress)
     simulator = source(graph, observed, budget, seed, stored, how)
     with limited_threads(threads):
         if isinstance(simulator, StoredSimulator):

@@ -158,7 +158,7 @@ def hold_out(
         "energy" if any(graph[name].support.is_discrete for name in latents) else "log",
         seed,
         None if observation is None else check_observation(observation.to(x, copy=True), x.shape[1]),
-        prepared and prepared.training,
+        None if prepared is None else prepared.training,
     )
 
 

@@ -51,8 +51,8 @@ class EvaluationSet:
         observations: held-out observations, shape (B, L).
         observation: the user's own observation, shape (L,), or None.
         seed: seed of fits and draws.
-        training: stored simulations, by the names of the variables, of which a fit uses the first ones; None to simulate
-            for each budget anew.
+        training: stored simulations, by the names of the variables, of which a fit uses the first ones; None to
+            simulate for each budget anew.
     """
 
     observations: np.ndarray

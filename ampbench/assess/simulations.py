@@ -16,7 +16,7 @@ from ampbench.counts import count
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.seeding import derive, seeded
-from ampbench.simulations import Batches, BatchedSimulator, Simulations
+from ampbench.simulations import BatchedSimulator, Batches, Simulations
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def split(simulations: Simulations, held_out: int, seed: int) -> Prepared:
     held_out = count("the number of held-out simulations", held_out)
     if held_out >= len(simulations):
         raise UsageError(
-            f"{simulations.origin} hold {len(simulations):,} simulations, of which {held_out:,} are to be held out: none "
-            "is left for training; hold out fewer"
+            f"{simulations.origin} hold {len(simulations):,} simulations, of which {held_out:,} are to be held out: "
+            "none is left for training; hold out fewer"
         )
     with seeded(derive(seed, "assess", "split")):
         order = torch.randperm(len(simulations))

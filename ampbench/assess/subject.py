@@ -19,6 +19,7 @@ from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.graph.precision import as_written
 from ampbench.interfaces import Task
+from ampbench.simulations import stored_model
 
 PRIORS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
 
@@ -42,6 +43,16 @@ def read_model(subject: str, prior: str | None) -> tuple[Graph, tuple[str, ...]]
     if not callable(simulate):
         raise UsageError(f"{subject} is a {type(simulate).__name__}, not a function from theta (n, D) to x (n, L)")
     return Graph(density("theta", read_prior(prior)), simulator("x", simulate, ["theta"])), ("x",)
+
+
+def read_stored(prior: str | Distribution, features: int) -> tuple[Graph, tuple[str, ...]]:
+    """Return the graph of stored simulations, and the names of its observed variables.
+
+    Arguments:
+        prior: see :func:`read_prior`, or a learned one.
+        features: L, the number of components of x.
+    """
+    return stored_model(read_prior(prior) if isinstance(prior, str) else prior, features), ("x",)
 
 
 def read_prior(text: str) -> Distribution:

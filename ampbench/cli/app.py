@@ -14,19 +14,25 @@ import typer
 
 from ampbench import __version__
 from ampbench.cli.options import (
+    BatchOption,
+    DataOption,
     DeviceOption,
     ExecutorOption,
     MemoryOption,
+    ParametersOption,
     ReadOption,
     ResultsOption,
     SelectOption,
+    SimulationsOption,
+    SimulatorsOption,
+    StoreOption,
     SweepOptions,
     ThreadsOption,
     TimeoutOption,
     takes_sweep,
     whole_number,
 )
-from ampbench.errors import AmpbenchError, ResultsWarning, SimulationWarning
+from ampbench.errors import AmpbenchError, ResultsWarning, SimulationWarning, StoredWarning
 from ampbench.hookspecs import KINDS
 from ampbench.reporting.text import plain
 
@@ -58,7 +64,8 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print a warning; one about results or a simulator without the line of code that raised it."""
-    text = f"ampbench: {plain(str(message))}\n" if issubclass(category, ResultsWarning | SimulationWarning) else ""
+    ours = issubclass(category, ResultsWarning | SimulationWarning | StoredWarning)
+    text = f"ampbench: {plain(str(message))}\n" if ours else ""
     print(text or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
@@ -412,16 +419,17 @@ def reference_export(
 @app.command()
 def assess(
     subject: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="MODULE:SIMULATOR", help="A function from theta (n, D) to x (n, L); without --prior, a task."
+            metavar="[MODULE:SIMULATOR]", help="A function from theta (n, D) to x (n, L); without --prior, a task."
         ),
-    ],
+    ] = None,
     prior: Annotated[
         str | None, typer.Option(metavar="PRIOR", help="MODULE:NAME of a torch Distribution, or uniform(0,10)^2.")
     ] = None,
     budgets: Annotated[
-        list[str] | None, typer.Option(metavar="N,N,…", help="Numbers of simulations.  [default: 1000,10000]")
+        list[str] | None,
+        typer.Option(metavar="N,N,…", help="Numbers of simulations.  [default: 1000,10000, or all of FILE]"),
     ] = None,
     methods: Annotated[
         list[str] | None, typer.Option(metavar="SPEC,SPEC,…", help="Amortised methods.  [default: amp,npe]")
@@ -434,9 +442,18 @@ def assess(
         typer.Option(parser=whole_number, metavar="N", help="Number of additional simulations that judge the fits."),
     ] = 200,
     seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Seed of all random numbers.")] = 0,
+    simulations: SimulationsOption = None,
+    parameters: ParametersOption = "",
+    data: DataOption = "",
+    workers: SimulatorsOption = None,
+    batch: BatchOption = None,
+    store: StoreOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
-    timeout: TimeoutOption = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="Time limit of a fit, a batch, and each observation."),
+    ] = None,
     memory: MemoryOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -446,12 +463,14 @@ def assess(
     process of its own. Exit code 1 if a fit failed.
     """
     from ampbench.cli.assess import run_assess
+    from ampbench.cli.simulations import SimulationOptions
     from ampbench.threads import limited_threads
 
     limits = {"threads": threads, "seconds": timeout, "memory": memory}
-    names, sizes = methods or ["amp", "npe"], budgets or ["1000,10000"]
+    names, sizes = methods or ["amp", "npe"], budgets or []
+    source = SimulationOptions(simulations, parameters, data, workers, batch, store)
     with limited_threads(threads):
-        sys.exit(run_assess(subject, prior, names, sizes, held_out, seed, device, observation, limits, json))
+        sys.exit(run_assess(subject, prior, names, sizes, held_out, seed, device, observation, limits, json, source))
 
 
 @app.command()

@@ -7,7 +7,6 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -25,28 +24,36 @@ from ampbench.assess.recommendation import (
     score_difference,
     standard_error,
 )
-from ampbench.assess.subject import read_model, read_observation
+from ampbench.assess.simulations import Prepared, simulate_in_batches, split
+from ampbench.assess.subject import read_observation
 from ampbench.cli.interruption import exit_status, interruptible
+from ampbench.cli.simulations import SIMULATE_AT_ONCE, SimulationOptions, showing_time_left, subject_of
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError
+from ampbench.graph import Graph
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
 from ampbench.reporting.text import duration, plain
 from ampbench.running.calls import CallError
 from ampbench.running.executors import imports
 from ampbench.running.process import start_server
-from ampbench.spec import split
+from ampbench.seeding import derive
+from ampbench.simulations import Batches, Simulations, StoredSimulator, warn_if_other_prior
+from ampbench.spec import split as split_options
 
 BAR_WIDTH = 12
 """Width, in characters, of the bar of the best fit."""
+
+DEFAULT_BUDGETS = [1000, 10_000]
+"""Budgets if none are given."""
 
 MAX_OUTPUT_LINES = 8
 """Number of lines shown of the output of a failed fit's process."""
 
 
 def run_assess(
-    subject: str,
+    subject: str | None,
     prior: str | None,
     methods: Sequence[str],
     budgets: Sequence[str],
@@ -56,40 +63,48 @@ def run_assess(
     observation: str | None,
     limits: dict[str, Any],
     as_json: bool,
+    simulations: SimulationOptions = SIMULATE_AT_ONCE,
 ) -> int:
     """Assess methods on a simulator, print outcomes and recommendation, and return the exit code.
 
     The exit code is 1 if a fit failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Arguments:
-        subject: ``module:simulator`` if there is a prior, else a task's spec.
-        prior: ``module:distribution``, or an expression such as ``uniform(0,10)^2``.
+        subject: ``module:simulator`` if there is a prior, else a task's spec; None for stored simulations.
+        prior: ``module:distribution``, or an expression such as ``uniform(0,10)^2``; None to learn that of stored
+            simulations.
         methods: comma-separated lists of specs.
-        budgets: comma-separated lists of numbers.
+        budgets: comma-separated lists of numbers; none for :data:`DEFAULT_BUDGETS`, or for all stored simulations.
         held_out: number of held-out simulations.
         seed: seed of all random numbers.
         device: any torch device.
         observation: the user's own observation, at which fits are tested: comma-separated numbers, or a file.
         limits: limits of the process of each fit: fields of :class:`ampbench.interfaces.Limits`.
         as_json: print one JSON object.
+        simulations: stored simulations, or batches in child processes.
     """
     process_limits = Limits(**limits, retries=0)
     loaded = registry.load()
-    graph, observed = read_model(subject, prior)
+    stored = simulations.stored()
+    read = subject_of(subject, prior, stored)
+    graph, observed = read()
     here = None if observation is None else read_observation(observation)
-    names, sizes = list(dict.fromkeys(_methods(methods))), _budgets(budgets)
+    names = list(dict.fromkeys(_methods(methods)))
+    sizes = _budgets(budgets) or ([len(stored) - held_out] if stored else DEFAULT_BUDGETS)
     tested = [] if here is None else ["sbi.diagnostics.lc2st"]
     start_server(["ampbench.assess.assessment", *tested, *imports(names)], process_limits.threads)
-    worker = IsolatedWorker(partial(read_model, subject, prior), process_limits, device)
+    worker = IsolatedWorker(read, process_limits, device)
     try:
-        with interruptible():
-            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate)
+        with interruptible(), showing_time_left("simulations") as progress:
+            how = simulations.batches(graph, seed, process_limits, read, progress)
+            prepared = _prepared(graph, observed, stored, how, held_out, max(sizes), seed, worker)
+            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate, prepared)
     except CallError as error:
         raise UsageError(
             f"no held-out simulations, and so nothing to judge by: {error}{_output_excerpt(error.output)}"
         ) from error
     except KeyboardInterrupt as error:
-        return _stopped(error, "nothing was fitted")
+        return _stopped(error, "; ".join(["nothing was fitted", *getattr(error, "__notes__", ())]))
     yardstick = prior_outcome(judges)
     found, code = _fits(judges, names, sizes, loaded, worker)
     advice, permutations = recommend(found, yardstick, judges.rule), trials(len(names) * len(sizes))
@@ -98,6 +113,27 @@ def run_assess(
     else:
         _print(found, yardstick, advice, judges, permutations)
     return code or (0 if found and all(each.ok for each in found) else 1)
+
+
+def _prepared(
+    graph: Graph,
+    observed: Sequence[str],
+    stored: Simulations | None,
+    how: Batches | None,
+    held_out: int,
+    budget: int,
+    seed: int,
+    worker: IsolatedWorker,
+) -> Prepared | None:
+    """Return the simulations that are there before the fits, stored or simulated in batches; None if there are none."""
+    if stored is not None:
+        warn_if_other_prior(StoredSimulator(graph, observed, None, seed, stored))
+        return split(stored, held_out, seed)
+    if how is None:
+        return None
+    if not how.begun:
+        worker.probe(held_out, derive(seed, "assess", "held out"))
+    return simulate_in_batches(graph, observed, held_out, budget, seed, how)
 
 
 def _fits(
@@ -136,7 +172,7 @@ def _methods(texts: Sequence[str]) -> list[str]:
     """
     specs: list[str] = []
     for text in texts:
-        for i, part in enumerate(split(text, text)):
+        for i, part in enumerate(split_options(text, text)):
             if i and re.match(r"\s*[\w.]+\s*=", part):
                 specs[-1] += f",{part}"
             else:
@@ -198,6 +234,9 @@ def _print(
     print_folded(
         f"{len(judges.x):,} held-out simulations were drawn in addition to the budgets; "
         f"the fits used {spent:,} in total"
+        if judges.training is None
+        else f"{len(judges.x):,} simulations were held out; the fits shared {len(judges.training):,} others, of which "
+        "each used the first ones"
     )
     print()
     print_folded(f"Recommended: {advice.outcome.label if advice.outcome else 'none of these'}.")

@@ -42,6 +42,25 @@ TimeoutOption = Annotated[
     typer.Option(min=0.1, metavar="SECONDS", help="Time limit of a fit, and of each observation."),
 ]
 MemoryOption = Annotated[float | None, typer.Option(min=0.5, metavar="GIB", help="Memory limit of a worker (Linux).")]
+SimulationsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Simulations that exist already: npz, csv, parquet or netCDF of theta and x."),
+]
+ParametersOption = Annotated[
+    str, typer.Option(metavar="NAME,…", help="Columns of the parameters in FILE.  [default: theta…]")
+]
+DataOption = Annotated[
+    str, typer.Option(metavar="NAME,…", help="Columns of the data in FILE.  [default: x…, or all others]")
+]
+SimulatorsOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Simulate batches in so many processes, for slow simulators.")
+]
+BatchOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Simulations in a batch; numbers depend on it.  [default: 50]")
+]
+StoreOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Keep finished batches, so that the same command continues.")
+]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
 ReadOption = Annotated[
     Path,

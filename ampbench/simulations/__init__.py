@@ -6,7 +6,15 @@ from ampbench.simulations.batches import Batches
 from ampbench.simulations.folder import Folder
 from ampbench.simulations.learned_prior import LearnedPrior, learn_prior
 from ampbench.simulations.reading import read_simulations, read_variables
-from ampbench.simulations.sources import first_rows, in_batches, model, refuse_sequential, source
+from ampbench.simulations.sources import (
+    first_rows,
+    in_batches,
+    limits_of,
+    model,
+    refuse_sequential,
+    source,
+    stored_model,
+)
 from ampbench.simulations.stored import StoredSimulator, warn_if_other_prior
 
 __all__ = [
@@ -19,10 +27,12 @@ __all__ = [
     "first_rows",
     "in_batches",
     "learn_prior",
+    "limits_of",
     "model",
     "read_simulations",
     "read_variables",
     "refuse_sequential",
     "source",
+    "stored_model",
     "warn_if_other_prior",
 ]

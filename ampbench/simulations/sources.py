@@ -87,8 +87,7 @@ def in_batches(
     workers: int | None,
     batch: int | None,
     store: str | Path | None,
-    timeout: float | None,
-    threads: int = 1,
+    limits: Limits,
     progress: Progress = silent,
     read: Callable[[], Graph] | None = None,
 ) -> Batches | None:
@@ -100,24 +99,32 @@ def in_batches(
         workers: child processes at a time; None for this process.
         batch: simulations in a batch; None for :data:`ampbench.simulations.batches.DEFAULT_SIZE`.
         store: the folder that keeps finished batches, or None.
-        timeout: seconds that a batch may take in a child process, or None.
-        threads: CPU threads of a child process.
+        limits: threads and memory of a child process, and seconds of each batch.
         progress: called with (simulations done, simulations in total).
         read: see :class:`Batches`.
 
     Raises:
-        UsageError: a number is too small, there is a timeout without workers, or the folder belongs to another run.
+        UsageError: a number is too small, or the folder belongs to another run.
     """
-    if workers is None and timeout is not None:
-        raise UsageError(f"timeout={timeout} limits child processes; give workers=1 or more, too")
     if workers is None and batch is None and store is None:
         return None
     size = DEFAULT_SIZE if batch is None else count("batch", batch)
     number = 0 if workers is None else count("workers", workers)
+    folder = None if store is None else Folder.open(store, identity(graph, seed, size))
+    return Batches(size, number, limits, folder, progress, read)
+
+
+def limits_of(workers: int | None, timeout: float | None, threads: int) -> Limits:
+    """Return the limits of the processes that simulate.
+
+    Raises:
+        UsageError: the timeout is not positive, or there are no processes that it could end.
+    """
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout must be above 0 seconds, got {timeout}")
-    folder = None if store is None else Folder.open(store, identity(graph, seed, size))
-    return Batches(size, number, Limits(threads=threads, seconds=timeout), folder, progress, read)
+    if timeout is not None and workers is None:
+        raise UsageError(f"timeout={timeout:g} ends child processes; give workers=1 or more, too")
+    return Limits(threads=threads, seconds=timeout)
 
 
 def source(

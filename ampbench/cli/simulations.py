@@ -1,0 +1,135 @@
+"""Options of simulations: stored ones in a file, or batches of a simulator in child processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from ampbench.assess.fits import Model
+from ampbench.assess.subject import read_model, read_prior, read_stored
+from ampbench.errors import UsageError
+from ampbench.graph import Graph
+from ampbench.interfaces import Limits, Progress
+from ampbench.reporting.text import duration
+from ampbench.simulations import Batches, Simulations, in_batches, learn_prior, read_simulations
+
+
+@dataclass(frozen=True)
+class SimulationOptions:
+    """Where simulations come from.
+
+    Attributes:
+        file: of stored simulations, or None.
+        parameters, data: names of its columns, separated by commas, or "".
+        workers: child processes that simulate; None to simulate at once.
+        batch: simulations in a batch, or None.
+        store: folder that keeps finished batches, or None.
+    """
+
+    file: Path | None = None
+    parameters: str = ""
+    data: str = ""
+    workers: int | None = None
+    batch: int | None = None
+    store: Path | None = None
+
+    def stored(self) -> Simulations | None:
+        """Return the stored simulations; raises :class:`UsageError` if they cannot be read."""
+        if self.file is None:
+            if self.parameters or self.data:
+                raise UsageError("--parameters and --data name columns of a file; give it by --simulations FILE")
+            return None
+        if self._in_batches:
+            raise UsageError(
+                "--workers, --batch and --store run a simulator, but --simulations gives simulations that exist "
+                "already; leave them out"
+            )
+        return read_simulations(self.file, _names(self.parameters), _names(self.data))
+
+    @property
+    def _in_batches(self) -> bool:
+        return (self.workers, self.batch, self.store) != (None, None, None)
+
+    def batches(
+        self, graph: Graph, seed: int, limits: Limits, read: Callable[[], Model], progress: Progress
+    ) -> Batches | None:
+        """Return how batches are simulated, or None if no option asks for batches."""
+        return in_batches(
+            graph,
+            seed,
+            workers=1 if self._in_batches and self.workers is None else self.workers,
+            batch=self.batch,
+            store=self.store,
+            limits=limits,
+            progress=progress,
+            read=partial(_graph, read),
+        )
+
+
+SIMULATE_AT_ONCE = SimulationOptions()
+
+
+def subject_of(subject: str | None, prior: str | None, stored: Simulations | None) -> Callable[[], Model]:
+    """Return a picklable function that reads the model in any process.
+
+    Arguments:
+        subject: ``module:simulator`` or a task; None for stored simulations.
+        prior: see :func:`ampbench.assess.subject.read_prior`; None for a task, or to learn it.
+        stored: stored simulations, or None.
+
+    Raises:
+        UsageError: there is no subject, or a subject and stored simulations.
+
+    Warns:
+        StoredWarning: the prior was learned.
+    """
+    if stored is None:
+        if subject is None:
+            raise UsageError("nothing to assess: give MODULE:SIMULATOR, a task, or --simulations FILE")
+        return partial(read_model, subject, prior)
+    if subject is not None:
+        raise UsageError(
+            f"the simulator {subject!r} and simulations that exist already ({stored.origin}) were given; leave one out"
+        )
+    law = learn_prior(stored.values["theta"]) if prior is None else read_prior(prior)
+    return partial(read_stored, law if prior is None else prior, stored.values["x"].shape[1])
+
+
+@contextmanager
+def showing_time_left(what: str) -> Iterator[Progress]:
+    """Show on standard error, if it is a terminal, how many simulations are done and how much time is left."""
+    with Console(stderr=True).status("") as status:
+        start = time.monotonic()
+        first: list[int] = []
+
+        def show(done: int, total: int) -> None:
+            first.append(done)
+            left = time_left(time.monotonic() - start, done - first[0], total - done)
+            status.update(escape(f"{what}: {done:,} of {total:,}{f', {left} left' if left else ''}"))
+
+        yield show
+
+
+def time_left(seconds: float, done: int, left: int) -> str:
+    """Return the time that is left at the speed so far, or "" if nothing was done yet.
+
+    Example:
+        >>> time_left(60.0, 10, 50), time_left(1.0, 0, 50)
+        ('5 min 0 s', '')
+    """
+    return duration(seconds / done * left) if done and left else ""
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _graph(read: Callable[[], Model]) -> Graph:
+    return read()[0]
