@@ -429,7 +429,7 @@ def assess(
     ] = None,
     budgets: Annotated[
         list[str] | None,
-        typer.Option(metavar="N,N,…", help="Numbers of simulations.  [default: 1000,10000, or all of FILE]"),
+        typer.Option(metavar="N,N,…", help="Numbers of simulations.  [default: 1000,10000; all of FILE]"),
     ] = None,
     methods: Annotated[
         list[str] | None, typer.Option(metavar="SPEC,SPEC,…", help="Amortised methods.  [default: amp,npe]")

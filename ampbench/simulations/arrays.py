@@ -81,8 +81,10 @@ def rows_of(name: str, value: Any, origin: str) -> Tensor:
         array = array.astype(float)
     if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
         raise UsageError(f"{fault} of {array.dtype}, not of real numbers; give one row of numbers per simulation")
-    if array.ndim == 0:
-        raise UsageError(f"{fault} without rows; give an array of shape (n, D), one row per simulation")
+    if array.ndim == 0 or not array.size:
+        raise UsageError(
+            f"{fault} of shape {array.shape}, which has no row of numbers; give shape (n, D), one row per simulation"
+        )
     supported = array.dtype.newbyteorder("=") if array.dtype.itemsize in (1, 2, 4, 8) else np.float64
     if np.issubdtype(array.dtype, np.unsignedinteger):
         supported = np.float64

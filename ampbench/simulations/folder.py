@@ -29,6 +29,8 @@ from ampbench.results import atomic, checksums, tensors
 IDENTITY = "simulations.json"
 DIGITS = 32
 """Hexadecimal digits of a checksum in the name of a file."""
+MAX_SHOWN_CHARACTERS = 60
+"""Characters of a value that an error shows."""
 TOLERANCE = 1e-4
 """Largest relative difference of draws of one prior on two machines."""
 
@@ -166,8 +168,17 @@ def _agree(a: Any, b: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 100 else f"{text[:100]}…"
+    text = json.dumps(_rounded(value))
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…"
+
+
+def _rounded(value: Any) -> Any:
+    """Return a JSON value with numbers of four digits."""
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _digest(content: bytes) -> str:

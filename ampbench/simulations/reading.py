@@ -147,7 +147,7 @@ READERS: Mapping[str, Callable[[Path], Columns]] = {
 
 
 def _is_frame(source: object) -> bool:
-    return type(source).__module__.startswith("pandas.") and type(source).__name__ == "DataFrame"
+    return hasattr(source, "iloc") and hasattr(source, "columns")  # without an import of pandas, which is slow
 
 
 def _columns(frame: Any) -> Columns:
