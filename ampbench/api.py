@@ -24,7 +24,7 @@ from ampbench.simulations import (
     first_rows,
     in_batches,
     limits_of,
-    model,
+    model_of,
     read_simulations,
     read_variables,
     refuse_sequential,
@@ -100,7 +100,7 @@ def infer(
         torch.Size([3, 1])
     """
     stored = None if simulations is None else first_rows(read_simulations(simulations), budget)
-    graph = model(prior, simulate, stored)
+    graph = model_of(prior, simulate, stored)
     return infer_graph(
         graph,
         ["x"],
@@ -186,7 +186,7 @@ def learn(
     Example:
         >>> from torch.distributions import Independent, Normal
         >>> from ampbench.networks import NormalConditional
-        >>> from ampbench.graph import learned
+        >>> from ampbench.graph import density, learned
         >>> root = density("z", Independent(Normal(torch.zeros(1), torch.ones(1)), 1))
         >>> graph = Graph(root, learned("x", NormalConditional(parents=1, features=2), ["z"], size=2))
         >>> model = learn(graph, {"x": torch.randn(100, 2)}, method="amp:steps=20")
@@ -253,7 +253,7 @@ def restore(
         >>> torch.equal(*drawn)
         True
     """
-    graph = model(prior, simulate, None if simulations is None else read_simulations(simulations))
+    graph = model_of(prior, simulate, None if simulations is None else read_simulations(simulations))
     return restore_graph(path, graph, ["x"], method=method, device=device)
 
 

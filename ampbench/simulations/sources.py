@@ -22,7 +22,7 @@ from ampbench.simulations.learned_prior import learn_prior
 from ampbench.simulations.stored import NEEDS_SIMULATOR, StoredSimulator
 
 
-def model(
+def model_of(
     prior: Distribution | None, simulate: Callable[..., Any] | None, simulations: Simulations | None = None
 ) -> Graph:
     """Return the graph of theta and x.

@@ -21,7 +21,7 @@ from ampbench.graph import Graph, Plate, Simulator, density, simulator
 from ampbench.interfaces import Posterior
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
-from ampbench.simulations import LearnedPrior, Simulations, StoredSimulator, learn_prior, model, read_simulations
+from ampbench.simulations import LearnedPrior, Simulations, StoredSimulator, learn_prior, model_of, read_simulations
 
 FAST = {
     "amp": "amp:steps=20",
@@ -43,7 +43,7 @@ def short_fits() -> Iterator[None]:
 @pytest.fixture
 def drawn() -> tuple[Tensor, Tensor]:
     """What a run with the seed 0 and a budget of 200 simulates."""
-    values = Simulator(model(prior, simulate), ["x"], 200, 0).sample(200)
+    values = Simulator(model_of(prior, simulate), ["x"], 200, 0).sample(200)
     return values["theta"], values["x"]
 
 
@@ -72,7 +72,7 @@ def test_a_smaller_budget_takes_the_first_rows(drawn: tuple[Tensor, Tensor]) -> 
     assert torch.equal(
         sample(some), sample(ampbench.infer(prior, simulations=(theta[:100], x[:100]), method="mc-abc:accept=20"))
     )
-    source = StoredSimulator(model(prior, None, read_simulations(drawn)), ["x"], 50, 0, read_simulations(drawn))
+    source = StoredSimulator(model_of(prior, None, read_simulations(drawn)), ["x"], 50, 0, read_simulations(drawn))
     first, second = source.sample(20), source.sample(30)
     assert torch.equal(torch.cat([first["theta"], second["theta"]]), theta[:50])
     with pytest.raises(BudgetExceeded):
@@ -188,7 +188,7 @@ def test_assessments_split_stored_rows(drawn: tuple[Tensor, Tensor], registry: R
     rows = torch.cat([prepared.held_out.values["theta"], prepared.training.values["theta"]])
     assert torch.equal(rows.sort(0).values, drawn[0].sort(0).values)
     assert torch.equal(prepared.training.values["theta"][0], drawn[0][0]) or len(prepared.training) == 140
-    judges = assess.hold_out(model(prior, None, stored), ["x"], 60, 0, prepared=prepared)
+    judges = assess.hold_out(model_of(prior, None, stored), ["x"], 60, 0, prepared=prepared)
     assert torch.equal(judges.theta, prepared.held_out.values["theta"])
     found = list(assess.outcomes(judges, ["rejection-abc:accept=20", "snpe"], [100, 140], registry))
     assert [each.spent for each in found if each.ok] == [100, 140]
@@ -202,6 +202,6 @@ def test_assessments_split_stored_rows(drawn: tuple[Tensor, Tensor], registry: R
 def test_precision_is_kept() -> None:
     theta = torch.rand(100, 1, dtype=torch.float64)
     stored = Simulations.of({"theta": theta, "x": 1.2e9 + 0.1 * theta}, "the test")
-    graph = model(Independent(Uniform(torch.zeros(1), torch.ones(1)), 1), None, stored)
+    graph = model_of(Independent(Uniform(torch.zeros(1), torch.ones(1)), 1), None, stored)
     values = StoredSimulator(graph, ["x"], None, 0, stored).sample(100)
     assert (values["theta"].dtype, values["x"].dtype) == (torch.float32, torch.float64)
