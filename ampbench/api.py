@@ -20,6 +20,7 @@ from ampbench.interfaces.method import fit, rebuild
 from ampbench.results import atomic, tensors
 from ampbench.seeding import derive, seeded
 from ampbench.simulations import (
+    BatchedSimulator,
     StoredSimulator,
     first_rows,
     in_batches,
@@ -148,7 +149,9 @@ def infer_graph(
     with limited_threads(threads):
         if isinstance(simulator, StoredSimulator):
             warn_if_other_prior(simulator)
-        elif probe and not (how and how.begun):
+        elif isinstance(simulator, BatchedSimulator) and probe:
+            simulator.probe()
+        elif probe:
             probe_simulators(graph, simulator.seed, simulator.budget)
         posterior = fit(built, simulator, device, progress)
     if stored is not None:

@@ -3,7 +3,7 @@
 from ampbench.assess.assessment import HeldOut, hold_out, outcomes, prior_outcome, trials
 from ampbench.assess.outcome import Outcome, faults
 from ampbench.assess.recommendation import Recommendation, recommend
-from ampbench.assess.simulations import Prepared, simulate_in_batches, split
+from ampbench.assess.simulations import Prepared, simulate_in_batches, split_stored
 
 __all__ = [
     "HeldOut",
@@ -16,6 +16,6 @@ __all__ = [
     "prior_outcome",
     "recommend",
     "simulate_in_batches",
-    "split",
+    "split_stored",
     "trials",
 ]

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -36,7 +35,6 @@ HELD_OUT_DRAWS = 99
 OBSERVATION_DRAWS = 500
 """Number of posterior draws at the user's own observation."""
 
-T = TypeVar("T")
 Model = tuple[Graph, tuple[str, ...]]
 """A graph, and the names of its observed variables."""
 
@@ -191,18 +189,10 @@ class IsolatedWorker:
 
     def simulate(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """See :func:`simulate`; raises :class:`ampbench.running.calls.CallError`."""
-        (theta, x), texts = call_in_child(
-            partial(_with_warnings, "simulating", partial(_simulate, self._read, n, seed)), self._limits
-        )
+        theta, x, texts = call_in_child(partial(_simulate, self._read, n, seed), self._limits)
         for text in texts:
             warnings.warn(text, SimulationWarning, stacklevel=2)
         return theta, x
-
-    def probe(self, n: int, seed: int) -> None:
-        """See :func:`ampbench.graph.probe_simulators`; raises :class:`ampbench.running.calls.CallError`."""
-        work = partial(_with_warnings, "the probe of the simulator", partial(_probe, self._read, n, seed))
-        for text in call_in_child(work, self._limits)[1]:
-            warnings.warn(text, SimulationWarning, stacklevel=2)
 
     def fit(self, evaluation: EvaluationSet, spec: str, budget: int, progress: Progress) -> Drawn:
         """See :func:`fit_and_draw`; raises :class:`ampbench.running.calls.CallError`."""
@@ -216,21 +206,15 @@ class IsolatedWorker:
         return call_in_child(partial(_lc2st, arrays, trials, seed), self._limits)
 
 
-def _with_warnings(step: str, work: Callable[[], T], start: StartStep) -> tuple[T, list[str]]:
-    """Return what the work returns, with the texts of its :class:`SimulationWarning`."""
-    start(step)
+def _simulate(
+    read: Callable[[], Model], n: int, seed: int, start: StartStep
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    start("simulating")
+    model = read()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SimulationWarning)
-        value = work()
-    return value, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
-
-
-def _simulate(read: Callable[[], Model], n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return simulate(read(), n, seed)
-
-
-def _probe(read: Callable[[], Model], n: int, seed: int) -> None:
-    probe_simulators(read()[0], seed, n)
+        theta, x = simulate(model, n, seed)
+    return theta, x, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
 
 
 def _fit(

@@ -32,7 +32,7 @@ class Prepared:
     training: Simulations
 
 
-def split(simulations: Simulations, held_out: int, seed: int) -> Prepared:
+def split_stored(simulations: Simulations, held_out: int, seed: int) -> Prepared:
     """Split stored simulations at random into held-out and training ones.
 
     Arguments:
@@ -69,7 +69,7 @@ def simulate_in_batches(
 
     Raises:
         UsageError: the graph has axes, along which a simulation has no single size.
-        SimulationError: a batch failed.
+        SimulationError: a batch failed, or the probe before the first one.
     """
     if graph.axes:
         raise UsageError(
@@ -77,8 +77,13 @@ def simulate_in_batches(
             "of simulations; assess it without workers, batch and store"
         )
     purposes = {"held out": count("the number of held-out simulations", held_out), "training": count("budget", budget)}
-    made = {}
-    for purpose, n in purposes.items():
-        values = BatchedSimulator(graph, observed, n, derive(seed, "assess", purpose), how).sample(n)
-        made[purpose] = Simulations(values, f"the {purpose} simulations")
+    sources = {
+        purpose: BatchedSimulator(graph, observed, n, derive(seed, "assess", purpose), how)
+        for purpose, n in purposes.items()
+    }
+    sources["held out"].probe()
+    made = {
+        purpose: Simulations(source.sample(source.budget), f"the {purpose} simulations")
+        for purpose, source in sources.items()
+    }
     return Prepared(made["held out"], made["training"])

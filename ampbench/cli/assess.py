@@ -24,7 +24,7 @@ from ampbench.assess.recommendation import (
     score_difference,
     standard_error,
 )
-from ampbench.assess.simulations import Prepared, simulate_in_batches, split
+from ampbench.assess.simulations import Prepared, simulate_in_batches, split_stored
 from ampbench.assess.subject import read_observation
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.simulations import SIMULATE_AT_ONCE, SimulationOptions, showing_time_left, subject_of
@@ -38,9 +38,8 @@ from ampbench.reporting.text import duration, plain
 from ampbench.running.calls import CallError
 from ampbench.running.executors import imports
 from ampbench.running.process import start_server
-from ampbench.seeding import derive
 from ampbench.simulations import Batches, Simulations, StoredSimulator, warn_if_other_prior
-from ampbench.spec import split as split_options
+from ampbench.spec import split
 
 BAR_WIDTH = 12
 """Width, in characters, of the bar of the best fit."""
@@ -97,7 +96,7 @@ def run_assess(
     try:
         with interruptible(), showing_time_left("simulations") as progress:
             how = simulations.batches(graph, seed, process_limits, read, progress)
-            prepared = _prepared(graph, observed, stored, how, held_out, max(sizes), seed, worker)
+            prepared = _prepared(graph, observed, stored, how, held_out, max(sizes), seed)
             judges = hold_out(graph, observed, held_out, seed, here, worker.simulate, prepared)
     except CallError as error:
         raise UsageError(
@@ -123,16 +122,13 @@ def _prepared(
     held_out: int,
     budget: int,
     seed: int,
-    worker: IsolatedWorker,
 ) -> Prepared | None:
     """Return the simulations that are there before the fits, stored or simulated in batches; None if there are none."""
     if stored is not None:
         warn_if_other_prior(StoredSimulator(graph, observed, None, seed, stored))
-        return split(stored, held_out, seed)
+        return split_stored(stored, held_out, seed)
     if how is None:
         return None
-    if not how.begun:
-        worker.probe(held_out, derive(seed, "assess", "held out"))
     return simulate_in_batches(graph, observed, held_out, budget, seed, how)
 
 
@@ -172,7 +168,7 @@ def _methods(texts: Sequence[str]) -> list[str]:
     """
     specs: list[str] = []
     for text in texts:
-        for i, part in enumerate(split_options(text, text)):
+        for i, part in enumerate(split(text, text)):
             if i and re.match(r"\s*[\w.]+\s*=", part):
                 specs[-1] += f",{part}"
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ def one_at_a_time(simulate: Callable[..., Any]) -> Callable[..., Tensor]:
                 [11., 30.]])
     """
 
+    @functools.wraps(simulate)
     def batched(*parents: Tensor) -> Tensor:
         rows = [_vector(simulate(*each)) for each in zip(*parents, strict=True)]
         if len(sizes := {len(row) for row in rows}) > 1:

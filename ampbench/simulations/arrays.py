@@ -77,7 +77,9 @@ def rows_of(name: str, value: Any, origin: str) -> Tensor:
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"{fault} that is no array of numbers ({error}); give one row per simulation") from error
-    if array.dtype == bool or (array.dtype == object and _are_numbers(array)):
+    if array.dtype == object:
+        array = _unboxed(array)
+    if array.dtype == bool:
         array = array.astype(float)
     if not np.issubdtype(array.dtype, np.integer) and not np.issubdtype(array.dtype, np.floating):
         raise UsageError(f"{fault} of {array.dtype}, not of real numbers; give one row of numbers per simulation")
@@ -91,9 +93,12 @@ def rows_of(name: str, value: Any, origin: str) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=supported, order="C")).reshape(len(array), -1)
 
 
-def _are_numbers(array: np.ndarray) -> bool:
-    """Return whether objects are numbers, as in a frame with columns of several types; texts of digits are none."""
-    return all(isinstance(each, int | float | np.number | bool) for each in array.ravel().tolist())
+def _unboxed(array: np.ndarray) -> np.ndarray:
+    """Return objects as numbers, missing ones as NaN, if all are, as in a frame of several types; texts are none."""
+    objects = [np.nan if each is None or type(each).__name__ == "NAType" else each for each in array.ravel()]
+    if not all(isinstance(each, int | float | np.integer | np.floating | np.bool_) for each in objects):
+        return array
+    return np.array(objects, dtype=float).reshape(array.shape)
 
 
 def _check_finite(name: str, value: Tensor, origin: str) -> None:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import SimulationError, UsageError
-from ampbench.graph import Graph, Node, Simulator
+from ampbench.graph import Graph, Node, Simulator, probe_simulators
 from ampbench.graph.precision import warn_if_lost
 from ampbench.running.failures import describe
 from ampbench.seeding import derive, seeded
 from ampbench.simulations.batches import Arrays, Batch, Batches
 from ampbench.simulations.identity import roots
+from ampbench.simulations.probing import probe_in_child
 
 
 class BatchedSimulator(Simulator):
@@ -42,6 +43,19 @@ class BatchedSimulator(Simulator):
     def renewed(self, seed: int) -> Simulator:
         """Return a simulator of this kind with another seed; see :meth:`Simulator.renewed`."""
         return BatchedSimulator(self.graph, self.observed, self.budget, seed, self.batches)
+
+    def probe(self) -> None:
+        """Probe the simulators before the first batch, in a child process if there are workers.
+
+        See :func:`ampbench.graph.probe_simulators` for what it raises and warns of.
+        """
+        how = self.batches
+        if how.begun:
+            return
+        if how.workers:
+            probe_in_child(self._read, self.seed, self.budget, how.size, how.limits)
+        else:
+            probe_simulators(self.graph, self.seed, self.budget)
 
     def _draw(self, n: int, given: Mapping[str, Tensor] | None, sizes: Mapping[str, int]) -> dict[str, Tensor]:
         firsts = range(0, n, self.batches.size)

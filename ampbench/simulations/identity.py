@@ -1,8 +1,9 @@
 """The identity of simulations: what can be seen of the run that a folder of batches belongs to.
 
-Seed, size of a batch, variables, some draws of the prior, and the names of the simulators' functions must agree. A hash
-of a function's source shows that it was edited. What neither shows: changes of functions that a simulator calls, of
-values that it closes over, of files that it reads, and of libraries.
+Seed, size of a batch, variables, some draws of the prior, and the simulators must agree: the names of their functions,
+with the numbers and texts that are bound to them, as ``partial(simulate, noise=0.1)`` or a closure does, or the command
+of a program. A hash of a function's source shows that it was edited. What none of them shows: changes of functions that
+a simulator calls, of global variables, of arrays that are bound to it, of files that it reads, and of libraries.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ampbench.graph import Graph, Node
+from ampbench.graph.external import External
 from ampbench.graph.node import Design
 from ampbench.seeding import seeded
 
+SCALARS = (bool, int, float, str)
+"""Types of values that a name shows."""
 DRAWS = 4
 """Draws of the prior that are compared."""
 
@@ -71,8 +77,29 @@ def _original(function: Any) -> Any:
 
 
 def _name(function: Any) -> str:
+    """Return what identifies a simulator in a message: its name, and the numbers and texts that are bound to it."""
     original = _original(function)
-    return str(getattr(original, "__qualname__", type(original).__qualname__))
+    if isinstance(original, External):
+        return shlex.join(original.command)
+    name = str(getattr(original, "__qualname__", type(original).__qualname__))
+    bound = ", ".join(f"{key}={value!r}" for key, value in _bound(function).items() if isinstance(value, SCALARS))
+    return f"{name}({bound})" if bound else name
+
+
+def _bound(function: Any) -> dict[str, Any]:
+    """Return the values that partial applications and closures bind to a function, by name or number."""
+    found: dict[str, Any] = {}
+    while True:
+        if isinstance(function, functools.partial):
+            found |= {str(number): value for number, value in enumerate(function.args)} | function.keywords
+            function = function.func
+            continue
+        if inspect.isfunction(function):
+            with suppress(ValueError):  # a variable that has no value yet
+                found |= inspect.getclosurevars(function).nonlocals
+        if not hasattr(function, "__wrapped__"):
+            return dict(sorted(found.items()))
+        function = function.__wrapped__
 
 
 def _source(function: Callable[..., Any] | Any) -> str:

@@ -73,12 +73,12 @@ class LearnedPrior(Distribution):
         return constraints.independent(constraints.interval(self.low, self.high), 1)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        """Draw theta, shape (*sample_shape, D), in double precision."""
+        """Draw theta, shape ``(*sample_shape, D)``, in double precision."""
         z = self.mixture.sample(torch.Size(sample_shape))
         return self.low + (self.high - self.low) * torch.sigmoid(z)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(theta), shape (*,), for theta (*, D); minus infinity outside the box."""
+        """Return log p(theta), shape ``(*,)``, for theta ``(*, D)``; minus infinity outside the box."""
         width = self.high - self.low
         share = (value.double() - self.low) / width
         inside = ((share > 0) & (share < 1)).all(-1)

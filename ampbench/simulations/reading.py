@@ -51,6 +51,8 @@ def read_simulations(source: Any, parameters: Sequence[str] = (), observed: Sequ
         torch.Size([2, 2])
     """
     if isinstance(source, Simulations):
+        if source.values.keys() != {"theta", "x"}:
+            raise UsageError(f"{source.origin} hold {', '.join(source.values)}, but theta and x are wanted")
         return source
     if found := _named(source):
         return theta_and_x(found[0], parameters, observed, found[1])

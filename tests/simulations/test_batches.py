@@ -33,9 +33,12 @@ from ampbench.errors import (
     UsageError,
 )
 from ampbench.graph import Graph, Plate, Simulator, density, simulator
-from ampbench.interfaces import Limits, Progress, silent
+from ampbench.graph.external import External
+from ampbench.interfaces import Limits, Progress, Task, silent
+from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.simulations import BatchedSimulator, Batches, Folder
+from ampbench.simulations.batched import portable
 from ampbench.simulations.identity import identity
 
 GRAPH = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
@@ -161,6 +164,10 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
         {"graph": Graph(density("theta", prior), simulator("x", other_simulate, ["theta"]))},
         r'simulator is \{"x": "simulate"\} there and \{"x": "other_simulate"\} here',
     ),
+    "a bound number": (
+        {"graph": Graph(density("theta", prior), simulator("x", functools.partial(simulate, n=2), ["theta"]))},
+        r'simulator is \{"x": "simulate"\} there and \{"x": "simulate\(n=2\)"\} here',
+    ),
     "variables": (
         {"graph": Graph(density("t", prior), simulator("x", simulate, ["t"]))},
         r'variables is \["theta", "x"\] there and \["t", "x"\] here',
@@ -186,6 +193,43 @@ def test_folders_that_are_no_store_are_refused(tmp_path: Path) -> None:
     (tmp_path / "store" / "simulations.json").write_text("{")
     with pytest.raises(ResultsError, match=r"simulations.json is damaged"):
         run(store=tmp_path / "store")
+
+
+def test_simulators_are_told_apart_by_what_is_bound_to_them() -> None:
+    def with_width(width: float) -> Graph:
+        each = ampbench.one_at_a_time(lambda theta: width * theta)
+        return Graph(density("theta", prior), simulator("x", each, ["theta"]))
+
+    def command(*words: str) -> Graph:
+        return Graph(density("theta", prior), simulator("x", External(words, timeout=1, size=1), ["theta"]))
+
+    graphs = [with_width(0.1), with_width(0.2), command("run", "a"), command("run", "b")]
+    assert len({identity(graph, 0, 10)["simulator"]["x"] for graph in graphs}) == 4
+    assert identity(with_width(0.1), 0, 10) == identity(with_width(0.1), 0, 10)
+
+
+@pytest.mark.parametrize("fault", ["hang", "exit"])
+def test_a_probe_that_hangs_or_crashes_is_an_error(fault: str) -> None:
+    with pytest.raises(SimulationError, match=r"took longer than|ended itself with exit status 3"):
+        ampbench.infer(
+            Independent(Uniform(torch.tensor([0.98, 0.0]), 1.0), 1),
+            functools.partial(faulty, fault=fault),
+            budget=20,
+            batch=500,
+            workers=1,
+            timeout=0.5,
+            method="prior",
+        )
+
+
+@pytest.mark.parametrize("task", ["two_moons", "slcp", "gaussian_linear", "sir", "eight_schools", "lotka_volterra"])
+def test_the_models_of_tasks_are_sent_to_child_processes(task: str, registry: Registry) -> None:
+    made: Task = registry.build("tasks", task)
+    here, there = (
+        BatchedSimulator(graph, made.observed, 4, 0, Batches(size=2)).sample(4)
+        for graph in (made.graph, portable(made.graph)())
+    )
+    assert equal(here, there)
 
 
 def test_changed_source_code_is_noticed(tmp_path: Path) -> None:
@@ -369,9 +413,9 @@ def test_wrong_settings_are_refused(kind: str) -> None:
 def test_assessments_simulate_in_batches(tmp_path: Path, calls: Path) -> None:
     how = Batches(20, folder=Folder.open(tmp_path / "store", identity(GRAPH, 0, 20)))
     first, again = (assess.simulate_in_batches(GRAPH, ["x"], 60, 100, 0, how) for _ in range(2))
-    assert calls.stat().st_size == 8
+    assert calls.stat().st_size == 3 + 8  # three of the probe
     assert equal(dict(first.training.values), dict(again.training.values))
     assert (len(first.held_out), len(first.training)) == (60, 100)
     larger = assess.simulate_in_batches(GRAPH, ["x"], 60, 140, 0, how)
-    assert calls.stat().st_size == 10
+    assert calls.stat().st_size == 3 + 10
     assert torch.equal(larger.training.values["x"][:100], first.training.values["x"])

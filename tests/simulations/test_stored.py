@@ -29,7 +29,7 @@ FAST = {
     "nre": "nre:max_epochs=1,chains=2,warmup=5",
     "fmpe": "fmpe:max_epochs=1",
 }
-AMORTISED = ["amp", "npe", "fmpe", "nre", "mc-abc", "rejection-abc", "prior"]
+AMORTISED = ["amp", "npe", "fmpe", "mc-abc", "rejection-abc", "prior"]
 PROPOSING = ["snpe", "snle", "snre", "tsnpe", "smc-abc"]
 
 
@@ -52,7 +52,7 @@ def sample(posterior: Posterior) -> Tensor:
         return posterior.sample(torch.tensor([0.5, 0.5]), 5)
 
 
-@pytest.mark.parametrize("method", AMORTISED)
+@pytest.mark.parametrize("method", [*AMORTISED, pytest.param("nre", marks=pytest.mark.slow)])
 def test_stored_rows_are_as_good_as_a_simulator(method: str, drawn: tuple[Tensor, Tensor]) -> None:
     spec = FAST.get(method, method)
     options: dict[str, Any] = {"method": spec, "seed": 0}
@@ -145,7 +145,7 @@ def test_parameters_of_another_distribution_are_noticed(drawn: tuple[Tensor, Ten
         ampbench.infer(prior, simulations=(torch.stack([theta[:, 0], theta[:, 1] ** 3], 1), x), method="prior")
 
 
-@pytest.mark.parametrize("method", ["amp", "npe", "nre"])
+@pytest.mark.parametrize("method", ["amp", "npe", pytest.param("nre", marks=pytest.mark.slow)])
 def test_the_prior_is_learned_with_a_warning(method: str, drawn: tuple[Tensor, Tensor]) -> None:
     with pytest.warns(StoredWarning, match="the prior was learned from 200 stored parameters"):
         posterior = ampbench.infer(simulations=drawn, method=FAST[method])
@@ -184,7 +184,7 @@ def test_a_learned_prior_is_near_the_law(law: str) -> None:
 
 def test_assessments_split_stored_rows(drawn: tuple[Tensor, Tensor], registry: Registry) -> None:
     stored = read_simulations(drawn)
-    prepared = assess.split(stored, 60, seed=0)
+    prepared = assess.split_stored(stored, 60, seed=0)
     rows = torch.cat([prepared.held_out.values["theta"], prepared.training.values["theta"]])
     assert torch.equal(rows.sort(0).values, drawn[0].sort(0).values)
     assert torch.equal(prepared.training.values["theta"][0], drawn[0][0]) or len(prepared.training) == 140
@@ -196,7 +196,7 @@ def test_assessments_split_stored_rows(drawn: tuple[Tensor, Tensor], registry: R
     with pytest.raises(UsageError, match="a budget of 141 simulations, but 140 are left for training beside 60"):
         list(assess.outcomes(judges, ["prior"], [141], registry))
     with pytest.raises(UsageError, match="none is left for training"):
-        assess.split(stored, 200, seed=0)
+        assess.split_stored(stored, 200, seed=0)
 
 
 def test_precision_is_kept() -> None:
