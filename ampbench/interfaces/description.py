@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -75,19 +76,19 @@ class Description:
             )
         return parameter_names(self.graph, self.latents)
 
-    @property
-    def observed_names(self) -> tuple[str, ...]:
-        """Names of the components of an observation: those that nodes give, or ``x[0]``, ``x[1]``, ….
+    def observed_names(self, features: int) -> tuple[str, ...]:
+        """Return names of the L components of an observation: those that nodes give, or ``x[0]``, ``x[1]``, ….
 
         Raises:
-            UsageError: the sizes are not known.
+            UsageError: the sizes of several variables are not known.
         """
-        if self.features is None:
-            raise UsageError(f"the sizes of {', '.join(self.observed)} are not known; sample the posterior first")
-        found: list[str] = []
-        for name in self.observed:
-            found += self.graph[name].names or component_names({name: self.sizes[name]})
-        return tuple(found)
+        sizes = {name: self.sizes[name] for name in self.observed if name in self.sizes}
+        if len(sizes) < len(self.observed):
+            if len(self.observed) > 1:
+                raise UsageError(f"the sizes of {', '.join(self.observed)} are not known; give size=D to each node")
+            sizes = {self.observed[0]: features}
+        named = (self.graph[name].names or component_names({name: size}) for name, size in sizes.items())
+        return tuple(chain.from_iterable(named))
 
     @property
     def features(self) -> int | None:

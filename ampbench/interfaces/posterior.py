@@ -112,7 +112,8 @@ class Posterior(ABC):
 
         rows, _ = observations(observation, self.known)
         predicted = self.known.simulate(self.one_sample(observation, n))
-        return predictive_plot(predicted, rows[0].reshape(predicted.shape[1:]), self.known.observed_names)
+        names = self.known.observed_names(rows.shape[1])
+        return predictive_plot(predicted, rows[0].reshape(predicted.shape[1:]), names)
 
     def one_sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw (n, D) as :meth:`sample` does; raises :class:`UsageError` if several observations are given."""
