@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -26,8 +27,9 @@ from ampbench.assess.recommendation import (
 )
 from ampbench.assess.simulations import Prepared, simulate_in_batches, split_stored
 from ampbench.assess.subject import read_observation
+from ampbench.bars import progress_bar
 from ampbench.cli.interruption import exit_status, interruptible
-from ampbench.cli.simulations import SIMULATE_AT_ONCE, SimulationOptions, showing_time_left, subject_of
+from ampbench.cli.simulations import SIMULATE_AT_ONCE, SimulationOptions, subject_of
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError
@@ -94,7 +96,7 @@ def run_assess(
     start_server(["ampbench.assess.assessment", *tested, *imports(names)], process_limits.threads)
     worker = IsolatedWorker(read, process_limits, device)
     try:
-        with interruptible(), showing_time_left("simulations") as progress:
+        with interruptible(), progress_bar("simulating") as progress:
             how = simulations.batches(graph, seed, process_limits, read, progress)
             prepared = _prepared(graph, observed, stored, how, held_out, max(sizes), seed)
             judges = hold_out(graph, observed, held_out, seed, here, worker.simulate, prepared)
@@ -111,6 +113,9 @@ def run_assess(
         print(json.dumps(_as_json(found, yardstick, advice, judges, permutations), indent=1))
     else:
         _print(found, yardstick, advice, judges, permutations)
+        if advice.outcome and subject:
+            print("\nThe posterior of your data, as files:\n")
+            print(plain(_next_command(subject, prior, observation, advice.outcome)))
     return code or (0 if found and all(each.ok for each in found) else 1)
 
 
@@ -238,6 +243,13 @@ def _print(
     print_folded(f"Recommended: {advice.outcome.label if advice.outcome else 'none of these'}.")
     for reason in advice.reasons:
         print_folded(f"- {reason}")
+
+
+def _next_command(subject: str, prior: str | None, observation: str | None, chosen: Outcome) -> str:
+    """Return the command that infers with the recommended method."""
+    model = [subject, *(["--prior", prior] if prior else [])]
+    fit = ["--method", chosen.method, "--budget", str(chosen.budget), "--observation", observation or "data.txt"]
+    return f"    ampbench infer {shlex.join(model)} \\\n        {shlex.join(fit)}"
 
 
 def _row(outcome: Outcome, prior: Outcome, rule: str, max_gain: float, fault: str) -> list[object]:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
 
 from ampbench.assess.fits import Model
 from ampbench.assess.subject import read_model, read_prior, read_stored
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.interfaces import Limits, Progress
-from ampbench.reporting.text import duration
 from ampbench.simulations import Batches, Simulations, in_batches, learn_prior, read_simulations
 
 
@@ -99,32 +93,7 @@ def subject_of(subject: str | None, prior: str | None, stored: Simulations | Non
             f"the simulator {subject!r} and simulations that exist already ({stored.origin}) were given; leave one out"
         )
     law = learn_prior(stored.values["theta"]) if prior is None else read_prior(prior)
-    return partial(read_stored, law if prior is None else prior, stored.values["x"].shape[1])
-
-
-@contextmanager
-def showing_time_left(what: str) -> Iterator[Progress]:
-    """Show on standard error, if it is a terminal, how many simulations are done and how much time is left."""
-    with Console(stderr=True).status("") as status:
-        start = time.monotonic()
-        first: list[int] = []
-
-        def show(done: int, total: int) -> None:
-            first.append(done)
-            left = time_left(time.monotonic() - start, done - first[0], total - done)
-            status.update(escape(f"{what}: {done:,} of {total:,}{f', {left} left' if left else ''}"))
-
-        yield show
-
-
-def time_left(seconds: float, done: int, left: int) -> str:
-    """Return the time that is left at the speed so far, or "" if nothing was done yet.
-
-    Example:
-        >>> time_left(60.0, 10, 50), time_left(1.0, 0, 50)
-        ('5 min 0 s', '')
-    """
-    return duration(seconds / done * left) if done and left else ""
+    return partial(read_stored, law if prior is None else prior, stored.values["x"].shape[1], stored.names)
 
 
 def _names(text: str) -> list[str]:

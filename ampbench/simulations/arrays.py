@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ class Simulations:
     Attributes:
         values: by the name of a variable, such as theta and x, its values, shape (n, D_i).
         origin: where they come from, for messages.
+        names: of the components of theta, if the source names them.
 
     Raises:
         UsageError: there is no row, the variables have different numbers of rows, or a value is NaN or infinite; the
@@ -33,6 +34,7 @@ class Simulations:
 
     values: Mapping[str, Tensor]
     origin: str
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows = {name: len(value) for name, value in self.values.items()}
@@ -54,7 +56,7 @@ class Simulations:
 
     def take(self, rows: Tensor | slice) -> Simulations:
         """Return some rows, given their numbers."""
-        return Simulations({name: value[rows] for name, value in self.values.items()}, self.origin)
+        return replace(self, values={name: value[rows] for name, value in self.values.items()})
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return numpy arrays by name, for another process."""

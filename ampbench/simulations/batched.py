@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import SimulationError, UsageError
-from ampbench.graph import Graph, Node, Simulator, probe_simulators
+from ampbench.graph import Graph, Simulator, probe_simulators
 from ampbench.graph.precision import warn_if_lost
 from ampbench.running.failures import describe
 from ampbench.seeding import derive, seeded
@@ -120,16 +120,11 @@ def portable(graph: Graph) -> Callable[[], Graph]:
         UsageError: a conditional refers to something that no other process can have, such as an open file.
     """
     try:
-        content = pickle.dumps(joblib.wrap_non_picklable_objects(graph.nodes, keep_wrapper=False))
+        content = pickle.dumps(joblib.wrap_non_picklable_objects(graph, keep_wrapper=False))
     except Exception as error:  # every object may raise its own
         raise UsageError(
             f"the simulator cannot be sent to a child process: {describe(error)}. Let it be a function at the top "
             "level of a module, which opens files and connections when it is called; or leave workers out, which "
             "simulates in this process"
         ) from error
-    return partial(_graph, content)
-
-
-def _graph(content: bytes) -> Graph:
-    nodes: tuple[Node, ...] = pickle.loads(content)
-    return Graph(*nodes)
+    return partial(pickle.loads, content)

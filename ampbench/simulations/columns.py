@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,9 @@ def theta_and_x(columns: Columns, parameters: Sequence[str], observed: Sequence[
     def joined(names: Sequence[str]) -> np.ndarray:
         return np.concatenate([each.values[name].numpy() for name in names], axis=1)
 
-    return Simulations.of({"theta": joined(theta), "x": joined(x)}, origin)
+    made = Simulations.of({"theta": joined(theta), "x": joined(x)}, origin)
+    named = bool(parameters) and made.values["theta"].shape[1] == len(theta)
+    return replace(made, names=tuple(theta)) if named else made
 
 
 def by_variable(columns: Columns, variables: Sequence[str], origin: str) -> Simulations:

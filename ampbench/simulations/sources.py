@@ -23,7 +23,10 @@ from ampbench.simulations.stored import NEEDS_SIMULATOR, StoredSimulator
 
 
 def model_of(
-    prior: Distribution | None, simulate: Callable[..., Any] | None, simulations: Simulations | None = None
+    prior: Distribution | None,
+    simulate: Callable[..., Any] | None,
+    simulations: Simulations | None = None,
+    names: Sequence[str] = (),
 ) -> Graph:
     """Return the graph of theta and x.
 
@@ -31,6 +34,7 @@ def model_of(
         prior: of theta; None to learn it from the stored parameters.
         simulate: from theta to x; None if it is unknown, since there are stored simulations.
         simulations: stored simulations, or None.
+        names: of the components of theta; by default those of the stored simulations.
 
     Raises:
         UsageError: prior or simulator are missing, or there are a simulator and stored simulations.
@@ -48,19 +52,23 @@ def model_of(
         raise UsageError(f"{missing} is missing: give prior and simulate, or simulations=(theta, x) that exist already")
     if simulations is not None:
         values = simulations.values
-        return stored_model(learn_prior(values["theta"]) if prior is None else prior, values["x"].shape[1])
+        declared = learn_prior(values["theta"]) if prior is None else prior
+        return stored_model(declared, values["x"].shape[1], names or simulations.names)
     assert prior is not None
     assert simulate is not None
-    return Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
+    return Graph(density("theta", prior, names=names), simulator("x", simulate, ["theta"]))
 
 
-def stored_model(prior: Distribution, features: int) -> Graph:
+def stored_model(prior: Distribution, features: int, names: Sequence[str] = ()) -> Graph:
     """Return the graph of theta and x, (n, features), whose simulator is unknown and cannot be called."""
-    return Graph(density("theta", prior), simulator("x", _unknown, ["theta"], size=features))
+    return Graph(density("theta", prior, names=names), simulator("x", _unknown, ["theta"], size=features))
 
 
 def _unknown(theta: Tensor) -> NoReturn:
-    raise UsageError(f"a simulation was asked for: {NEEDS_SIMULATOR}")
+    raise UsageError(
+        "simulations at given parameters were asked for, but there is no simulator, only stored simulations; give one, "
+        "as in ampbench.restore(path, prior, simulate)"
+    )
 
 
 def first_rows(simulations: Simulations, budget: int | None) -> Simulations:

@@ -100,7 +100,7 @@ class PriorInUnits(Distribution):
         for part, size in zip(parts, self.prior.sizes.values(), strict=True):
             found.append(_moved(part, self.units, slice(start, start + size)))
             start += size
-        if all(part is constraints.real for part in found):
+        if all(isinstance(part, type(constraints.real)) for part in found):
             return constraints.real_vector
         whole = found[0] if len(found) == 1 else constraints.cat(found, -1, list(self.prior.sizes.values()))
         return constraints.independent(whole, 1)
@@ -152,7 +152,7 @@ def _moved(support: constraints.Constraint, units: Units, part: slice) -> constr
     def moved(bound: Tensor | float) -> Tensor:
         return ((torch.as_tensor(bound).double() - location) / scale).to(torch.get_default_dtype())
 
-    if support is constraints.real:
+    if isinstance(support, type(constraints.real)):
         return support
     if isinstance(support, constraints.interval | constraints.half_open_interval):
         return constraints.interval(moved(support.lower_bound), moved(support.upper_bound))

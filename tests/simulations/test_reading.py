@@ -96,7 +96,9 @@ def test_columns_are_named_by_the_user() -> None:
     found = read_simulations(table, parameters=["gamma", "beta"], observed=["b", "a"])
     assert torch.equal(found.values["theta"], torch.tensor(THETA[:, ::-1].copy()))
     assert torch.equal(found.values["x"], torch.tensor(X[:, [1, 0]]))
+    assert found.names == ("gamma", "beta")
     assert read_simulations(table, parameters=["beta", "gamma"]).values["x"].shape == (4, 3)
+    assert read_simulations(frame(["theta1", "theta2"], ["x1", "x2", "x3"])).names == ()
 
 
 def test_rows_of_images_are_flattened() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from slow_simulator import prior, simulate
@@ -137,6 +138,17 @@ def test_what_does_not_fit_is_refused(kind: str, drawn: tuple[Tensor, Tensor]) -
     make, message = REFUSED[kind]
     with pytest.raises(UsageError, match=message):
         ampbench.infer(method="prior", **make(*drawn))
+
+
+def test_columns_name_the_parameters(drawn: tuple[Tensor, Tensor]) -> None:
+    table = pd.DataFrame(torch.cat(drawn, 1).numpy(), columns=["beta", "gamma", "a", "b"])
+    stored = read_simulations(table, parameters=["beta", "gamma"])
+    posterior = ampbench.infer(prior, simulations=stored, method="rejection-abc")
+    assert list(posterior.summary(torch.tensor([0.5, 0.5])).index) == ["beta", "gamma"]
+    other = ampbench.infer(prior, simulations=stored, names=["a", "b"], method="rejection-abc")
+    assert list(other.summary(torch.tensor([0.5, 0.5])).index) == ["a", "b"]
+    with pytest.raises(UsageError, match="there is no simulator, only stored simulations"):
+        posterior.predict(torch.tensor([0.5, 0.5]), 3)
 
 
 def test_parameters_of_another_distribution_are_noticed(drawn: tuple[Tensor, Tensor]) -> None:
