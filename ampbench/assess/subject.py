@@ -51,15 +51,16 @@ def read_model(subject: str, prior: str | None, names: Sequence[str] = ()) -> tu
     return Graph(density("theta", read_prior(prior), names=names), simulator("x", simulate, ["theta"])), ("x",)
 
 
-def read_stored(prior: str | Distribution, features: int, names: Sequence[str] = ()) -> tuple[Graph, tuple[str, ...]]:
+def read_stored(prior: str | Distribution, features: int, columns: Sequence[str] = ()) -> tuple[Graph, tuple[str, ...]]:
     """Return the graph of stored simulations, and the names of its observed variables.
 
     Arguments:
         prior: see :func:`read_prior`, or a learned one.
         features: L, the number of components of x.
-        names: of the components of theta; none for default ones.
+        columns: names of the components of theta; none for default ones.
     """
-    return stored_model(read_prior(prior) if isinstance(prior, str) else prior, features, names), ("x",)
+    law = read_prior(prior) if isinstance(prior, str) else prior
+    return stored_model(law, features, columns=columns), ("x",)
 
 
 def read_prior(text: str) -> Distribution:

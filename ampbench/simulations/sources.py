@@ -53,15 +53,26 @@ def model_of(
     if simulations is not None:
         values = simulations.values
         declared = learn_prior(values["theta"]) if prior is None else prior
-        return stored_model(declared, values["x"].shape[1], names or simulations.names)
+        return stored_model(declared, values["x"].shape[1], names, simulations.names)
     assert prior is not None
     assert simulate is not None
     return Graph(density("theta", prior, names=names), simulator("x", simulate, ["theta"]))
 
 
-def stored_model(prior: Distribution, features: int, names: Sequence[str] = ()) -> Graph:
-    """Return the graph of theta and x, (n, features), whose simulator is unknown and cannot be called."""
-    return Graph(density("theta", prior, names=names), simulator("x", _unknown, ["theta"], size=features))
+def stored_model(prior: Distribution, features: int, names: Sequence[str] = (), columns: Sequence[str] = ()) -> Graph:
+    """Return the graph of theta and x, whose simulator is unknown and cannot be called.
+
+    Arguments:
+        prior: of theta.
+        features: L, the number of components of x.
+        names: of the components of theta.
+        columns: their names if there are no others; left out if the prior has another number of components, which the
+            source of the stored simulations reports.
+    """
+    theta = density("theta", prior, names=names)
+    if not names and theta.size == len(columns):
+        theta = density("theta", prior, names=columns)
+    return Graph(theta, simulator("x", _unknown, ["theta"], size=features))
 
 
 def _unknown(theta: Tensor) -> NoReturn:

@@ -22,7 +22,9 @@ PRIOR = "slow_simulator:prior"
 
 def assess(subject: str | None, prior: str | None, options: SimulationOptions, budgets: list[str]) -> int:
     limits: dict[str, Any] = {"threads": 1, "seconds": 60, "memory": None}
-    return run_assess(subject, prior, ["prior,mc-abc:accept=20"], budgets, 60, 0, "cpu", None, limits, True, options)
+    return run_assess(
+        subject, prior, ["prior,rejection-abc:accept=20"], budgets, 60, 0, "cpu", None, limits, True, options
+    )
 
 
 @pytest.fixture
@@ -39,7 +41,10 @@ def test_stored_simulations_are_assessed(table: Path, capsys: pytest.CaptureFixt
     options = SimulationOptions(table, "beta,gamma", "a,b")
     assert assess(None, PRIOR, options, ["100", "140"]) == 0
     found = json.loads(capsys.readouterr().out)["fits"]
-    assert [(each["method"], each["budget"]) for each in found][1:3] == [("mc-abc:accept=20", 100), ("prior", 140)]
+    assert [(each["method"], each["budget"]) for each in found][1:3] == [
+        ("rejection-abc:accept=20", 100),
+        ("prior", 140),
+    ]
     assert found[1]["spent"] == 100
     with pytest.warns(StoredWarning, match="the prior was learned from 200"):
         assert assess(None, None, options, []) == 0
