@@ -11,11 +11,10 @@ others that run are finished and stored, and no new one begins.
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,7 +26,7 @@ from ampbench.graph import Graph
 from ampbench.interfaces import Limits, Progress, silent
 from ampbench.running.calls import CallError, StartStep, call_in_child
 from ampbench.running.failures import describe_with_line
-from ampbench.running.process import POLL_INTERVAL, Stop, start_server
+from ampbench.running.process import Stop, start_server
 from ampbench.seeding import seeded
 from ampbench.simulations.folder import TOLERANCE, Folder
 
@@ -157,29 +156,20 @@ class Batches:
         start_server(["ampbench.simulations.batches"], self.limits.threads)
         stop = threading.Event()
         with ThreadPoolExecutor(self.workers, thread_name_prefix="ampbench") as pool:
-            waiting = {pool.submit(self._in_child, batch, read, stop): batch for batch in batches}
+            futures = {pool.submit(self._in_child, batch, read, stop): batch for batch in batches}
+            reported: set[Future[Arrays]] = set()
             try:
-                self._collect(waiting, finished)
+                for future in as_completed(futures):
+                    finished(futures[future], future.result())
+                    reported.add(future)
             except BaseException as error:
                 if not isinstance(error, _Failed):
                     stop.set()
                 pool.shutdown(cancel_futures=True)
-                for future, batch in waiting.items():  # those that were running have ended
+                for future in futures.keys() - reported:  # those that were running have ended
                     if not future.cancelled() and not future.exception():
-                        finished(batch, future.result())
+                        finished(futures[future], future.result())
                 raise
-
-    def _collect(self, waiting: dict[Future[Arrays], Batch], finished: Callable[[Batch, Arrays], None]) -> None:
-        """Report finished batches until all are done; those reported are taken out of ``waiting``."""
-        while waiting:
-            done, _ = concurrent.futures.wait(waiting, timeout=POLL_INTERVAL, return_when=FIRST_COMPLETED)
-            for future in done:
-                if not future.exception():
-                    finished(waiting.pop(future), future.result())
-            for future in done:
-                if future in waiting:
-                    del waiting[future]
-                    future.result()
 
     def _in_child(self, batch: Batch, read: Callable[[], Graph], stop: Stop) -> Arrays:
         try:
@@ -212,7 +202,8 @@ def draw(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
 def _belonging(batch: Batch, values: Arrays) -> Arrays:
     """Return the stored values of a batch, if their parameters are those of the batch up to rounding errors."""
     for name, wanted in batch.given.items():
-        if not np.allclose(values[name], wanted, rtol=TOLERANCE, atol=TOLERANCE * float(np.ptp(wanted))):
+        allowed = TOLERANCE * float(np.ptp(wanted))
+        if values[name].shape != wanted.shape or not np.allclose(values[name], wanted, TOLERANCE, allowed):
             raise UsageError(
                 f"the stored batch {batch.number + 1} belongs to other simulations: its first row of {name} is "
                 f"{_shown(values[name].reshape(batch.rows, -1)[0])}, and {_shown(wanted.reshape(batch.rows, -1)[0])} "

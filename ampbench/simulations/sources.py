@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ampbench.counts import count
+from ampbench.counts import count, whole
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import Limits, Posterior, Progress, Sequential, silent
@@ -129,7 +129,7 @@ def in_batches(
         return None
     size = DEFAULT_SIZE if batch is None else count("batch", batch)
     number = 0 if workers is None else count("workers", workers)
-    folder = None if store is None else Folder.open(store, identity(graph, seed, size))
+    folder = None if store is None else Folder.open(store, identity(graph, whole("seed", seed), size))
     return Batches(size, number, limits, folder, progress, read)
 
 

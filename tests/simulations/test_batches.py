@@ -124,6 +124,13 @@ def test_stored_batches_are_not_simulated_again(tmp_path: Path, calls: Path) -> 
     assert equal(more, run(n=60))
 
 
+def test_seeds_of_any_type_are_one(tmp_path: Path, calls: Path) -> None:
+    options: dict[str, Any] = {"budget": 20, "batch": 10, "store": tmp_path / "store", "method": "mc-abc:accept=5"}
+    for seed in (3, np.int64(3), torch.tensor(3), 3.0):
+        ampbench.infer(prior, simulate, seed=seed, probe=False, **options)
+    assert calls.stat().st_size == 2
+
+
 def test_progress_counts_simulations() -> None:
     seen: list[tuple[int, int]] = []
     run(n=25, progress=lambda *step: seen.append(step))
