@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ampbench.analysis.calibration import Calibration, calibration
-from ampbench.analysis.request import Request
+from ampbench.analysis.request import FILE, Request
 from ampbench.api import infer_graph, restore_graph, save
 from ampbench.bars import progress_bar
 from ampbench.errors import UsageError
@@ -52,7 +52,7 @@ class Analysis:
 
     Arguments:
         request: what is to be inferred.
-        folder: where its files are; :meth:`Request.claim` has claimed it.
+        folder: where its files are; see :meth:`begin`.
         graph: the model that the request names.
         observed: names of its observed variables.
         device, threads: of the fit.
@@ -81,7 +81,6 @@ class Analysis:
         path, request = self.folder / "posterior.npz", self.request
         if path.exists():
             return restore_graph(path, self.graph, list(self.observed), method=request.method, device=self.device)
-        self._check_size()
         posterior = infer_graph(
             self.graph,
             list(self.observed),
@@ -95,12 +94,17 @@ class Analysis:
             save(posterior, path)
         return posterior
 
-    def _check_size(self) -> None:
-        """Simulate once, so that an observation of another size costs no budget.
+    def begin(self) -> None:
+        """Claim the folder, after one simulation that shows whether the observation has its size.
 
         Raises:
-            UsageError: the sizes differ; the message names both.
+            UsageError: the sizes differ, or the folder holds something else; the message names both.
         """
+        if not (self.folder / FILE).exists():
+            self._check_size()
+        self.request.claim(self.folder)
+
+    def _check_size(self) -> None:
         with self._seeded("size"):
             size = join(self.graph.sample(1), self.observed).shape[1]
         if size != len(self.request.observation):
@@ -206,7 +210,7 @@ class Analysis:
         from pandas import read_csv
 
         self._write(name, lambda: make().to_csv(index=False).encode())
-        return read_csv(self.folder / name, float_precision="round_trip", dtype=float)
+        return read_csv(self.folder / name, dtype=str).astype(float)  # every digit counts
 
     def _seeded(self, what: str) -> Any:
         return seeded(derive(self.request.seed, "analysis", what))

@@ -60,10 +60,10 @@ def run_infer(
     graph, observed = read_model(subject, prior, called)
     x = tuple(read_observation(observation).double().tolist())
     request = Request(subject, prior, called, x, method, **counts)
-    request.claim(output)
     analysis = Analysis(request, output, graph, observed, device, threads)
     try:
         with interruptible():
+            analysis.begin()
             missing = _report(analysis)
     except KeyboardInterrupt as error:
         word, code = exit_status(error)

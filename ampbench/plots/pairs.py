@@ -55,6 +55,7 @@ def pair_plot(draws: Tensor, names: Sequence[str]) -> Figure:
         plot_contours=many,
         plot_density=many,
         plot_datapoints=True,
+        quiet=True,
         fig=figure,
         max_n_ticks=4,
     )
