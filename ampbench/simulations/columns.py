@@ -83,9 +83,14 @@ def _chosen(
     names: Sequence[str], parameters: Sequence[str], observed: Sequence[str], origin: str
 ) -> tuple[list[str], list[str]]:
     """Return the names of the columns of parameters and of data."""
-    for name in (*parameters, *observed):
-        if name not in names:
-            raise UsageError(f"{origin} has no column {name!r}; it has {_listed(names)}")
+    for what, given in (("parameters", parameters), ("observed", observed)):
+        if isinstance(given, str):
+            raise UsageError(f"{what} is the text {given!r}; give a list of names of columns, such as [{given!r}]")
+        for number, name in enumerate(given):
+            if name not in names:
+                raise UsageError(f"{origin} has no column {name!r}; it has {_listed(names)}")
+            if name in given[:number]:
+                raise UsageError(f"{what} names the column {name!r} twice; name each column once")
     theta = list(parameters) or _numbered(names, "theta", origin)
     if not theta:
         raise UsageError(

@@ -172,7 +172,7 @@ def test_what_is_unclear_is_refused(kind: str) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"), [(["beta", "q"], "no column 'q'"), (["beta"], "'beta' is named among")]
 )
-def test_wrong_names_of_columns_are_refused(parameters: list[str], message: str) -> None:
+def test_wrong_names_of_columns_are_refused(parameters: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         read_simulations(frame(["beta", "gamma"], ["a", "b", "c"]), parameters, observed=["beta", "a"])
 
