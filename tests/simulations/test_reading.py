@@ -170,7 +170,13 @@ def test_what_is_unclear_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"), [(["beta", "q"], "no column 'q'"), (["beta"], "'beta' is named among")]
+    ("parameters", "message"),
+    [
+        (["beta", "q"], "no column 'q'"),
+        (["beta"], "'beta' is named among"),
+        (["gamma", "gamma"], "names the column 'gamma' twice"),
+        ("gamma", "parameters is the text 'gamma'; give a list"),
+    ],
 )
 def test_wrong_names_of_columns_are_refused(parameters: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
