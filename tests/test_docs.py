@@ -44,7 +44,7 @@ COMMANDS = [
     "verify",
 ]
 COMMANDS += ["store", "store check", "store merge", "store gc"]
-COMMANDS += ["reference build", "reference export", "assess", "doctor"]
+COMMANDS += ["reference build", "reference export", "assess", "infer", "doctor"]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]
 
 
@@ -87,6 +87,28 @@ def test_learning_example() -> None:
     assert len(shapes) == 2
     for expression, shape in shapes:
         assert str(tuple(eval(expression, names).shape)) == shape
+
+
+def test_the_page_on_your_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its simulator, command and Python example run, the command with a smaller budget."""
+    pytest.importorskip("sbi", reason="the page takes npe: pip install 'ampbench[sbi]'")
+    page = (ROOT / "docs" / "your-simulator.md").read_text(encoding="utf-8")
+    simulator, example = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (data,) = re.findall(r"^    ([\d ]+)$", page, flags=re.MULTILINE)
+    (command,) = re.findall(r"^    ampbench (infer .*\\\n.*)$", page, flags=re.MULTILINE)
+    (tmp_path / "influenza.py").write_text(simulator)
+    (tmp_path / "in_bed.txt").write_text(data)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    short = command.replace("\\\n", "").replace("npe --budget 10000", "npe:max_epochs=3 --budget 300 --held-out 50")
+    assert "max_epochs" in short
+    done = subprocess.run([sys.executable, "-m", "ampbench", *short.split()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "infection" in done.stdout
+    assert (tmp_path / "posterior" / "samples.csv").exists()
+    test = doctest.DocTestParser().get_doctest(example, {}, "your-simulator.md", None, None)
+    assert doctest.DocTestRunner().run(test).failed == 0
+    sys.modules.pop("influenza")
 
 
 def test_every_hook_is_documented_with_its_signature() -> None:

@@ -21,6 +21,9 @@ MAX_COMPONENTS = 10
 """Largest number of components of a pair plot; of more, the first ones are shown."""
 INCHES_PER_COMPONENT = 1.9
 """Width and height of a panel."""
+MARGIN = 0.6
+"""How far an axis may reach beyond the central 95 % of the draws, in units of their width: ±4.3 standard deviations
+of a Gaussian; a few draws in far tails would leave no room for the others."""
 MIN_CONTOUR_DRAWS = 200
 """Smallest number of draws for which contours are drawn."""
 
@@ -29,7 +32,8 @@ def pair_plot(draws: Tensor, names: Sequence[str]) -> Figure:
     """Return a pair plot of draws (n, D).
 
     Diagonal panels have the median and the 2.5 % and 97.5 % quantiles as dashed lines; the contours of the other panels
-    hold 50 % and 95 % of the draws.
+    hold 50 % and 95 % of the draws. Few draws in far tails may lie outside the
+    axes; see :data:`MARGIN`.
 
     Arguments:
         draws: finite posterior draws.
@@ -66,9 +70,11 @@ def pair_plot(draws: Tensor, names: Sequence[str]) -> Figure:
 
 def _extent(column: np.ndarray) -> tuple[float, float]:
     """Return the limits of an axis, also for a constant."""
-    low, high = float(column.min()), float(column.max())
-    margin = 0.03 * (high - low) or max(abs(low) * 0.01, 0.5)
-    return low - margin, high + margin
+    (least, most), (low, high) = (column.min(), column.max()), np.quantile(column, (0.025, 0.975))
+    least, most = max(least, low - MARGIN * (high - low)), min(most, high + MARGIN * (high - low))
+    if least == most:
+        return float(least) - abs(least) * 0.01 - 0.5, float(most) + abs(most) * 0.01 + 0.5
+    return float(least) - 0.03 * (most - least), float(most) + 0.03 * (most - least)
 
 
 def _plain(name: str) -> str:
