@@ -60,7 +60,7 @@ class Folder:
         Warns:
             StoredWarning: the source code of a simulator has changed since the folder was made.
         """
-        folder = cls(Path(path))
+        folder = cls(Path(path).expanduser())
         if folder.path.exists() and not folder.path.is_dir():
             raise UsageError(f"the store {str(path)!r} is a file; give a folder")
         file = folder.path / IDENTITY

@@ -89,7 +89,7 @@ def read_variables(source: Any, names: Sequence[str]) -> Simulations:
 def _named(source: Any) -> tuple[Columns, str] | None:
     """Return the columns of a source by their names, and what to call it in messages; None if it has no names."""
     if isinstance(source, str | Path):
-        return _read_file(Path(source)), str(source)
+        return _read_file(Path(source).expanduser()), str(source)
     if _is_frame(source):
         return _columns(source), "the given frame"
     if is_xarray(source):
