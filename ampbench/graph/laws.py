@@ -76,7 +76,11 @@ class Product(Wrapper):
         self.laws = list(laws)
         self.sizes = [law.event_shape[0] for law in laws]
         parts = [elementwise(support_of(law)) for law in laws]
-        super().__init__(sum(self.sizes), joined(parts, self.sizes))
+        if all(part is parts[0] and not part.event_dim for part in parts):  # such as constraints.real
+            parts, sizes = parts[:1], [sum(self.sizes)]
+        else:
+            sizes = self.sizes
+        super().__init__(sum(self.sizes), joined(parts, sizes))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw values, shape (*sample_shape, D)."""

@@ -84,9 +84,7 @@ def as_distribution(prior: Any, what: str = "the prior", support: Constraint | N
     if not isinstance(prior, Distribution) or _hides_shape(prior, what):
         return _custom(prior, what, support)
     if fault := fault_of(prior):
-        raise GraphError(
-            f"{what} does not exist: {fault}; a parameter that is known is none: leave it to the simulator"
-        )
+        raise GraphError(f"{what} does not exist: {fault}; a prior needs finite parameters and a positive width")
     return _vectors(prior, what, support)
 
 
@@ -109,8 +107,8 @@ def _vectors(prior: Distribution, what: str, support: Constraint | None) -> Dist
         return _vectors(Independent(prior, 1), what, support)
     if len(event) > 1 or len(batch) > 1 or (event and batch.numel() > 1) or not (batch + event).numel():
         raise GraphError(
-            f"{what}, of type {_name(prior)}, has batch shape {tuple(batch)} and event shape {tuple(event)}, but a vector "
-            "(batch shape (), event shape (D,)) is needed; " + _instead(prior)
+            f"{what}, of type {_name(prior)}, has batch shape {tuple(batch)} and event shape {tuple(event)}, but a "
+            "vector (batch shape (), event shape (D,)) is needed; " + _instead(prior)
         )
     try:
         found = support_of(prior)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -88,6 +88,13 @@ class Blocks(Constraint):
         return f"Blocks({self.cseq}, {self.sizes})"
 
 
+class HasLogProb(Protocol):
+    """A log density."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density, shape (n,), at values (n, D)."""
+
+
 class Restricted(Constraint):
     """The part of a support in which a density is positive.
 
@@ -95,12 +102,12 @@ class Restricted(Constraint):
 
     Arguments:
         whole: the support, with event dimension 1.
-        law: a distribution over vectors, whose density it is.
+        law: a distribution over vectors, whose density it is; anything with its ``log_prob``.
     """
 
     event_dim = 1
 
-    def __init__(self, whole: Constraint, law: Distribution) -> None:
+    def __init__(self, whole: Constraint, law: HasLogProb) -> None:
         self.whole = whole
         self.law = law
         super().__init__()
@@ -120,7 +127,7 @@ class Restricted(Constraint):
         return f"Restricted({self.whole!r})"
 
 
-def _is_positive(law: Distribution, rows: Tensor) -> Tensor:
+def _is_positive(law: HasLogProb, rows: Tensor) -> Tensor:
     """Return where a density is positive, shape (n,), at values (n, D); a law may raise errors where it is not."""
     if not len(rows):
         return torch.zeros(0, dtype=torch.bool, device=rows.device)
@@ -172,6 +179,17 @@ biject_to.register(Blocks, BlocksTransform)
 biject_to.register(Restricted, lambda part: biject_to(part.whole))
 
 
+def reaches_outside(support: Constraint) -> bool:
+    """Return whether the bijection of a support also reaches values outside, which must be rejected.
+
+    Example:
+        >>> reaches_outside(constraints.simplex)
+        False
+    """
+    support = elementwise(support)
+    return isinstance(support, Restricted) or any(map(reaches_outside, getattr(support, "cseq", ())))
+
+
 def elementwise(support: Constraint) -> Constraint:
     """Return the constraint of single components, if there is one, since constraints of one kind can be joined."""
     while isinstance(support, constraints.independent):
@@ -187,16 +205,13 @@ def joined(parts: Sequence[Constraint], sizes: Sequence[int]) -> Constraint:
         sizes: the numbers of components of the blocks.
 
     Example:
-        >>> joined([constraints.real, constraints.real], [1, 2])
-        Independent(Real(), 1)
         >>> joined([constraints.real, constraints.simplex], [1, 2]).check(torch.tensor([7.0, 0.25, 0.75]))
         tensor(True)
     """
     if len(parts) == 1:
         return parts[0] if parts[0].event_dim else constraints.independent(parts[0], 1)
     if not any(part.event_dim for part in parts):
-        alike = all(part is parts[0] for part in parts)  # such as constraints.real
-        return constraints.independent(parts[0] if alike else constraints.cat(parts, -1, sizes), 1)
+        return constraints.independent(constraints.cat(parts, -1, sizes), 1)
     return Blocks([part if part.event_dim else constraints.independent(part, 1) for part in parts], sizes)
 
 
