@@ -198,7 +198,7 @@ def elementwise(support: Constraint) -> Constraint:
 
 
 def joined(parts: Sequence[Constraint], sizes: Sequence[int]) -> Constraint:
-    """Return the support of vectors that join blocks.
+    """Return the support of vectors that join blocks; an ``independent`` one, as sbi needs to see whole events.
 
     Arguments:
         parts: the supports of the blocks; of single components if there are such.
@@ -209,10 +209,10 @@ def joined(parts: Sequence[Constraint], sizes: Sequence[int]) -> Constraint:
         tensor(True)
     """
     if len(parts) == 1:
-        return parts[0] if parts[0].event_dim else constraints.independent(parts[0], 1)
+        return constraints.independent(parts[0], 1 - parts[0].event_dim)
     if not any(part.event_dim for part in parts):
         return constraints.independent(constraints.cat(parts, -1, sizes), 1)
-    return Blocks([part if part.event_dim else constraints.independent(part, 1) for part in parts], sizes)
+    return constraints.independent(Blocks([constraints.independent(p, 1 - p.event_dim) for p in parts], sizes), 0)
 
 
 def between(low: Sequence[float], high: Sequence[float], is_discrete: bool = False) -> Constraint:

@@ -114,6 +114,9 @@ class Corner(constraints.Constraint):
 
     event_dim = 1
 
+    def __repr__(self) -> str:
+        return "Corner()"
+
     def check(self, value: Tensor) -> Tensor:
         """Return which values (*, D) are inside, shape (*,)."""
         inside: Tensor = (value >= 0).all(-1) & (value.sum(-1) <= 1)
