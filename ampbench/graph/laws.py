@@ -61,7 +61,7 @@ class Vectors(Wrapper):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density, shape (*,), at values (*, D)."""
-        shaped = value.reshape(*value.shape[:-1], *self.law.batch_shape, *self.law.event_shape)
+        shaped = value.reshape([*value.shape[:-1], *self.law.batch_shape, *self.law.event_shape])
         return self.law.log_prob(shaped).reshape(value.shape[:-1])
 
 
@@ -162,7 +162,7 @@ class Mixture(Wrapper):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density, shape (*,), at values (*, D)."""
-        each = value.reshape(*value.shape[:-1], *self.law.batch_shape, 1, *self.law.event_shape)
+        each = value.reshape([*value.shape[:-1], *self.law.batch_shape, 1, *self.law.event_shape])
         inside = support_of(self._component).check(each)
         densities = torch.where(inside, self._component.log_prob(each), -torch.inf)
         mixed = (densities + self.law.mixture_distribution.logits.log_softmax(-1)).logsumexp(-1)

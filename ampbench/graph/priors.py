@@ -81,11 +81,11 @@ def as_distribution(prior: Any, what: str = "the prior", support: Constraint | N
         return as_distribution(prior.prior, what, support)
     if _is_of_sbi(prior, "RestrictedPrior"):
         return Accepted(as_distribution(prior._prior, what, support), prior._accept_reject_fn)
-    if not isinstance(prior, Distribution) or _hides_shape(prior, what):
+    if not isinstance(prior, Distribution):
         return _custom(prior, what, support)
     if fault := fault_of(prior):
         raise GraphError(f"{what} does not exist: {fault}; a prior needs finite parameters and a positive width")
-    return _vectors(prior, what, support)
+    return _custom(prior, what, support) if _hides_shape(prior, what) else _vectors(prior, what, support)
 
 
 def _product(priors: Sequence[Any], what: str) -> Distribution:

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def from_scipy(prior: Any, what: str) -> ScipyLaw:
 
 
 def _univariate(prior: Any, what: str, is_discrete: bool) -> ScipyLaw:
-    low, high = (np.asarray(each, dtype=float) for each in prior.support())
+    with np.errstate(invalid="ignore"):  # of infinite parameters
+        low, high = (np.asarray(each, dtype=float) for each in prior.support())
     if low.ndim > 1:
         raise GraphError(
             f"{what} draws arrays of shape {low.shape}, but a vector (D,) is needed; give parameters of shape (D,)"
@@ -120,10 +122,16 @@ class ScipyLaw(Wrapper):
             size = self._draw(2).shape[1]
         super().__init__(size, support)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> ScipyLaw:
+        """Return a copy; without one of scipy's newer distributions, whose copies have other parameters."""
+        twin = copy.copy(self)
+        twin.law = copy.deepcopy(self.law, memo) if hasattr(self.law, "rvs") else self.law
+        return twin
+
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw values, shape (*sample_shape, D), in double precision, from numpy's global generator."""
         shape = torch.Size(sample_shape)
-        return torch.as_tensor(self._draw(shape.numel())).reshape(*shape, *self.event_shape)
+        return torch.tensor(self._draw(shape.numel())).reshape(*shape, *self.event_shape)
 
     def _draw(self, n: int) -> np.ndarray:
         """Draw values, shape (n, D)."""
@@ -138,7 +146,7 @@ class ScipyLaw(Wrapper):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density, shape (*,), at values (*, D); see :func:`ampbench.graph.laws.without_gradient`."""
         rows = without_gradient(value).double().reshape(-1, *self.event_shape)
-        found = torch.as_tensor(self._log_prob(rows)).double().reshape(len(rows), -1).sum(1)
+        found = torch.tensor(np.array(self._log_prob(rows), dtype=float)).reshape(len(rows), -1).sum(1)
         return found.to(value.device).reshape(value.shape[:-1])
 
     def _log_prob(self, rows: Tensor) -> Any:
@@ -146,6 +154,6 @@ class ScipyLaw(Wrapper):
         if self.shape is not None:
             values = values.reshape(-1, *self.shape)
             return self.law.logpmf(values) if self.support.is_discrete else self.law.logpdf(values)
-        if self.support is constraints.simplex:  # scipy refuses sums that differ from 1 by 1e-9
+        if isinstance(self.support, type(constraints.simplex)):  # scipy refuses sums that differ from 1 by 1e-9
             return Dirichlet(torch.as_tensor(self.law.alpha), validate_args=False).log_prob(rows)
         return self.law.logpdf(values.T if hasattr(self.law, "resample") else values)

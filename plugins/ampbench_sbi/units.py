@@ -226,7 +226,7 @@ def simplexes_of(prior: LatentPrior) -> tuple[tuple[int, int], ...]:
 
 def _simplexes(support: constraints.Constraint, start: int, size: int) -> list[tuple[int, int]]:
     support = elementwise(support)
-    if support is constraints.simplex:
+    if isinstance(support, type(constraints.simplex)):
         return [(start, start + size - 1)]
     if isinstance(support, Restricted):
         return _simplexes(support.whole, start, size)
@@ -252,7 +252,7 @@ class _InUnits:
 def _moved(support: constraints.Constraint, units: Units, size: int) -> constraints.Constraint:
     """Return the support of a block of D components in units, which are those of the block."""
     support = elementwise(support)
-    if support is constraints.simplex:
+    if isinstance(support, type(constraints.simplex)):
         return Corner()
     if isinstance(support, Restricted):
         whole = joined([_moved(support.whole, units, size)], [units.seen(size)])
