@@ -81,7 +81,7 @@ def from_scipy(prior: Any, what: str) -> ScipyLaw:
 
 def _univariate(prior: Any, what: str, is_discrete: bool) -> ScipyLaw:
     with np.errstate(invalid="ignore"):  # of infinite parameters
-        low, high = (np.asarray(each, dtype=float) for each in prior.support())
+        low, high = (np.array(each, dtype=float) for each in prior.support())
     if low.ndim > 1:
         raise GraphError(
             f"{what} draws arrays of shape {low.shape}, but a vector (D,) is needed; give parameters of shape (D,)"
@@ -155,5 +155,5 @@ class ScipyLaw(Wrapper):
             values = values.reshape(-1, *self.shape)
             return self.law.logpmf(values) if self.support.is_discrete else self.law.logpdf(values)
         if isinstance(self.support, type(constraints.simplex)):  # scipy refuses sums that differ from 1 by 1e-9
-            return Dirichlet(torch.as_tensor(self.law.alpha), validate_args=False).log_prob(rows)
+            return Dirichlet(torch.as_tensor(self.law.alpha), validate_args=False).log_prob(rows).numpy()
         return self.law.logpdf(values.T if hasattr(self.law, "resample") else values)
