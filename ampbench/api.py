@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ampbench import registry
 from ampbench.amp import AMP, learning
@@ -23,7 +22,7 @@ from ampbench.threads import limited_threads
 
 
 def infer(
-    prior: Distribution,
+    prior: Any,
     simulate: Callable[..., Any],
     *,
     budget: int,
@@ -37,7 +36,8 @@ def infer(
     """Infer the parameters of your own simulator.
 
     Arguments:
-        prior: distribution of theta, with event shape (D,); later changes of it have no effect.
+        prior: distribution of theta, with event shape (D,), a list of distributions, or another prior of
+            :mod:`ampbench.graph.priors`; later changes of it have no effect.
         simulate: from theta, shape (n, D), to x, shape (n, L); a torch tensor or numpy array. It need not be
             differentiable, and may work in place on theta, which is a copy. Row i of x may depend on row i of theta
             alone, and on the seeded generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it
@@ -53,11 +53,13 @@ def infer(
             :func:`ampbench.graph.probe_simulators`.
 
     Raises:
+        GraphError: the prior is unusable.
         SimulationError: the simulator returned something unusable, or its rows depend on each other.
         UsageError: the method cannot be used, or budget or seed is no whole number.
 
     Warns:
         SimulationWarning: the seed does not determine the random numbers of the simulator.
+        SupportWarning: nothing says in which region the draws of the prior lie.
 
     Returns:
         An amortised posterior: ``posterior.sample(x, n)`` for any observation x of shape (L,).
@@ -166,7 +168,7 @@ def save(posterior: Posterior, path: str | Path) -> None:
 
 def restore(
     path: str | Path,
-    prior: Distribution,
+    prior: Any,
     simulate: Callable[..., Any],
     *,
     method: str = "amp",

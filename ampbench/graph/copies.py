@@ -8,7 +8,6 @@ values on the other side.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -49,16 +48,22 @@ def own(law: Law) -> Law:
         return law
 
 
-def _inverses(part: object) -> Iterator[Transform]:
+def _inverses(law: Distribution | constraints.Constraint) -> list[_InverseTransform]:
     """Return the inverses among the transforms that a distribution or constraint is made of."""
-    if isinstance(part, _InverseTransform):
-        yield part
-    elif isinstance(part, Distribution | constraints.Constraint | Transform):
-        for each in vars(part).values():
-            yield from _inverses(each)
-    elif isinstance(part, list | tuple):
-        for each in part:
-            yield from _inverses(each)
+    found: list[_InverseTransform] = []
+    seen: set[int] = set()
+    left: list[Any] = [law]
+    while left:
+        part = left.pop()
+        if isinstance(part, _InverseTransform):
+            found.append(part)
+        elif id(part) not in seen:
+            seen.add(id(part))
+            if isinstance(part, list | tuple):
+                left += part
+            elif isinstance(part, Distribution | constraints.Constraint | Transform):
+                left += vars(part).values()
+    return found
 
 
 def _overlaps(value: Tensor) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,6 +12,7 @@ from torch.distributions import Distribution, MixtureSameFamily, constraints
 from torch.distributions.constraints import Constraint
 
 from ampbench.errors import GraphError, SamplingError
+from ampbench.graph.copies import own
 from ampbench.graph.supports import Restricted, elementwise, joined, support_of
 from ampbench.seeding import seeded
 
@@ -152,7 +152,7 @@ class Mixture(Wrapper):
 
     def __init__(self, law: MixtureSameFamily, hull: Constraint) -> None:
         self.law = law
-        self._component = copy.deepcopy(law.component_distribution)
+        self._component = own(law.component_distribution)
         _accept_all_values(self._component)
         super().__init__((law.batch_shape + law.event_shape).numel(), Restricted(hull, self))
 

@@ -26,14 +26,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily, constraints
+from torch.distributions import Distribution, Independent, constraints
 from torch.distributions.constraints import Constraint
 
 from ampbench.errors import GraphError, SupportWarning
 from ampbench.graph.law_faults import fault_of
 from ampbench.graph.laws import Accepted, Custom, Mixture, Product, Vectors, drawn_by
 from ampbench.graph.scipy_priors import from_scipy, is_of_scipy
-from ampbench.graph.supports import components_differ, corrected, support_of, with_bounds
+from ampbench.graph.supports import components_differ, corrected, mixture_in, support_of, with_bounds
 from ampbench.seeding import seeded
 
 PROBES = 3
@@ -70,13 +70,13 @@ def as_distribution(prior: Any, what: str = "the prior", support: Constraint | N
         (torch.Size([3]), tensor(-3.))
     """
     if isinstance(prior, list | tuple):
-        return _product(prior, what)
+        return _product(prior, what, support)
     if is_of_scipy(prior):
         return from_scipy(prior, what)
     if inspect.isclass(prior) or not callable(getattr(prior, "sample", None)):
         raise GraphError(f"{what} is {_seen(prior)}, not a torch Distribution; {_next_step(prior)}")
     if _is_of_sbi(prior, "MultipleIndependent"):
-        return _product(prior.dists, what)
+        return _product(prior.dists, what, support)
     if _is_of_sbi(prior, "OneDimPriorWrapper", "PytorchReturnTypeWrapper"):
         return as_distribution(prior.prior, what, support)
     if _is_of_sbi(prior, "RestrictedPrior"):
@@ -88,15 +88,16 @@ def as_distribution(prior: Any, what: str = "the prior", support: Constraint | N
     return _custom(prior, what, support) if _hides_shape(prior, what) else _vectors(prior, what, support)
 
 
-def _product(priors: Sequence[Any], what: str) -> Distribution:
+def _product(priors: Sequence[Any], what: str, support: Constraint | None) -> Distribution:
     """Return independent priors as one; a list of one prior is that prior."""
+    part = None if support is None else constraints.real_vector  # the declared one counts
     if not priors:
         raise GraphError(f"{what} is an empty {type(priors).__name__}; {EXPECTED}")
     laws = []
     for i, each in enumerate(priors):
         if isinstance(each, list | tuple):
             raise GraphError(f"{what}: entry {i} is itself a {type(each).__name__} of {len(each)}; {EXPECTED}")
-        laws.append(as_distribution(each, f"{what}: entry {i}"))
+        laws.append(as_distribution(each, f"{what}: entry {i}", part))
     return laws[0] if len(laws) == 1 else Product(laws)
 
 
@@ -118,8 +119,8 @@ def _vectors(prior: Distribution, what: str, support: Constraint | None) -> Dist
         if support is None:
             _warn(prior, what)
         return Vectors(prior, support)
-    mixture = prior.base_dist if isinstance(prior, Independent) else prior
-    if isinstance(mixture, MixtureSameFamily) and components_differ(mixture):
+    mixture = mixture_in(prior)
+    if mixture is not None and components_differ(mixture):
         return Mixture(mixture, _of_vectors(found))
     if len(event) == 1 and not batch:
         return prior if corrected(prior) is None else Vectors(prior, found)

@@ -121,7 +121,8 @@ class Restricted(Constraint):
         """Return which values (*, D) are inside, shape (*,)."""
         rows = value.reshape(-1, value.shape[-1])
         inside: Tensor = self.whole.check(rows)
-        return inside.masked_scatter(inside, _is_positive(self.law, rows[inside])).reshape(value.shape[:-1])
+        positive = _is_positive(self.law, rows[inside].cpu()).to(rows.device)
+        return inside.masked_scatter(inside, positive).reshape(value.shape[:-1])
 
     def __repr__(self) -> str:
         return f"Restricted({self.whole!r})"
@@ -130,13 +131,13 @@ class Restricted(Constraint):
 def _is_positive(law: HasLogProb, rows: Tensor) -> Tensor:
     """Return where a density is positive, shape (n,), at values (n, D); a law may raise errors where it is not."""
     if not len(rows):
-        return torch.zeros(0, dtype=torch.bool, device=rows.device)
+        return torch.zeros(0, dtype=torch.bool)
     try:
         with torch.no_grad():
             return law.log_prob(rows) > -torch.inf
     except ValueError:  # torch's distributions raise it for values outside their supports
         if len(rows) == 1:
-            return torch.zeros(1, dtype=torch.bool, device=rows.device)
+            return torch.zeros(1, dtype=torch.bool)
         return torch.cat([_is_positive(law, half) for half in rows.split(-(-len(rows) // 2))])
 
 
@@ -329,6 +330,13 @@ def _of_mixture(law: MixtureSameFamily) -> Constraint:
     return constraints.independent(one, len(law.event_shape)) if law.event_shape and not one.event_dim else one
 
 
+def mixture_in(law: Distribution) -> MixtureSameFamily | None:
+    """Return the mixture that a distribution is, or that its independent components are; None if it is none."""
+    while isinstance(law, Independent):
+        law = law.base_dist
+    return law if isinstance(law, MixtureSameFamily) else None
+
+
 def components_differ(law: MixtureSameFamily) -> bool:
     """Return whether the components of a mixture have different supports."""
     component = law.component_distribution
@@ -340,6 +348,9 @@ def components_differ(law: MixtureSameFamily) -> bool:
 def _of_image(law: TransformedDistribution) -> Constraint | None:
     """Return the image of the support of the base; None if it is the codomain of the last transform."""
     base, steps = elementwise(support_of(law.base_dist)), list(steps_of(law.transforms))
+    mixture = mixture_in(law.base_dist)
+    if mixture is not None and components_differ(mixture):
+        raise NotImplementedError("the image of a mixture whose components have different supports is not known")
     if base.is_discrete:
         raise NotImplementedError(
             f"{type(law).__name__} of the discrete {type(law.base_dist).__name__} has values that no support describes"
