@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,19 @@ from torch import Tensor
 from ampbench import registry
 from ampbench.amp import AMP, learning
 from ampbench.amp.learning import LearnedModel
+from ampbench.bars import progress_bar
+from ampbench.devices import usable_device
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, probe_simulators, simulator
-from ampbench.interfaces import HasState, Method, Posterior, Progress, silent
-from ampbench.interfaces.method import fit, rebuild
+from ampbench.interfaces import HasState, Method, Posterior, Progress, fit, rebuild
+from ampbench.interfaces import state as states
+from ampbench.interfaces.posterior import described
 from ampbench.results import atomic, tensors
 from ampbench.seeding import derive, seeded
 from ampbench.threads import limited_threads
+
+NOTES = "description"
+"""Name of the description in the file of a posterior, beside its tensors."""
 
 
 def infer(
@@ -28,9 +36,10 @@ def infer(
     budget: int,
     method: str = "amp",
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     threads: int = 1,
-    progress: Progress = silent,
+    names: Sequence[str] = (),
+    progress: Progress | None = None,
     probe: bool = True,
 ) -> Posterior:
     """Infer the parameters of your own simulator.
@@ -48,21 +57,25 @@ def infer(
         device: any torch device, for training.
         threads: CPU threads of torch and the linear algebra below numpy; restored afterwards. One is fastest for small
             networks, above all beside other busy processes.
-        progress: called with (steps done, steps in total).
+        names: of the D components of theta, for tables, plots and messages; by default ``theta[0]``, ``theta[1]``, ….
+        progress: called with (steps done, steps in total); by default a bar in a terminal or notebook, and nothing
+            elsewhere.
         probe: whether a few more simulations, mostly 48, test the simulator before the budget is spent; see
             :func:`ampbench.graph.probe_simulators`.
 
     Raises:
         GraphError: the prior is unusable.
         SimulationError: the simulator returned something unusable, or its rows depend on each other.
-        UsageError: the method cannot be used, or budget or seed is no whole number.
+        UsageError: method or device cannot be used, or budget or seed is no whole number.
+        GraphError: there are not as many names as components.
 
     Warns:
         SimulationWarning: the seed does not determine the random numbers of the simulator.
         SupportWarning: nothing says in which region the draws of the prior lie.
 
     Returns:
-        An amortised posterior: ``posterior.sample(x, n)`` for any observation x of shape (L,).
+        An amortised posterior: ``posterior.sample(x, n)`` for any observation x of shape (L,), or for several, (m, L).
+        :meth:`~ampbench.interfaces.Posterior.summary`, ``predict``, ``plot`` and ``plot_predictive`` show the result.
 
     Example:
         >>> from torch.distributions import Independent, Normal
@@ -71,7 +84,7 @@ def infer(
         >>> posterior.sample(torch.tensor([0.5]), 3).shape
         torch.Size([3, 1])
     """
-    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
+    graph = Graph(density("theta", prior, names=names), simulator("x", simulate, ["theta"]))
     return infer_graph(
         graph,
         ["x"],
@@ -92,18 +105,19 @@ def infer_graph(
     budget: int,
     method: str = "amp",
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress | None = None,
     probe: bool = True,
 ) -> Posterior:
     """Infer the latent variables of any directed graphical model from the observed ones; see :func:`infer`."""
+    usable_device(device)
     built: Method = registry.load().build("methods", method)
     source = Simulator(graph, observed, budget, seed)
-    with limited_threads(threads):
+    with limited_threads(threads), _shown(progress, method) as shown:
         if probe:
             probe_simulators(graph, source.seed, source.budget)
-        return fit(built, source, device, progress)
+        return fit(built, source, device, shown, method)
 
 
 def learn(
@@ -112,9 +126,9 @@ def learn(
     *,
     method: str = "amp",
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> LearnedModel:
     """Learn the conditionals of a graph from data, together with its inverse.
 
@@ -125,7 +139,7 @@ def learn(
         seed: determines all random numbers.
         device: any torch device.
         threads: CPU threads; see :func:`infer`.
-        progress: called with (steps done, steps in total).
+        progress: called with (steps done, steps in total); by default a bar, as for :func:`infer`.
 
     Returns:
         The trained model: ``learned.sample(n)`` draws from it, ``learned.infer(evidence, n)`` draws missing variables.
@@ -146,8 +160,9 @@ def learn(
     built: Method = registry.load().build("methods", method)
     if not isinstance(built, AMP):
         raise UsageError(f"method {method!r} infers parameters but learns no model; take a spec of amp")
-    with limited_threads(threads), seeded(derive(seed, "learn")):
-        return learning.learn(built, graph, data, torch.device(device), progress)
+    where = usable_device(device)
+    with limited_threads(threads), seeded(derive(seed, "learn")), _shown(progress, method) as shown:
+        return learning.learn(built, graph, data, where, shown)
 
 
 def save(posterior: Posterior, path: str | Path) -> None:
@@ -163,7 +178,8 @@ def save(posterior: Posterior, path: str | Path) -> None:
     """
     if not isinstance(posterior, HasState):
         raise UsageError(f"a {type(posterior).__name__} cannot be saved; take a method that restores its posteriors")
-    atomic.write(Path(path), tensors.dump(posterior.state()))
+    notes = {} if posterior.description is None else {NOTES: states.text(posterior.description.notes())}
+    atomic.write(Path(path), tensors.dump({**posterior.state(), **notes}))
 
 
 def restore(
@@ -171,18 +187,20 @@ def restore(
     prior: Any,
     simulate: Callable[..., Any],
     *,
-    method: str = "amp",
-    device: str = "cpu",
+    method: str | None = None,
+    device: str | torch.device = "cpu",
 ) -> Posterior:
     """Return a posterior that :func:`save` wrote; the simulator is not called, and nothing is unpickled.
 
     Arguments:
         path: the file.
-        prior, simulate, method: the arguments of :func:`infer`.
+        prior, simulate: the arguments of :func:`infer`.
+        method: the method's spec; by default the one in the file, and ``amp`` for files of older versions.
         device: any torch device.
 
     Returns:
-        The posterior. Seeded alike, it draws the numbers of the saved one, on machines of one kind.
+        The posterior, with the names of parameters that it had. Seeded alike, it draws the numbers of the saved one, on
+        machines of one kind.
 
     Raises:
         UsageError: the file cannot be read, or belongs to another model or method; the message names both.
@@ -194,7 +212,7 @@ def restore(
         >>> posterior = infer(prior, simulate, budget=200, method="amp:steps=20")
         >>> with TemporaryDirectory() as folder:
         ...     save(posterior, f"{folder}/posterior.npz")
-        ...     again = restore(f"{folder}/posterior.npz", prior, simulate, method="amp:steps=20")
+        ...     again = restore(f"{folder}/posterior.npz", prior, simulate)
         >>> drawn = []
         >>> for each in (posterior, again):
         ...     with seeded(0):
@@ -202,19 +220,48 @@ def restore(
         >>> torch.equal(*drawn)
         True
     """
-    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
-    return restore_graph(path, graph, ["x"], method=method, device=device)
+    state, notes = _read(path)
+    graph = Graph(density("theta", prior, names=notes.get("names", ())), simulator("x", simulate, ["theta"]))
+    return _restored(state, notes, graph, ["x"], method, device)
 
 
 def restore_graph(
-    path: str | Path, graph: Graph, observed: list[str], *, method: str = "amp", device: str = "cpu"
+    path: str | Path, graph: Graph, observed: list[str], *, method: str | None = None, device: str = "cpu"
 ) -> Posterior:
     """Return a posterior of :func:`infer_graph` that :func:`save` wrote; see :func:`restore`."""
-    built: Method = registry.load().build("methods", method)
+    return _restored(*_read(path), graph, observed, method, device)
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the state of a posterior, and the notes of its description; none in files of older versions."""
     try:
         state = tensors.parse(Path(path).read_bytes())
+        return state, states.read_text(state.pop(NOTES)) if NOTES in state else {}
     except Exception as error:  # zip, zlib and numpy raise errors of many types for damaged input
         raise UsageError(
             f"no posterior can be read from {str(path)!r}: {type(error).__name__}: {error}; save it again"
         ) from error
-    return rebuild(built, Simulator(graph, observed, 0, 0), state, device)
+
+
+def _restored(
+    state: Mapping[str, Tensor],
+    notes: Mapping[str, Any],
+    graph: Graph,
+    observed: list[str],
+    method: str | None,
+    device: str | torch.device,
+) -> Posterior:
+    spec = method or notes.get("method", "amp")
+    built: Method = registry.load().build("methods", spec)
+    posterior = rebuild(built, Simulator(graph, observed, 0, 0), state, device)
+    return described(posterior, replace(posterior.known.with_notes(notes), method=spec))
+
+
+@contextmanager
+def _shown(progress: Progress | None, label: str) -> Iterator[Progress]:
+    """Yield the caller's progress callback, or else that of a bar."""
+    if progress is not None:
+        yield progress
+        return
+    with progress_bar(label) as shown:
+        yield shown

@@ -16,7 +16,8 @@ conditional are trained by its log-density at the inferred values, up to a const
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 
 import networkx as nx
 import torch
@@ -26,59 +27,71 @@ from torch.distributions import Distribution
 from ampbench.amp.chains import BottomUp
 from ampbench.amp.sites import Site
 from ampbench.errors import UsageError
-from ampbench.graph import Factor, Graph, split
+from ampbench.graph import Factor, Graph, Node, split
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import Tuples
 from ampbench.interfaces.tuples import Densities
 
 
-def known_likelihood(
-    graph: Graph, coordinates: Mapping[str, Coordinates], site: Site
-) -> Callable[[Mapping[str, Tensor]], Tensor]:
-    """Return the function from coordinates (*, D_i) of a site's variables to log p(context | variables), shape (*,).
+@dataclass(frozen=True)
+class KnownLikelihood:
+    """The function from coordinates (*, D_i) of a site's variables to log p(context | variables), shape (*,).
 
-    Where the likelihood is unknown, the function raises a :class:`UsageError` that names the factor and the reason.
+    Where the likelihood is unknown, a call raises a :class:`UsageError` that names the factor and the reason.
     """
 
-    @cache
-    def device() -> torch.device:
-        if fault := _fault(graph, site):
-            raise UsageError(f"the likelihood at tuple {site} is unknown: {fault}; take a divergence that needs none")
-        return _device(graph, site.context)
+    graph: Graph
+    coordinates: Mapping[str, Coordinates]
+    site: Site
 
-    def log_likelihood(values: Mapping[str, Tensor]) -> Tensor:
-        place = device()
-        first = next(iter(values.values()))
-        decoded = {name: coordinates[name].decode(value.to(place)).flatten(0, -2) for name, value in values.items()}
-        return graph.log_prob(decoded, site.context).to(first).reshape(first.shape[:-1])
+    @cached_property
+    def device(self) -> torch.device:
+        """The device of the densities."""
+        if fault := _fault(self.graph, self.site):
+            raise UsageError(
+                f"the likelihood at tuple {self.site} is unknown: {fault}; take a divergence that needs none"
+            )
+        return _device(self.graph, self.site.context)
 
-    return log_likelihood
+    def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-likelihood, shape (*,)."""
+        place, first = self.device, next(iter(values.values()))
+        decoded = {
+            name: self.coordinates[name].decode(value.to(place)).flatten(0, -2) for name, value in values.items()
+        }
+        return self.graph.log_prob(decoded, self.site.context).to(first).reshape(first.shape[:-1])
 
 
-def learned_prior(
-    graph: Graph, coordinates: Mapping[str, Coordinates], site: Site
-) -> Callable[[Mapping[str, Tensor]], Tensor]:
-    """Return the function from coordinates (*, D_i) to the log-density of a site's learned variables, shape (*,).
+@dataclass(frozen=True)
+class LearnedPrior:
+    """The function from coordinates (*, D_i) to the log-density of a site's learned variables, shape (*,).
 
     It is a sum of log-densities. The sum has the variables with a density whose parents all lie in the tuple.
     """
-    inside = {*site.variables, *site.context}
-    nodes = [graph[name] for name in site.variables]
-    nodes = [node for node in nodes if node.kind == "learned" and inside.issuperset(node.parents)]
 
-    def log_prior(values: Mapping[str, Tensor]) -> Tensor:
+    graph: Graph
+    coordinates: Mapping[str, Coordinates]
+    site: Site
+
+    @cached_property
+    def nodes(self) -> Sequence[Node]:
+        """The variables with a density."""
+        inside = {*self.site.variables, *self.site.context}
+        nodes = [self.graph[name] for name in self.site.variables]
+        return [node for node in nodes if node.kind == "learned" and inside.issuperset(node.parents)]
+
+    def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the log-density, shape (*,)."""
         first = next(iter(values.values()))
         total = first.new_zeros(first.shape[:-1])
-        for node in nodes:
-            device, names = _device(graph, [node.name]), (node.name, *node.parents)
-            value, *parents = (coordinates[name].decode(values[name].to(device)).flatten(0, -2) for name in names)
+        for node in self.nodes:
+            device, names = _device(self.graph, [node.name]), (node.name, *node.parents)
+            value, *parents = (self.coordinates[name].decode(values[name].to(device)).flatten(0, -2) for name in names)
             assert isinstance(node.conditional, torch.nn.Module)
             distribution = node.conditional(*parents) if parents else node.conditional(len(value))
             if isinstance(distribution, Distribution):
                 total = total + distribution.log_prob(value).to(first).reshape(total.shape)
         return total
-
-    return log_prior
 
 
 def _device(graph: Graph, names: Iterable[str]) -> torch.device:
@@ -110,9 +123,9 @@ class SiteDensities(Densities):
         factors: the inverse factors of the site's variables.
         site: the tuple of variables.
         log_likelihood: maps values of the site's variables to log p(context | variables), or raises an error if the
-            likelihood is unknown; see :func:`known_likelihood`.
+            likelihood is unknown; see :class:`KnownLikelihood`.
         log_prior: maps values of the site's variables to the log-density of its learned variables; see
-            :func:`learned_prior`.
+            :class:`LearnedPrior`.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import FlatViews, LocalComparison, by_likelihood
-from ampbench.amp.densities import SiteDensities, known_likelihood, learned_prior
+from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.posterior import AMPPosterior, posterior_type
@@ -232,7 +232,7 @@ class AMP(Method, CanRestore, HasRevision):
         site: Site,
     ) -> LocalComparison:
         factors = tuple(by_variable[name] for name in site.variables)
-        known = known_likelihood(graph, coordinates, site), learned_prior(graph, coordinates, site)
+        known = KnownLikelihood(graph, coordinates, site), LearnedPrior(graph, coordinates, site)
         densities = SiteDensities(bottom_up, factors, site, *known)
         name = str(site) if len(bottom_up.chains) == 1 else f"{site} from {', '.join(graph.check(evidence))}"
         return LocalComparison(name, site, evidence, factors, self._divergence(site), densities)

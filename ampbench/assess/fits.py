@@ -21,7 +21,7 @@ from ampbench.assess.lc2st import lc2st
 from ampbench.errors import SimulationWarning, UsageError
 from ampbench.graph import Graph, Simulator, join, probe_simulators
 from ampbench.graph.prior import parameter_names
-from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential
+from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential, silent
 from ampbench.registry import Registry
 from ampbench.running.calls import StartStep, call_in_child
 from ampbench.running.fitting import timed_fit
@@ -126,7 +126,7 @@ def fit_and_draw(
     sampling()
     names = parameter_names(simulator.graph, simulator.latents)
     start = time.perf_counter()
-    draws = _draws(new.posterior, names, evaluation)
+    draws = draws_at_observations(new.posterior, names, evaluation)
     seconds = time.perf_counter() - start
     at_observation = None
     if (x := evaluation.observation) is not None:
@@ -141,12 +141,24 @@ def fit_and_draw(
     )
 
 
-def _draws(posterior: Posterior, names: tuple[str, ...], evaluation: EvaluationSet) -> np.ndarray:
-    """Return draws at each held-out observation, shape (HELD_OUT_DRAWS, B, D)."""
-    each = [
-        _draw(posterior, x, HELD_OUT_DRAWS, names, evaluation.seed, number)
-        for number, x in enumerate(evaluation.observations)
-    ]
+def draws_at_observations(
+    posterior: Posterior, names: tuple[str, ...], evaluation: EvaluationSet, progress: Progress = silent
+) -> np.ndarray:
+    """Return draws at each held-out observation, shape (HELD_OUT_DRAWS, B, D).
+
+    Arguments:
+        posterior: the posterior.
+        names: of theta's D components.
+        evaluation: the observations.
+        progress: called with (observations done, B).
+
+    Raises:
+        SamplesError: draws are NaN, infinite, or of another shape.
+    """
+    each: list[np.ndarray] = []
+    for number, x in enumerate(evaluation.observations):
+        each.append(_draw(posterior, x, HELD_OUT_DRAWS, names, evaluation.seed, number))
+        progress(len(each), len(evaluation.observations))
     return np.stack(each, axis=1)
 
 

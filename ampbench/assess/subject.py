@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,34 @@ from ampbench.graph import Graph, density, simulator
 from ampbench.graph.precision import as_written
 from ampbench.graph.priors import as_distribution
 from ampbench.interfaces import Task
+from ampbench.running.failures import describe_with_line
 
 PRIORS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
 
 
-def read_model(subject: str, prior: str | None) -> tuple[Graph, tuple[str, ...]]:
+def read_model(subject: str, prior: str | None, names: Sequence[str] = ()) -> tuple[Graph, tuple[str, ...]]:
     """Return the graph of a simulator with its prior, or of a task, and the names of its observed variables.
 
     Arguments:
         subject: ``module:name`` of a simulator, or a task's spec.
         prior: the prior, see :func:`read_prior`; None for a task.
+        names: of the components of theta; none for default ones.
 
     Raises:
-        UsageError: simulator, prior or task cannot be read.
+        UsageError: simulator, prior or task cannot be read, or a task is given names.
+        GraphError: there are not as many names as components.
     """
     if prior is None:
         if re.fullmatch(r"[\w.]+:\w+", subject):
             raise UsageError(f"the simulator {subject!r} needs a prior: --prior module:name, or 'uniform(0,10)^2'")
+        if names:
+            raise UsageError(f"the task {subject!r} names its own parameters; leave out the names {', '.join(names)}")
         task: Task = registry.load().build("tasks", subject)
         return task.graph, task.observed
     simulate = _imported(subject, "simulator")
     if not callable(simulate):
         raise UsageError(f"{subject} is a {type(simulate).__name__}, not a function from theta (n, D) to x (n, L)")
-    return Graph(density("theta", read_prior(prior)), simulator("x", simulate, ["theta"])), ("x",)
+    return Graph(density("theta", read_prior(prior), names=names), simulator("x", simulate, ["theta"])), ("x",)
 
 
 def read_prior(text: str) -> Distribution:
@@ -110,10 +116,14 @@ def _imported(text: str, what: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return getattr(importlib.import_module(module), name)
+        found = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
-            raise
-        raise UsageError(f"no module {module!r} here ({os.getcwd()}) or among the installed packages") from error
+        if error.name == module.partition(".")[0]:
+            raise UsageError(f"no module {module!r} here ({os.getcwd()}) or among the installed packages") from error
+        raise UsageError(f"module {module!r} cannot be imported: {describe_with_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"module {module!r} cannot be imported: {describe_with_line(error)}") from error
+    try:
+        return getattr(found, name)
     except AttributeError as error:
         raise UsageError(f"the {what} {text!r}: {error}") from error

@@ -26,7 +26,7 @@ from ampbench.cli.options import (
     takes_sweep,
     whole_number,
 )
-from ampbench.errors import AmpbenchError, ResultsWarning, SimulationWarning
+from ampbench.errors import AmpbenchError, FitWarning, PrecisionWarning, ResultsWarning, SimulationWarning
 from ampbench.hookspecs import KINDS
 from ampbench.reporting.text import plain
 
@@ -57,8 +57,9 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning; one about results or a simulator without the line of code that raised it."""
-    text = f"ampbench: {plain(str(message))}\n" if issubclass(category, ResultsWarning | SimulationWarning) else ""
+    """Print a warning; one of ampbench's own without the line of code that raised it."""
+    own = issubclass(category, FitWarning | PrecisionWarning | ResultsWarning | SimulationWarning)
+    text = f"ampbench: {plain(str(message))}\n" if own else ""
     print(text or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
@@ -452,6 +453,51 @@ def assess(
     names, sizes = methods or ["amp", "npe"], budgets or ["1000,10000"]
     with limited_threads(threads):
         sys.exit(run_assess(subject, prior, names, sizes, held_out, seed, device, observation, limits, json))
+
+
+@app.command()
+def infer(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:SIMULATOR", help="A function from theta (n, D) to x (n, L); without --prior, a task."
+        ),
+    ],
+    observation: Annotated[
+        str, typer.Option(metavar="FILE|N,N,…", help="Your data: L numbers, or a file of them (.npy or text).")
+    ],
+    prior: Annotated[
+        str | None, typer.Option(metavar="PRIOR", help="MODULE:NAME of a torch Distribution, or uniform(0,10)^2.")
+    ] = None,
+    method: Annotated[str, typer.Option(metavar="SPEC", help="Method; see: ampbench list methods.")] = "amp",
+    budget: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="Number of simulations of the fit.")
+    ] = 10_000,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the files; the same command again continues.")
+    ] = Path("posterior"),
+    names: Annotated[str, typer.Option(metavar="NAME,NAME,…", help="Names of the components of theta.")] = "",
+    samples: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Number of posterior draws.")] = 1000,
+    predictions: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="Simulations at posterior draws; 0 for none.")
+    ] = 100,
+    held_out: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="Simulations that test calibration; 0 for no test.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Seed of all random numbers.")] = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+) -> None:
+    """Infer the posterior of your data, and write samples, summary, plots and the fit into a folder.
+
+    Resumable: each finished step is a file. The calibration of the fit is tested on held-out simulations.
+    """
+    from ampbench.cli.infer import run_infer
+    from ampbench.threads import limited_threads
+
+    counts = {"budget": budget, "samples": samples, "predictions": predictions, "held_out": held_out, "seed": seed}
+    with limited_threads(threads):
+        sys.exit(run_infer(subject, prior, names, observation, method, counts, output, device, threads))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -97,6 +98,9 @@ def run_assess(
         print(json.dumps(_as_json(found, yardstick, advice, judges, permutations), indent=1))
     else:
         _print(found, yardstick, advice, judges, permutations)
+        if advice.outcome:
+            print("\nThe posterior of your data, as files:\n")
+            print(plain(_next_command(subject, prior, observation, advice.outcome)))
     return code or (0 if found and all(each.ok for each in found) else 1)
 
 
@@ -203,6 +207,13 @@ def _print(
     print_folded(f"Recommended: {advice.outcome.label if advice.outcome else 'none of these'}.")
     for reason in advice.reasons:
         print_folded(f"- {reason}")
+
+
+def _next_command(subject: str, prior: str | None, observation: str | None, chosen: Outcome) -> str:
+    """Return the command that infers with the recommended method."""
+    model = [subject, *(["--prior", prior] if prior else [])]
+    fit = ["--method", chosen.method, "--budget", str(chosen.budget), "--observation", observation or "data.txt"]
+    return f"    ampbench infer {shlex.join(model)} \\\n        {shlex.join(fit)}"
 
 
 def _row(outcome: Outcome, prior: Outcome, rule: str, max_gain: float, fault: str) -> list[object]:

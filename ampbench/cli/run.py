@@ -33,10 +33,11 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
         device: any torch device.
         limits: the fields of :class:`ampbench.interfaces.Limits`.
     """
+    from ampbench.devices import usable_device
     from ampbench.interfaces import Job, Limits
     from ampbench.running import jobs
 
-    _check_device(device)
+    usable_device(device)
     loaded = registry.load()
     built = loaded.build("executors", executor)
     runs = request.chosen(request.runs(loaded))
@@ -105,15 +106,3 @@ def _report(failed: Sequence[Record], total: int, results: Path) -> int:
     more = f", ampbench failures --results {results}" if failed else ""
     print(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {results}{more}")
     return 1 if failed else 0
-
-
-def _check_device(name: str) -> None:
-    if name == "cpu":
-        return
-    import torch
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"device {name!r} cannot be used here: {reason}; 'ampbench doctor' lists devices") from error

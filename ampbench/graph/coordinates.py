@@ -125,7 +125,7 @@ def _every(inside: Tensor, values: Tensor) -> Tensor:
 def is_code(support: constraints.Constraint) -> bool:
     """Return whether the values of a support are bits or one-hot vectors."""
     base = getattr(support, "base_constraint", support)
-    return base is constraints.boolean or base is constraints.one_hot
+    return isinstance(base, type(constraints.boolean) | type(constraints.one_hot))  # unpickled ones are other objects
 
 
 def is_partly_discrete(support: constraints.Constraint) -> bool:

@@ -84,9 +84,7 @@ def _constraints(law: Distribution) -> dict[str, Any]:
 
 
 def _in_words(allowed: constraints.Constraint) -> str:
-    if allowed is constraints.positive:
-        return "positive"
-    return f"in {allowed}"
+    return "positive" if allowed is constraints.positive else f"in {allowed}"
 
 
 def _of_transforms(law: Distribution) -> str:

@@ -74,6 +74,14 @@ class Graph:
         """Return the graph itself: it is immutable, and networks that refer to it are copied in every training."""
         return self
 
+    def __getstate__(self) -> tuple[tuple[Node, ...], Repetition | None]:
+        """Return what pickle writes: what is not derived from it."""
+        return self.nodes, self.repetition
+
+    def __setstate__(self, state: tuple[tuple[Node, ...], Repetition | None]) -> None:
+        for name, value in zip(("nodes", "repetition"), state, strict=True):
+            object.__setattr__(self, name, value)
+
     def __getitem__(self, name: str) -> Node:
         try:
             return self.by_name[name]

@@ -42,6 +42,7 @@ class Node:
             for each simulation, and for each repeat along the outer axes.
         ragged: covariates with gaps among the ancestors, itself included: the variable has no value where one of them
             has none. :class:`ampbench.graph.Graph` fills this in.
+        names: of the D components, for tables and plots.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Node:
     leaves: bool = False
     missing: tuple[float, float] = (0.0, 0.0)
     ragged: tuple[Node, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if fault := _fault(self):
@@ -126,6 +128,7 @@ def density(
     first: Distribution | Callable[..., Distribution] | None = None,
     missing: tuple[float, float] = (0.0, 0.0),
     leaves: bool = False,
+    names: Iterable[str] = (),
 ) -> Node:
     """A variable with a known conditional density.
 
@@ -135,6 +138,7 @@ def density(
             to a distribution with batch shape (n,) and event shape (D,).
         support: by default that of the prior, and the real line for a callable.
         along, first, missing, leaves: of repeated variables; see :class:`Node`.
+        names: of the D components, for tables and plots; by default ``theta[0]``, ``theta[1]``, ….
 
     Example:
         >>> from torch.distributions import Independent, Normal
@@ -156,7 +160,8 @@ def density(
         conditional = own(law)
     first = own(first) if isinstance(first, Distribution) else first
     repeated = (tuple(along), first, leaves, missing)
-    return Node(name, "density", conditional, parents, own(support or constraints.real), size, *repeated)
+    support = own(support or constraints.real)
+    return Node(name, "density", conditional, parents, support, size, *repeated, names=_names(name, names))
 
 
 def simulator(
@@ -169,10 +174,12 @@ def simulator(
     first: Callable[..., Any] | None = None,
     missing: tuple[float, float] = (0.0, 0.0),
     leaves: bool = False,
+    names: Iterable[str] = (),
 ) -> Node:
     """A variable that can only be simulated: ``conditional(*parents)`` returns samples of shape (n, D).
 
-    The arguments ``along``, ``first``, ``missing`` and ``leaves`` are those of repeated variables; see :class:`Node`.
+    The arguments ``along``, ``first``, ``missing`` and ``leaves`` are those of repeated variables, and ``names`` those
+    of the components; see :class:`Node`.
 
     Example:
         >>> node = simulator("x", lambda theta: theta + torch.randn_like(theta), parents=["theta"])
@@ -180,7 +187,8 @@ def simulator(
         torch.Size([3, 2])
     """
     repeated = (tuple(along), first, leaves, missing)
-    return Node(name, "simulator", conditional, tuple(parents), own(support), size, *repeated)
+    of_components = _names(name, names)
+    return Node(name, "simulator", conditional, tuple(parents), own(support), size, *repeated, names=of_components)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,9 +264,22 @@ def learned(
     return Node(name, "learned", conditional, tuple(parents), support, size)
 
 
+def _names(node: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of components as a tuple."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise GraphError(f"node {node!r} has the names {names!r}; give a list of texts, one for each component")
+    return tuple(names)
+
+
 def _fault(node: Node) -> str:
-    """Return what is wrong with the repetition of a node; "" if nothing is."""
-    axes = node.along
+    """Return what is wrong with the names or the repetition of a node; "" if nothing is."""
+    axes, names = node.along, node.names
+    if bad := [each for each in names if not isinstance(each, str) or not each]:
+        return f"has the name {bad[0]!r} of a component; give texts"
+    if twice := [each for each in names if names.count(each) > 1]:
+        return f"has the name {twice[0]!r} of a component twice"
+    if names and node.size is not None and len(names) != node.size:
+        return f"has {len(names)} names ({', '.join(names)}) for {node.size} components; give one for each"
     lagged = [name for name in node.parents if isinstance(name, Previous)]
     if len({axis.name for axis in axes}) < len(axes):
         return f"is repeated twice along one axis: {', '.join(axis.name for axis in axes)}"

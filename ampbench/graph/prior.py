@@ -60,7 +60,7 @@ class LatentPrior(Distribution):
     def support(self) -> constraints.Constraint:
         """The support of theta, with event dimension 1."""
         parts = [elementwise(self.graph[name].support) for name in self.latents]
-        if all(part is constraints.real for part in parts):
+        if all(isinstance(part, type(constraints.real)) for part in parts):
             return constraints.real_vector
         return joined(parts, list(self.sizes.values()))
 
@@ -110,9 +110,21 @@ class LatentPrior(Distribution):
 
 
 def parameter_names(graph: Graph, latents: Iterable[str]) -> tuple[str, ...]:
-    """Name the components of theta; see :func:`ampbench.graph.component_names`."""
+    """Name the components of theta: by the names that nodes give, else by :func:`ampbench.graph.component_names`.
+
+    Raises:
+        GraphError: a node has another number of names than components, or a name occurs twice.
+    """
     with seeded(0):  # the prior is drawn to see the sizes
-        return component_names(LatentPrior(graph, latents).sizes)
+        sizes = LatentPrior(graph, latents).sizes
+    found: list[str] = []
+    for name, size in sizes.items():
+        if (given := graph[name].names) and len(given) != size:
+            raise GraphError(f"node {name!r} has {len(given)} names ({', '.join(given)}) for {size} components")
+        found += given or component_names({name: size})
+    if twice := [name for name in found if found.count(name) > 1]:
+        raise GraphError(f"two components of the latent variables are named {twice[0]!r}; give each a name of its own")
+    return tuple(found)
 
 
 def not_finite(samples: Tensor, names: tuple[str, ...]) -> str:

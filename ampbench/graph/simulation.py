@@ -65,6 +65,16 @@ class Simulator:
         """The number of simulations that can still be drawn."""
         return self.budget - self.spent
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of components of each variable, once it was drawn."""
+        return MappingProxyType(self._sizes)
+
+    @property
+    def precise(self) -> frozenset[str]:
+        """Names of the variables that were in double precision in a draw."""
+        return frozenset(self._double)
+
     def sample(
         self, n: int, given: Mapping[str, Tensor] | None = None, sizes: Mapping[str, int] = MappingProxyType({})
     ) -> dict[str, Tensor]:

@@ -356,7 +356,7 @@ def _of_image(law: TransformedDistribution) -> Constraint | None:
             f"{type(law).__name__} of the discrete {type(law.base_dist).__name__} has values that no support describes"
         )
     if not all(step.bijective and step.domain.event_dim == 0 for step in steps):
-        if base is constraints.real and steps[-1].bijective and all(_is_onto(step) for step in steps[:-1]):
+        if _is_real(base) and steps[-1].bijective and all(_is_onto(step) for step in steps[:-1]):
             return None
         names = ", ".join(type(step).__name__ for step in steps)
         raise NotImplementedError(f"the image of {base} under {names} is not known")
@@ -383,7 +383,11 @@ def steps_of(chain: Sequence[Transform]) -> Iterator[Transform]:
 
 
 def _is_onto(step: Transform) -> bool:
-    return bool(step.bijective) and step.domain is constraints.real and step.codomain is constraints.real
+    return bool(step.bijective) and _is_real(step.domain) and _is_real(step.codomain)
+
+
+def _is_real(support: Constraint) -> bool:
+    return isinstance(support, type(constraints.real))  # unpickled ones are other objects
 
 
 def _image(step: Transform, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,29 +7,32 @@ A component whose numbers come from another package than torch and numpy names i
 ``packages = ("scikit-learn",)``: a result belongs to the versions that it was computed with.
 """
 
+from ampbench.interfaces.description import Description
 from ampbench.interfaces.divergence import Divergence, HasLogRatio
 from ampbench.interfaces.executor import Executor, Job, Limits
 from ampbench.interfaces.family import Conditional, Family
 from ampbench.interfaces.method import (
-    CanDiagnose,
     CanRestore,
     Default,
+    HasRevision,
+    Method,
+    UnfinishedFitError,
+    fit,
+    rebuild,
+)
+from ampbench.interfaces.metric import Measurement, Metric, NeedsSetting, Setting
+from ampbench.interfaces.posterior import (
+    CanDiagnose,
     Fitted,
     HasDensity,
     HasHistory,
-    HasRevision,
     HasState,
-    Method,
     Posterior,
     Progress,
     Sequential,
-    UnfinishedFitError,
     by_observation,
-    fit,
-    rebuild,
     silent,
 )
-from ampbench.interfaces.metric import Measurement, Metric, NeedsSetting, Setting
 from ampbench.interfaces.task import (
     HasGolden,
     HasLikelihood,
@@ -47,6 +50,7 @@ __all__ = [
     "CanRestore",
     "Conditional",
     "Default",
+    "Description",
     "Divergence",
     "Executor",
     "Family",

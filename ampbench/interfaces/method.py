@@ -1,32 +1,23 @@
-"""Methods, the posteriors that they fit, and the abilities of both.
+"""Methods, which turn simulations under a budget into a posterior, and their abilities.
 
-A method turns simulations under a budget into a posterior; sampling is a posterior's only duty. Every other ability (a
-density, a training history, a state that can be stored, a diagnosis) is a class of its own and is asked for by type.
+See :mod:`ampbench.interfaces.posterior`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ampbench.devices import usable_device
 from ampbench.errors import TrainingError, UsageError
 from ampbench.graph import Graph, Simulator
+from ampbench.interfaces.description import Description
+from ampbench.interfaces.posterior import Posterior, Progress, described, silent
 from ampbench.seeding import derive, seeded
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in total) during a fit."""
-
-
-def silent(done: int, total: int) -> None:
-    """Ignore progress."""
 
 
 @dataclass(frozen=True)
@@ -38,62 +29,6 @@ class Default:
     """
 
     spec: str
-
-
-class HasDensity(ABC):
-    """Ability of a conditional, or of a posterior: its density can be evaluated."""
-
-    @abstractmethod
-    def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
-        """Return log q(value | context), shape ``(*,)``, for values ``(*, D)`` and contexts ``(*, C)``."""
-
-
-class Posterior(ABC):
-    """An amortised posterior q(theta | x). It must be able to sample; a density is an ability, :class:`HasDensity`."""
-
-    @abstractmethod
-    def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw from the posterior.
-
-        Arguments:
-            observation: x, shape (L,): the components of the observed variables, joined in topological order.
-            n: number of draws.
-
-        Returns:
-            Draws of theta, shape (n, D), on the CPU. Theta has the components of the latent variables in topological
-            order.
-        """
-
-
-class HasHistory(ABC):
-    """Ability of a posterior: it has a training history."""
-
-    @property
-    @abstractmethod
-    def history(self) -> DataFrame:
-        """The training history: a column ``step``, and one column for each recorded quantity.
-
-        See :mod:`ampbench.interfaces.history`.
-        """
-
-
-class HasState(ABC):
-    """Ability of a posterior: it has a state, from which a method that is a :class:`CanRestore` builds it again."""
-
-    @abstractmethod
-    def state(self) -> Mapping[str, Tensor]:
-        """Return all learned quantities: tensors, on any device, by names that the method chooses."""
-
-
-class CanDiagnose(ABC):
-    """Ability of a posterior, or of a learned model: it can be tested on held-out data, tuple by tuple."""
-
-    @abstractmethod
-    def diagnose(self) -> DataFrame:
-        """Test the fit on held-out simulations or data; returns one row per local tuple.
-
-        See :func:`ampbench.amp.diagnostics.diagnose` for the columns.
-        """
 
 
 class Method(ABC):
@@ -156,67 +91,42 @@ class UnfinishedFitError(TrainingError):
         self.posterior = posterior
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A posterior that was fitted to one observation.
-
-    Attributes:
-        posterior: the posterior.
-        simulations: the number of simulations that the fit drew.
-    """
-
-    posterior: Posterior
-    simulations: int
-
-
-class Sequential(ABC):
-    """Ability of a posterior: it is fitted to each observation separately.
-
-    Sequential methods choose their simulations by the observation. Their :meth:`Method.fit` draws no simulations; each
-    call of :meth:`fit_to` draws from a fresh simulator with the whole budget. Time and number of simulations are
-    therefore recorded for each observation.
-    """
-
-    @abstractmethod
-    def fit_to(self, observation: Tensor, progress: Progress) -> Fitted:
-        """Fit to an observation x, shape (L,), with at most ``budget`` simulations.
-
-        The caller has seeded all random number generators.
-        """
-
-
-def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progress = silent) -> Posterior:
+def fit(
+    method: Method, source: Simulator, device: str | torch.device = "cpu", progress: Progress = silent, spec: str = ""
+) -> Posterior:
     """Fit a method; the seed of the simulator determines all random numbers.
 
     CPU threads are not limited here; see :func:`ampbench.threads.limited_threads`.
+
+    Arguments:
+        method: the method.
+        source: the model, with budget and seed.
+        device: any torch device.
+        progress: called with (steps done, steps in total).
+        spec: of the method, for the description of the posterior.
+
+    Raises:
+        UsageError: the device cannot be used here.
     """
+    where = usable_device(device)
     with seeded(derive(source.seed, "fit")):
-        return method.fit(source, torch.device(device), progress)
+        posterior = method.fit(source, where, progress)
+    return described(posterior, Description.of(source, spec or type(method).__name__))
 
 
-def rebuild(method: Method, source: Simulator, state: Mapping[str, Tensor], device: str = "cpu") -> Posterior:
+def rebuild(
+    method: Method, source: Simulator, state: Mapping[str, Tensor], device: str | torch.device = "cpu"
+) -> Posterior:
     """Build a posterior from its state, without simulations.
 
     Raises:
-        UsageError: the method cannot restore posteriors, or the state belongs to another method or model.
+        UsageError: the method cannot restore posteriors, or the state belongs to another method or model, or the device
+            cannot be used here.
     """
     if not isinstance(method, CanRestore):
         raise UsageError(f"a posterior of {type(method).__name__} cannot be made again from its state; fit it anew")
     model = Simulator(source.graph, source.observed, 0, source.seed)
+    where = usable_device(device)
     with seeded(derive(source.seed, "restore")):
-        return method.restore(model, state, torch.device(device))
-
-
-def by_observation(log_prob: Callable[[Tensor, Tensor], Tensor], theta: Tensor, x: Tensor) -> Tensor:
-    """Return log q(theta_i | x_i), shape (n,), on the CPU, by one call of ``log_prob`` per distinct observation.
-
-    Arguments:
-        log_prob: maps parameters (m, D) and one observation (L,) to log-densities (m,).
-        theta: shape (n, D).
-        x: shape (n, L).
-    """
-    observations, which = torch.unique(x, dim=0, return_inverse=True)
-    density = torch.empty(len(theta))
-    for number, observation in enumerate(observations):
-        density[which == number] = log_prob(theta[which == number], observation).detach().to(density)
-    return density
+        posterior = method.restore(model, state, where)
+    return described(posterior, Description.of(source, type(method).__name__))

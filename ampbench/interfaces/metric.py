@@ -10,7 +10,7 @@ from typing import final
 from torch import Tensor
 
 from ampbench.errors import MetricError
-from ampbench.interfaces.method import Posterior
+from ampbench.interfaces.posterior import Posterior
 from ampbench.interfaces.task import Observation, Task
 
 

@@ -6,8 +6,10 @@ history are stored as columns, shape (rows,), in double precision, so that they 
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +56,21 @@ def rows(columns: State) -> list[dict[str, float]]:
     """
     lists = {name: (column.long() if name == "step" else column).tolist() for name, column in columns.items()}
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+
+
+def text(values: Mapping[str, Any]) -> Tensor:
+    """Return what JSON can hold as a tensor of bytes.
+
+    Example:
+        >>> read_text(text({"budget": 200}))
+        {'budget': 200}
+    """
+    return torch.tensor(list(json.dumps(values).encode()), dtype=torch.uint8)
+
+
+def read_text(tensor: Tensor) -> dict[str, Any]:
+    """Undo :func:`text`."""
+    return json.loads(bytes(tensor.tolist()))
 
 
 def load(network: nn.Module, tensors: State, what: str) -> None:

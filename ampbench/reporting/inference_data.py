@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 from ampbench import registry
-from ampbench.errors import ResultsError, UsageError
-from ampbench.graph import Graph
+from ampbench.errors import GraphError, ResultsError, UsageError
+from ampbench.graph import Graph, split
 from ampbench.interfaces import HasReference, Task
 from ampbench.metrics.references import reference_samples
 from ampbench.results.frame import row
@@ -80,6 +80,9 @@ def tree(
     x: Tensor,
     reference: Tensor | None = None,
     attributes: Mapping[str, Any] | None = None,
+    *,
+    predicted: Tensor | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> DataTree:
     """Return the tree of posterior samples of any graph; for a stored run see :func:`inference_data`.
 
@@ -90,6 +93,8 @@ def tree(
         x: the observation, shape (L,).
         reference: reference samples, shape (m, D), or None.
         attributes: numbers and texts to store as attributes.
+        predicted: simulations of the posterior predictive, shape (k, L), or None.
+        sizes: number of components of each variable; by default those that the graph declares.
 
     Raises:
         UsageError: ArviZ is not installed.
@@ -101,20 +106,31 @@ def tree(
         raise UsageError("the export of samples needs ArviZ: pip install 'ampbench[arviz]'") from error
     seen = graph.check(observed)
     latents = tuple(name for name in graph.names if name not in seen)
-    groups = {"posterior": _draws(graph, samples, latents)}
+    known = {node.name: node.size for node in graph.nodes if node.size is not None} | dict(sizes or {})
+    groups = {"posterior": _draws(known, samples, latents)}
     if reference is not None:
-        groups["reference"] = _draws(graph, reference, latents)
-    groups["observed_data"] = _cut(graph, x, seen)
+        groups["reference"] = _draws(known, reference, latents)
+    if predicted is not None:
+        groups["posterior_predictive"] = _draws(known, predicted, seen)
+    groups["observed_data"] = _cut(known, x, seen)
     kept = {name: value for name, value in (attributes or {}).items() if value is not None}
     return from_dict(groups, attrs={"/": kept, "posterior": kept})
 
 
-def _draws(graph: Graph, joined: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    return {name: values[None] for name, values in _cut(graph, joined, names).items()}  # (chain, draw, …)
+def _draws(sizes: Mapping[str, int], joined: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return {name: values[None] for name, values in _cut(sizes, joined, names).items()}  # (chain, draw, …)
 
 
-def _cut(graph: Graph, joined: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _cut(sizes: Mapping[str, int], joined: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Split (*, D) into the named variables; a variable with one component gets the shape (*)."""
-    parts = {names[0]: joined} if len(names) == 1 else graph.split(joined, names)
+    parts = {names[0]: joined} if len(names) == 1 else _split(sizes, joined, names)
     arrays = {name: values.detach().cpu().numpy() for name, values in parts.items()}
     return {name: values[..., 0] if values.shape[-1] == 1 else values for name, values in arrays.items()}
+
+
+def _split(sizes: Mapping[str, int], joined: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+    if unknown := [name for name in names if name not in sizes]:
+        raise GraphError(f"variable {unknown[0]!r} does not declare its size; give density(…, size=D)")
+    if (total := sum(sizes[name] for name in names)) != joined.shape[-1]:
+        raise GraphError(f"{joined.shape[-1]} components, but {', '.join(names)} have {total} together")
+    return split(joined, {name: sizes[name] for name in names})

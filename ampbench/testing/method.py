@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from abc import ABC, abstractmethod
+from typing import Any
 
+import numpy as np
 import torch
+from pandas import DataFrame
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import (
     CanRestore,
@@ -23,6 +29,26 @@ from ampbench.interfaces import (
 )
 from ampbench.results import tensors
 from ampbench.seeding import seeded
+
+
+def _simulate(theta: Tensor) -> Tensor:
+    weights = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]])
+    return theta @ weights + 0.3 * torch.randn(len(theta), 3)
+
+
+def _drawn(posterior: Posterior, x: Any, n: Any) -> Tensor:
+    with seeded(1):
+        return posterior.sample(x, n)
+
+
+def _refused(culprit: str, posterior: Posterior, x: Any, n: Any) -> None:
+    """Assert that a posterior refuses its arguments by an error that names the culprit."""
+    try:
+        posterior.sample(x, n)
+    except UsageError as error:
+        assert culprit in str(error), f"{error} does not name {culprit}"  # noqa: PT017 — plugins have no pytest
+    else:
+        raise AssertionError(f"{culprit} was accepted: {x!r}, {n!r}")
 
 
 def check_density(posterior: Posterior, x: Tensor, n: int = 4000) -> None:
@@ -59,9 +85,8 @@ class MethodConformance(ABC):
     def source(self) -> Simulator:
         """A Gaussian model with two parameters and three observed components."""
         prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
-        weights = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]])
-        simulate = simulator("x", lambda theta: theta @ weights + 0.3 * torch.randn(len(theta), 3), ["theta"])
-        return Simulator(Graph(density("theta", prior), simulate), ["x"], self.budget, seed=0)
+        graph = Graph(density("theta", prior), simulator("x", _simulate, ["theta"]))
+        return Simulator(graph, ["x"], self.budget, seed=0)
 
     def test_fit_and_sample(self) -> None:
         """The posterior returns finite samples of the right shape, within the budget, and of its density if any."""
@@ -88,6 +113,52 @@ class MethodConformance(ABC):
             with seeded(1):
                 drawn.append(posterior.sample(torch.zeros(3), 20))
         assert torch.equal(*drawn)
+
+    def test_observations_and_numbers_in_other_types(self) -> None:
+        """Lists, arrays and tables of any real type give the draws of a tensor, and several observations one set each.
+
+        Numbers of draws that make no sense are refused.
+        """
+        posterior, values = fit(self.make(), self.source()), [0.125, -0.25, 0.5]
+        expected = _drawn(posterior, torch.tensor(values), 3)
+        table = DataFrame([values])
+        for given in (
+            values,
+            tuple(values),
+            np.array(values),
+            np.array(values, np.float32),
+            [values],
+            table,
+            table.iloc[0],
+        ):
+            assert torch.equal(_drawn(posterior, given, 3), expected)
+        for given in (torch.tensor(values).double(), torch.tensor([values]).requires_grad_(), {"x": values}):
+            assert torch.equal(_drawn(posterior, given, 3), expected)
+        assert torch.equal(_drawn(posterior, [0, 1, 2], 3), _drawn(posterior, torch.tensor([0.0, 1.0, 2.0]), 3))
+        several = _drawn(posterior, np.array([values, values]), 3)
+        assert several.shape == (2, 3, 2)
+        assert torch.equal(several[0], expected)
+        whole: list[Any] = [3.0, (3,), np.int64(3), torch.tensor(3)]
+        for n in whole:
+            assert torch.equal(_drawn(posterior, values, n), expected)
+        refused: list[Any] = [0, -1, 1.5, True, "3", (2, 3), None]
+        for n in refused:
+            _refused("the number of draws", posterior, values, n)
+        bad: list[Any] = [None, "0.1", ["a", "b", "c"], [[1.0, 2.0], [3.0]], [1j, 0, 0], {"y": values}]
+        for given in [*bad, torch.zeros(2, 2, 3)]:
+            _refused("the observation", posterior, given, 3)
+
+    def test_copies_and_pickles_are_the_same(self) -> None:
+        """A copy of a posterior draws its numbers, and so does a pickled one, unless pickling is refused."""
+        posterior, x = fit(self.make(), self.source()), torch.zeros(3)
+        expected = _drawn(posterior, x, 3)
+        assert torch.equal(_drawn(copy.deepcopy(posterior), x, 3), expected)
+        try:
+            written = pickle.dumps(posterior)
+        except UsageError as error:
+            assert "ampbench.save" in str(error)  # noqa: PT017 — otherwise it can be read again
+        else:
+            assert torch.equal(_drawn(pickle.loads(written), x, 3), expected)
 
     def test_a_restored_posterior_is_the_same(self) -> None:
         """A method that restores posteriors needs no simulation for it; they draw the same numbers."""

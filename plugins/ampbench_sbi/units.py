@@ -174,7 +174,9 @@ class PriorInUnits(Distribution):
             found.append(_moved(elementwise(self.prior.graph[name].support), part, size))
             sizes.append(part.seen(size))
             start += size
-        return constraints.real_vector if all(part is constraints.real for part in found) else joined(found, sizes)
+        if all(isinstance(part, type(constraints.real)) for part in found):
+            return constraints.real_vector
+        return joined(found, sizes)
 
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Draw theta in its units, shape (*sample_shape, D)."""
@@ -271,7 +273,7 @@ def _moved(support: constraints.Constraint, units: Units, size: int) -> constrai
     def moved(bound: Tensor | float) -> Tensor:
         return ((torch.as_tensor(bound).double() - location) / scale).to(torch.get_default_dtype())
 
-    if support is constraints.real:
+    if isinstance(support, type(constraints.real)):
         return support
     if isinstance(support, constraints.interval | constraints.half_open_interval):
         return constraints.interval(moved(support.lower_bound), moved(support.upper_bound))

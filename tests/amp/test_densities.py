@@ -17,7 +17,7 @@ from torch.distributions import (
     constraints,
 )
 
-from ampbench.amp.densities import known_likelihood, learned_prior
+from ampbench.amp.densities import KnownLikelihood, LearnedPrior
 from ampbench.amp.sites import Site
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, learned, simulator
@@ -42,7 +42,7 @@ def test_it_is_the_models_density_up_to_a_function_of_the_context() -> None:
         values = graph.sample(200)
     coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
     encoded = {name: coordinates[name].encode(value)[None] for name, value in values.items()}  # a particle dimension
-    log_likelihood = known_likelihood(graph, coordinates, Site(("z",), ("x",)))
+    log_likelihood = KnownLikelihood(graph, coordinates, Site(("z",), ("x",)))
     found = log_likelihood(encoded)
     assert found.shape == (1, 200)
     exact = Normal(values["z"].log(), 0.5).log_prob(values["x"].log()).squeeze(1) - values["x"].log().squeeze(1)
@@ -67,7 +67,7 @@ def test_counts_keep_their_likelihood(
     values = graph.sample(500)
     coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
     encoded = {name: coordinates[name].encode(value) for name, value in values.items()}
-    found = known_likelihood(graph, coordinates, Site(("z",), ("x",)))(encoded)
+    found = KnownLikelihood(graph, coordinates, Site(("z",), ("x",)))(encoded)
     assert torch.allclose(found, law(values["z"]).log_prob(values["x"]).squeeze(1), atol=1e-2)
 
 
@@ -78,7 +78,7 @@ def test_gradients_reach_the_inferred_variable() -> None:
     coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
     encoded = {name: coordinates[name].encode(value) for name, value in values.items()}
     encoded["z"].requires_grad_(True)
-    log_likelihood = known_likelihood(graph, coordinates, Site(("z",), ("x",)))
+    log_likelihood = KnownLikelihood(graph, coordinates, Site(("z",), ("x",)))
     (slope,) = torch.autograd.grad(log_likelihood(encoded).sum(), encoded["z"])
     h = 1e-2
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_what_is_unknown_is_said_when_it_is_asked_for() -> None:
         Site(("a",), ("c",)): "c depends on b, which is outside the tuple",
     }
     for site, reason in cases.items():
-        function = known_likelihood(graph, {}, site)  # building it is no error
+        function = KnownLikelihood(graph, {}, site)  # building it is no error
         with pytest.raises(UsageError, match=reason):
             function({})
 
@@ -118,7 +118,7 @@ def test_a_known_cause_beside_the_inferred_one_does_not_matter() -> None:
         values = graph.sample(50)
     coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
     encoded = {name: coordinates[name].encode(value) for name, value in values.items()}
-    found = known_likelihood(graph, coordinates, Site(("s",), ("y", "x")))(encoded)
+    found = KnownLikelihood(graph, coordinates, Site(("s",), ("y", "x")))(encoded)
     y, s, x = (values[name].squeeze(1) for name in "ysx")
     assert torch.allclose(found, Normal(0.0, 1.0).log_prob(y) + Normal(y + 2 * s, 0.5).log_prob(x), atol=1e-3)
 
@@ -136,10 +136,10 @@ def test_learned_variables_have_a_prior_of_their_own() -> None:
         values = graph.sample(50)
     coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
     encoded = {name: coordinates[name].encode(value)[None] for name, value in values.items()}
-    found = learned_prior(graph, coordinates, Site(("z3", "z2", "z1"), ("x",)))(encoded)
+    found = LearnedPrior(graph, coordinates, Site(("z3", "z2", "z1"), ("x",)))(encoded)
     assert torch.allclose(found[0], transition(values["z1"]).log_prob(values["z2"]), atol=1e-4)
     assert all(slope is not None for slope in torch.autograd.grad(found.sum(), list(transition.parameters())))
-    assert not learned_prior(graph, coordinates, Site(("z3", "z2"), ("x",)))(encoded).any()
+    assert not LearnedPrior(graph, coordinates, Site(("z3", "z2"), ("x",)))(encoded).any()
 
 
 def test_a_learned_root_has_a_prior() -> None:
@@ -156,5 +156,5 @@ def test_a_learned_root_has_a_prior() -> None:
         values = graph.sample(50)
     coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
     encoded = {name: coordinates[name].encode(value) for name, value in values.items()}
-    found = learned_prior(graph, coordinates, Site(("z",), ("x",)))(encoded)
+    found = LearnedPrior(graph, coordinates, Site(("z",), ("x",)))(encoded)
     assert torch.allclose(found, root(50).log_prob(values["z"]), atol=1e-4)

@@ -88,7 +88,7 @@ class TestEveryMethod(MethodConformance):
 
     def test_an_observation_of_another_shape(self) -> None:
         posterior = fit(self.make(), self.source())
-        for bad in (torch.zeros(2), torch.zeros(1, 3), torch.full((3,), math.nan)):
+        for bad in (torch.zeros(2), torch.zeros(1, 4), torch.full((3,), math.nan)):
             with pytest.raises(UsageError, match="the observation"):
                 posterior.sample(bad, 3)
 

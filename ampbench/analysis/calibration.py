@@ -1,0 +1,79 @@
+"""Calibration of the fit on held-out simulations; the tests are those of :mod:`ampbench.assess.assessment`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ampbench.assess.assessment import HeldOut, hold_out, judge
+from ampbench.assess.fits import draws_at_observations
+from ampbench.assess.lc2st import outside_range
+from ampbench.assess.outcome import Outcome, faults
+from ampbench.graph import Graph
+from ampbench.graph.prior import parameter_names
+from ampbench.interfaces import Posterior, Progress
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The calibration of a fit, on average over the prior.
+
+    Attributes:
+        held_out: number of held-out simulations.
+        fault: what the tests found, ``none found`` if nothing; see :data:`ampbench.assess.outcome.Fault`.
+        p: p-value of the hypothesis that the fit is calibrated.
+        coverage: level in percent → share of central intervals that contain the true parameter.
+        outside: where the observation lies outside the range of the held-out simulations; "" if nowhere.
+    """
+
+    held_out: int
+    fault: str
+    p: float
+    coverage: Mapping[str, float]
+    outside: str
+
+    def text(self) -> str:
+        """Return the calibration as JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def read(cls, text: str) -> Calibration:
+        """Undo :meth:`text`."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(**values)
+
+
+def calibration(
+    posterior: Posterior, graph: Graph, observed: tuple[str, ...], n: int, seed: int, x: Tensor, progress: Progress
+) -> Calibration:
+    """Test a posterior on n held-out simulations.
+
+    Arguments:
+        posterior: an amortised one.
+        graph: the model.
+        observed: names of its observed variables.
+        n: number of held-out simulations.
+        seed: of all random numbers.
+        x: the observation, shape (L,).
+        progress: called with (held-out simulations done, n).
+
+    Raises:
+        UsageError: n is too small.
+        SimulationError, SamplesError: simulator or posterior returned something unusable.
+    """
+    held_out: HeldOut = hold_out(graph, observed, n, seed)
+    names = parameter_names(graph, graph.latents(observed))
+    draws = torch.from_numpy(draws_at_observations(posterior, names, held_out.evaluation_set, progress))
+    outcome = judge(held_out, draws, Outcome("", 0))
+    return Calibration(
+        n,
+        faults([outcome])[0],
+        outcome.p,
+        {f"{100 * level:.0f}": value for level, value in outcome.coverage.items()},
+        outside_range(x.to(held_out.x), held_out.x),
+    )

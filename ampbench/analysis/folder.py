@@ -1,0 +1,228 @@
+"""Analyses in a folder: every step writes one file, and a step whose file exists is not done again.
+
+=====================  =============================================================================
+``request.json``       the arguments, with versions
+``posterior.npz``      the fit, for :func:`ampbench.restore`; absent if the method cannot restore it
+``samples.csv``        posterior draws, one column for each parameter
+``summary.csv``        mean, standard deviation and quantiles of each parameter
+``predictions.csv``    simulations at posterior draws, one column for each component of x
+``calibration.json``   tests on held-out simulations; absent for methods that fit to one observation
+``samples.nc``         draws, predictions and observation for ArviZ; needs ``ampbench[arviz]``
+``pairs.png``,         plots; need ``ampbench[plots]``
+``predictions.png``
+=====================  =============================================================================
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ampbench.analysis.calibration import Calibration, calibration
+from ampbench.analysis.request import FILE, Request
+from ampbench.api import infer_graph, restore_graph, save
+from ampbench.bars import progress_bar
+from ampbench.errors import UsageError
+from ampbench.graph import Graph, join
+from ampbench.graph.prior import parameter_names
+from ampbench.interfaces import HasState, Posterior, Sequential
+from ampbench.interfaces.description import Description
+from ampbench.interfaces.summaries import summary_table
+from ampbench.plots.pairs import pair_plot
+from ampbench.plots.predictive import predictive_plot
+from ampbench.reporting.inference_data import tree
+from ampbench.results import atomic
+from ampbench.running.sampling import valid_samples
+from ampbench.seeding import derive, seeded
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The analysis of one observation, in a folder.
+
+    Arguments:
+        request: what is to be inferred.
+        folder: where its files are; see :meth:`begin`.
+        graph: the model that the request names.
+        observed: names of its observed variables.
+        device, threads: of the fit.
+    """
+
+    request: Request
+    folder: Path
+    graph: Graph
+    observed: tuple[str, ...]
+    device: str = "cpu"
+    threads: int = 1
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the components of theta."""
+        return parameter_names(self.graph, self.graph.latents(self.observed))
+
+    @property
+    def x(self) -> Tensor:
+        """The observation, shape (L,), in double precision."""
+        return torch.tensor(self.request.observation, dtype=torch.float64)
+
+    @cached_property
+    def fitted(self) -> Posterior:
+        """What the method returns for all observations: read from its file, or fitted."""
+        path, request = self.folder / "posterior.npz", self.request
+        if path.exists():
+            return restore_graph(path, self.graph, list(self.observed), method=request.method, device=self.device)
+        posterior = infer_graph(
+            self.graph,
+            list(self.observed),
+            budget=request.budget,
+            method=request.method,
+            seed=request.seed,
+            device=self.device,
+            threads=self.threads,
+        )
+        if isinstance(posterior, HasState) and not isinstance(posterior, Sequential):
+            save(posterior, path)
+        return posterior
+
+    def begin(self) -> None:
+        """Claim the folder, after one simulation that shows whether the observation has its size.
+
+        Raises:
+            UsageError: the sizes differ, or the folder holds something else; the message names both.
+        """
+        if not (self.folder / FILE).exists():
+            self._check_size()
+        self.request.claim(self.folder)
+
+    def _check_size(self) -> None:
+        with self._seeded("size"):
+            size = join(self.graph.sample(1), self.observed).shape[1]
+        if size != len(self.request.observation):
+            raise UsageError(
+                f"the observation has {len(self.request.observation)} numbers, but a simulation of "
+                f"{', '.join(self.observed)} has {size}; give one observation of as many numbers"
+            )
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """The posterior at the observation; a sequential one is fitted to it."""
+        if not isinstance(self.fitted, Sequential):
+            return self.fitted
+        with self._seeded("fit"), progress_bar(self.request.method) as progress:
+            return self.fitted.fit_to(self.x, progress).posterior
+
+    @cached_property
+    def samples(self) -> DataFrame:
+        """Posterior draws, one column for each parameter."""
+
+        def draw() -> DataFrame:
+            posterior, n = self.posterior, self.request.samples
+            with self._seeded("samples"), progress_bar("drawing from the posterior"):
+                drawn = valid_samples(posterior.sample(self.x, n), n, self.names, "at the observation")
+            return _frame(drawn, self.names)
+
+        return self._table("samples.csv", draw)
+
+    @cached_property
+    def predictions(self) -> DataFrame:
+        """Simulations at posterior draws, one column for each component of x."""
+
+        def simulate() -> DataFrame:
+            known: Description = self.posterior.known
+            theta = torch.from_numpy(self.samples.to_numpy()[: self.request.predictions])
+            with self._seeded("predictions"), progress_bar("simulating at posterior draws"):
+                predicted = known.simulate(theta).flatten(1)
+            return _frame(predicted, known.observed_names(predicted.shape[1]))
+
+        return self._table("predictions.csv", simulate)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Tests of calibration on held-out simulations; None if a sequential method fits to one observation."""
+        path = self.folder / "calibration.json"
+        if not path.exists():
+            if isinstance(self.fitted, Sequential):
+                return None
+            n, seed = self.request.held_out, self.request.seed
+            with progress_bar("testing calibration") as progress:
+                found = calibration(self.posterior, self.graph, self.observed, n, seed, self.x, progress)
+            atomic.write(path, found.text().encode())
+        return Calibration.read(path.read_text())
+
+    @cached_property
+    def summary(self) -> DataFrame:
+        """Mean, standard deviation and quantiles of each parameter."""
+        table = summary_table(torch.from_numpy(self.samples.to_numpy()), self.names)
+        self._write("summary.csv", lambda: table.to_csv(index_label="parameter").encode())
+        return table
+
+    def plots(self) -> list[str]:
+        """Write the plots that can be drawn, and ``samples.nc``; return why files are missing."""
+        draws = torch.from_numpy(self.samples.to_numpy())
+        wanted = {"pairs.png": lambda: _png(pair_plot(draws, self.names)), "samples.nc": self._netcdf}
+        if self.request.predictions:
+            wanted["predictions.png"] = self._predictive_plot
+        return list(filter(None, (self._optional(name, content) for name, content in wanted.items())))
+
+    def _predictive_plot(self) -> bytes:
+        known, values = self.posterior.known, torch.from_numpy(self.predictions.to_numpy())
+        shape = known.shape or values.shape[1:]
+        names = known.observed_names(values.shape[1])
+        return _png(predictive_plot(values.reshape(-1, *shape), self.x.reshape(shape), names))
+
+    def _netcdf(self) -> bytes:
+        sizes = dict(self.posterior.known.sizes)
+        predicted = torch.from_numpy(self.predictions.to_numpy()) if self.request.predictions else None
+        attributes = {"method": self.request.method, "budget": self.request.budget, "seed": self.request.seed}
+        draws = torch.from_numpy(self.samples.to_numpy())
+        made = tree(self.graph, self.observed, draws, self.x, None, attributes, predicted=predicted, sizes=sizes)
+        path = self.folder / f"{atomic.TEMPORARY_PREFIX}samples.nc"
+        try:
+            made.to_netcdf(path)
+            return path.read_bytes()
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _optional(self, name: str, content: Callable[[], bytes]) -> str:
+        """Write a file that needs an optional package; return the reason if it is missing."""
+        try:
+            self._write(name, content)
+        except UsageError as error:
+            return f"{name} is not written: {error}"
+        return ""
+
+    def _write(self, name: str, content: Callable[[], bytes]) -> None:
+        if not (path := self.folder / name).exists():
+            atomic.write(path, content())
+
+    def _table(self, name: str, make: Callable[[], DataFrame]) -> DataFrame:
+        """Return a table of numbers from its file, which is written if there is none."""
+        from pandas import read_csv
+
+        self._write(name, lambda: make().to_csv(index=False).encode())
+        return read_csv(self.folder / name, dtype=str).astype(float)  # every digit counts
+
+    def _seeded(self, what: str) -> Any:
+        return seeded(derive(self.request.seed, "analysis", what))
+
+
+def _frame(values: Tensor, names: Iterable[str]) -> DataFrame:
+    from pandas import DataFrame
+
+    return DataFrame(values.detach().cpu().numpy(), columns=list(names))
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

@@ -1,0 +1,87 @@
+"""Requests: all that determines the numbers of an analysis, so that a folder is continued by the same request alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ampbench.errors import UsageError
+from ampbench.results import atomic
+from ampbench.results.provenance import commit, versions
+
+FILE = "request.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be inferred.
+
+    Attributes:
+        subject: ``module:simulator``, or a task's spec.
+        prior: text of the prior; None for a task.
+        names: of the components of theta; empty for default ones.
+        observation: the L numbers of the observation.
+        method: the method's spec.
+        budget: number of simulations.
+        samples: number of posterior draws.
+        predictions: number of simulations of the posterior predictive; 0 for none.
+        held_out: number of held-out simulations that test calibration; 0 for no test.
+        seed: of all random numbers.
+    """
+
+    subject: str
+    prior: str | None
+    names: tuple[str, ...]
+    observation: tuple[float, ...]
+    method: str
+    budget: int
+    samples: int
+    predictions: int
+    held_out: int
+    seed: int
+
+    def claim(self, folder: Path) -> None:
+        """Write the request into its folder; an equal one is left as it is.
+
+        Raises:
+            UsageError: the folder holds another request, of which the message names each difference, or other files.
+            OSError: the folder cannot be written.
+        """
+        path = folder / FILE
+        if path.exists():
+            if differences := self._differences(_read(path)):
+                raise UsageError(
+                    f"{folder} holds another inference: {'; '.join(differences)}. Take another --output, or the "
+                    "arguments of the other inference to continue it"
+                )
+            return
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} is no empty folder and holds no inference; take another --output")
+        made_with = {"versions": dict(versions()), "commit": commit()}
+        atomic.write(path, (json.dumps(asdict(self) | made_with, indent=1) + "\n").encode())
+
+    def _differences(self, other: Mapping[str, Any]) -> list[str]:
+        own = json.loads(json.dumps(asdict(self)))
+        return [
+            f"{name.replace('_', '-')} {_short(other.get(name))} there, {_short(value)} here"
+            for name, value in own.items()
+            if other.get(name) != value
+        ]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+    except ValueError:
+        pass
+    raise UsageError(f"{path} is damaged; take another --output, or delete the folder")
+
+
+def _short(value: object) -> str:
+    text = "none" if value in (None, [], "") else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"

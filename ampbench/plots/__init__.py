@@ -1,0 +1,1 @@
+"""Plots of posteriors and of their predictions, as figures of matplotlib."""
