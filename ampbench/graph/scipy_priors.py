@@ -123,10 +123,27 @@ class ScipyLaw(Wrapper):
         super().__init__(size, support)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ScipyLaw:
-        """Return a copy; without one of scipy's newer distributions, whose copies have other parameters."""
-        twin = copy.copy(self)
-        twin.law = copy.deepcopy(self.law, memo) if hasattr(self.law, "rvs") else self.law
+        """Return a copy, which shares a distribution that scipy copies wrongly; these have no in-place methods."""
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self) | ({} if self._miscopied else {"law": copy.deepcopy(self.law, memo)}))
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickle writes.
+
+        Raises:
+            TypeError: scipy's copies have other parameters, as those of ``scipy.stats.Normal`` in scipy 1.17.
+        """
+        if self._miscopied:
+            raise TypeError(
+                f"scipy does not copy {self.law!r} with its parameters, so that it cannot be pickled; take a frozen "
+                "distribution instead, such as scipy.stats.norm(0, 2)"
+            )
+        return vars(self)
+
+    @property
+    def _miscopied(self) -> bool:
+        return not hasattr(self.law, "rvs") and not hasattr(self.law, "resample")
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw values, shape (*sample_shape, D), in double precision, from numpy's global generator."""

@@ -394,3 +394,9 @@ def test_nodes_can_be_pickled() -> None:
         again = pickle.loads(pickle.dumps(density("theta", OTHERS[name]())))
         with seeded(0):
             assert again.sample(3).shape[0] == 3
+
+
+@pytest.mark.skipif(not hasattr(stats, "Normal"), reason="since scipy 1.15")
+def test_what_scipy_copies_wrongly_is_not_pickled() -> None:
+    with pytest.raises(TypeError, match=r"such as scipy.stats.norm\(0, 2\)"):
+        pickle.dumps(density("theta", stats.Normal(mu=0.0, sigma=2.0)))
