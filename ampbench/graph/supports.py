@@ -222,8 +222,9 @@ def between(low: Sequence[float], high: Sequence[float], is_discrete: bool = Fal
     The bounds are numbers, which torch compares with values in the precision of the values.
 
     Example:
-        >>> between([0.0, 0.0], [math.inf, 1.0])
-        Cat(cseq=[GreaterThanEq(lower_bound=0.0), Interval(lower_bound=0.0, upper_bound=1.0)], dim=-1)
+        >>> between([0.0, 2.0], [math.inf, 3.0]).check(torch.tensor([[7.0, 2.5], [-1.0, 2.5]]))
+        tensor([[ True,  True],
+                [False,  True]])
     """
     one = _whole_between if is_discrete else _between
     runs = [(pair, len(list(same))) for pair, same in groupby(zip(low, high, strict=True))]
