@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ampbench import registry
 from ampbench.amp import AMP, learning
@@ -44,7 +43,7 @@ NOTES = "description"
 
 
 def infer(
-    prior: Distribution | None = None,
+    prior: Any = None,
     simulate: Callable[..., Any] | None = None,
     *,
     budget: int | None = None,
@@ -64,8 +63,9 @@ def infer(
     """Infer the parameters of your own simulator.
 
     Arguments:
-        prior: distribution of theta, with event shape (D,); later changes of it have no effect. None, with stored
-            simulations only, to learn it from their parameters; see :mod:`ampbench.simulations.learned_prior`.
+        prior: distribution of theta, with event shape (D,), a list of distributions, or another prior of
+            :mod:`ampbench.graph.priors`; later changes of it have no effect. None, with stored simulations only, to
+            learn it from their parameters; see :mod:`ampbench.simulations.learned_prior`.
         simulate: from theta, shape (n, D), to x, shape (n, L); a torch tensor or numpy array. It need not be
             differentiable, and may work in place on theta, which is a copy. Row i of x may depend on row i of theta
             alone, and on the seeded generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it
@@ -91,6 +91,7 @@ def infer(
             :func:`ampbench.graph.probe_simulators`.
 
     Raises:
+        GraphError: the prior is unusable.
         SimulationError: the simulator returned something unusable, or its rows depend on each other, or a batch failed.
         UsageError: method or device cannot be used, budget or seed is no whole number, stored simulations are unusable,
             or the store belongs to another run.
@@ -102,6 +103,7 @@ def infer(
         StoredWarning: the prior was learned, or the stored parameters do not look like draws of the declared one; or
             the source code of the simulator is not that with which the store was begun.
         ResultsWarning: a stored batch is damaged, and is simulated again.
+        SupportWarning: nothing says in which region the draws of the prior lie.
 
     Returns:
         An amortised posterior: ``posterior.sample(x, n)`` for any observation x of shape (L,), or for several, (m, L).
@@ -238,7 +240,7 @@ def save(posterior: Posterior, path: str | Path) -> None:
 
 def restore(
     path: str | Path,
-    prior: Distribution | None = None,
+    prior: Any = None,
     simulate: Callable[..., Any] | None = None,
     *,
     method: str | None = None,

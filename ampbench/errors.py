@@ -58,6 +58,10 @@ class PrecisionWarning(UserWarning):
     """Rounding lost the information of a variable; the message names the component."""
 
 
+class SupportWarning(UserWarning):
+    """Nothing says in which region the draws of a prior lie; the message names the prior."""
+
+
 class MetricError(AmpbenchError, ValueError):
     """A metric cannot be computed from its input."""
 

@@ -26,6 +26,7 @@ from ampbench.amp.comparisons import LocalComparison
 from ampbench.amp.diagnostics import ChainPair, diagnose
 from ampbench.amp.engine import Trained
 from ampbench.amp.refinement import Refinement, Resampled
+from ampbench.amp.restriction import draw_inside, restricted
 from ampbench.amp.stored_coordinates import parts_of
 from ampbench.graph import Graph, join, split
 from ampbench.graph.coordinates import Coordinates
@@ -143,12 +144,14 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
             warn_if_rounded(f"the observation of {name!r}", part, self._coordinates[name].dtype == torch.float64)
         device = self.trained.learned.bottom_up.device
         evidence = {name: self._coordinates[name].encode(part).to(device) for name, part in observed.items()}
-        drawn = self.chain_pair.bottom_up(evidence, n)
-        values = {
-            name: self._coordinates[name].decode(drawn[name][:, 0].cpu())
-            for name in self._latents
-            if name not in self._barren
-        }
+        inferred = [name for name in self._latents if name not in self._barren]
+
+        def draw(n: int) -> dict[str, Tensor]:
+            drawn = self.chain_pair.bottom_up(evidence, n)
+            return {name: self._coordinates[name].decode(drawn[name][:, 0].cpu()) for name in inferred}
+
+        rejecting = restricted(self._graph, inferred)
+        values = draw_inside(draw, self._graph, rejecting, n) if rejecting else draw(n)
         if self._barren:
             values = self._graph.complete(n, values | {name: part.expand(n, -1) for name, part in observed.items()})
         return {name: values[name] for name in self._latents}
@@ -185,6 +188,7 @@ def posterior_type(
     """Return the class of the posterior: :class:`AMPDensity` if it has a density."""
     known = all(isinstance(each, HasDensity) for each in trained.learned.bottom_up.conditionals)
     known = known and all(graph[name].kind == "density" for name in _barren(trained, latents))
+    known = known and not restricted(graph, latents)  # the share of the rejected draws is unknown
     return AMPDensity if known and _refined(refinement) is None else AMPPosterior
 
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.distributions import Distribution, Gamma, Independent, LogNormal, Normal, Uniform
 
 from ampbench import registry
-from ampbench.errors import UsageError
+from ampbench.errors import GraphError, UsageError
 from ampbench.graph import Graph, density, simulator
 from ampbench.graph.precision import as_written
+from ampbench.graph.priors import as_distribution
 from ampbench.interfaces import Task
 from ampbench.running.failures import describe_with_line
 from ampbench.simulations import stored_model
@@ -64,7 +65,9 @@ def read_stored(prior: str | Distribution, features: int, columns: Sequence[str]
 
 
 def read_prior(text: str) -> Distribution:
-    """Read a prior: ``module:name`` of a torch distribution, or a family for D independent components.
+    """Read a prior: ``module:name`` of a prior, or a family for D independent components.
+
+    See :mod:`ampbench.graph.priors` for what a prior may be.
 
     Raises:
         UsageError: the text cannot be read, or names no distribution.
@@ -86,9 +89,10 @@ def read_prior(text: str) -> Distribution:
         known = ", ".join(PRIORS)
         raise UsageError(f"cannot read the prior {text!r}; write module:name, or such as uniform(0,10)^2, with {known}")
     found = _imported(text, "prior")
-    if not isinstance(found, Distribution):
-        raise UsageError(f"{text} is a {type(found).__name__}, not a torch Distribution; let the name be one")
-    return found
+    try:
+        return as_distribution(found, text)
+    except GraphError as error:
+        raise UsageError(str(error)) from error
 
 
 def read_observation(text: str) -> Tensor:

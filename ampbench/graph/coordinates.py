@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import Transform, identity_transform
 
+from ampbench.graph.supports import Restricted, elementwise
+
 MAX_COORDINATE = 20.0
 """Largest magnitude of u where the support is bounded; a value on the boundary would have an infinite coordinate."""
 
@@ -133,8 +135,9 @@ def is_partly_discrete(support: constraints.Constraint) -> bool:
         >>> is_partly_discrete(constraints.cat([constraints.positive, constraints.nonnegative_integer], -1, [1, 1]))
         True
     """
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
+    support = elementwise(support)
+    if isinstance(support, Restricted):
+        return is_partly_discrete(support.whole)
     parts = getattr(support, "cseq", ())  # of constraints.cat and constraints.stack
     return len({part.is_discrete for part in parts}) > 1 or any(map(is_partly_discrete, parts))
 

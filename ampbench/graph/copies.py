@@ -8,11 +8,12 @@ values on the other side.
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+from torch.distributions.transforms import Transform, _InverseTransform
 
 Law = TypeVar("Law", bound=Distribution | constraints.Constraint)
 
@@ -37,11 +38,32 @@ def own(law: Law) -> Law:
 
     The constraints that exist once, such as ``constraints.real``, stay the same objects, by which they are recognised.
     """
-    known = {id(each): each for each in vars(constraints).values() if isinstance(each, constraints.Constraint)}
+    known: dict[int, Any] = {}
+    known |= {id(each): each for each in vars(constraints).values() if isinstance(each, constraints.Constraint)}
     try:
+        for inverse in _inverses(law):  # whose copies by torch have no function
+            known[id(inverse)] = copy.deepcopy(inverse.inv, known).inv
         return copy.deepcopy(law, known)
     except Exception:  # such as a tensor with a history of gradients, or the handle of a file
         return law
+
+
+def _inverses(law: Distribution | constraints.Constraint) -> list[_InverseTransform]:
+    """Return the inverses among the transforms that a distribution or constraint is made of."""
+    found: list[_InverseTransform] = []
+    seen: set[int] = set()
+    left: list[Any] = [law]
+    while left:
+        part = left.pop()
+        if isinstance(part, _InverseTransform):
+            found.append(part)
+        elif id(part) not in seen:
+            seen.add(id(part))
+            if isinstance(part, list | tuple):
+                left += part
+            elif isinstance(part, Distribution | constraints.Constraint | Transform):
+                left += vars(part).values()
+    return found
 
 
 def _overlaps(value: Tensor) -> bool:

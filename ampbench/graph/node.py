@@ -17,6 +17,7 @@ from ampbench.errors import GraphError, SimulationError
 from ampbench.graph.axes import Axis, Previous, Tree
 from ampbench.graph.copies import copied, own
 from ampbench.graph.precision import stored, warn_if_lost
+from ampbench.graph.priors import as_distribution
 
 Kind = Literal["density", "simulator", "learned"]
 
@@ -119,7 +120,7 @@ class Node:
 
 def density(
     name: str,
-    conditional: Distribution | Callable[..., Distribution],
+    conditional: Any,
     parents: Iterable[str] = (),
     support: constraints.Constraint | None = None,
     size: int | None = None,
@@ -132,9 +133,10 @@ def density(
     """A variable with a known conditional density.
 
     Arguments:
-        conditional: a distribution with event shape (D,) for a root, of which the node keeps a copy; else a callable
-            from parent tensors (n, D_j) to a distribution with batch shape (n,) and event shape (D,).
-        support: by default the root distribution's own, and the real line for a callable.
+        conditional: a prior for a root, such as a distribution with event shape (D,), of which the node keeps a copy;
+            see :mod:`ampbench.graph.priors` for all that it may be. Otherwise a callable from parent tensors (n, D_j)
+            to a distribution with batch shape (n,) and event shape (D,).
+        support: by default that of the prior, and the real line for a callable.
         along, first, missing, leaves: of repeated variables; see :class:`Node`.
         names: of the D components, for tables and plots; by default ``theta[0]``, ``theta[1]``, ….
 
@@ -143,21 +145,23 @@ def density(
         >>> prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
         >>> density("theta", prior).sample(5).shape
         torch.Size([5, 2])
+
+    Raises:
+        GraphError: the prior is of a type that is not known, draws matrices, does not exist, or has no support.
+
+    Warns:
+        SupportWarning: nothing says in which region the draws of the prior lie.
     """
-    if isinstance(conditional, Distribution):
-        if len(conditional.batch_shape) or len(conditional.event_shape) != 1:
-            raise GraphError(
-                f"node {name!r}: the distribution has batch shape {tuple(conditional.batch_shape)} and event shape "
-                f"{tuple(conditional.event_shape)}, but a vector (batch shape (), event shape (D,)) is needed; "
-                "wrap it in torch.distributions.Independent(..., 1)"
-            )
-        conditional = own(conditional)
-        support = support or conditional.support
-        size = size or conditional.event_shape[0]
+    parents = tuple(parents)
+    if isinstance(conditional, Distribution) or not parents:
+        law = as_distribution(conditional, f"node {name!r}: the prior", support)
+        support = support or law.support
+        size = size or law.event_shape[0]
+        conditional = own(law)
     first = own(first) if isinstance(first, Distribution) else first
     repeated = (tuple(along), first, leaves, missing)
     support = own(support or constraints.real)
-    return Node(name, "density", conditional, tuple(parents), support, size, *repeated, names=_names(name, names))
+    return Node(name, "density", conditional, parents, support, size, *repeated, names=_names(name, names))
 
 
 def simulator(

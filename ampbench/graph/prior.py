@@ -19,6 +19,7 @@ from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError
 from ampbench.graph.model import Graph, component_names, join, split
+from ampbench.graph.supports import elementwise, joined
 from ampbench.seeding import seeded
 
 
@@ -61,9 +62,7 @@ class LatentPrior(Distribution):
         parts = [elementwise(self.graph[name].support) for name in self.latents]
         if all(isinstance(part, type(constraints.real)) for part in parts):
             return constraints.real_vector
-        if len(parts) == 1:
-            return parts[0] if parts[0].event_dim else constraints.independent(parts[0], 1)
-        return constraints.independent(constraints.cat(parts, -1, list(self.sizes.values())), 1)
+        return joined(parts, list(self.sizes.values()))
 
     @property
     def fault(self) -> str:
@@ -108,13 +107,6 @@ class LatentPrior(Distribution):
     def split(self, theta: Tensor) -> dict[str, Tensor]:
         """Cut theta (*, D) into the latents, (*, D_i) each."""
         return split(theta, self.sizes)
-
-
-def elementwise(support: constraints.Constraint) -> constraints.Constraint:
-    """Return the constraint of single components, if there is one, since constraints of one kind can be joined."""
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support
 
 
 def parameter_names(graph: Graph, latents: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ smoothed by Gaussian kernels with the width h that maximises the leave-one-out l
 
 .. math:: \max_h\; \sum_i \log \frac1{m-1} \sum_{j \ne i} \mathcal N(u_i;\, u_j,\, h^2 I)
 
-Discrete variables are not smoothed.
+Discrete variables are not smoothed, nor are those with a support that no bijection describes.
 
 References:
     Tavaré, Balding, Griffiths, Donnelly 1997, *Inferring coalescence times from DNA sequence data*, Genetics 145.
@@ -26,6 +26,7 @@ from torch.distributions import Normal, constraints
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join, split
 from ampbench.graph.coordinates import Coordinates
+from ampbench.graph.supports import reaches_outside
 from ampbench.interfaces import (
     CanRestore,
     HasDensity,
@@ -80,7 +81,7 @@ class RejectionABC(Method, CanRestore):
 
     def _posterior(self, simulator: Simulator, latents: Mapping[str, Tensor], x: Tensor) -> Posterior:
         supports = {name: simulator.graph[name].support for name in simulator.latents}
-        smooth = self.smooth and not any(support.is_discrete for support in supports.values())
+        smooth = self.smooth and all(map(_is_smooth, supports.values()))
         return (_Smooth if smooth else _Nearest)(latents, x, supports, self.accept, self.smooth)
 
 
@@ -142,12 +143,16 @@ class _Smooth(_Nearest, HasDensity):
         return slope
 
 
+def _is_smooth(support: constraints.Constraint) -> bool:
+    return not support.is_discrete and not reaches_outside(support)
+
+
 def _smoothed(
     accepted: Mapping[str, Tensor], supports: Mapping[str, constraints.Constraint], chosen: Tensor
 ) -> dict[str, Tensor]:
     """Draw from the kernel density estimate: one point from the kernel around each chosen row, by variable."""
     drawn = {name: value[chosen] for name, value in accepted.items()}
-    continuous = [name for name in accepted if not supports[name].is_discrete]
+    continuous = [name for name in accepted if _is_smooth(supports[name])]
     if not continuous:
         return drawn
     coordinates = {name: Coordinates(accepted[name], supports[name]) for name in continuous}

@@ -17,7 +17,6 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, density, simulator
@@ -25,33 +24,33 @@ from ampbench.interfaces import HasDensity, Posterior
 from ampbench_sbi.toolbox import SBIPosterior, quiet, toolbox
 
 
-def graph_of(
-    prior: Distribution | Sequence[Distribution] | Any, simulate: Callable[..., Any], failed: float | None = None
-) -> Graph:
+def graph_of(prior: Any, simulate: Callable[..., Any], failed: float | None = None) -> Graph:
     """Return the graph theta -> x of an sbi prior and simulator.
 
     Arguments:
-        prior: any prior of sbi: a torch distribution, a list of them, or an object with ``sample`` and ``log_prob``.
-        simulate: any simulator of sbi, of one parameter vector or of a batch, in torch or, with a numpy prior, in
-            numpy. sbi simulates a few times to distinguish these cases; the budget does not count these simulations.
+        prior: any prior of sbi, or another one of :mod:`ampbench.graph.priors`: a torch distribution, a list of
+            distributions, a frozen one of scipy, or an object with ``sample`` and ``log_prob``.
+        simulate: any simulator of sbi, of one parameter vector or of a batch. sbi simulates a few times to distinguish
+            these cases; the budget does not count these simulations.
         failed: the code that replaces NaN and infinite components of a simulation, so that a method also learns from
             failures; choose a value that valid data do not take. None: such a simulation is an error.
 
     Raises:
         UsageError: sbi is not installed, or ``failed`` is not finite.
+        GraphError: the prior cannot be used; see :func:`ampbench.graph.priors.as_distribution`.
     """
     if failed is not None and not torch.isfinite(torch.tensor(failed)):
         raise UsageError(f"the code of failed simulations must be finite, got {failed}")
     checks = toolbox("an sbi prior or simulator", "utils.user_input_checks")
+    theta = density("theta", prior)
     with quiet():
-        processed, _, is_numpy = checks.process_prior(prior)
-        batched = checks.process_simulator(simulate, processed, is_numpy)
+        batched = checks.process_simulator(simulate, theta.conditional, False)
 
     def run(theta: Tensor) -> Tensor:
         x = torch.as_tensor(batched(theta)).reshape(len(theta), -1)
         return x if failed is None else torch.where(torch.isfinite(x), x, torch.full_like(x, failed))
 
-    return Graph(density("theta", _vector(processed)), simulator("x", run, ["theta"]))
+    return Graph(theta, simulator("x", run, ["theta"]))
 
 
 def as_sbi(posterior: Posterior) -> Any:
@@ -100,10 +99,3 @@ class SBIView:
         if given is None:
             raise UsageError("no observation: give x, or call set_default_x first")
         return given[0] if given.ndim == 2 and len(given) == 1 else given
-
-
-def _vector(prior: Distribution) -> Distribution:
-    """Return the prior as a distribution over vectors, which a node needs: a batch of components becomes one event."""
-    if len(prior.batch_shape) == 1 and not prior.event_shape:
-        return torch.distributions.Independent(prior, 1, validate_args=False)
-    return prior

@@ -36,7 +36,7 @@ from ampbench_sbi.toolbox import (
     simulate,
     toolbox,
 )
-from ampbench_sbi.units import PriorInUnits, Units, in_units, units_of
+from ampbench_sbi.units import PriorInUnits, Units, in_units, simplexes_of, units_of
 
 if TYPE_CHECKING:
     from sbi.inference.posteriors.base_posterior import NeuralPosterior
@@ -162,9 +162,12 @@ class Amortised(ToolboxMethod, CanRestore):
         prior = recipe.prior(simulator, device)
         states.check_size("theta", sizes["theta"], prior.event_shape[0])
         states.check_size("x", sizes["x"], simulator.graph.size(simulator.observed))
-        theta_units, x_units = (Units.from_state(of.get(name, {})) for name in ("theta_units", "x_units"))
+        theta_units, x_units = (
+            Units.from_state(of.get("theta_units", {}), simplexes_of(prior)),
+            Units.from_state(of.get("x_units", {})),
+        )
         seen = PriorInUnits(prior, theta_units) if theta_units.differ else prior
-        theta, x = torch.randn(NOISE_ROWS, sizes["theta"]), torch.randn(NOISE_ROWS, sizes["x"])
+        theta, x = torch.randn(NOISE_ROWS, theta_units.seen(sizes["theta"])), torch.randn(NOISE_ROWS, sizes["x"])
         with quiet():
             trainer = recipe.trainer(seen, device, Curves()).append_simulations(theta, x)
             network = trainer._build_neural_net(theta, x)  # as in its ``train``

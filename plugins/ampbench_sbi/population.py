@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph.prior import LatentPrior
+from ampbench.graph.supports import reaches_outside
 from ampbench.interfaces import Posterior
 from ampbench_sbi.toolbox import quiet, toolbox
 from ampbench_sbi.units import PriorInUnits, units_of
@@ -23,6 +24,7 @@ class Population(Posterior):
         weights: of the parameters, shape (m,), positive.
         kde: whether to smooth the parameters by a kernel density estimate, in unconstrained coordinates, so that
             samples stay inside the prior's support; sbi chooses the bandwidth by cross-validation.
+            Not done where no bijection describes the support.
         prior: of theta; its support defines the unconstrained coordinates.
         observation: for which the parameters were accepted, shape (L,).
     """
@@ -34,6 +36,7 @@ class Population(Posterior):
         self._units = units_of(prior)
         self.theta = theta
         self.weights = weights
+        kde = kde and not reaches_outside(prior.support)
         self._kde: Any = _smoothed(theta, weights, prior) if kde else None
 
     def sample(self, observation: Tensor, n: int) -> Tensor:

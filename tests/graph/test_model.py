@@ -82,8 +82,8 @@ def test_ill_formed_graphs(nodes: tuple, message: str) -> None:
 
 
 def test_a_prior_must_be_a_vector() -> None:
-    with pytest.raises(GraphError, match=r"'theta'.*batch shape \(2,\) and event shape \(\)"):
-        density("theta", Normal(torch.zeros(2), 1.0))
+    with pytest.raises(GraphError, match=r"'theta'.*batch shape \(2, 3\) and event shape \(\)"):
+        density("theta", Normal(torch.zeros(2, 3), 1.0))
 
 
 def test_unknown_variables_are_named() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ampbench.amp.comparisons import TuplesBySite
 from ampbench.amp.diagnostics import ChainPair, diagnose, warn_if_told_apart
 from ampbench.amp.engine import Trained
+from ampbench.amp.restriction import restricted
 from ampbench.amp.stored_coordinates import parts_of
 from ampbench.amp.templates.batches import Batch, encode, one_each
 from ampbench.amp.templates.chain import TemplateBottomUp
@@ -91,6 +92,11 @@ class Model:
             raise UsageError(
                 f"latent {partial[0]!r} has no value in some repeats, which amp-templates cannot learn; let it have "
                 "one in every repeat, or infer the flat graph of graph.ground(…)"
+            )
+        if rejecting := restricted(self.graph, self.inferred):
+            raise UsageError(
+                f"the support of {rejecting[0]!r} is {self.graph[rejecting[0]].support}, in which amp-templates cannot "
+                "draw; give a prior that names its support, or take method 'amp'"
             )
         known = {axis for name in self.observed for axis in self.graph[name].along}
         for name in latents:
