@@ -14,7 +14,7 @@ from ampbench import registry
 from ampbench.amp import AMP, learning
 from ampbench.amp.learning import LearnedModel
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, Simulator, density, probe_simulators, simulator
+from ampbench.graph import Failed, Graph, Simulator, density, probe_simulators, simulator
 from ampbench.interfaces import HasState, Method, Posterior, Progress, silent
 from ampbench.interfaces.method import fit, rebuild
 from ampbench.results import atomic, tensors
@@ -31,6 +31,7 @@ def infer(
     seed: int = 0,
     device: str = "cpu",
     threads: int = 1,
+    failed: Failed = "error",
     progress: Progress = silent,
     probe: bool = True,
 ) -> Posterior:
@@ -38,9 +39,9 @@ def infer(
 
     Arguments:
         prior: distribution of theta, with event shape (D,); later changes of it have no effect.
-        simulate: from theta, shape (n, D), to x, shape (n, L); a torch tensor or numpy array. It need not be
-            differentiable, and may work in place on theta, which is a copy. Row i of x may depend on row i of theta
-            alone, and on the seeded generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it
+        simulate: from theta, shape (n, D), to x, shape (n, L), or to images (n, 28, 28), series (n, T, d), lists, data
+            frames, or dictionaries of such; see :mod:`ampbench.graph.outputs`. It need not be differentiable, and may
+            work in place on theta, which is a copy. Row i of x may depend on row i of theta alone, and on the seeded generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it
             from a simulator of a single theta.
         budget: how many simulations may be run; any whole number, such as 1e4.
         method: a method's spec, such as ``amp:divergence=jsd,family=implicit`` or ``npe``.
@@ -48,6 +49,9 @@ def infer(
         device: any torch device, for training.
         threads: CPU threads of torch and the linear algebra below numpy; restored afterwards. One is fastest for small
             networks, above all beside other busy processes.
+        failed: what becomes of simulations with NaN or infinite values: ``error`` stops, ``drop`` leaves them out, where
+            that does not bias the method, and ``code`` replaces these values by finite ones outside the range of valid
+            values. Failed simulations count towards the budget; see ``docs/failed-simulations.md``.
         progress: called with (steps done, steps in total).
         probe: whether a few more simulations, mostly 48, test the simulator before the budget is spent; see
             :func:`ampbench.graph.probe_simulators`.
@@ -57,7 +61,8 @@ def infer(
         UsageError: the method cannot be used, or budget or seed is no whole number.
 
     Warns:
-        SimulationWarning: the seed does not determine the random numbers of the simulator.
+        SimulationWarning: the seed does not determine the random numbers of the simulator, or simulations failed; the
+            message says how many.
 
     Returns:
         An amortised posterior: ``posterior.sample(x, n)`` for any observation x of shape (L,).
@@ -78,6 +83,7 @@ def infer(
         seed=seed,
         device=device,
         threads=threads,
+        failed=failed,
         progress=progress,
         probe=probe,
     )
@@ -92,15 +98,16 @@ def infer_graph(
     seed: int = 0,
     device: str = "cpu",
     threads: int = 1,
+    failed: Failed = "error",
     progress: Progress = silent,
     probe: bool = True,
 ) -> Posterior:
     """Infer the latent variables of any directed graphical model from the observed ones; see :func:`infer`."""
     built: Method = registry.load().build("methods", method)
-    source = Simulator(graph, observed, budget, seed)
+    source = Simulator(graph, observed, budget, seed, failed)
     with limited_threads(threads):
         if probe:
-            probe_simulators(graph, source.seed, source.budget)
+            probe_simulators(graph, source.seed, source.budget, tolerant=failed != "error")
         return fit(built, source, device, progress)
 
 

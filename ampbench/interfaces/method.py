@@ -102,9 +102,13 @@ class Method(ABC):
     Attributes:
         imports: modules that :meth:`fit` imports. They are loaded before the time of the fit is measured, and once for
             all workers.
+        drop_bias: why the posterior is wrong, at an observation that did not fail, if failed simulations are left out;
+            "" if it is right, as it is where p(theta | x) is learned from pairs (theta, x) alone. Such simulators are
+            refused by the others; see :mod:`ampbench.graph.failures`.
     """
 
     imports: tuple[str, ...] = ()
+    drop_bias: str = "it does not declare that its posterior stays right without them (Method.drop_bias)"
 
     @abstractmethod
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
@@ -189,7 +193,15 @@ def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progre
     """Fit a method; the seed of the simulator determines all random numbers.
 
     CPU threads are not limited here; see :func:`ampbench.threads.limited_threads`.
+
+    Raises:
+        UsageError: failed simulations are to be left out, which would bias this method.
     """
+    if source.failed == "drop" and method.drop_bias:
+        raise UsageError(
+            f"{type(method).__name__} cannot leave failed simulations out: {method.drop_bias}; take failed='code', or "
+            "a method that learns p(theta | x) itself, such as 'npe' or 'amp'"
+        )
     with seeded(derive(source.seed, "fit")):
         return method.fit(source, torch.device(device), progress)
 

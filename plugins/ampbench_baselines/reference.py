@@ -37,6 +37,8 @@ class Reference(Method, Oracle):
 class _TaskReference(Method):
     """The exact posterior of one task."""
 
+    drop_bias = ""
+
     def __init__(self, task: HasReference) -> None:
         self._task = task
 

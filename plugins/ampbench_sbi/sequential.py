@@ -65,7 +65,7 @@ class PerObservation(Posterior, Sequential):
         given = self._simulator
         observation = check_observation(observation, given.graph.size(given.observed))
         seed = derive(given.seed, "observation", observation.float().tolist())
-        source = Simulator(given.graph, given.observed, given.budget, seed)
+        source = Simulator(given.graph, given.observed, given.budget, seed, given.failed, given.codes)
         posterior = self._fit_to(source, observation, progress)
         return Fitted(posterior, source.spent)
 

@@ -1,0 +1,131 @@
+r"""Failed simulations: rows with NaN or infinite values, and what a simulator does with them.
+
+Let s say whether a simulation succeeded, and let x̃ be x, with a code in the place of values that failed. At an
+observation that did not fail,
+
+.. math:: p(\theta \mid x) = p(\theta \mid x, s = 1) = p(\theta \mid \tilde x = x), \qquad
+          p(x \mid \theta, s = 1) = \frac{p(x \mid \theta)}{P(s = 1 \mid \theta)}.
+
+By the first equation, failed simulations may be dropped, or coded, where the posterior is learned from pairs
+:math:`(\theta, x)`. By the second one, dropping them biases a likelihood that is multiplied by the prior
+(Glöckler et al. 2022, who learn the denominator by a classifier); :attr:`ampbench.interfaces.Method.drop_bias` says
+where. A code keeps the likelihood :math:`p(\tilde x \mid \theta)` right.
+
+The code of a component lies one range of its valid values below the smallest one, or above the largest one where the
+support leaves no room below. It depends on the simulations that are drawn first, and stays: a code far away would crowd
+the valid values of standardised data, and one nearby could be taken for one of them.
+
+References:
+    Glöckler, Deistler, Macke 2022, *Variational methods for simulation-based inference*, arXiv:2203.04176.
+    Lueckmann et al. 2017, *Flexible statistical inference for mechanistic models of neural dynamics*, arXiv:1711.01861.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ampbench.errors import SimulationError, SimulationWarning, UsageError, unknown
+from ampbench.graph.outputs import Layout
+
+Failed = Literal["error", "drop", "code"]
+"""What becomes of failed simulations: an error, they are left out, or their values are replaced by a code."""
+
+
+@dataclass
+class Report:
+    """What a simulator allows while a graph is drawn, and what it learns from the draws.
+
+    Attributes:
+        tolerant: whether rows with NaN or infinite values of simulators are kept.
+        layouts: by variable, the layout of the outputs.
+    """
+
+    tolerant: bool = False
+    layouts: dict[str, Layout] = field(default_factory=dict)
+
+
+def check_failed(failed: str) -> Failed:
+    """Return the argument ``failed``; raises :class:`UsageError` for an unknown one."""
+    if failed not in get_args(Failed):
+        raise unknown("treatment of failed simulations, failed=", str(failed), get_args(Failed))
+    return failed  # type: ignore[return-value]
+
+
+def finite_rows(values: Tensor) -> Tensor:
+    """Return which rows of values (n, …) have neither NaN nor infinite values, booleans (n,)."""
+    return torch.isfinite(values.detach()).flatten(1).all(1)
+
+
+def succeeded(values: Mapping[str, Tensor]) -> Tensor:
+    """Return which rows of variables (n, D_i) have neither NaN nor infinite values, booleans (n,)."""
+    return torch.stack([finite_rows(value) for value in values.values()]).all(0)
+
+
+def describe_failed(values: Mapping[str, Tensor]) -> str:
+    """Return how many rows failed, and of which variables, and of which variables."""
+    bad, n = int((~succeeded(values)).sum()), len(next(iter(values.values())))
+    names = ", ".join(repr(name) for name, value in values.items() if not bool(finite_rows(value).all()))
+    return f"{bad} of {n} simulations ({bad / n:.1%}) failed, with NaN or infinite values of {names}"
+
+
+def choose_codes(name: str, values: Tensor, support: constraints.Constraint) -> Tensor:
+    """Return the codes of the components of a variable, shape (L,), given simulations (n, L) of which some failed.
+
+    Raises:
+        SimulationError: a component has no valid value.
+        UsageError: the support leaves no room for a code.
+
+    Example:
+        >>> choose_codes("x", torch.tensor([[1.0, 0.0], [3.0, torch.nan], [2.0, 4.0]]), constraints.real)
+        tensor([-1., -4.])
+    """
+    valid = torch.isfinite(values)
+    if never := (~valid.any(0)).nonzero().flatten().tolist():
+        raise SimulationError(
+            f"component {never[0]} of {name!r} is NaN or infinite in all of {len(values)} simulations; repair the "
+            "simulator, or leave the component out"
+        )
+    low = values.masked_fill(~valid, torch.inf).amin(0)
+    high = values.masked_fill(~valid, -torch.inf).amax(0)
+    distance = torch.where(high > low, high - low, torch.maximum(low.abs(), torch.ones_like(low)))
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    below, above = low - distance, high + distance
+    codes = torch.where(support.check(below), below, above)
+    if not bool(support.check(codes).all()):
+        raise UsageError(
+            f"the support {support} of {name!r} leaves no room for a code of failed simulations; take failed='drop', "
+            "or a wider support, such as constraints.real"
+        )
+    return codes
+
+
+def coded(values: Tensor, codes: Tensor) -> Tensor:
+    """Return values (*, L) with codes (L,) in the place of NaN and infinite ones."""
+    return torch.where(torch.isfinite(values), values, codes.to(values))
+
+
+def warn_if_reached(names: Iterable[str], values: Tensor, codes: Tensor) -> None:
+    """Warn if valid values (n, L) reach the codes (L,), so that they are no longer told apart from failures.
+
+    Warns:
+        SimulationWarning: the message names the component.
+    """
+    valid = torch.isfinite(values)
+    reached = ((values <= codes) & valid).any(0) & ((values >= codes) & valid).any(0)
+    if components := reached.nonzero().flatten().tolist():
+        i = components[0]
+        warnings.warn(
+            f"valid values of component {i} of {', '.join(names)} reach the code {float(codes[i]):.4g} of failed "
+            f"simulations ({len(components)} components in all), which was chosen by fewer simulations; raise the "
+            "budget, or let the simulator return a code of its own",
+            SimulationWarning,
+            stacklevel=2,
+        )
