@@ -41,17 +41,18 @@ def infer(
         prior: distribution of theta, with event shape (D,); later changes of it have no effect.
         simulate: from theta, shape (n, D), to x, shape (n, L), or to images (n, 28, 28), series (n, T, d), lists, data
             frames, or dictionaries of such; see :mod:`ampbench.graph.outputs`. It need not be differentiable, and may
-            work in place on theta, which is a copy. Row i of x may depend on row i of theta alone, and on the seeded generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it
-            from a simulator of a single theta.
+            work in place on theta, which is a copy. Row i of x may depend on row i of theta alone, and on the seeded
+            generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it from a simulator of a single
+            theta.
         budget: how many simulations may be run; any whole number, such as 1e4.
         method: a method's spec, such as ``amp:divergence=jsd,family=implicit`` or ``npe``.
         seed: determines all random numbers.
         device: any torch device, for training.
         threads: CPU threads of torch and the linear algebra below numpy; restored afterwards. One is fastest for small
             networks, above all beside other busy processes.
-        failed: what becomes of simulations with NaN or infinite values: ``error`` stops, ``drop`` leaves them out, where
-            that does not bias the method, and ``code`` replaces these values by finite ones outside the range of valid
-            values. Failed simulations count towards the budget; see ``docs/failed-simulations.md``.
+        failed: what becomes of simulations with NaN or infinite values: ``error`` stops, ``drop`` leaves them out and
+            refuses methods that this would bias, and ``code`` replaces these values by finite ones outside the range of
+            valid values. Failed simulations count towards the budget; see ``docs/failed-simulations.md``.
         progress: called with (steps done, steps in total).
         probe: whether a few more simulations, mostly 48, test the simulator before the budget is spent; see
             :func:`ampbench.graph.probe_simulators`.

@@ -19,7 +19,7 @@ from torch import Tensor
 from ampbench import registry
 from ampbench.assess.lc2st import lc2st
 from ampbench.errors import SimulationWarning, UsageError
-from ampbench.graph import Graph, Simulator, join, probe_simulators
+from ampbench.graph import Failed, Graph, Simulator, join, probe_simulators
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential
 from ampbench.registry import Registry
@@ -48,11 +48,15 @@ class EvaluationSet:
         observations: held-out observations, shape (B, L).
         observation: the user's own observation, shape (L,), or None.
         seed: seed of fits and draws.
+        failed: what becomes of failed simulations; see :mod:`ampbench.graph.failures`.
+        codes: codes of failed simulations, shape (2, L), or None.
     """
 
     observations: np.ndarray
     observation: np.ndarray | None
     seed: int
+    failed: Failed = "error"
+    codes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Drawn:
         spent: number of simulations used.
         fit_seconds: duration of the fit, in seconds.
         sample_seconds: mean duration of drawing at one observation, in seconds.
+        failures: number of these simulations that failed.
     """
 
     draws: np.ndarray
@@ -74,6 +79,24 @@ class Drawn:
     spent: int
     fit_seconds: float
     sample_seconds: float
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Held-out simulations; they are numpy arrays for the reason of :class:`EvaluationSet`.
+
+    Attributes:
+        theta: true parameters, shape (B, D).
+        x: simulated observations, shape (B, L).
+        failures: number of simulations that failed, which are left out or coded.
+        codes: codes of failed simulations, shape (2, L), or None.
+    """
+
+    theta: np.ndarray
+    x: np.ndarray
+    failures: int = 0
+    codes: np.ndarray | None = None
 
 
 Fit = Callable[[EvaluationSet, str, int, Progress], Drawn]
@@ -81,12 +104,19 @@ Fit = Callable[[EvaluationSet, str, int, Progress], Drawn]
 from its posterior. Every exception counts as a failure of the fit."""
 
 
-def simulate(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return n simulations, theta (n, D) and x (n, L), after a probe; see :func:`ampbench.graph.probe_simulators`."""
-    probe_simulators(model[0], seed, n)
-    source = Simulator(*model, n, seed)
-    values = source.sample(n)
-    return join(values, source.latents).numpy(), join(values, source.observed).numpy()
+def simulate(model: Model, n: int, seed: int, failed: Failed = "error", least: int = 1) -> Simulated:
+    """Return n simulations after a probe, see :func:`ampbench.graph.probe_simulators`; fewer if failed ones are dropped.
+
+    Raises:
+        SimulationError: the simulator returned something unusable, or fewer than ``least`` simulations are left.
+    """
+    probe_simulators(model[0], seed, n, tolerant=failed != "error")
+    source = Simulator(*model, n, seed, failed)
+    values = source.sample(n, least=least)
+    codes = None if source.codes is None else source.codes.numpy()
+    return Simulated(
+        join(values, source.latents).numpy(), join(values, source.observed).numpy(), source.failures, codes
+    )
 
 
 def fit_and_draw(
@@ -116,7 +146,9 @@ def fit_and_draw(
         SamplesError: the posterior's draws are NaN, infinite, or of another shape.
     """
     method: Method = methods.build("methods", spec)
-    simulator = Simulator(*model, budget, derive(evaluation.seed, "assess", "budget", budget))
+    codes = None if evaluation.codes is None else torch.tensor(evaluation.codes)
+    seed = derive(evaluation.seed, "assess", "budget", budget)
+    simulator = Simulator(*model, budget, seed, evaluation.failed, codes)
     new = timed_fit(method, simulator, device, progress)
     if isinstance(new.posterior, Sequential):
         raise UsageError(
@@ -138,6 +170,7 @@ def fit_and_draw(
         new.simulations,
         new.seconds,
         seconds / len(evaluation.observations),
+        simulator.failures,
     )
 
 
@@ -172,12 +205,12 @@ class IsolatedWorker:
     def __init__(self, read: Callable[[], Model], limits: Limits, device: str) -> None:
         self._read, self._limits, self._device = read, limits, device
 
-    def simulate(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def simulate(self, n: int, seed: int, failed: Failed = "error", least: int = 1) -> Simulated:
         """See :func:`simulate`; raises :class:`ampbench.running.calls.CallError`."""
-        theta, x, texts = call_in_child(partial(_simulate, self._read, n, seed), self._limits)
+        found, texts = call_in_child(partial(_simulate, self._read, n, seed, failed, least), self._limits)
         for text in texts:
             warnings.warn(text, SimulationWarning, stacklevel=2)
-        return theta, x
+        return found
 
     def fit(self, evaluation: EvaluationSet, spec: str, budget: int, progress: Progress) -> Drawn:
         """See :func:`fit_and_draw`; raises :class:`ampbench.running.calls.CallError`."""
@@ -192,14 +225,14 @@ class IsolatedWorker:
 
 
 def _simulate(
-    read: Callable[[], Model], n: int, seed: int, start: StartStep
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    read: Callable[[], Model], n: int, seed: int, failed: Failed, least: int, start: StartStep
+) -> tuple[Simulated, list[str]]:
     start("simulating")
     model = read()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SimulationWarning)
-        theta, x = simulate(model, n, seed)
-    return theta, x, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
+        found = simulate(model, n, seed, failed, least)
+    return found, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
 
 
 def _fit(

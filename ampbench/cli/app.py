@@ -438,6 +438,12 @@ def assess(
     threads: ThreadsOption = 1,
     timeout: TimeoutOption = None,
     memory: MemoryOption = None,
+    failed: Annotated[
+        str,
+        typer.Option(
+            metavar="error|drop|code", help="What becomes of simulations with NaN: see failed-simulations.md."
+        ),
+    ] = "error",
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Recommend a method and a number of simulations for your simulator.
@@ -451,7 +457,7 @@ def assess(
     limits = {"threads": threads, "seconds": timeout, "memory": memory}
     names, sizes = methods or ["amp", "npe"], budgets or ["1000,10000"]
     with limited_threads(threads):
-        sys.exit(run_assess(subject, prior, names, sizes, held_out, seed, device, observation, limits, json))
+        sys.exit(run_assess(subject, prior, names, sizes, held_out, seed, device, observation, limits, json, failed))
 
 
 @app.command()

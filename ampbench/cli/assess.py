@@ -30,6 +30,7 @@ from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError
+from ampbench.graph.failures import check_failed
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
 from ampbench.reporting.text import duration, plain
@@ -56,6 +57,7 @@ def run_assess(
     observation: str | None,
     limits: dict[str, Any],
     as_json: bool,
+    failed: str = "error",
 ) -> int:
     """Assess methods on a simulator, print outcomes and recommendation, and return the exit code.
 
@@ -72,6 +74,7 @@ def run_assess(
         observation: the user's own observation, at which fits are tested: comma-separated numbers, or a file.
         limits: limits of the process of each fit: fields of :class:`ampbench.interfaces.Limits`.
         as_json: print one JSON object.
+        failed: what becomes of failed simulations: ``error``, ``drop`` or ``code``.
     """
     process_limits = Limits(**limits, retries=0)
     loaded = registry.load()
@@ -83,7 +86,7 @@ def run_assess(
     worker = IsolatedWorker(partial(read_model, subject, prior), process_limits, device)
     try:
         with interruptible():
-            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate)
+            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate, check_failed(failed))
     except CallError as error:
         raise UsageError(
             f"no held-out simulations, and so nothing to judge by: {error}{_output_excerpt(error.output)}"
@@ -194,15 +197,29 @@ def _print(
                 f"Your observation lies outside the range of the held-out simulations: {outside}. "
                 "p(x_o) is unreliable there."
             )
+    if told := _failures(found, judges):
+        print_folded(told)
     spent = sum(each.spent for each in found)
     print_folded(
-        f"{len(judges.x):,} held-out simulations were drawn in addition to the budgets; "
-        f"the fits used {spent:,} in total"
+        f"{judges.drawn:,} held-out simulations were drawn in addition to the budgets; the fits used {spent:,} in total"
     )
     print()
     print_folded(f"Recommended: {advice.outcome.label if advice.outcome else 'none of these'}.")
     for reason in advice.reasons:
         print_folded(f"- {reason}")
+
+
+def _failures(found: Sequence[Outcome], judges: HeldOut) -> str:
+    """Return how many simulations failed, and what became of them; "" if none did."""
+    failures, spent = sum(each.failures for each in found), sum(each.spent for each in found)
+    if not failures + judges.failures:
+        return ""
+    counts = (
+        f"{judges.failures:,} of {judges.drawn:,} held-out simulations and {failures:,} of {spent:,} of the fits failed"
+    )
+    if judges.failed == "drop":
+        return f"{counts}; they were left out, so that fits are judged under the prior given success"
+    return f"{counts}; their values were replaced by codes, in fits and held-out simulations alike"
 
 
 def _row(outcome: Outcome, prior: Outcome, rule: str, max_gain: float, fault: str) -> list[object]:
@@ -238,6 +255,9 @@ def _as_json(
     chosen = advice.outcome
     return {
         "rule": judges.rule,
+        "failed": judges.failed,
+        "held_out": len(judges.x),
+        "held_out_failures": judges.failures,
         "observation": None if judges.observation is None else judges.observation.tolist(),
         "permutations": None if judges.observation is None else permutations,
         "prior": _json_row(prior, ""),
@@ -254,6 +274,7 @@ def _json_row(outcome: Outcome, fault: str) -> dict[str, str | int | float | Non
     """Return a row for JSON: numbers and strings, None for missing values."""
     row: dict[str, Any] = {"method": outcome.method, "budget": outcome.budget, "fault": fault}
     row |= {"error": plain(outcome.error), "warning": plain(outcome.warning), "spent": outcome.spent}
+    row |= {"failures": outcome.failures}
     row |= {"fit_seconds": outcome.fit_seconds, "sample_seconds": outcome.sample_seconds, "p": outcome.p}
     row |= {"p_at_observation": outcome.p_at_observation, "output": plain(outcome.output)}
     for name, values in outcome.scores.items():

@@ -9,11 +9,13 @@ observation that did not fail,
 By the first equation, failed simulations may be dropped, or coded, where the posterior is learned from pairs
 :math:`(\theta, x)`. By the second one, dropping them biases a likelihood that is multiplied by the prior
 (Glöckler et al. 2022, who learn the denominator by a classifier); :attr:`ampbench.interfaces.Method.drop_bias` says
-where. A code keeps the likelihood :math:`p(\tilde x \mid \theta)` right.
+where. The likelihood :math:`p(\tilde x \mid \theta)` of coded data is right as it is.
 
-The code of a component lies one range of its valid values below the smallest one, or above the largest one where the
-support leaves no room below. It depends on the simulations that are drawn first, and stays: a code far away would crowd
-the valid values of standardised data, and one nearby could be taken for one of them.
+The codes of a component are uniform on an interval of width r / 2, whose centre lies r below the smallest valid value,
+where r is the range of the valid values; or above the largest one, where the support leaves no room below. A single
+number would be an atom, on which the density of a flow grows without bound. Codes far away would crowd the valid values
+of standardised data, and ones nearby could be taken for valid. The interval depends on the simulations that are drawn
+first, and stays.
 
 References:
     Glöckler, Deistler, Macke 2022, *Variational methods for simulation-based inference*, arXiv:2203.04176.
@@ -36,6 +38,10 @@ from ampbench.graph.outputs import Layout
 
 Failed = Literal["error", "drop", "code"]
 """What becomes of failed simulations: an error, they are left out, or their values are replaced by a code."""
+
+
+CODE_WIDTH = 0.5
+"""Width of the interval of codes, in units of the range of valid values."""
 
 
 @dataclass
@@ -76,7 +82,12 @@ def describe_failed(values: Mapping[str, Tensor]) -> str:
 
 
 def choose_codes(name: str, values: Tensor, support: constraints.Constraint) -> Tensor:
-    """Return the codes of the components of a variable, shape (L,), given simulations (n, L) of which some failed.
+    """Return the codes of a variable: the ends of one interval for each component, shape (2, L), the lower ones first.
+
+    Arguments:
+        name: of the variable, for messages.
+        values: simulations (n, L), of which some failed.
+        support: where the variable lives.
 
     Raises:
         SimulationError: a component has no valid value.
@@ -84,7 +95,8 @@ def choose_codes(name: str, values: Tensor, support: constraints.Constraint) -> 
 
     Example:
         >>> choose_codes("x", torch.tensor([[1.0, 0.0], [3.0, torch.nan], [2.0, 4.0]]), constraints.real)
-        tensor([-1., -4.])
+        tensor([[-1.5000, -5.0000],
+                [-0.5000, -3.0000]])
     """
     valid = torch.isfinite(values)
     if never := (~valid.any(0)).nonzero().flatten().tolist():
@@ -97,8 +109,10 @@ def choose_codes(name: str, values: Tensor, support: constraints.Constraint) -> 
     distance = torch.where(high > low, high - low, torch.maximum(low.abs(), torch.ones_like(low)))
     while isinstance(support, constraints.independent):
         support = support.base_constraint
-    below, above = low - distance, high + distance
-    codes = torch.where(support.check(below), below, above)
+    near, far = (1 - CODE_WIDTH / 2) * distance, (1 + CODE_WIDTH / 2) * distance
+    below, above = torch.stack([low - far, low - near]), torch.stack([high + near, high + far])
+    below, above = (below.round(), above.round()) if support.is_discrete else (below, above)
+    codes = torch.where(support.check(below).all(0), below, above)
     if not bool(support.check(codes).all()):
         raise UsageError(
             f"the support {support} of {name!r} leaves no room for a code of failed simulations; take failed='drop', "
@@ -107,24 +121,33 @@ def choose_codes(name: str, values: Tensor, support: constraints.Constraint) -> 
     return codes
 
 
-def coded(values: Tensor, codes: Tensor) -> Tensor:
-    """Return values (*, L) with codes (L,) in the place of NaN and infinite ones."""
-    return torch.where(torch.isfinite(values), values, codes.to(values))
+def coded(values: Tensor, codes: Tensor, whole: bool = False) -> Tensor:
+    """Return values (n, L) with draws from the intervals of codes (2, L) in the place of NaN and infinite ones.
+
+    Arguments:
+        values: simulations.
+        codes: see :func:`choose_codes`.
+        whole: whether codes are whole numbers.
+    """
+    low, high = codes.to(values)
+    drawn = low + (high - low) * torch.rand_like(values)
+    return torch.where(torch.isfinite(values), values, drawn.round() if whole else drawn)
 
 
 def warn_if_reached(names: Iterable[str], values: Tensor, codes: Tensor) -> None:
-    """Warn if valid values (n, L) reach the codes (L,), so that they are no longer told apart from failures.
+    """Warn if valid values (n, L) reach the codes (2, L), so that they are no longer told apart from failures.
 
     Warns:
         SimulationWarning: the message names the component.
     """
     valid = torch.isfinite(values)
-    reached = ((values <= codes) & valid).any(0) & ((values >= codes) & valid).any(0)
+    low, high = codes.to(values)
+    reached = ((values <= high) & valid).any(0) & ((values >= low) & valid).any(0)
     if components := reached.nonzero().flatten().tolist():
         i = components[0]
         warnings.warn(
-            f"valid values of component {i} of {', '.join(names)} reach the code {float(codes[i]):.4g} of failed "
-            f"simulations ({len(components)} components in all), which was chosen by fewer simulations; raise the "
+            f"valid values of component {i} of {', '.join(names)} reach the codes {float(low[i]):.4g} to {float(high[i]):.4g} of "
+            f"failed simulations ({len(components)} components in all), which were chosen by fewer simulations; raise the "
             "budget, or let the simulator return a code of its own",
             SimulationWarning,
             stacklevel=2,

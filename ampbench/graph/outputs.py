@@ -229,7 +229,7 @@ def _from_numpy(value: np.ndarray[Any, Any]) -> Tensor:
         seen = "texts" if kind in "US" else f"values of type {dtype}"
         raise _Unreadable(f"returned {seen}, not numbers", "convert them: x.astype(float)")
     if isinstance(value, np.ma.MaskedArray):
-        value = value.astype(float).filled(np.nan) if np.ma.is_masked(value) else value.data
+        value = np.ma.filled(value.astype(float), np.nan) if np.ma.is_masked(value) else value.data
     if dtype.itemsize > 8 or (kind == "u" and dtype.itemsize > 1):
         return torch.from_numpy(value.astype(float))
     if not (value.flags.writeable and dtype.isnative and all(stride >= 0 for stride in value.strides)):

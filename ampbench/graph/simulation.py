@@ -1,7 +1,7 @@
 """Simulators: a graph with a budget and a seed. A method has no other source of simulations.
 
-Every draw is counted here, failed ones included, and a draw beyond the budget is refused, so that all methods have equal
-budgets.
+Every draw is counted here, failed ones included, and a draw beyond the budget is refused, so that all methods have
+equal budgets.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Simulator:
         seed: the draws are a function of the seed and of the calls made so far.
         failed: what becomes of simulations with NaN or infinite values: ``error``, ``drop`` or ``code``; see
             :mod:`ampbench.graph.failures`.
-        codes: for ``code``, the codes of the components of the observed variables, joined, shape (L,); None chooses
+        codes: for ``code``, the intervals of the codes of the observed variables, joined, shape (2, L); None chooses
             them by the simulations that are drawn first.
 
     Attributes:
         spent: how many simulations were drawn, failed ones included.
         failures: how many of them failed.
-        codes: the codes, shape (L,); None before they are chosen.
+        codes: the intervals of the codes, shape (2, L); None before they are chosen.
 
     Raises:
         GraphError: ``observed`` names no variable, an unknown one, or leaves nothing to infer.
@@ -223,10 +223,12 @@ class Simulator:
                 )
         if self.codes is None:
             chosen = [choose_codes(name, values[name], self.graph[name].support) for name in self.observed]
-            self.codes = torch.cat(chosen)
+            self.codes = torch.cat(chosen, dim=1)
         warn_if_reached(self.observed, join(values, self.observed), self.codes)
         parts = split(self.codes, {name: values[name].shape[1] for name in self.observed})
-        return values | {name: coded(values[name], codes) for name, codes in parts.items()}
+        whole = {name: self.graph[name].support.is_discrete for name in parts}
+        with seeded(derive(self.seed, "codes", self._calls)):
+            return values | {name: coded(values[name], codes, whole[name]) for name, codes in parts.items()}
 
     @property
     def _consequence(self) -> str:

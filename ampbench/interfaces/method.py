@@ -6,6 +6,7 @@ density, a training history, a state that can be stored, a diagnosis) is a class
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ampbench.errors import TrainingError, UsageError
+from ampbench.errors import FitWarning, TrainingError, UsageError
 from ampbench.graph import Graph, Simulator
 from ampbench.seeding import derive, seeded
 
@@ -105,9 +106,11 @@ class Method(ABC):
         drop_bias: why the posterior is wrong, at an observation that did not fail, if failed simulations are left out;
             "" if it is right, as it is where p(theta | x) is learned from pairs (theta, x) alone. Such simulators are
             refused by the others; see :mod:`ampbench.graph.failures`.
+        code_bias: why the posterior is wrong if failed simulations are coded; "" if it is right. The others warn.
     """
 
     imports: tuple[str, ...] = ()
+    code_bias: str = ""
     drop_bias: str = "it does not declare that its posterior stays right without them (Method.drop_bias)"
 
     @abstractmethod
@@ -196,6 +199,9 @@ def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progre
 
     Raises:
         UsageError: failed simulations are to be left out, which would bias this method.
+
+    Warns:
+        FitWarning: see :func:`warn_of_codes`.
     """
     if source.failed == "drop" and method.drop_bias:
         raise UsageError(
@@ -203,7 +209,20 @@ def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progre
             "a method that learns p(theta | x) itself, such as 'npe' or 'amp'"
         )
     with seeded(derive(source.seed, "fit")):
-        return method.fit(source, torch.device(device), progress)
+        posterior = method.fit(source, torch.device(device), progress)
+    warn_of_codes(method, source)
+    return posterior
+
+
+def warn_of_codes(method: Method, source: Simulator) -> None:
+    """Warn if simulations failed and were coded, which biases the method.
+
+    Warns:
+        FitWarning: the message has the reason, and the next step.
+    """
+    if source.failed == "code" and source.failures and method.code_bias:
+        told = f"{source.failures} of {source.spent} simulations failed and were coded"
+        warnings.warn(f"{told}, but {method.code_bias}", FitWarning, stacklevel=2)
 
 
 def rebuild(method: Method, source: Simulator, state: Mapping[str, Tensor], device: str = "cpu") -> Posterior:

@@ -46,10 +46,15 @@ SILENT_OPTIONS = {"show_progress_bars": False}
 MIN_SIMULATIONS = 10
 """Smallest number of simulations in a round on which a network is trained: a tenth of them is held out."""
 LIKELIHOOD_BIAS = (
-    "it multiplies a likelihood or ratio that is learned from the simulations by the prior, so that the posterior would "
-    "lack the factor P(success | theta)"
+    "it multiplies a likelihood or ratio, learned from the simulations, by the prior, so that the posterior would lack "
+    "the factor P(success | theta)"
 )
 """The reason why a method needs the simulations that failed."""
+MAF_BIAS = (
+    "the flow 'maf' of the data has a single mode in each component, given the others, and none for codes beside valid "
+    "values; take density_estimator=nsf"
+)
+"""The reason why a likelihood of coded data is wrong."""
 
 
 @dataclass(frozen=True)
