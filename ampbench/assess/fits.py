@@ -105,7 +105,7 @@ from its posterior. Every exception counts as a failure of the fit."""
 
 
 def simulate(model: Model, n: int, seed: int, failed: Failed = "error", least: int = 1) -> Simulated:
-    """Return n simulations after a probe, see :func:`ampbench.graph.probe_simulators`; fewer if failed ones are dropped.
+    """Return n simulations, fewer if failed ones are dropped, after :func:`ampbench.graph.probe_simulators`.
 
     Raises:
         SimulationError: the simulator returned something unusable, or fewer than ``least`` simulations are left.

@@ -198,8 +198,11 @@ def _array(value: Any) -> Tensor:
             ) from error
     if isinstance(value, Iterator):
         raise _Unreadable(f"returned {type(value).__name__}, not a tensor or array", "return list(…) of it")
-    missing = "end the simulator with a return of x" if value is None else "return numbers, a row for each row of theta"
-    raise _Unreadable(f"returned {type(value).__name__}, not a tensor or array", missing)
+    if value is None:
+        raise _Unreadable("returned None, not a tensor or array", "end the simulator with a return of x")
+    raise _Unreadable(
+        f"returned {type(value).__name__}, not a tensor or array", "return numbers, a row for each row of theta"
+    )
 
 
 def _dense(value: Tensor) -> Tensor:
@@ -252,10 +255,10 @@ def _stacked(rows: list[Any]) -> Tensor:
         raise _Unreadable("returned an empty list", "return a row for each row of theta")
     if all(isinstance(row, Mapping) for row in rows):
         return _from_records(rows)
-    if not any(isinstance(row, Tensor | np.ma.MaskedArray) for row in rows):
+    if not _has_special(rows):
         try:
             found = np.asarray(rows)
-        except (TypeError, ValueError, RuntimeError):  # rows of different lengths, or tensors inside
+        except (TypeError, ValueError, RuntimeError):  # rows of different lengths
             found = np.empty(0, dtype=object)
         if found.dtype.kind != "O":
             return _from_numpy(found)
@@ -268,6 +271,14 @@ def _stacked(rows: list[Any]) -> Tensor:
         )
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
     return torch.stack([tensor.to(dtype) for tensor in tensors])
+
+
+def _has_special(rows: list[Any] | tuple[Any, ...]) -> bool:
+    """Return whether nested rows hold tensors or masked arrays, of which numpy would lose the type or the mask."""
+    return any(
+        _has_special(row) if isinstance(row, list | tuple) else isinstance(row, Tensor | np.ma.MaskedArray)
+        for row in rows
+    )
 
 
 def _row(place: str, row: Any) -> Tensor:
