@@ -146,7 +146,7 @@ def warn_if_reached(names: Iterable[str], values: Tensor, codes: Tensor) -> None
     if components := reached.nonzero().flatten().tolist():
         i = components[0]
         warnings.warn(
-            f"valid values of component {i} of {', '.join(names)} ({len(components)} components in all) reach the codes "
+            f"valid values of component {i} of {', '.join(names)} (of {len(components)} components) reach the codes "
             f"{float(low[i]):.4g} to {float(high[i]):.4g} of failed simulations, which fewer simulations chose; raise "
             "the budget, or let the simulator return a code of its own",
             SimulationWarning,

@@ -155,8 +155,9 @@ class Simulator:
                 f"{describe_failed(values)}: {left} are left, but at least {needed} are needed; raise the budget, or "
                 "repair the simulator"
             )
+        usable = self._coded(values) if self.failed == "code" else {name: value[good] for name, value in values.items()}
         warnings.warn(f"{describe_failed(values)}; {self._consequence}", SimulationWarning, stacklevel=2)
-        return {name: value[good] for name, value in values.items()} if self.failed == "drop" else self._coded(values)
+        return usable
 
     def attempt(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Draw n ancestral samples as :meth:`sample` does, but keep failed ones in their rows, without a warning.

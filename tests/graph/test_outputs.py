@@ -211,11 +211,11 @@ def test_layouts_must_not_change_between_calls() -> None:
     def simulate(theta: Tensor) -> Any:
         calls.append(len(theta))
         names = ("a", "b") if len(calls) == 1 else ("b", "a")
-        return {name: theta[:, :1] for name in names}
+        return {name: theta[:, :1] + i for i, name in enumerate(names)}
 
     source = Simulator(model(simulate), ["x"], 40, seed=0)
     source.sample(20)
-    with pytest.raises(SimulationError, match="parts b, a, but of shape .* with the parts a, b in an earlier call"):
+    with pytest.raises(SimulationError, match=r"parts b, a, but of shape .* with the parts a, b in an earlier call"):
         source.sample(20)
 
 
@@ -227,7 +227,7 @@ def test_numbers_do_not_depend_on_the_kind() -> None:
         "tensor": simulate,
         "list": lambda theta: simulate(theta).tolist(),
         "frame": lambda theta: pd.DataFrame(simulate(theta).numpy()),
-        "dictionary": lambda theta: dict(enumerate(simulate(theta).T)),
+        "dictionary": lambda theta: dict(zip("ab", simulate(theta).T, strict=True)),
         "wrapped": one_at_a_time(lambda theta: {"a": theta[0], "b": theta[1]}),
     }
     drawn = {kind: Simulator(model(each), ["x"], 50, seed=0).sample(50) for kind, each in kinds.items()}
