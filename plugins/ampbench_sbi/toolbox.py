@@ -52,7 +52,7 @@ LIKELIHOOD_BIAS = (
 """The reason why a method needs the simulations that failed."""
 MAF_BIAS = (
     "the flow 'maf' of the data has a single mode in each component, given the others, and none for codes beside valid "
-    "values; take density_estimator=nsf"
+    "values; take density_estimator=nsf, or mdn"
 )
 """The reason why a likelihood of coded data is wrong."""
 

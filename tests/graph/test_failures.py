@@ -263,7 +263,6 @@ def test_the_posterior_at_a_valid_observation_is_exact(method: str, failed: Any)
     with ampbench.seeding.seeded(0):
         samples = posterior.sample(torch.tensor([0.5]), 4000).double()
     mean, deviation = exact(0.5)
-    assert abs(float(samples.mean()) - mean) < 0.25 * deviation / (2 if "abc" in method else 1)
-    assert abs(float(samples.std()) / deviation - 1) < 0.2
-    wrong = 0.4  # the posterior of the model without failures
-    assert wrong - mean > 0.5 * deviation
+    without_failures = 0.4, 0.2**0.5  # mean and deviation if no simulation failed
+    assert abs(float(samples.mean()) - mean) < 0.3 * deviation < without_failures[0] - mean
+    assert abs(float(samples.std()) - deviation) < 0.4 * deviation < without_failures[1] - deviation
