@@ -146,8 +146,7 @@ class Simulator:
             SimulationWarning: some draws failed; the message says how many.
         """
         values = self._draw(n, given, sizes)
-        good = succeeded(values) if self.failed != "error" else torch.ones(n, dtype=torch.bool)
-        if bool(good.all()):
+        if self.failed == "error" or bool((good := succeeded(values)).all()):
             return self._coded(values)
         left, needed = int(good.sum()), least if self.failed == "drop" else 1
         if left < needed:
