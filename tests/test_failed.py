@@ -40,6 +40,8 @@ SLOW = {"npse", "snle", "snre"}
 METHODS = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in registry.load().entries("methods")
 ]
+CORE = {"amp", "amp-templates", "prior", "reference", "rejection-abc"}
+"""Methods that need no sbi."""
 BIASED = {"nle": "likelihood", "nre": "likelihood", "snle": "likelihood", "snre": "likelihood", "snpe": "atomic loss"}
 """Methods that refuse to leave failed simulations out, with a word of the reason."""
 
@@ -62,6 +64,8 @@ def infer(method: str, failed: Any, simulate: Any = failing, budget: int = 300) 
     model = graph(method, simulate)
     observed = [name for name in model.names if name != "theta"]
     spec = SPECS.get(method, method)
+    if method not in CORE:
+        pytest.importorskip("sbi")
     return ampbench.infer_graph(model, observed, budget=budget, method=spec, failed=failed)
 
 

@@ -37,8 +37,7 @@ from ampbench.errors import SimulationError, SimulationWarning, UsageError, unkn
 from ampbench.graph.outputs import Layout
 
 Failed = Literal["error", "drop", "code"]
-"""What becomes of failed simulations: an error, they are left out, or their values are replaced by a code."""
-
+"""What becomes of failed simulations: an error, they are left out, or their values are replaced by codes."""
 
 CODE_WIDTH = 0.5
 """Width of the interval of codes, in units of the range of valid values."""
@@ -75,7 +74,7 @@ def succeeded(values: Mapping[str, Tensor]) -> Tensor:
 
 
 def describe_failed(values: Mapping[str, Tensor]) -> str:
-    """Return how many rows failed, and of which variables, and of which variables."""
+    """Return a message that counts the rows that failed, some of them at least, and names the variables."""
     bad, n = int((~succeeded(values)).sum()), len(next(iter(values.values())))
     names = ", ".join(repr(name) for name, value in values.items() if not bool(finite_rows(value).all()))
     return f"{bad} of {n} simulations ({bad / n:.1%}) failed, with NaN or infinite values of {names}"

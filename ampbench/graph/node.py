@@ -287,11 +287,11 @@ def _fault(node: Node) -> str:
 def checked(node: Node, n: int, value: object, double: bool = False, tolerant: bool = False) -> Tensor:
     """Return ``value`` as a float tensor (n, D); raises :class:`SimulationError` that names the node and the fault.
 
-    It is in double precision if that is asked for, or if rounding would lose information. It is on the CPU, unless the
-    node is learned. If it is ``tolerant``, rows with NaN or infinite values are kept, and others are checked.
+    It is in double precision if that is asked for, or if rounding would lose information, and on the CPU if it is of a
+    simulator. If the check is ``tolerant``, rows with NaN or infinite values are kept, and the others are checked.
     """
     tensor, _ = read_output(f"node {node.name!r}", value, n, node.size)
-    tensor = tensor if node.kind == "learned" else tensor.cpu()
+    tensor = tensor.cpu() if node.kind == "simulator" else tensor
     if bool((valid := finite_rows(tensor)).all()):
         tensor = copied(stored(tensor, double))  # a simulator may overwrite in its next call what it returned
     else:

@@ -8,7 +8,7 @@ A simulator that was called with n rows of theta may return, for n draws of x:
 - parts with n rows each, as a dictionary, a named tuple, a data frame, an ``xarray`` data set, a structured array, or a
   tuple of arrays: components are joined in the order of the parts.
 
-A list is one of rows, and never one of parts. A tuple of n arrays with n rows each could be either and is refused.
+A list is one of rows, and never one of parts. A tuple of n arrays of one shape, with n rows each, could be either and is refused.
 Booleans are 0 and 1; masked and missing (``NA``) entries are NaN, which is a failed simulation
 (:mod:`ampbench.graph.failures`). Everything else is refused: complex numbers, dates, texts, rows of different lengths,
 generators, and other shapes.
@@ -158,7 +158,7 @@ def _from_tuple(value: tuple[Any, ...], n: int) -> tuple[Tensor, tuple[str, ...]
         return _joined(zip(value._fields, value, strict=True), n)
     if not value or not all(row_count(each) == n for each in value):
         return _stacked(list(value)), ()
-    if len(value) == n > 1:
+    if len(value) == n > 1 and len({getattr(each, "shape", (n,)) for each in value}) == 1:  # rows have one shape
         raise _Unreadable(
             f"returned a tuple of {n} arrays of length {n}, which may be {n} rows or {n} parts",
             "return a list of rows, or a dict of parts",

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
-import xarray
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
@@ -47,7 +46,6 @@ READ: dict[str, tuple[Any, Layout]] = {
     "matrix": (np.asmatrix(A), Layout((6,))),
     "masked array without a mask": (np.ma.masked_array(A), Layout((6,))),
     "scipy sparse": (scipy.sparse.csr_array(A), Layout((6,))),
-    "xarray": (xarray.DataArray(A, dims=("row", "time")), Layout((6,))),
     "list of lists": (A.tolist(), Layout((6,))),
     "list of arrays": (list(A), Layout((6,))),
     "list of tensors": (list(X), Layout((6,))),
@@ -70,10 +68,6 @@ READ: dict[str, tuple[Any, Layout]] = {
     "frame": (pd.DataFrame(A, columns=list("fedcba")), Layout((6,), tuple("fedcba"))),
     "frame with one name twice": (pd.DataFrame(A, columns=list("aaabbb")), Layout((6,), tuple("aaabbb"))),
     "frame of nullable numbers": (pd.DataFrame(A).astype("Float64"), Layout((6,), tuple("012345"))),
-    "data set": (
-        xarray.Dataset({"b": ("row", A[:, 0]), "a": (("row", "time"), A[:, 1:])}),
-        Layout((6,), ("b", "a")),
-    ),
     "structured array": (
         np.array([tuple(row) for row in A], dtype=[(name, float) for name in "uvwxyz"]),
         Layout((6,), tuple("uvwxyz")),
@@ -87,6 +81,22 @@ def test_what_can_be_understood_is_taken(kind: str) -> None:
     rows, found = read_output("node 'x'", value, N)
     assert torch.equal(rows.detach().double(), X)
     assert found == layout
+
+
+def test_xarray_is_taken() -> None:
+    xarray = pytest.importorskip("xarray")
+    rows, layout = read_output("node 'x'", xarray.DataArray(A, dims=("row", "time")), N)
+    assert torch.equal(rows, X)
+    assert layout == Layout((6,))
+    parts = xarray.Dataset({"b": ("row", A[:, 0]), "a": (("row", "time"), A[:, 1:])})
+    rows, layout = read_output("node 'x'", parts, N)
+    assert torch.equal(rows, X)
+    assert layout == Layout((6,), ("b", "a"))
+
+
+def test_a_tuple_of_n_parts_of_different_shapes_is_no_tuple_of_rows() -> None:
+    rows, _ = read_output("node 'x'", (torch.ones(2), torch.zeros(2, 3)), 2)
+    assert rows.tolist() == [[1.0, 0.0, 0.0, 0.0]] * 2
 
 
 ONE = torch.tensor([0.5, 1.0, 2.0, 4.0, 8.0])
