@@ -8,8 +8,8 @@ A simulator that was called with n rows of theta may return, for n draws of x:
 - parts with n rows each, as a dictionary, a named tuple, a data frame, an ``xarray`` data set, a structured array, or a
   tuple of arrays: components are joined in the order of the parts.
 
-A list is one of rows, and never one of parts. A tuple of n arrays of one shape, with n rows each, could be either and is refused.
-Booleans are 0 and 1; masked and missing (``NA``) entries are NaN, which is a failed simulation
+A list is one of rows, and never one of parts. A tuple of n arrays of one shape, with n rows each, could be either, and
+is refused. Booleans are 0 and 1; masked and missing (``NA``) entries are NaN, which is a failed simulation
 (:mod:`ampbench.graph.failures`). Everything else is refused: complex numbers, dates, texts, rows of different lengths,
 generators, and other shapes.
 """
