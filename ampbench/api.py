@@ -17,7 +17,7 @@ from ampbench.amp.learning import LearnedModel
 from ampbench.bars import progress_bar
 from ampbench.devices import usable_device
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, Simulator, probe_simulators
+from ampbench.graph import Failed, Graph, Simulator, probe_simulators
 from ampbench.interfaces import HasState, Method, Posterior, Progress, fit, rebuild
 from ampbench.interfaces import state as states
 from ampbench.interfaces.posterior import described
@@ -57,6 +57,7 @@ def infer(
     batch: int | None = None,
     store: str | Path | None = None,
     timeout: float | None = None,
+    failed: Failed = "error",
     progress: Progress | None = None,
     probe: bool = True,
 ) -> Posterior:
@@ -66,10 +67,11 @@ def infer(
         prior: distribution of theta, with event shape (D,), a list of distributions, or another prior of
             :mod:`ampbench.graph.priors`; later changes of it have no effect. None, with stored simulations only, to
             learn it from their parameters; see :mod:`ampbench.simulations.learned_prior`.
-        simulate: from theta, shape (n, D), to x, shape (n, L); a torch tensor or numpy array. It need not be
-            differentiable, and may work in place on theta, which is a copy. Row i of x may depend on row i of theta
-            alone, and on the seeded generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it
-            from a simulator of a single theta. None if there are stored simulations.
+        simulate: from theta, shape (n, D), to x, shape (n, L), or to images (n, 28, 28), series (n, T, d), lists, data
+            frames, or dictionaries of such; see :mod:`ampbench.graph.outputs`. It need not be differentiable, and may
+            work in place on theta, which is a copy. Row i of x may depend on row i of theta alone, and on the seeded
+            generators of torch, numpy and random; :func:`ampbench.one_at_a_time` makes it from a simulator of a single
+            theta. None if there are stored simulations.
         budget: how many simulations may be run; any whole number, such as 1e4. Of stored simulations, the first ones
             are used; None for all.
         method: a method's spec, such as ``amp:divergence=jsd,family=implicit`` or ``npe``.
@@ -85,6 +87,9 @@ def infer(
         batch: simulations in a batch, 50 by default, if there are workers or a store; the numbers depend on it.
         store: a folder that keeps every finished batch, so that the same call continues after an interruption.
         timeout: seconds that a batch may take in a child process; None for no limit.
+        failed: what becomes of simulations with NaN or infinite values: ``error`` stops, ``drop`` leaves them out and
+            refuses methods that this would bias, and ``code`` replaces these values by finite ones outside the range of
+            valid values. Failed simulations count towards the budget; see ``docs/failed-simulations.md``.
         progress: called with (steps done, steps in total), and with simulations while batches are simulated; by default
             a bar in a terminal or notebook, and nothing elsewhere.
         probe: whether a few more simulations, mostly 48, test the simulator before the budget is spent; see
@@ -99,7 +104,8 @@ def infer(
         ResultsError: the store cannot be written.
 
     Warns:
-        SimulationWarning: the seed does not determine the random numbers of the simulator.
+        SimulationWarning: the seed does not determine the random numbers of the simulator, or simulations failed; the
+            message says how many.
         StoredWarning: the prior was learned, or the stored parameters do not look like draws of the declared one; or
             the source code of the simulator is not that with which the store was begun.
         ResultsWarning: a stored batch is damaged, and is simulated again.
@@ -131,6 +137,7 @@ def infer(
         batch=batch,
         store=store,
         timeout=timeout,
+        failed=failed,
         progress=progress,
         probe=probe,
     )
@@ -150,6 +157,7 @@ def infer_graph(
     batch: int | None = None,
     store: str | Path | None = None,
     timeout: float | None = None,
+    failed: Failed = "error",
     progress: Progress | None = None,
     probe: bool = True,
 ) -> Posterior:
@@ -163,13 +171,13 @@ def infer_graph(
     limits = limits_of(workers, timeout, threads)
     with limited_threads(threads), _shown(progress, method) as shown:
         how = in_batches(graph, seed, workers=workers, batch=batch, store=store, limits=limits, progress=shown)
-        simulator = source(graph, observed, budget, seed, stored, how)
+        simulator = source(graph, observed, budget, seed, stored, how, failed)
         if isinstance(simulator, StoredSimulator):
             warn_if_other_prior(simulator)
         elif isinstance(simulator, BatchedSimulator) and probe:
             simulator.probe()
         elif probe:
-            probe_simulators(graph, simulator.seed, simulator.budget)
+            probe_simulators(graph, simulator.seed, simulator.budget, tolerant=failed != "error")
         posterior = fit(built, simulator, device, shown, method)
     if stored is not None:
         refuse_sequential(method, posterior)

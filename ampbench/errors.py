@@ -27,7 +27,7 @@ class SimulationError(AmpbenchError, ValueError):
 
 
 class SimulationWarning(UserWarning):
-    """A simulator returns usable values, but the seed does not determine them; the message names the node."""
+    """Simulations are usable, but failed in part, or the seed does not determine them; the message names the node."""
 
 
 class StoredWarning(UserWarning):

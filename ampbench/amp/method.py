@@ -105,6 +105,7 @@ class AMP(Method, CanRestore, HasRevision):
         self.divergences = divergences
         self.families = families
         self.scope: Scope = scope
+        self.drop_bias = next((each.drop_bias for each in (divergence, *divergences.values()) if each.drop_bias), "")
         self.settings = Settings(
             steps=steps,
             batch_size=batch_size,
@@ -135,8 +136,8 @@ class AMP(Method, CanRestore, HasRevision):
         self.check_named([factor.variable for factor in _inferred(simulator)])
         if self.scope == "evidence":
             raise UsageError("scope=evidence teaches a model, but infers nothing; take local or global")
-        settings = self.settings.on(simulator.remaining)
-        values = simulator.sample(simulator.remaining)
+        values = simulator.sample(simulator.remaining, least=MIN_BUDGET)
+        settings = self.settings.on(len(next(iter(values.values()))))
         coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)

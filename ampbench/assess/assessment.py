@@ -35,14 +35,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ampbench.assess.fits import HELD_OUT_DRAWS, Drawn, EvaluationSet, Fit, drawn_from, fit_and_draw
+from ampbench.assess.fits import HELD_OUT_DRAWS, Drawn, EvaluationSet, Fit, Simulated, drawn_from, fit_and_draw
 from ampbench.assess.fits import simulate as simulate_in_process
 from ampbench.assess.lc2st import check_installed, lc2st
 from ampbench.assess.outcome import Outcome
 from ampbench.assess.simulations import Prepared
 from ampbench.counts import whole
 from ampbench.errors import PluginError, UsageError
-from ampbench.graph import Graph
+from ampbench.graph import Failed, Graph
+from ampbench.graph.failures import check_failed
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import Progress, check_observation, silent
 from ampbench.registry import Registry
@@ -86,6 +87,10 @@ class HeldOut:
         seed: seed of all random numbers of the assessment.
         observation: the user's own observation, shape (L,), or None.
         training: simulations to which methods are fitted, the first ones of them; None to simulate for each budget.
+        failed: what becomes of failed simulations, here and in the fits; see :mod:`ampbench.graph.failures`.
+        failures: number of held-out simulations that failed; if they are left out, they are not among the B, and true
+            parameters have the prior given success.
+        codes: codes of failed simulations, here and in the fits, shape (2, L), or None.
     """
 
     graph: Graph
@@ -98,13 +103,21 @@ class HeldOut:
     seed: int
     observation: Tensor | None = None
     training: Simulations | None = None
+    failed: Failed = "error"
+    failures: int = 0
+    codes: np.ndarray | None = None
+
+    @property
+    def drawn(self) -> int:
+        """The number of held-out simulations that were drawn, failed ones included."""
+        return len(self.x) + (self.failures if self.failed == "drop" else 0)
 
     @property
     def evaluation_set(self) -> EvaluationSet:
         """The observations at which the posterior of every fit is sampled."""
         own = None if self.observation is None else self.observation.numpy()
         training = None if self.training is None else self.training.arrays()
-        return EvaluationSet(self.x.numpy(), own, self.seed, training)
+        return EvaluationSet(self.x.numpy(), own, self.seed, training, self.failed, self.codes)
 
 
 def hold_out(
@@ -113,8 +126,9 @@ def hold_out(
     n: int,
     seed: int,
     observation: Tensor | None = None,
-    simulate: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None,
+    simulate: Callable[..., Simulated] | None = None,
     prepared: Prepared | None = None,
+    failed: Failed = "error",
 ) -> HeldOut:
     """Draw n held-out simulations.
 
@@ -124,10 +138,15 @@ def hold_out(
         n: number of simulations.
         seed: seed of all random numbers of the assessment.
         observation: the user's own observation, shape (L,), at which fits are tested as well.
-        simulate: returns theta (n, D) and x (n, L), given n and a seed; None to simulate in this process.
+        simulate: has the arguments of :func:`ampbench.assess.fits.simulate` from n on; None for that function, in this
+            process.
         prepared: held-out and training simulations that were made before, of which all held-out ones are taken.
+        failed: what becomes of failed simulations, ``error``, ``drop`` or ``code``, here and in the fits; ``error`` for
+            prepared ones.
 
     Raises:
+        SimulationError: the simulator returned something unusable, or fewer than :data:`MIN_HELD_OUT` simulations did
+            not fail.
         UsageError: n is less than :data:`MIN_HELD_OUT`, the observation has a wrong shape, or sbi, which the test at an
             observation needs, is not installed.
     """
@@ -142,9 +161,10 @@ def hold_out(
     latents = graph.latents(observed)
     simulate = simulate or partial(simulate_in_process, (graph, observed))
     if prepared is None:
-        theta, x = map(torch.from_numpy, simulate(n, derive(seed, "assess", "held out")))
+        drawn = simulate(n, derive(seed, "assess", "held out"), check_failed(failed), MIN_HELD_OUT)
     else:
-        theta, x = map(torch.from_numpy, drawn_from(StoredSimulator(graph, observed, n, seed, prepared.held_out)))
+        drawn = drawn_from(StoredSimulator(graph, observed, n, seed, prepared.held_out))
+    theta, x = torch.from_numpy(drawn.theta), torch.from_numpy(drawn.x)
     with seeded(derive(seed, "assess", "prior")):
         prior = LatentPrior(graph, latents).sample([2000])
     centre = prior.median(0).values
@@ -159,6 +179,9 @@ def hold_out(
         seed,
         None if observation is None else check_observation(observation.to(x, copy=True), x.shape[1]),
         None if prepared is None else prepared.training,
+        failed,
+        drawn.failures,
+        drawn.codes,
     )
 
 
@@ -217,10 +240,17 @@ def trials(fits: int) -> int:
 
 
 def prior_outcome(held_out: HeldOut) -> Outcome:
-    """Return the outcome of the prior, the baseline for the scores of all fits."""
+    """Return the outcome of the prior, the baseline for the scores of all fits.
+
+    If failed simulations are left out, it is the prior given success: draws are other held-out parameters.
+    """
     prior = LatentPrior(held_out.graph, held_out.graph.latents(held_out.observed))
+    n = len(held_out.x)
     with seeded(derive(held_out.seed, "assess", "prior draws")):
-        draws = prior.sample([HELD_OUT_DRAWS, len(held_out.x)])
+        if held_out.failed == "drop" and held_out.failures:
+            draws = held_out.theta[(torch.arange(n) + torch.randint(1, n, (HELD_OUT_DRAWS, n))) % n]
+        else:
+            draws = prior.sample([HELD_OUT_DRAWS, n])
     return judge(held_out, draws, Outcome("prior", 0))
 
 
@@ -236,6 +266,7 @@ def _judged(held_out: HeldOut, text: str, budget: int, drawn: Drawn, test: Calla
         budget,
         warning=drawn.warning,
         spent=drawn.spent,
+        failures=drawn.failures,
         fit_seconds=drawn.fit_seconds,
         sample_seconds=drawn.sample_seconds,
         p_at_observation=p_at_observation,

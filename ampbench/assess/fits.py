@@ -19,7 +19,7 @@ from torch import Tensor
 from ampbench import registry
 from ampbench.assess.lc2st import lc2st
 from ampbench.errors import SimulationWarning, UsageError
-from ampbench.graph import Graph, Simulator, join, probe_simulators
+from ampbench.graph import Failed, Graph, Simulator, join, probe_simulators
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Limits, Method, Posterior, Progress, Sequential, silent
 from ampbench.registry import Registry
@@ -51,18 +51,23 @@ class EvaluationSet:
         seed: seed of fits and draws.
         training: stored simulations, by the names of the variables, of which a fit uses the first ones; None to
             simulate for each budget anew.
+        failed: what becomes of failed simulations; see :mod:`ampbench.graph.failures`.
+        codes: codes of failed simulations, shape (2, L), or None.
     """
 
     observations: np.ndarray
     observation: np.ndarray | None
     seed: int
     training: Mapping[str, np.ndarray] | None = None
+    failed: Failed = "error"
+    codes: np.ndarray | None = None
 
     def source(self, model: Model, budget: int) -> Simulator:
         """Return the simulator from which a fit draws."""
         seed = derive(self.seed, "assess", "budget", budget)
         if self.training is None:
-            return Simulator(*model, budget, seed)
+            codes = None if self.codes is None else torch.tensor(self.codes)
+            return Simulator(*model, budget, seed, self.failed, codes)
         return StoredSimulator(*model, budget, seed, Simulations.of(self.training, "the training simulations"))
 
 
@@ -77,6 +82,7 @@ class Drawn:
         spent: number of simulations used.
         fit_seconds: duration of the fit, in seconds.
         sample_seconds: mean duration of drawing at one observation, in seconds.
+        failures: number of these simulations that failed.
     """
 
     draws: np.ndarray
@@ -85,6 +91,24 @@ class Drawn:
     spent: int
     fit_seconds: float
     sample_seconds: float
+    failures: int = 0
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Held-out simulations; they are numpy arrays for the reason of :class:`EvaluationSet`.
+
+    Attributes:
+        theta: true parameters, shape (B, D).
+        x: simulated observations, shape (B, L).
+        failures: number of simulations that failed, which are left out or coded.
+        codes: codes of failed simulations, shape (2, L), or None.
+    """
+
+    theta: np.ndarray
+    x: np.ndarray
+    failures: int = 0
+    codes: np.ndarray | None = None
 
 
 Fit = Callable[[EvaluationSet, str, int, Progress], Drawn]
@@ -92,16 +116,23 @@ Fit = Callable[[EvaluationSet, str, int, Progress], Drawn]
 from its posterior. Every exception counts as a failure of the fit."""
 
 
-def simulate(model: Model, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return n simulations, theta (n, D) and x (n, L), after a probe; see :func:`ampbench.graph.probe_simulators`."""
-    probe_simulators(model[0], seed, n)
-    return drawn_from(Simulator(*model, n, seed))
+def simulate(model: Model, n: int, seed: int, failed: Failed = "error", least: int = 1) -> Simulated:
+    """Return n simulations, fewer if failed ones are dropped, after :func:`ampbench.graph.probe_simulators`.
+
+    Raises:
+        SimulationError: the simulator returned something unusable, or fewer than ``least`` simulations are left.
+    """
+    probe_simulators(model[0], seed, n, tolerant=failed != "error")
+    return drawn_from(Simulator(*model, n, seed, failed), least)
 
 
-def drawn_from(source: Simulator) -> tuple[np.ndarray, np.ndarray]:
-    """Return theta (n, D) and x (n, L) of all simulations of a source."""
-    values = source.sample(source.remaining)
-    return join(values, source.latents).numpy(), join(values, source.observed).numpy()
+def drawn_from(source: Simulator, least: int = 1) -> Simulated:
+    """Return all simulations of a source; raises :class:`SimulationError` if fewer than ``least`` are left."""
+    values = source.sample(source.remaining, least=least)
+    codes = None if source.codes is None else source.codes.numpy()
+    return Simulated(
+        join(values, source.latents).numpy(), join(values, source.observed).numpy(), source.failures, codes
+    )
 
 
 def fit_and_draw(
@@ -153,6 +184,7 @@ def fit_and_draw(
         new.simulations,
         new.seconds,
         seconds / len(evaluation.observations),
+        simulator.failures,
     )
 
 
@@ -199,12 +231,12 @@ class IsolatedWorker:
     def __init__(self, read: Callable[[], Model], limits: Limits, device: str) -> None:
         self._read, self._limits, self._device = read, limits, device
 
-    def simulate(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def simulate(self, n: int, seed: int, failed: Failed = "error", least: int = 1) -> Simulated:
         """See :func:`simulate`; raises :class:`ampbench.running.calls.CallError`."""
-        theta, x, texts = call_in_child(partial(_simulate, self._read, n, seed), self._limits)
+        found, texts = call_in_child(partial(_simulate, self._read, n, seed, failed, least), self._limits)
         for text in texts:
             warnings.warn(text, SimulationWarning, stacklevel=2)
-        return theta, x
+        return found
 
     def fit(self, evaluation: EvaluationSet, spec: str, budget: int, progress: Progress) -> Drawn:
         """See :func:`fit_and_draw`; raises :class:`ampbench.running.calls.CallError`."""
@@ -219,14 +251,14 @@ class IsolatedWorker:
 
 
 def _simulate(
-    read: Callable[[], Model], n: int, seed: int, start: StartStep
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    read: Callable[[], Model], n: int, seed: int, failed: Failed, least: int, start: StartStep
+) -> tuple[Simulated, list[str]]:
     start("simulating")
     model = read()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SimulationWarning)
-        theta, x = simulate(model, n, seed)
-    return theta, x, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
+        found = simulate(model, n, seed, failed, least)
+    return found, [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]
 
 
 def _fit(

@@ -30,7 +30,8 @@ class Outcome:
         budget: number of simulations allowed.
         error: the error message of a failed fit, or "".
         warning: texts of the fit's warnings, or "".
-        spent: number of simulations used.
+        spent: number of simulations used, failed ones included.
+        failures: number of these simulations that failed.
         fit_seconds: duration of the fit, in seconds.
         sample_seconds: mean duration of drawing at one observation, in seconds.
         scores: scoring rule → scores at all held-out simulations, shape (B,).
@@ -47,6 +48,7 @@ class Outcome:
     error: str = ""
     warning: str = ""
     spent: int = 0
+    failures: int = 0
     fit_seconds: float = float("nan")
     sample_seconds: float = float("nan")
     scores: Mapping[str, Tensor] = field(default_factory=dict)

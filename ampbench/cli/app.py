@@ -462,6 +462,12 @@ def assess(
         typer.Option(min=0.1, metavar="SECONDS", help="Time limit of a fit, a batch, and each observation."),
     ] = None,
     memory: MemoryOption = None,
+    failed: Annotated[
+        str,
+        typer.Option(
+            metavar="error|drop|code", help="What becomes of simulations with NaN: see failed-simulations.md."
+        ),
+    ] = "error",
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Recommend a method and a number of simulations for your simulator.
@@ -477,7 +483,10 @@ def assess(
     names, sizes = methods or ["amp", "npe"], budgets or []
     source = SimulationOptions(simulations, parameters, data, workers, batch, store)
     with limited_threads(threads):
-        sys.exit(run_assess(subject, prior, names, sizes, held_out, seed, device, observation, limits, json, source))
+        found = run_assess(
+            subject, prior, names, sizes, held_out, seed, device, observation, limits, json, source, failed
+        )
+    sys.exit(found)
 
 
 @app.command()

@@ -34,6 +34,7 @@ from ampbench.cli.terminal import print_folded, print_table
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
+from ampbench.graph.failures import check_failed
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
 from ampbench.reporting.text import duration, plain
@@ -65,6 +66,7 @@ def run_assess(
     limits: dict[str, Any],
     as_json: bool,
     simulations: SimulationOptions = SIMULATE_AT_ONCE,
+    failed: str = "error",
 ) -> int:
     """Assess methods on a simulator, print outcomes and recommendation, and return the exit code.
 
@@ -83,9 +85,11 @@ def run_assess(
         limits: limits of the process of each fit: fields of :class:`ampbench.interfaces.Limits`.
         as_json: print one JSON object.
         simulations: stored simulations, or batches in child processes.
+        failed: what becomes of failed simulations: ``error``, ``drop`` or ``code``.
     """
     process_limits = Limits(**limits, retries=0)
     loaded = registry.load()
+    simulations.check_failed(failed)
     stored = simulations.stored()
     read = subject_of(subject, prior, stored)
     graph, observed = read()
@@ -99,7 +103,7 @@ def run_assess(
         with interruptible(), progress_bar("simulating") as progress:
             how = simulations.batches(graph, seed, process_limits, read, progress)
             prepared = _prepared(graph, observed, stored, how, held_out, max(sizes), seed)
-            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate, prepared)
+            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate, prepared, check_failed(failed))
     except CallError as error:
         raise UsageError(
             f"no held-out simulations, and so nothing to judge by: {error}{_output_excerpt(error.output)}"
@@ -231,10 +235,11 @@ def _print(
                 f"Your observation lies outside the range of the held-out simulations: {outside}. "
                 "p(x_o) is unreliable there."
             )
+    if told := _failures(found, judges):
+        print_folded(told)
     spent = sum(each.spent for each in found)
     print_folded(
-        f"{len(judges.x):,} held-out simulations were drawn in addition to the budgets; "
-        f"the fits used {spent:,} in total"
+        f"{judges.drawn:,} held-out simulations were drawn in addition to the budgets; the fits used {spent:,} in total"
         if judges.training is None
         else f"{len(judges.x):,} simulations were held out; the fits shared {len(judges.training):,} others, of which "
         "each used the first ones"
@@ -250,6 +255,19 @@ def _next_command(subject: str, prior: str | None, observation: str | None, chos
     model = [subject, *(["--prior", prior] if prior else [])]
     fit = ["--method", chosen.method, "--budget", str(chosen.budget), "--observation", observation or "data.txt"]
     return f"    ampbench infer {shlex.join(model)} \\\n        {shlex.join(fit)}"
+
+
+def _failures(found: Sequence[Outcome], judges: HeldOut) -> str:
+    """Return how many simulations failed, and what became of them; "" if none did."""
+    failures, spent = sum(each.failures for each in found), sum(each.spent for each in found)
+    if not failures + judges.failures:
+        return ""
+    counts = (
+        f"{judges.failures:,} of {judges.drawn:,} held-out simulations and {failures:,} of {spent:,} of the fits failed"
+    )
+    if judges.failed == "drop":
+        return f"{counts}; they were left out, so that fits are judged under the prior given success"
+    return f"{counts}; their values were replaced by codes, in fits and held-out simulations alike"
 
 
 def _row(outcome: Outcome, prior: Outcome, rule: str, max_gain: float, fault: str) -> list[object]:
@@ -285,6 +303,9 @@ def _as_json(
     chosen = advice.outcome
     return {
         "rule": judges.rule,
+        "failed": judges.failed,
+        "held_out": len(judges.x),
+        "held_out_failures": judges.failures,
         "observation": None if judges.observation is None else judges.observation.tolist(),
         "permutations": None if judges.observation is None else permutations,
         "prior": _json_row(prior, ""),
@@ -301,6 +322,7 @@ def _json_row(outcome: Outcome, fault: str) -> dict[str, str | int | float | Non
     """Return a row for JSON: numbers and strings, None for missing values."""
     row: dict[str, Any] = {"method": outcome.method, "budget": outcome.budget, "fault": fault}
     row |= {"error": plain(outcome.error), "warning": plain(outcome.warning), "spent": outcome.spent}
+    row |= {"failures": outcome.failures}
     row |= {"fit_seconds": outcome.fit_seconds, "sample_seconds": outcome.sample_seconds, "p": outcome.p}
     row |= {"p_at_observation": outcome.p_at_observation, "output": plain(outcome.output)}
     for name, values in outcome.scores.items():

@@ -11,6 +11,7 @@ from ampbench.assess.fits import Model
 from ampbench.assess.subject import read_model, read_prior, read_stored
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
+from ampbench.graph.failures import check_failed
 from ampbench.interfaces import Limits, Progress
 from ampbench.simulations import Batches, Simulations, in_batches, learn_prior, read_simulations
 
@@ -46,6 +47,14 @@ class SimulationOptions:
                 "already; leave them out"
             )
         return read_simulations(self.file, _names(self.parameters), _names(self.data))
+
+    def check_failed(self, failed: str) -> None:
+        """Raise :class:`UsageError` if failed simulations are to be treated, but the fits share simulations."""
+        if check_failed(failed) != "error" and (self.file is not None or self._in_batches):
+            raise UsageError(
+                f"--failed {failed} is for simulations of each fit, but --simulations, --workers, --batch or --store is "
+                "given; leave these out, or let the simulator return a finite code"
+            )
 
     @property
     def _in_batches(self) -> bool:

@@ -2,6 +2,7 @@
 
 from ampbench.graph.axes import Chain, Plate, Tree, previous
 from ampbench.graph.factorization import Factor, inverse, structure
+from ampbench.graph.failures import Failed
 from ampbench.graph.model import Graph, component_names, join, split
 from ampbench.graph.node import Node, covariate, density, learned, simulator
 from ampbench.graph.probe import probe_simulators
@@ -11,6 +12,7 @@ from ampbench.graph.single import one_at_a_time
 __all__ = [
     "Chain",
     "Factor",
+    "Failed",
     "Graph",
     "Node",
     "Plate",

@@ -47,6 +47,8 @@ class External:
         command: the program and its arguments; no shell is involved.
         timeout: seconds that one batch may take.
         size: L, the numbers expected per line.
+        may_fail: whether NaN and infinite numbers are returned, as failed simulations (``infer(…, failed="drop")``);
+            by default they are an error, which names the line.
 
     Raises:
         UsageError: an empty command, a timeout or a size that is not positive.
@@ -61,6 +63,7 @@ class External:
     command: Sequence[str]
     timeout: float
     size: int
+    may_fail: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "command", tuple(self.command))
@@ -77,7 +80,6 @@ class External:
 
         It is in double precision if rounding would lose information.
 
-
         Raises:
             SimulationError: the program is missing, crashed, hung, or answered with anything but n lines of L finite
                 numbers; the message names the command, the fault, the tail of its standard error and the next step.
@@ -87,7 +89,8 @@ class External:
         out, err = self._run("\n".join(lines) + "\n")
         rows = self._rows(out, len(theta), err)
         x = torch.tensor(rows, dtype=torch.float64).reshape(len(theta), self.size)
-        return x.to(theta.device, torch.promote_types(theta.dtype, stored(x).dtype))
+        dtype = stored(x[x.isfinite().all(1)]).dtype
+        return x.to(theta.device, torch.promote_types(theta.dtype, dtype))
 
     def _run(self, text: str) -> tuple[str, str]:
         """Return standard output and error of the program, which has ended afterwards."""
@@ -138,7 +141,7 @@ class External:
             raise self._error(
                 f"wrote {len(row)} numbers in line {number}, expected {self.size}: {_short(line)}", err, form
             )
-        if not all(map(math.isfinite, numbers)):
+        if not self.may_fail and not all(map(math.isfinite, numbers)):
             raise self._error(f"wrote NaN or infinite numbers in line {number}: {_short(line)}", err, form)
         return numbers
 

@@ -33,10 +33,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ampbench.counts import count
-from ampbench.errors import GraphError
+from ampbench.errors import GraphError, SimulationError
 from ampbench.graph import repeats
 from ampbench.graph.axes import Axis, Previous, shape, sizes_within
 from ampbench.graph.factorization import Factor, inverse, structure
+from ampbench.graph.failures import Report, finite_rows
 from ampbench.graph.node import Design, Node, checked
 from ampbench.graph.ragged import covered, with_ragged
 
@@ -271,6 +272,7 @@ class Graph:
         given: Mapping[str, Tensor] | None = None,
         sizes: Mapping[str, int] = MappingProxyType({}),
         double: Container[str] = (),
+        report: Report | None = None,
     ) -> dict[str, Tensor]:
         """Draw n ancestral samples, top down.
 
@@ -280,10 +282,13 @@ class Graph:
             sizes: the size of every axis, by its name; axes with a single size need none.
             double: the variables that stay in double precision if they are given or drawn in it; others do if rounding
                 would lose information, see :mod:`ampbench.graph.precision`.
+            report: takes the layouts of the outputs, and says whether simulators may fail, unless variables are
+                repeated.
 
         Returns:
             One tensor of shape (n, D_i) per variable, in topological order; of shape (n, R_1, …, D_i) if the variable
-            is repeated, and NaN where a repeat is missing.
+            is repeated, and NaN where a repeat is missing. NaN or infinite where a simulator failed, and NaN in the
+            variables below it.
 
         Raises:
             SimulationError: a conditional returned NaN, a wrong shape, or values outside its support.
@@ -292,8 +297,11 @@ class Graph:
         self.check(given)
         if self.axes:
             return repeats.sample(self.nodes, n, sizes_within(self.axes, sizes), given)
-        checked_values = {name: checked(self[name], n, value, name in double) for name, value in given.items()}
-        return self.complete(n, checked_values, double=double)
+        may_fail = report is not None and report.tolerant
+        checked_values = {
+            name: checked(self[name], n, value, name in double, may_fail) for name, value in given.items()
+        }
+        return self.complete(n, checked_values, double=double, report=report)
 
     def complete(
         self,
@@ -301,6 +309,7 @@ class Graph:
         given: Mapping[str, Tensor],
         device: torch.device | None = None,
         double: Container[str] = (),
+        report: Report | None = None,
     ) -> dict[str, Tensor]:
         """Draw the variables that are not given, on a device; unlike :meth:`sample`, without checks of given values."""
         values: dict[str, Tensor] = {}
@@ -309,7 +318,7 @@ class Graph:
                 values[node.name] = given[node.name]
             else:
                 parents = tuple(values[parent] for parent in node.parents)
-                values[node.name] = node.sample(n, parents, node.name in double).to(device)
+                values[node.name] = _drawn(node, n, parents, node.name in double, report).to(device)
         return values
 
 
@@ -413,6 +422,19 @@ def component_names(sizes: Mapping[str, int]) -> tuple[str, ...]:
         ('mu', 'theta[0]', 'theta[1]')
     """
     return tuple(name if size == 1 else f"{name}[{i}]" for name, size in sizes.items() for i in range(size))
+
+
+def _drawn(node: Node, n: int, parents: tuple[Tensor, ...], double: bool, report: Report | None) -> Tensor:
+    """Draw a variable, shape (n, D), where its parents did not fail; other rows are NaN."""
+    valid = (
+        torch.stack([finite_rows(parent) for parent in parents]).all(0) if report and parents else torch.tensor(True)
+    )
+    if bool(valid.all()):
+        return node.sample(n, parents, double, report)
+    if not bool(valid.any()):
+        raise SimulationError(f"no value of {node.name!r} can be drawn: in all of {n} simulations its parents failed")
+    drawn = node.sample(int(valid.sum()), tuple(parent[valid] for parent in parents), double, report)
+    return drawn.new_full((n, drawn.shape[1]), torch.nan).masked_scatter(valid[:, None], drawn)
 
 
 def _is_discrete(distribution: Distribution) -> bool:

@@ -16,6 +16,8 @@ from torch.distributions import Distribution, constraints
 from ampbench.errors import GraphError, SimulationError
 from ampbench.graph.axes import Axis, Previous, Tree
 from ampbench.graph.copies import copied, own
+from ampbench.graph.failures import Report, finite_rows
+from ampbench.graph.outputs import read_output
 from ampbench.graph.precision import stored, warn_if_lost
 from ampbench.graph.priors import as_distribution
 
@@ -86,8 +88,16 @@ class Node:
             )
         return distribution
 
-    def sample(self, n: int, parents: tuple[Tensor, ...] = (), double: bool = False) -> Tensor:
+    def sample(
+        self, n: int, parents: tuple[Tensor, ...] = (), double: bool = False, report: Report | None = None
+    ) -> Tensor:
         """Draw x_i given its parents, shape (n, D), in double precision if it is asked for or needed.
+
+        Arguments:
+            n: number of draws.
+            parents: values (n, D_j) of the parents.
+            double: whether the variable stays in double precision in any case.
+            report: takes the layout of the output, and says whether a simulator may fail.
 
         Raises:
             SimulationError: NaN, a wrong shape, or values outside the support.
@@ -95,10 +105,12 @@ class Node:
         Warns:
             PrecisionWarning: see :func:`ampbench.graph.precision.warn_if_lost`.
         """
-        drawn = self._draw(n, parents)
-        value = checked(self, n, drawn, double)
+        drawn, layout = read_output(f"node {self.name!r}", self._draw(n, parents), n, self.size)
+        if report is not None:
+            report.layouts[self.name] = layout
+        value = checked(self, n, drawn, double, self.kind == "simulator" and report is not None and report.tolerant)
         if self.kind != "learned":
-            warn_if_lost(self.name, torch.as_tensor(drawn))
+            warn_if_lost(self.name, drawn if bool((valid := finite_rows(drawn)).all()) else drawn[valid])
         return value
 
     def _draw(self, n: int, parents: tuple[Tensor, ...]) -> object:
@@ -297,26 +309,27 @@ def _fault(node: Node) -> str:
     return "" if axes or not high else "has missing repeats, but no axis"
 
 
-def checked(node: Node, n: int, value: object, double: bool = False) -> Tensor:
+def checked(node: Node, n: int, value: object, double: bool = False, tolerant: bool = False) -> Tensor:
     """Return ``value`` as a float tensor (n, D); raises :class:`SimulationError` that names the node and the fault.
 
-    It is in double precision if that is asked for, or if rounding would lose information.
+    It is in double precision if that is asked for, or if rounding would lose information, and on the CPU if it is of a
+    simulator. If the check is ``tolerant``, rows with NaN or infinite values are kept, and the others are checked.
     """
-    try:
-        tensor = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SimulationError(f"node {node.name!r} returned {type(value).__name__}, not a tensor or array") from error
-    expected = f"({n}, {node.size if node.size is not None else 'D'})"
-    if tensor.ndim != 2 or len(tensor) != n or tensor.shape[1] != (node.size or tensor.shape[1]):
-        raise SimulationError(f"node {node.name!r} has shape {tuple(tensor.shape)}, expected {expected}")
-    tensor = copied(stored(tensor, double))  # a simulator may overwrite in its next call what it returned
-    if bad := int((~torch.isfinite(tensor)).any(1).sum()):
+    tensor, _ = read_output(f"node {node.name!r}", value, n, node.size)
+    tensor = tensor.cpu() if node.kind == "simulator" else tensor
+    if bool((valid := finite_rows(tensor)).all()):
+        tensor = copied(stored(tensor, double))  # a simulator may overwrite in its next call what it returned
+    else:
+        tensor = copied(tensor.to(stored(tensor[valid], double).dtype))
+    valid = finite_rows(tensor)
+    if not tolerant and (bad := int((~valid).sum())):
         raise SimulationError(
-            f"node {node.name!r} has NaN or infinite values in {bad} of {n} rows; "
-            "repair the simulator or let it return a finite code for failed simulations"
+            f"node {node.name!r} has NaN or infinite values in {bad} of {n} rows; repair the simulator, or give "
+            "failed='drop' to leave failed simulations out, or failed='code' to replace them by a code"
         )
-    if not bool(torch.all(node.support.check(tensor.detach()))):
-        outside = tensor[~node.support.check(tensor.detach()).reshape(n, -1).all(1)]
+    inside = node.support.check(tensor.detach() if bool(valid.all()) else tensor.detach()[valid])
+    if not bool(torch.all(inside)):
+        outside = tensor[valid][~inside.reshape(int(valid.sum()), -1).all(1)]
         raise SimulationError(
             f"node {node.name!r} has values outside its support {node.support} in {len(outside)} of {n} rows; "
             f"the first is {outside[0].tolist()}"

@@ -28,8 +28,10 @@ from torch import Tensor
 
 from ampbench.errors import SimulationError, SimulationWarning
 from ampbench.graph.copies import copied
+from ampbench.graph.failures import Report
 from ampbench.graph.model import Graph
 from ampbench.graph.node import Design, Node
+from ampbench.graph.outputs import read_output, row_count
 from ampbench.graph.repeats import WithConstants
 from ampbench.seeding import derive, seeded
 
@@ -53,13 +55,14 @@ MAX_COMPONENTS = 30
 """Largest number of components that the tests look at."""
 
 
-def probe_simulators(graph: Graph, seed: int, budget: int) -> None:
+def probe_simulators(graph: Graph, seed: int, budget: int, tolerant: bool = False) -> None:
     """Call every simulator of a graph a few times, before a run.
 
     Arguments:
         graph: the model.
         seed: of the run; the random streams of the probe are others than those of the run.
         budget: of the run.
+        tolerant: whether simulators may fail; the probe takes NaN and infinite values for 0.
 
     Raises:
         SimulationError: rows of a batch depend on each other, or a simulator is written for a single theta.
@@ -74,7 +77,7 @@ def probe_simulators(graph: Graph, seed: int, budget: int) -> None:
         return
     for node in flat.nodes:
         parents = tuple(values[name] for name in node.parents)
-        batches = _Batches(node, parents, derive(seed, "probe", node.name))
+        batches = _Batches(node, parents, derive(seed, "probe", node.name), tolerant)
         try:
             if _is_probed(node) and _function(node) in left:
                 left.remove(_function(node))
@@ -118,17 +121,19 @@ class _Batches:
         node: the simulator.
         parents: draws of its parents, (CANDIDATES, D_j) each.
         seed: of all random numbers.
+        tolerant: whether the simulator may fail.
     """
 
     node: Node
     parents: tuple[Tensor, ...]
     seed: int
+    tolerant: bool
 
     def candidates(self) -> Tensor:
         """Return the output (CANDIDATES, L) for the draws of the parents; raises :class:`_Failed` as :meth:`draw`."""
         try:
             with seeded(derive(self.seed, "values")):
-                return self.node.sample(CANDIDATES, self.parents).detach().cpu()
+                return self._sampled(CANDIDATES, self.parents)
         except Exception as error:
             raise _Failed from error
 
@@ -146,10 +151,14 @@ class _Batches:
         batch = self._batch(others, kept(rows))
         try:
             with seeded(derive(self.seed, stream)):
-                return self.node.sample(rows, batch).detach().cpu().double()
+                return self._sampled(rows, batch).double()
         except Exception as error:
             self._refuse_single(batch, rows, error)
             raise _Failed from error
+
+    def _sampled(self, n: int, parents: tuple[Tensor, ...]) -> Tensor:
+        drawn = self.node.sample(n, parents, report=Report(self.tolerant)).detach().cpu()
+        return torch.where(torch.isfinite(drawn), drawn, 0.0)
 
     def _batch(self, others: str, mask: Tensor) -> tuple[Tensor, ...]:
         if not self.parents:
@@ -173,18 +182,18 @@ class _Batches:
             return
         try:
             with seeded(self.seed):
-                one = torch.as_tensor(function(*(copied(each[0]) for each in batch)))
+                _, one = read_output("", [function(*(copied(each[0]) for each in batch))], 1)
         except Exception:
             return
         try:
             with seeded(self.seed):
-                if torch.as_tensor(function(*map(copied, batch))).shape[:1] == (rows,):
+                if row_count(function(*map(copied, batch))) == rows:
                     return  # a row for each theta: the fault is another one
         except Exception:
             pass
         shapes = ", ".join(str(tuple(each.shape[1:])) for each in batch)
         raise SimulationError(
-            f"node {self.node.name!r} works for a single theta of shape {shapes}, which gives {tuple(one.shape)}, but "
+            f"node {self.node.name!r} works for a single theta of shape {shapes}, which gives {one.shape}, but "
             f"not for a batch of {rows} ({type(error).__name__}: {error}); wrap it: "
             "ampbench.one_at_a_time(simulate), or let it take (n, D) and return (n, L)"
         ) from error

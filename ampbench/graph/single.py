@@ -10,18 +10,20 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import SimulationError
+from ampbench.graph.outputs import read_output
 
 
 def one_at_a_time(simulate: Callable[..., Any]) -> Callable[..., Tensor]:
     """Return a simulator of batches, made from a simulator of a single theta.
 
     Arguments:
-        simulate: from theta, shape (D,), to x: a number, or an array of L numbers in all. A node with several parents
-            passes one vector for each.
+        simulate: from theta, shape (D,), to x: a number, an array of any shape, or anything else that a row of an
+            output may be (:mod:`ampbench.graph.outputs`). A node with several parents passes one vector for each.
 
     Returns:
-        A simulator from theta, shape (n, D), to x, shape (n, L). It raises :class:`ampbench.errors.SimulationError` if
-        x is no array of numbers, or has another size for another theta.
+        A simulator from theta, shape (n, D), to x, shape (n, L), or (n, …) if a draw has several axes, such as an
+        image. It raises :class:`ampbench.errors.SimulationError` if x cannot be read, or has another shape for another
+        theta.
 
     Example:
         >>> simulate = one_at_a_time(lambda theta: [theta.sum(), theta[0] * theta[1]])
@@ -33,21 +35,16 @@ def one_at_a_time(simulate: Callable[..., Any]) -> Callable[..., Tensor]:
 
     @functools.wraps(simulate)
     def batched(*parents: Tensor) -> Tensor:
-        rows = [_vector(simulate(*each)) for each in zip(*parents, strict=True)]
-        if len(sizes := {len(row) for row in rows}) > 1:
+        rows, layouts = [], []
+        for each in zip(*parents, strict=True):
+            row, layout = read_output("the simulator of a single theta", [simulate(*each)], n=1)
+            rows.append(row.clone())  # the next call may overwrite it
+            layouts.append(layout)
+        if odd := [layout for layout in layouts if layout != layouts[0]]:
             raise SimulationError(
-                f"the simulator of a single theta returned {' and '.join(map(str, sorted(sizes)))} numbers in one "
-                "batch; let it return as many for every theta"
+                f"the simulator of a single theta returned draws of {layouts[0]} and of {odd[0]} in one batch; let it "
+                "return one layout for every theta"
             )
-        return torch.stack(rows)
+        return torch.cat(rows).reshape(len(rows), *layouts[0].shape)
 
     return batched
-
-
-def _vector(value: Any) -> Tensor:
-    try:
-        return torch.as_tensor(value).clone().flatten()  # the next call may overwrite it
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SimulationError(
-            f"the simulator of a single theta returned {type(value).__name__}, not a number or an array of numbers"
-        ) from error

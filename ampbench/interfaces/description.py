@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, component_names, join, split
+from ampbench.graph.failures import Report
 from ampbench.graph.prior import LatentPrior, parameter_names
 from ampbench.seeding import seeded
 
@@ -32,6 +33,7 @@ class Description:
         sizes: number of components of each variable that is known.
         shapes: of observed variables whose simulations have more than one dimension, such as images.
         precise: names of variables that are in double precision; None if nothing was simulated yet.
+        tolerant: whether simulations may fail, so that predictions have NaN where they do.
     """
 
     method: str
@@ -41,6 +43,7 @@ class Description:
     sizes: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     precise: frozenset[str] | None = None
+    tolerant: bool = False
 
     @classmethod
     def of(cls, source: Simulator, method: str) -> Description:
@@ -55,7 +58,8 @@ class Description:
                 sizes |= LatentPrior(graph, source.latents).sizes
         sizes = declared | sizes
         precise = source.precise if source.sizes else None
-        return cls(method, source.budget, graph, source.observed, sizes, {}, precise)
+        shapes = {name: shape for name, shape in source.shapes.items() if name in source.observed and len(shape) != 1}
+        return cls(method, source.budget, graph, source.observed, sizes, shapes, precise, source.failed != "error")
 
     @property
     def latents(self) -> tuple[str, ...]:
@@ -112,11 +116,14 @@ class Description:
         """Return one simulation for each row of theta, shape (*, D): the observed variables, (*, L) or (*, 28, 28).
 
         Raises:
-            SimulationError: the simulator returned something unusable.
+            SimulationError: the simulator returned something unusable, or NaN where simulations may not fail.
         """
         rows = theta.reshape(-1, theta.shape[-1])
         latents = split(rows, {name: self.sizes[name] for name in self.latents})
-        x = join(self.graph.sample(len(rows), latents, double=self.precise or ()), self.observed)
+        x = join(
+            self.graph.sample(len(rows), latents, double=self.precise or (), report=Report(self.tolerant)),
+            self.observed,
+        )
         shape = self.shape if math.prod(self.shape) == x.shape[1] else x.shape[1:]
         return x.reshape(*theta.shape[:-1], *shape)
 
@@ -128,6 +135,7 @@ class Description:
             "budget": self.budget,
             "sizes": dict(self.sizes),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "tolerant": self.tolerant,
             "precise": None if self.precise is None else sorted(self.precise),
             "names": names if any(self.graph[name].names for name in self.latents) else [],
         }
@@ -138,7 +146,14 @@ class Description:
             return self
         shapes = {name: tuple(shape) for name, shape in notes["shapes"].items()}
         precise = None if notes["precise"] is None else frozenset(notes["precise"])
-        return replace(self, budget=notes["budget"], sizes=notes["sizes"], shapes=shapes, precise=precise)
+        return replace(
+            self,
+            budget=notes["budget"],
+            sizes=notes["sizes"],
+            shapes=shapes,
+            precise=precise,
+            tolerant=notes.get("tolerant", False),
+        )
 
     def __str__(self) -> str:
         return (

@@ -28,11 +28,14 @@ class Divergence(ABC):
             divergences of a fit, q is not sampled in training, and the held-out density chooses the checkpoint.
         refine: length of density-ratio resampling's own training (:mod:`ampbench.amp.refinement`), at most, as a share
             of the steps of the fit; 0: draws are not resampled.
+        drop_bias: as :attr:`ampbench.interfaces.Method.drop_bias`; "" for a divergence that sees the model through
+            samples of p alone, and not through densities.
     """
 
     paired: bool = False
     likelihood: bool = False
     refine: float = 0.0
+    drop_bias: str = ""
 
     @abstractmethod
     def adversary(self, features: int) -> nn.Module:

@@ -5,6 +5,7 @@ See :mod:`ampbench.interfaces.posterior`.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ampbench.devices import usable_device
-from ampbench.errors import TrainingError, UsageError
+from ampbench.errors import FitWarning, TrainingError, UsageError
 from ampbench.graph import Graph, Simulator
 from ampbench.interfaces.description import Description
 from ampbench.interfaces.posterior import Posterior, Progress, described, silent
@@ -37,9 +38,15 @@ class Method(ABC):
     Attributes:
         imports: modules that :meth:`fit` imports. They are loaded before the time of the fit is measured, and once for
             all workers.
+        drop_bias: why the posterior is wrong, at an observation that did not fail, if failed simulations are left out;
+            "" if it is right, as it is where p(theta | x) is learned from pairs (theta, x) alone. Such simulators are
+            refused by the others; see :mod:`ampbench.graph.failures`.
+        code_bias: why the posterior is wrong if failed simulations are coded; "" if it is right. The others warn.
     """
 
     imports: tuple[str, ...] = ()
+    code_bias: str = ""
+    drop_bias: str = "it does not declare that its posterior stays right without them (Method.drop_bias)"
 
     @abstractmethod
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
@@ -106,12 +113,33 @@ def fit(
         spec: of the method, for the description of the posterior.
 
     Raises:
-        UsageError: the device cannot be used here.
+        UsageError: the device cannot be used here, or failed simulations are to be left out, which would bias this
+            method.
+
+    Warns:
+        FitWarning: see :func:`warn_of_codes`.
     """
     where = usable_device(device)
+    if source.failed == "drop" and method.drop_bias:
+        raise UsageError(
+            f"{type(method).__name__} cannot leave failed simulations out: {method.drop_bias}; take failed='code', or "
+            "a method that learns p(theta | x) itself, such as 'npe' or 'amp'"
+        )
     with seeded(derive(source.seed, "fit")):
         posterior = method.fit(source, where, progress)
+    warn_of_codes(method, source)
     return described(posterior, Description.of(source, spec or type(method).__name__))
+
+
+def warn_of_codes(method: Method, source: Simulator) -> None:
+    """Warn if simulations failed and were coded, which biases the method.
+
+    Warns:
+        FitWarning: the message has the reason, and the next step.
+    """
+    if source.failed == "code" and source.failures and method.code_bias:
+        told = f"{source.failures} of {source.spent} simulations failed and were coded"
+        warnings.warn(f"{told}, but {method.code_bias}", FitWarning, stacklevel=2)
 
 
 def rebuild(

@@ -344,7 +344,8 @@ ASSESSMENT = Table(
         ),
         Column("error", str, "the error message of a failed fit", blank=True),
         Column("warning", str, "warnings of the fit", blank=True),
-        Column("spent", int, "number of simulations used", minimum=0),
+        Column("spent", int, "number of simulations used, failed ones included", minimum=0),
+        Column("failures", int, "number of these simulations that failed", minimum=0),
         Column("fit_seconds", float, "wall-clock seconds of the fit", optional=True, minimum=0),
         Column(
             "sample_seconds", float, "mean wall-clock seconds of drawing for one observation", optional=True, minimum=0

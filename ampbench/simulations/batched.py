@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import SimulationError, UsageError
-from ampbench.graph import Graph, Simulator, probe_simulators
+from ampbench.graph import Failed, Graph, Simulator, probe_simulators
+from ampbench.graph.failures import Report, finite_rows
 from ampbench.graph.precision import warn_if_lost
 from ampbench.running.failures import describe
 from ampbench.seeding import derive, seeded
@@ -28,36 +29,47 @@ class BatchedSimulator(Simulator):
     Its numbers are not those of :class:`Simulator` with this seed, since every batch has a stream of its own.
 
     Arguments:
-        graph, observed, budget, seed: see :class:`Simulator`.
+        graph, observed, budget, seed, failed, codes: see :class:`Simulator`.
         batches: size, number of child processes, and folder.
 
     Raises:
         UsageError: the model cannot be sent to a child process.
     """
 
-    def __init__(self, graph: Graph, observed: Iterable[str], budget: int, seed: int, batches: Batches) -> None:
-        super().__init__(graph, observed, budget, seed)
+    def __init__(
+        self,
+        graph: Graph,
+        observed: Iterable[str],
+        budget: int,
+        seed: int,
+        batches: Batches,
+        failed: Failed = "error",
+        codes: Tensor | None = None,
+    ) -> None:
+        super().__init__(graph, observed, budget, seed, failed, codes)
         self.batches = batches
         self._read: Callable[[], Graph] = batches.read or (portable(graph) if batches.workers else lambda: graph)
 
     def renewed(self, seed: int) -> Simulator:
         """Return a simulator of this kind with another seed; see :meth:`Simulator.renewed`."""
-        return BatchedSimulator(self.graph, self.observed, self.budget, seed, self.batches)
+        return BatchedSimulator(self.graph, self.observed, self.budget, seed, self.batches, self.failed, self.codes)
 
     def probe(self) -> None:
         """Probe the simulators before the first batch, in a child process if there are workers.
 
         See :func:`ampbench.graph.probe_simulators` for what it raises and warns of.
         """
-        how = self.batches
+        how, tolerant = self.batches, self.failed != "error"
         if how.begun:
             return
         if how.workers:
-            probe_in_child(self._read, self.seed, self.budget, how.size, how.limits)
+            probe_in_child(self._read, self.seed, self.budget, how.size, how.limits, tolerant)
         else:
-            probe_simulators(self.graph, self.seed, self.budget)
+            probe_simulators(self.graph, self.seed, self.budget, tolerant=tolerant)
 
-    def _draw(self, n: int, given: Mapping[str, Tensor] | None, sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    def _draw(
+        self, n: int, given: Mapping[str, Tensor] | None, sizes: Mapping[str, int], report: Report
+    ) -> dict[str, Tensor]:
         firsts = range(0, n, self.batches.size)
         made = [self._batch(number, first, n, given or {}, sizes) for number, first in enumerate(firsts)]
         values = joined(self.batches.simulate(made, self._read))
@@ -65,8 +77,8 @@ class BatchedSimulator(Simulator):
             return values
         for name, value in values.items():
             if name not in (given or {}) and self.graph[name].kind != "learned":
-                warn_if_lost(name, value)
-        return self.graph.sample(n, values, double=self._double)
+                warn_if_lost(name, value[finite_rows(value)])
+        return self.graph.sample(n, values, double=self._double, report=report)
 
     def _batch(self, number: int, first: int, n: int, given: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Batch:
         rows = min(self.batches.size, n - first)
@@ -75,7 +87,7 @@ class BatchedSimulator(Simulator):
         known = {**part, **self._parameters(rows, part, derive(*purpose, "parameters"))}
         arrays = {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in known.items()}
         key = f"{self.seed:014x}-{self._calls}/{number:06d}-{rows}-{_mark(part, sizes)}"
-        return Batch(number, rows, derive(*purpose), arrays, dict(sizes), key)
+        return Batch(number, rows, derive(*purpose), arrays, dict(sizes), key, self.failed != "error")
 
     def _parameters(self, rows: int, given: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
         """Draw the latents that no simulator precedes, which costs no simulation."""

@@ -23,6 +23,7 @@ import torch
 
 from ampbench.errors import PrecisionWarning, SimulationError, UsageError
 from ampbench.graph import Graph
+from ampbench.graph.failures import Report
 from ampbench.interfaces import Limits, Progress, silent
 from ampbench.running.calls import CallError, StartStep, call_in_child
 from ampbench.running.failures import describe_with_line
@@ -50,6 +51,7 @@ class Batch:
         given: parameters and other values that are known before, shape (n, …) each.
         sizes: the size of every axis, by its name.
         key: its place in a folder: seed of the source, number of the call, number of the batch, rows.
+        tolerant: whether simulations may fail.
     """
 
     number: int
@@ -58,6 +60,7 @@ class Batch:
     given: Arrays
     sizes: Mapping[str, int]
     key: str
+    tolerant: bool = False
 
     @property
     def extent(self) -> str:
@@ -195,7 +198,7 @@ def draw(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
     given = {name: torch.from_numpy(values).clone() for name, values in batch.given.items()}
     with warnings.catch_warnings(), seeded(batch.seed):
         warnings.simplefilter("ignore", PrecisionWarning)  # the rows of all batches together decide
-        values = graph.sample(batch.rows, given, batch.sizes, double=graph.names)
+        values = graph.sample(batch.rows, given, batch.sizes, double=graph.names, report=Report(batch.tolerant))
     return {name: np.ascontiguousarray(value.detach().numpy()) for name, value in values.items()}
 
 

@@ -16,7 +16,9 @@ MAX_ROWS = 500
 """Largest number of simulations of a probe, rounded up."""
 
 
-def probe_in_child(read: Callable[[], Graph], seed: int, budget: int, size: int, limits: Limits) -> None:
+def probe_in_child(
+    read: Callable[[], Graph], seed: int, budget: int, size: int, limits: Limits, tolerant: bool = False
+) -> None:
     """Probe the simulators of a model in a child process.
 
     Arguments:
@@ -25,6 +27,7 @@ def probe_in_child(read: Callable[[], Graph], seed: int, budget: int, size: int,
         size: simulations in a batch, for which the limits hold; the probe may take the time of as many batches as it
             has simulations for.
         limits: of a batch.
+        tolerant: whether simulations may fail.
 
     Raises:
         SimulationError: as :func:`ampbench.graph.probe_simulators` does, or the simulator hung or ended its process.
@@ -34,16 +37,18 @@ def probe_in_child(read: Callable[[], Graph], seed: int, budget: int, size: int,
     """
     seconds = None if limits.seconds is None else limits.seconds * (1 + MAX_ROWS / size)
     try:
-        texts = call_in_child(partial(_probe, read, seed, budget), replace(limits, seconds=seconds), needs_main=False)
+        texts = call_in_child(
+            partial(_probe, read, seed, budget, tolerant), replace(limits, seconds=seconds), needs_main=False
+        )
     except CallError as error:
         raise SimulationError(str(error)) from error
     for text in texts:
         warnings.warn(text, SimulationWarning, stacklevel=2)
 
 
-def _probe(read: Callable[[], Graph], seed: int, budget: int, start: StartStep) -> list[str]:
+def _probe(read: Callable[[], Graph], seed: int, budget: int, tolerant: bool, start: StartStep) -> list[str]:
     start("the probe of the simulator")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SimulationWarning)
-        probe_simulators(read(), seed, budget)
+        probe_simulators(read(), seed, budget, tolerant=tolerant)
     return [str(each.message) for each in caught if issubclass(each.category, SimulationWarning)]

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from ampbench.counts import count, whole
 from ampbench.errors import UsageError
-from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.graph import Failed, Graph, Simulator, density, simulator
 from ampbench.interfaces import Limits, Posterior, Progress, Sequential, silent
 from ampbench.simulations.arrays import Simulations
 from ampbench.simulations.batched import BatchedSimulator
@@ -153,6 +153,7 @@ def source(
     seed: int,
     simulations: Simulations | None,
     how: Batches | None,
+    failed: Failed = "error",
 ) -> Simulator:
     """Return the simulator of a run.
 
@@ -160,22 +161,28 @@ def source(
         graph, observed, budget, seed: see :class:`Simulator`.
         simulations: stored ones, or None.
         how: how batches are simulated, or None to simulate at once in this process.
+        failed: what becomes of failed simulations; see :class:`Simulator`.
 
     Raises:
-        UsageError: the budget is missing, or there are stored simulations and settings of batches.
+        UsageError: the budget is missing, or there are stored simulations and settings of a simulator.
     """
     if simulations is not None:
         if how is not None:
             raise UsageError(
                 "workers, batch and store run a simulator, but stored simulations were given; leave them out"
             )
+        if failed != "error":
+            raise UsageError(
+                f"failed={failed!r} is for a simulator, but stored simulations were given, which hold finite values "
+                "only; remove the rows that failed, or replace their values by a code of your own"
+            )
         return StoredSimulator(graph, observed, budget, seed, simulations)
     if budget is None:
         raise UsageError("budget is missing: say how many simulations may be run, such as budget=1000")
     return (
-        Simulator(graph, observed, budget, seed)
+        Simulator(graph, observed, budget, seed, failed)
         if how is None
-        else BatchedSimulator(graph, observed, budget, seed, how)
+        else BatchedSimulator(graph, observed, budget, seed, how, failed)
     )
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 from torch import Tensor
 
 from ampbench.errors import StoredWarning, UsageError
 from ampbench.graph import Graph, Simulator, component_names, join
+from ampbench.graph.failures import Report
 from ampbench.graph.precision import stored
 from ampbench.seeding import derive, seeded
 from ampbench.simulations.arrays import Simulations
@@ -64,19 +64,12 @@ class StoredSimulator(Simulator):
         """Refuse: a second source would return the rows of the first one."""
         raise UsageError(f"the method cannot use stored simulations: {NEEDS_SIMULATOR}")
 
-    def sample(
-        self, n: int, given: Mapping[str, Tensor] | None = None, sizes: Mapping[str, int] = MappingProxyType({})
+    def _draw(
+        self, n: int, given: Mapping[str, Tensor] | None, sizes: Mapping[str, int], report: Report
     ) -> dict[str, Tensor]:
-        """Return the next n rows; see :meth:`Simulator.sample`.
-
-        Raises:
-            UsageError: values of parameters are given.
-        """
+        """Return the next n rows; raises :class:`UsageError` if values of parameters are given."""
         if given:
             raise UsageError(f"the method cannot use stored simulations: {NEEDS_SIMULATOR}")
-        return super().sample(n, None, sizes)
-
-    def _draw(self, n: int, given: Mapping[str, Tensor] | None, sizes: Mapping[str, int]) -> dict[str, Tensor]:
         rows = slice(self.spent - n, self.spent)
         values = {name: self.simulations.values[name][rows] for name in self.graph.names}
         with seeded(derive(self.seed, "simulations", self._calls)):  # as in every other simulator

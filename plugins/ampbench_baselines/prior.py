@@ -16,6 +16,8 @@ from ampbench.interfaces import HasDensity, Method, Posterior, Progress, check_o
 class Prior(Method):
     """The prior in place of the posterior; it spends no simulations."""
 
+    drop_bias = ""
+
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
         """Return the prior."""
         prior = LatentPrior(simulator.graph, simulator.latents)

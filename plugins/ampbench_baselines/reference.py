@@ -19,6 +19,8 @@ from ampbench.interfaces import HasReference, Method, Oracle, Posterior, Progres
 class Reference(Method, Oracle):
     """Fresh samples of the task's exact posterior; it spends no simulations."""
 
+    drop_bias = ""
+
     def with_task(self, task: Task) -> Method:
         """Return the method for one task; raises :class:`UsageError` if the task has no sampler of its posterior."""
         if not isinstance(task, HasReference):
@@ -36,6 +38,8 @@ class Reference(Method, Oracle):
 @final
 class _TaskReference(Method):
     """The exact posterior of one task."""
+
+    drop_bias = ""
 
     def __init__(self, task: HasReference) -> None:
         self._task = task

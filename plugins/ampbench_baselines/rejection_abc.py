@@ -53,6 +53,8 @@ class RejectionABC(Method, CanRestore):
         smooth: whether to smooth the accepted parameters; otherwise samples are drawn from them with replacement.
     """
 
+    drop_bias = ""  # a failed simulation is never accepted
+
     def __init__(self, accept: int = 100, smooth: bool = True) -> None:
         at_least(self, accept=(accept, 3 if smooth else 1))
         self.accept = accept
@@ -65,7 +67,7 @@ class RejectionABC(Method, CanRestore):
                 f"method 'rejection-abc' cannot accept {self.accept} of {simulator.remaining} simulations; "
                 "lower 'accept', or raise the budget"
             )
-        values = simulator.sample(simulator.remaining)
+        values = simulator.sample(simulator.remaining, least=self.accept)
         latents = {name: values[name] for name in simulator.latents}
         return self._posterior(simulator, latents, join(values, simulator.observed))
 

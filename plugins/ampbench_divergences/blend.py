@@ -61,6 +61,7 @@ class Blend(Divergence):
         self.first = first
         self.second = second
         self.weight = weight
+        self.drop_bias = first.drop_bias or second.drop_bias
 
     def adversary(self, features: int) -> nn.Module:
         """Build the adversaries of both divergences."""

@@ -60,6 +60,10 @@ class KLLikelihood(RatioDivergence):
         depth: number of residual blocks of the adversary.
     """
 
+    drop_bias = (
+        "kl-likelihood multiplies the known likelihood by the prior, and the simulations that are left have another"
+    )
+
     def adversary(self, features: int) -> nn.Module:
         """Build the network for d_z, one logit per tuple, combined with the known likelihood."""
         return WithLikelihood(super().adversary(features))

@@ -30,6 +30,8 @@ class FMPE(Amortised):
         max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
     """
 
+    drop_bias = ""
+
     def __init__(
         self,
         network: Literal["mlp", "ada_mlp"] = "mlp",

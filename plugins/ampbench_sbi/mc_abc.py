@@ -14,6 +14,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Literal, final
 
 import torch
@@ -44,6 +45,8 @@ class MCABC(ToolboxMethod, CanRestore):
         kde: whether to smooth the kept parameters by a kernel density estimate.
     """
 
+    drop_bias = ""  # a failed simulation is never kept
+
     def __init__(
         self,
         accept: int = 100,
@@ -63,11 +66,16 @@ class MCABC(ToolboxMethod, CanRestore):
         """Spend the whole budget on prior simulations; the posterior accepts from them for each observation."""
         toolbox("method 'mc-abc'")
         prior = continuous_prior("mc-abc", simulator, torch.device("cpu"))
-        usable = simulator.budget - (int(SUMMARY_SHARE * simulator.budget) if self.summaries else 0)
+        usable = self._usable(simulator.budget)
         if self.accept > usable:
             raise UsageError(f"method 'mc-abc' cannot accept {self.accept} of {usable} simulations; change 'accept'")
-        theta, x = simulate(simulator, simulator.remaining)
+        least = next(n for n in count(self.accept) if self._usable(n) >= self.accept)
+        theta, x = simulate(simulator, simulator.remaining, least=least)
         return _Simulated(self, theta, x, prior)
+
+    def _usable(self, simulations: int) -> int:
+        """Return how many simulations are left to accept from."""
+        return simulations - (int(SUMMARY_SHARE * simulations) if self.summaries else 0)
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
         """Return the posterior of the stored simulations."""
@@ -105,17 +113,16 @@ class _Simulated(Posterior, HasState):
             x = (self._x - observation).to(x)
             observation = torch.zeros_like(observation)
         observation = observation.to(x)
-        method, count = self._method, len(self._theta)
-        usable = count - (int(SUMMARY_SHARE * count) if method.summaries else 0)
+        method, simulations = self._method, len(self._theta)
         replay = _Replay(units_of(seen).encode(self._theta), x)
         with quiet():
             infer = toolbox("method 'mc-abc'").MCABC(
-                replay.simulate, replay, method.distance, simulation_batch_size=count, show_progress_bars=False
+                replay.simulate, replay, method.distance, simulation_batch_size=simulations, show_progress_bars=False
             )
             theta = infer(
                 observation[None],
-                count,
-                quantile=(method.accept + 0.5) / usable,  # sbi rounds the product down
+                simulations,
+                quantile=(method.accept + 0.5) / method._usable(simulations),  # sbi rounds the product down
                 lra=method.adjust,
                 sass=method.summaries,
                 sass_fraction=SUMMARY_SHARE,

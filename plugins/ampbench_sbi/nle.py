@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from ampbench_sbi.amortised import Amortised, Recipe
-from ampbench_sbi.toolbox import MCMC, Training, trainer
+from ampbench_sbi.toolbox import LIKELIHOOD_BIAS, MAF_BIAS, MCMC, Training, trainer
 
 
 @final
@@ -31,6 +31,8 @@ class NLE(Amortised):
         thin: updates between two samples of a chain (10 in Lueckmann et al. 2021, at five times the cost).
     """
 
+    drop_bias = LIKELIHOOD_BIAS
+
     def __init__(
         self,
         density_estimator: Literal["maf", "nsf", "mdn", "made"] = "maf",
@@ -42,6 +44,7 @@ class NLE(Amortised):
         thin: int = 2,
     ) -> None:
         self.density_estimator = density_estimator
+        self.code_bias = MAF_BIAS if density_estimator == "maf" else ""
         self.training = Training(batch_size, learning_rate, max_epochs)
         self.mcmc = MCMC(chains, warmup, thin)
 

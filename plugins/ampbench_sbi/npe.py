@@ -27,6 +27,8 @@ class NPE(Amortised):
         max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
     """
 
+    drop_bias = ""
+
     def __init__(
         self,
         density_estimator: Literal["nsf", "maf", "mdn", "made"] = "nsf",

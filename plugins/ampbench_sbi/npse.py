@@ -34,6 +34,8 @@ class NPSE(Amortised):
         max_epochs: upper limit; training stops earlier when the held-out loss has not improved for 20 epochs.
     """
 
+    drop_bias = ""
+
     def __init__(
         self,
         sde: Literal["ve", "vp", "subvp"] = "ve",

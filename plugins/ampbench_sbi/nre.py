@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from ampbench_sbi.amortised import Amortised, Recipe
-from ampbench_sbi.toolbox import MCMC, Training, trainer
+from ampbench_sbi.toolbox import LIKELIHOOD_BIAS, MCMC, Training, trainer
 
 
 @final
@@ -33,6 +33,8 @@ class NRE(Amortised):
         warmup: updates of each chain before the first sample.
         thin: updates between two samples of a chain (10 in Lueckmann et al. 2021, at five times the cost).
     """
+
+    drop_bias = LIKELIHOOD_BIAS
 
     def __init__(
         self,

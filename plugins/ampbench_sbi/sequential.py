@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ampbench.graph import Simulator
 from ampbench.interfaces import Fitted, Posterior, Progress, Sequential, check_observation, silent
+from ampbench.interfaces.method import warn_of_codes
 from ampbench.options import at_least
 from ampbench.seeding import derive
 from ampbench_sbi.toolbox import (
@@ -131,6 +132,7 @@ class SequentialMethod(ToolboxMethod):
             with quiet():
                 posterior, proposal = step(inference, units_of(prior).encode(theta), units.encode(x), proposal)
             progress(number + 1, self.rounds)
+        warn_of_codes(self, simulator)
         made = HasDirectDensity if is_direct(posterior) else SBIPosterior
         return made(posterior, len(observation), curves.rows(), units_of(prior), units)
 

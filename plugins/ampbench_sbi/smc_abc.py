@@ -18,7 +18,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from ampbench.errors import UsageError
+from ampbench.errors import SimulationError, UsageError
 from ampbench.graph import Simulator, join
 from ampbench.interfaces import Posterior, Progress, check_observation
 from ampbench.options import at_least, between
@@ -44,6 +44,8 @@ class SMCABC(ToolboxMethod):
         adjust: whether to adjust the last population by weighted linear regression (Beaumont et al. 2002).
         kde: whether to smooth the last population by a kernel density estimate.
     """
+
+    drop_bias = ""  # a failed simulation is infinitely far from the observation, and never kept
 
     def __init__(
         self,
@@ -81,8 +83,15 @@ class SMCABC(ToolboxMethod):
 
         def simulate(theta: Tensor) -> Tensor:
             tries.restart()
-            x = join(simulator.sample(len(theta), prior.split(theta)), simulator.observed)
+            values = simulator.attempt(len(theta), prior.split(theta))
+            x = join(values, simulator.observed)
             check_observation(observation, x.shape[1])
+            x = torch.where(torch.isfinite(x), x, torch.inf)
+            if simulator.spent == len(theta) and (left := len(theta) - simulator.failures) < size:
+                raise SimulationError(
+                    f"method 'smc-abc' needs {size} simulations that did not fail for its first population, but only "
+                    f"{left} of {len(theta)} are left; raise the budget, or lower 'population'"
+                )
             if x.dtype != torch.get_default_dtype():
                 lost = ", ".join(simulator.observed)
                 raise UsageError(
@@ -109,4 +118,5 @@ class SMCABC(ToolboxMethod):
                     lra_with_weights=self.adjust,
                     return_summary=True,
                 )
+        simulator.warn_of_failures()
         return Population(theta, summary["weights"][-1].exp(), self.kde, prior, observation.float())

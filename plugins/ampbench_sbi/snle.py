@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from ampbench_sbi.sequential import SequentialByMCMC
-from ampbench_sbi.toolbox import MCMC, TrainerFactory, Training, trainer
+from ampbench_sbi.toolbox import LIKELIHOOD_BIAS, MAF_BIAS, MCMC, TrainerFactory, Training, trainer
 
 
 @final
@@ -32,6 +32,7 @@ class SNLE(SequentialByMCMC):
         thin: updates between two samples of a chain (10 in Lueckmann et al. 2021, at five times the cost).
     """
 
+    drop_bias = LIKELIHOOD_BIAS
     name = "snle"
 
     def __init__(
@@ -47,6 +48,7 @@ class SNLE(SequentialByMCMC):
     ) -> None:
         super().__init__(rounds)
         self.density_estimator = density_estimator
+        self.code_bias = MAF_BIAS if density_estimator == "maf" else ""
         self.training = Training(batch_size, learning_rate, max_epochs)
         self.mcmc = MCMC(chains, warmup, thin)
 

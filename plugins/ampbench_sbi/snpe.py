@@ -24,6 +24,12 @@ from ampbench.options import at_least
 from ampbench_sbi.sequential import Learn, SequentialMethod
 from ampbench_sbi.toolbox import TrainerFactory, Training, trainer
 
+ATOMIC_BIAS = (
+    "its atomic loss, from the second round on, compares parameters of different simulations, so that mass leaks to "
+    "parameters whose simulations fail"
+)
+"""The reason why several rounds need the simulations that failed."""
+
 
 @final
 class SNPE(SequentialMethod):
@@ -51,6 +57,7 @@ class SNPE(SequentialMethod):
         max_epochs: int = 1000,
     ) -> None:
         super().__init__(rounds)
+        self.drop_bias = ATOMIC_BIAS if rounds > 1 else ""
         at_least(self, atoms=(atoms, 2))
         self.density_estimator = density_estimator
         self.atoms = atoms

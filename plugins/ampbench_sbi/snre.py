@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from ampbench_sbi.sequential import SequentialByMCMC
-from ampbench_sbi.toolbox import MCMC, TrainerFactory, Training, trainer
+from ampbench_sbi.toolbox import LIKELIHOOD_BIAS, MCMC, TrainerFactory, Training, trainer
 
 
 @final
@@ -32,6 +32,7 @@ class SNRE(SequentialByMCMC):
         thin: updates between two samples of a chain (10 in Lueckmann et al. 2021, at five times the cost).
     """
 
+    drop_bias = LIKELIHOOD_BIAS
     name = "snre"
 
     def __init__(

@@ -3,9 +3,10 @@
 sbi prints when it has converged, warns of its own deprecations and logs to TensorBoard; this package suppresses all
 three. Only :class:`~ampbench.graph.Simulator` simulates, so that the budget holds.
 
-sbi's treatment of invalid simulations is kept: NPE, FMPE and NPSE discard rows with NaN or infinite values from prior
-simulations, which leaves them correct; the other methods would be biased by discarded rows, and raise an error. (A
-graph already refuses such rows, unless they are replaced by a code: see :func:`ampbench_sbi.adapters.graph_of`.)
+sbi's treatment of invalid simulations is kept: NPE, FMPE and NPSE stay right without the rows with NaN or infinite
+values among simulations from the prior; the other methods would be biased, and refuse to leave them out
+(:attr:`ampbench.interfaces.Method.drop_bias`). sbi itself sees none: :class:`~ampbench.graph.Simulator` drops or codes
+them (``failed=``).
 
 References:
     Boelts et al. 2024, *sbi reloaded*, arXiv:2411.17337.
@@ -44,6 +45,16 @@ if TYPE_CHECKING:
 SILENT_OPTIONS = {"show_progress_bars": False}
 MIN_SIMULATIONS = 10
 """Smallest number of simulations in a round on which a network is trained: a tenth of them is held out."""
+LIKELIHOOD_BIAS = (
+    "it multiplies a likelihood or ratio, learned from the simulations, by the prior, so that the posterior would lack "
+    "the factor P(success | theta)"
+)
+"""The reason why a method needs the simulations that failed."""
+MAF_BIAS = (
+    "the flow 'maf' of the data has a single mode in each component, given the others, and none for codes beside valid "
+    "values; take density_estimator=nsf, or mdn"
+)
+"""The reason why a likelihood of coded data is wrong."""
 
 
 @dataclass(frozen=True)
@@ -280,9 +291,11 @@ def density_prior(method: str, simulator: Simulator, device: torch.device) -> La
     return prior
 
 
-def simulate(simulator: Simulator, n: int, given: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-    """Spend n simulations, and return theta (n, D) and x (n, L)."""
-    values = simulator.sample(n, given)
+def simulate(
+    simulator: Simulator, n: int, given: dict[str, Tensor] | None = None, least: int = MIN_SIMULATIONS
+) -> tuple[Tensor, Tensor]:
+    """Spend n simulations, and return theta (n, D) and x (n, L), of ``least`` rows if failed ones are left out."""
+    values = simulator.sample(n, given, least=least)
     return join(values, simulator.latents), join(values, simulator.observed)
 
 

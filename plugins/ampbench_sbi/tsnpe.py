@@ -39,6 +39,7 @@ class TSNPE(SequentialMethod):
     """
 
     name = "tsnpe"
+    drop_bias = ""  # inside the truncated region, the proposal is proportional to the prior
 
     def __init__(
         self,

@@ -96,7 +96,7 @@ def test_unknown_variables_are_named() -> None:
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (lambda theta: theta[:, 0], r"'x' has shape \(4,\), expected \(4, D\)"),
+        (lambda theta: theta[:3, 0], r"'x' has shape \(3,\), expected \(4, D\)"),
         (lambda theta: theta[:2], r"'x' has shape \(2, 2\), expected \(4, D\)"),
         (lambda theta: theta / 0 * 0, "'x' has NaN or infinite values in 4 of 4 rows"),
         (lambda theta: "text", "'x' returned str, not a tensor or array"),

@@ -217,8 +217,8 @@ def test_the_doors_probe() -> None:
 
 def test_one_at_a_time_names_what_is_wrong() -> None:
     theta = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
-    with pytest.raises(SimulationError, match="returned 0 and 1 and 2 numbers"):
-        one_at_a_time(lambda t: torch.zeros(int(t[0])))(theta)
+    with pytest.raises(SimulationError, match=r"returned draws of shape \(1,\) and of shape \(2,\)"):
+        one_at_a_time(lambda t: torch.zeros(1 + int(t[0])))(theta)
     with pytest.raises(SimulationError, match="returned dict, not a number or an array"):
         one_at_a_time(lambda t: {})(theta)
 

@@ -76,6 +76,7 @@ class TemplateAMP(Method, CanRestore):
         self.divergence = divergence
         self.family = family
         self.divergences = divergences
+        self.drop_bias = next((each.drop_bias for each in (divergence, *divergences.values()) if each.drop_bias), "")
         self.families = families
         self.scope = scope
         self.repeats = repeats
