@@ -31,6 +31,7 @@ def infer(
     seed: int = 0,
     device: str = "cpu",
     threads: int = 1,
+    gaps: bool = False,
     progress: Progress = silent,
     probe: bool = True,
 ) -> Posterior:
@@ -48,6 +49,8 @@ def infer(
         device: any torch device, for training.
         threads: CPU threads of torch and the linear algebra below numpy; restored afterwards. One is fastest for small
             networks, above all beside other busy processes.
+        gaps: whether NaN in x is a missing entry, such as a trial that was not run or the rest of a shorter series, in
+            simulations and in observations. A row of x without any value is a failed simulation all the same.
         progress: called with (steps done, steps in total).
         probe: whether a few more simulations, mostly 48, test the simulator before the budget is spent; see
             :func:`ampbench.graph.probe_simulators`.
@@ -69,7 +72,7 @@ def infer(
         >>> posterior.sample(torch.tensor([0.5]), 3).shape
         torch.Size([3, 1])
     """
-    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
+    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"], gaps=gaps))
     return infer_graph(
         graph,
         ["x"],
@@ -171,12 +174,13 @@ def restore(
     *,
     method: str = "amp",
     device: str = "cpu",
+    gaps: bool = False,
 ) -> Posterior:
     """Return a posterior that :func:`save` wrote; the simulator is not called, and nothing is unpickled.
 
     Arguments:
         path: the file.
-        prior, simulate, method: the arguments of :func:`infer`.
+        prior, simulate, method, gaps: the arguments of :func:`infer`.
         device: any torch device.
 
     Returns:
@@ -200,7 +204,7 @@ def restore(
         >>> torch.equal(*drawn)
         True
     """
-    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"]))
+    graph = Graph(density("theta", prior), simulator("x", simulate, ["theta"], gaps=gaps))
     return restore_graph(path, graph, ["x"], method=method, device=device)
 
 

@@ -9,7 +9,7 @@ with observed variables O, latent variables L, and the contexts :math:`\tilde{\m
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
@@ -21,7 +21,8 @@ from ampbench.amp.sites import Site
 from ampbench.errors import UsageError
 from ampbench.graph import Factor, Graph, join
 from ampbench.graph.coordinates import Coordinates
-from ampbench.interfaces import Family, HasDensity
+from ampbench.interfaces import Conditional, Family, HasDensity
+from ampbench.interfaces.family import KnowsArrangement, Part
 
 
 class Chain(Protocol):
@@ -89,6 +90,7 @@ class BottomUp(Conditionals[Factor]):
             barren factors: those need no family.
         sizes: number of coordinates of each variable.
         families: by variable, the family that builds the conditionals of its factors.
+        gaps: the variables whose coordinates are values and their mask.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class BottomUp(Conditionals[Factor]):
         chains: Mapping[frozenset[str], Sequence[Factor]],
         sizes: Mapping[str, int],
         families: Mapping[str, Family],
+        gaps: Container[str] = (),
     ) -> None:
         super().__init__()
         self.sizes = dict(sizes)
@@ -103,8 +106,14 @@ class BottomUp(Conditionals[Factor]):
         self.factors = tuple(dict.fromkeys(factor for factors in self.chains.values() for factor in factors))
         self.contexts = {factor: sum(sizes[name] for name in factor.context) for factor in self.factors}
         self.conditionals = nn.ModuleList(
-            families[factor.variable](sizes[factor.variable], self.contexts[factor]) for factor in self.factors
+            self._built(families[factor.variable], factor, gaps) for factor in self.factors
         )
+
+    def _built(self, family: Family, factor: Factor, gaps: Container[str]) -> Conditional:
+        size, context = self.sizes[factor.variable], [Part(self.sizes[name], name in gaps) for name in factor.context]
+        if isinstance(family, KnowsArrangement) and any(part.masked for part in context):
+            return family.with_masks(size, context)
+        return family(size, self.contexts[factor])
 
     def forward(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         """Infer all latents from evidence.

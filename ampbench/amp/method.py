@@ -29,6 +29,7 @@ from ampbench.amp.stored_coordinates import from_parts
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import Coordinates, is_code, is_partly_discrete
+from ampbench.graph.gaps import coordinates_of, names_with_gaps
 from ampbench.interfaces import (
     CanRestore,
     Default,
@@ -40,6 +41,8 @@ from ampbench.interfaces import (
     UnfinishedFitError,
 )
 from ampbench.interfaces import state as states
+from ampbench.interfaces.family import KnowsArrangement
+from ampbench.interfaces.method import ReadsGaps
 from ampbench.interfaces.state import State
 
 MIN_BUDGET = 10
@@ -53,7 +56,7 @@ REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose
 
 
 @final
-class AMP(Method, CanRestore, HasRevision):
+class AMP(Method, CanRestore, HasRevision, ReadsGaps):
     """Adversarial message passing.
 
     Arguments:
@@ -137,7 +140,10 @@ class AMP(Method, CanRestore, HasRevision):
             raise UsageError("scope=evidence teaches a model, but infers nothing; take local or global")
         settings = self.settings.on(simulator.remaining)
         values = simulator.sample(simulator.remaining)
-        coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
+        coordinates = {
+            name: coordinates_of(value, graph[name].support, graph[name].gaps, self._alike(simulator, name, value))
+            for name, value in values.items()
+        }
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         source = Simulations(encoded, simulator.observed, settings.held_out, by_likelihood(comparisons))
@@ -186,6 +192,14 @@ class AMP(Method, CanRestore, HasRevision):
         made = posterior_type(trained, refinement, graph, latents)
         return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, latents)
 
+    def _alike(self, simulator: Simulator, name: str, values: Tensor) -> Tensor | None:
+        """Return which components of an observed variable are distributed alike, if a family of a factor knows it."""
+        for factor in _inferred(simulator) if name in simulator.observed else ():
+            family = self.families.get(factor.variable, self.family)
+            if name in factor.context and isinstance(family, KnowsArrangement):
+                return family.alike(values.shape[1])
+        return None
+
     def _assembled(
         self, simulator: Simulator, coordinates: Mapping[str, Coordinates], device: torch.device
     ) -> tuple[BottomUp, list[LocalComparison]]:
@@ -212,7 +226,8 @@ class AMP(Method, CanRestore, HasRevision):
         names = {factor.variable for factors in chains.values() for factor in factors}
         sizes = {name: each.size for name, each in coordinates.items()}
         with device:
-            bottom_up = BottomUp(chains, sizes, {name: self.families.get(name, self.family) for name in names})
+            families = {name: self.families.get(name, self.family) for name in names}
+            bottom_up = BottomUp(chains, sizes, families, names_with_gaps(coordinates, coordinates))
         contexts = bottom_up.contexts.items()
         check_discrete(graph, ((factor.variable, bottom_up.conditional(factor), size) for factor, size in contexts))
         by_variable = {held: {factor.variable: factor for factor in factors} for held, factors in chains.items()}

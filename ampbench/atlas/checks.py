@@ -37,7 +37,8 @@ from ampbench.atlas.modes import NEIGHBOURS, dropped, empty_balls, empty_by_chan
 from ampbench.atlas.moments import Moments, by_chance, combination, form, location, moments, shifts, widths
 from ampbench.errors import SamplesError
 from ampbench.graph import component_names
-from ampbench.graph.prior import LatentPrior, elementwise, not_finite
+from ampbench.graph.coordinates import elementwise
+from ampbench.graph.prior import LatentPrior, not_finite
 from ampbench.interfaces import Task
 from ampbench.results.record import Check
 

@@ -16,6 +16,8 @@ from torch.distributions import Distribution, constraints
 from ampbench.errors import GraphError, SimulationError
 from ampbench.graph.axes import Axis, Previous, Tree
 from ampbench.graph.copies import copied, own
+from ampbench.graph.coordinates import elementwise
+from ampbench.graph.gaps import filled, inside, stored_with_gaps, unusable
 from ampbench.graph.precision import stored, warn_if_lost
 
 Kind = Literal["density", "simulator", "learned"]
@@ -39,6 +41,7 @@ class Node:
         leaves: whether only the leaves of a tree, the innermost axis, have the variable.
         missing: smallest and largest share of the repeats whose value is missing in a simulation. The share is drawn
             for each simulation, and for each repeat along the outer axes.
+        gaps: whether entries of a value may be missing, as NaN; see :mod:`ampbench.graph.gaps`.
         ragged: covariates with gaps among the ancestors, itself included: the variable has no value where one of them
             has none. :class:`ampbench.graph.Graph` fills this in.
     """
@@ -53,6 +56,7 @@ class Node:
     first: Distribution | Callable[..., Any] | None = None
     leaves: bool = False
     missing: tuple[float, float] = (0.0, 0.0)
+    gaps: bool = False
     ragged: tuple[Node, ...] = ()
 
     def __post_init__(self) -> None:
@@ -95,7 +99,8 @@ class Node:
         drawn = self._draw(n, parents)
         value = checked(self, n, drawn, double)
         if self.kind != "learned":
-            warn_if_lost(self.name, torch.as_tensor(drawn))
+            raw = torch.as_tensor(drawn)
+            warn_if_lost(self.name, filled(raw) if self.gaps else raw)
         return value
 
     def _draw(self, n: int, parents: tuple[Tensor, ...]) -> object:
@@ -165,10 +170,12 @@ def simulator(
     first: Callable[..., Any] | None = None,
     missing: tuple[float, float] = (0.0, 0.0),
     leaves: bool = False,
+    gaps: bool = False,
 ) -> Node:
     """A variable that can only be simulated: ``conditional(*parents)`` returns samples of shape (n, D).
 
-    The arguments ``along``, ``first``, ``missing`` and ``leaves`` are those of repeated variables; see :class:`Node`.
+    With ``gaps``, NaN is a missing entry, such as a trial that was not run; see :mod:`ampbench.graph.gaps`. The variable
+    must then be observed, and have no children. The arguments ``along``, ``first``, ``missing`` and ``leaves`` are those of repeated variables; see :class:`Node`.
 
     Example:
         >>> node = simulator("x", lambda theta: theta + torch.randn_like(theta), parents=["theta"])
@@ -176,7 +183,7 @@ def simulator(
         torch.Size([3, 2])
     """
     repeated = (tuple(along), first, leaves, missing)
-    return Node(name, "simulator", conditional, tuple(parents), own(support), size, *repeated)
+    return Node(name, "simulator", conditional, tuple(parents), own(support), size, *repeated, gaps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,8 +260,12 @@ def learned(
 
 
 def _fault(node: Node) -> str:
-    """Return what is wrong with the repetition of a node; "" if nothing is."""
+    """Return what is wrong with the repetition or the gaps of a node; "" if nothing is."""
     axes = node.along
+    if node.gaps and axes:
+        return "is repeated and has gaps; give repeats without a value by missing=, and drop gaps"
+    if node.gaps and elementwise(node.support).event_dim:
+        return f"has gaps, but its support {node.support} is none of single components"
     lagged = [name for name in node.parents if isinstance(name, Previous)]
     if len({axis.name for axis in axes}) < len(axes):
         return f"is repeated twice along one axis: {', '.join(axis.name for axis in axes)}"
@@ -284,14 +295,17 @@ def checked(node: Node, n: int, value: object, double: bool = False) -> Tensor:
     expected = f"({n}, {node.size if node.size is not None else 'D'})"
     if tensor.ndim != 2 or len(tensor) != n or tensor.shape[1] != (node.size or tensor.shape[1]):
         raise SimulationError(f"node {node.name!r} has shape {tuple(tensor.shape)}, expected {expected}")
-    tensor = copied(stored(tensor, double))  # a simulator may overwrite in its next call what it returned
-    if bad := int((~torch.isfinite(tensor)).any(1).sum()):
+    kept = stored_with_gaps(tensor, double) if node.gaps else stored(tensor, double)
+    tensor = copied(kept)  # a simulator may overwrite in its next call what it returned
+    if bad := int(unusable(tensor, node.gaps).sum()):
+        what = "infinite values, or no value at all," if node.gaps else "NaN or infinite values"
         raise SimulationError(
-            f"node {node.name!r} has NaN or infinite values in {bad} of {n} rows; "
+            f"node {node.name!r} has {what} in {bad} of {n} rows; "
             "repair the simulator or let it return a finite code for failed simulations"
         )
-    if not bool(torch.all(node.support.check(tensor.detach()))):
-        outside = tensor[~node.support.check(tensor.detach()).reshape(n, -1).all(1)]
+    fits = inside(node.support, tensor.detach()) if node.gaps else node.support.check(tensor.detach())
+    if not bool(torch.all(fits)):
+        outside = tensor[~fits.reshape(n, -1).all(1)]
         raise SimulationError(
             f"node {node.name!r} has values outside its support {node.support} in {len(outside)} of {n} rows; "
             f"the first is {outside[0].tolist()}"

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError
+from ampbench.graph.coordinates import elementwise
 from ampbench.graph.model import Graph, component_names, join, split
 from ampbench.seeding import seeded
 
@@ -108,13 +109,6 @@ class LatentPrior(Distribution):
     def split(self, theta: Tensor) -> dict[str, Tensor]:
         """Cut theta (*, D) into the latents, (*, D_i) each."""
         return split(theta, self.sizes)
-
-
-def elementwise(support: constraints.Constraint) -> constraints.Constraint:
-    """Return the constraint of single components, if there is one, since constraints of one kind can be joined."""
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support
 
 
 def parameter_names(graph: Graph, latents: Iterable[str]) -> tuple[str, ...]:

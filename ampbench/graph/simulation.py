@@ -27,7 +27,7 @@ class Simulator:
         seed: the draws are a function of the seed and of the calls made so far.
 
     Raises:
-        GraphError: ``observed`` names no variable, an unknown one, or leaves nothing to infer.
+        GraphError: ``observed`` names no variable, an unknown one, or leaves nothing to infer; or a latent has gaps.
         UsageError: budget or seed is no whole number, or the budget is negative.
 
     Example:
@@ -59,6 +59,13 @@ class Simulator:
                 f"nothing to infer: observed {self.observed or '()'} and latent {self.latents or '()'} variables; "
                 "name at least one of each"
             )
+        if hidden := [name for name in self.latents if graph[name].gaps]:
+            raise GraphError(f"node {hidden[0]!r} has gaps, but is not observed; observe it, or drop gaps")
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """The observed variables whose entries may be missing."""
+        return tuple(name for name in self.observed if self.graph[name].gaps)
 
     @property
     def remaining(self) -> int:

@@ -131,6 +131,10 @@ class CanRestore(ABC):
         """
 
 
+class ReadsGaps(ABC):
+    """Ability of a method: it learns from observed variables with missing entries; see :mod:`ampbench.graph.gaps`."""
+
+
 class HasRevision(ABC):
     """Ability of a method: its numbers changed for some models, while the version of its package did not."""
 
@@ -189,7 +193,15 @@ def fit(method: Method, source: Simulator, device: str = "cpu", progress: Progre
     """Fit a method; the seed of the simulator determines all random numbers.
 
     CPU threads are not limited here; see :func:`ampbench.threads.limited_threads`.
+
+    Raises:
+        UsageError: an observed variable has gaps, which the method does not read.
     """
+    if source.gaps and not isinstance(method, ReadsGaps):
+        raise UsageError(
+            f"{type(method).__name__} does not read missing entries, which {source.gaps[0]!r} may have; take 'amp', "
+            "'npe', 'fmpe', 'npse', 'nre' or 'rejection-abc', or let the simulator return no NaN, and drop gaps"
+        )
     with seeded(derive(source.seed, "fit")):
         return method.fit(source, torch.device(device), progress)
 

@@ -3,8 +3,9 @@ r"""Embedding networks: from high-dimensional evidence to a few learned features
 .. math:: e_\psi: \mathbb R^{C} \to \mathbb R^{F}, \qquad F \ll C
 
 ``series`` convolves along time, ``image`` over a square; both then average over a coarse grid, which keeps where
-something happened, and end in a linear layer. Whoever builds networks on evidence can put one in front; the wrapper
-family ``embedded`` does so for every family.
+something happened, and end in a linear layer. ``set`` is invariant to permutations of independent trials
+(:mod:`ampbench.networks.sets`). Evidence with gaps is followed by its mask (:mod:`ampbench.networks.masked`). Whoever
+builds networks on evidence can put one in front; the wrapper family ``embedded`` does so for every family.
 
 References:
     Radev et al. 2020, *BayesFlow: learning complex stochastic models with invertible neural networks*,
@@ -17,11 +18,15 @@ from __future__ import annotations
 from math import isqrt
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ampbench.errors import UsageError
+from ampbench.networks.masked import MaskedConvolution
+from ampbench.networks.sets import SetEmbedding
 
-Kind = Literal["series", "image"]
+Convolved = Literal["series", "image"]
+Kind = Literal["series", "image", "set"]
 
 SERIES_PIECES = 8
 """Number of pieces over which a series is averaged."""
@@ -49,7 +54,7 @@ class Embedding(nn.Module):
         torch.Size([5, 32])
     """
 
-    def __init__(self, kind: Kind, inputs: int, features: int, channels: int = 1, width: int = 32) -> None:
+    def __init__(self, kind: Convolved, inputs: int, features: int, channels: int = 1, width: int = 32) -> None:
         super().__init__()
         self.shape = (channels, *_sides(kind, inputs, channels))
         if kind == "series":
@@ -67,7 +72,43 @@ class Embedding(nn.Module):
         return self.network(value.reshape(-1, *self.shape)).reshape(*batch, -1)
 
 
-def _sides(kind: Kind, inputs: int, channels: int) -> tuple[int, ...]:
+def build_embedding(
+    kind: Kind, inputs: int, features: int, channels: int = 1, width: int = 32, masked: bool = False
+) -> nn.Module:
+    """Build the embedding of evidence that is a series, an image or a set.
+
+    Arguments:
+        kind: see :class:`Embedding` and :class:`ampbench.networks.sets.SetEmbedding`.
+        inputs: C, number of components of the evidence, without the mask.
+        features: F, number of features.
+        channels: of the series or the image, one after another; of a set, the number of entries of each trial.
+        width: convolution filters, or units of each hidden layer.
+        masked: whether the evidence is followed by its mask, (*, 2C).
+
+    Raises:
+        UsageError: the evidence has no such shape.
+    """
+    if kind == "set":
+        return SetEmbedding(inputs, features, channels, width, masked)
+    if not masked:
+        return Embedding(kind, inputs, features, channels, width)
+    pieces = SERIES_PIECES if kind == "series" else IMAGE_PIECES
+    return MaskedConvolution(kind, (channels, *_sides(kind, inputs, channels)), features, width, pieces)
+
+
+def alike(kind: Kind, inputs: int, channels: int) -> Tensor | None:
+    """Return which components are distributed alike, as a number for each, shape (C,); None if nothing says so.
+
+    These are the components of one entry in all trials of a set.
+
+    Example:
+        >>> alike("set", 6, 2)
+        tensor([0, 1, 0, 1, 0, 1])
+    """
+    return torch.arange(inputs) % channels if kind == "set" else None
+
+
+def _sides(kind: Convolved, inputs: int, channels: int) -> tuple[int, ...]:
     """Return the length of each side of one channel."""
     each, rest = divmod(inputs, channels)
     if rest or not each:

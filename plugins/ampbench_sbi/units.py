@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from ampbench.errors import UsageError
-from ampbench.graph.prior import LatentPrior, elementwise
+from ampbench.graph.coordinates import elementwise
+from ampbench.graph.prior import LatentPrior
 from ampbench.seeding import seeded
 
 PROBES = 100
