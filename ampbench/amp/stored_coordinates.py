@@ -31,7 +31,7 @@ def from_parts(parts: Mapping[str, State], graph: Graph, names: Iterable[str] | 
         UsageError: the state belongs to another model.
     """
     states.check_names("", parts["location"], graph.names if names is None else names)
-    found = {}
+    found: dict[str, Coordinates] = {}
     for name, location in parts["location"].items():
         node, numbers = graph[name], (location, parts["scale"][name], bool(parts["whole"][name]))
         seen = parts.get("gaps", {}).get(name)
@@ -41,9 +41,9 @@ def from_parts(parts: Mapping[str, State], graph: Graph, names: Iterable[str] | 
                 f"{'' if node.gaps else 'no '}gaps in the model; give the model that it was made with: gaps="
                 f"{seen is not None}"
             )
-        plain, support = seen is None, node.support
-        found[name] = (
-            Coordinates.at(*numbers, support) if plain else GappedCoordinates.restored(*numbers, support, seen)
-        )
+        if seen is None:
+            found[name] = Coordinates.at(*numbers, node.support)
+        else:
+            found[name] = GappedCoordinates.restored(*numbers, node.support, seen)
         states.check_size(name, found[name].features, node.size)
     return found

@@ -1,8 +1,8 @@
 r"""Gaps: entries of an observed variable that are missing, as NaN, such as a trial that was not run.
 
 A gap is data, not a failure: the simulator decides which entries are missing, and methods infer
-:math:`p(\theta \mid x)` given the values that are there and the pattern of the gaps. In network coordinates the variable
-is
+:math:`p(\theta \mid x)` given the values that are there and the pattern of the gaps. In network coordinates the
+variable is
 
 .. math:: \Bigl( m \odot \frac{T^{-1}(x) - \mu}{\sigma},\; m \Bigr), \qquad m_d = 1 \text{ if } x_d \text{ is there},
 

@@ -15,8 +15,8 @@ from torch.distributions import Distribution, constraints
 
 from ampbench.errors import GraphError, SimulationError
 from ampbench.graph.axes import Axis, Previous, Tree
-from ampbench.graph.copies import copied, own
 from ampbench.graph.coordinates import elementwise
+from ampbench.graph.copies import copied, own
 from ampbench.graph.gaps import filled, inside, stored_with_gaps, unusable
 from ampbench.graph.precision import stored, warn_if_lost
 
@@ -174,8 +174,9 @@ def simulator(
 ) -> Node:
     """A variable that can only be simulated: ``conditional(*parents)`` returns samples of shape (n, D).
 
-    With ``gaps``, NaN is a missing entry, such as a trial that was not run; see :mod:`ampbench.graph.gaps`. The variable
-    must then be observed, and have no children. The arguments ``along``, ``first``, ``missing`` and ``leaves`` are those of repeated variables; see :class:`Node`.
+    With ``gaps``, NaN is a missing entry, such as a trial that was not run; see :mod:`ampbench.graph.gaps`. The
+    variable must then be observed, and have no children. The arguments ``along``, ``first``, ``missing`` and ``leaves``
+    are those of repeated variables; see :class:`Node`.
 
     Example:
         >>> node = simulator("x", lambda theta: theta + torch.randn_like(theta), parents=["theta"])

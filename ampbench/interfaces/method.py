@@ -131,7 +131,7 @@ class CanRestore(ABC):
         """
 
 
-class ReadsGaps(ABC):
+class ReadsGaps:
     """Ability of a method: it learns from observed variables with missing entries; see :mod:`ampbench.graph.gaps`."""
 
 

@@ -3,11 +3,12 @@
 from ampbench.networks.adversary import Adversary, classification_loss, gradient_penalty
 from ampbench.networks.classifier import Classifier, train_classifier
 from ampbench.networks.conditionals import BernoulliConditional, ImplicitConditional, NormalConditional
-from ampbench.networks.embedding import Embedding, build_embedding
+from ampbench.networks.embedding import Arrangement, Embedding
 from ampbench.networks.residual import ContextFeatures, ResidualMLP
 
 __all__ = [
     "Adversary",
+    "Arrangement",
     "BernoulliConditional",
     "Classifier",
     "ContextFeatures",
@@ -15,7 +16,6 @@ __all__ = [
     "ImplicitConditional",
     "NormalConditional",
     "ResidualMLP",
-    "build_embedding",
     "classification_loss",
     "gradient_penalty",
     "train_classifier",

@@ -15,6 +15,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isqrt
 from typing import Literal
 
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.errors import UsageError
+from ampbench.interfaces.family import Part
 from ampbench.networks.masked import MaskedConvolution
 from ampbench.networks.sets import SetEmbedding
 
@@ -72,40 +75,73 @@ class Embedding(nn.Module):
         return self.network(value.reshape(-1, *self.shape)).reshape(*batch, -1)
 
 
-def build_embedding(
-    kind: Kind, inputs: int, features: int, channels: int = 1, width: int = 32, masked: bool = False
-) -> nn.Module:
-    """Build the embedding of evidence that is a series, an image or a set.
+@dataclass(frozen=True)
+class Arrangement:
+    """How the components of evidence are arranged, and the size of an embedding for it.
 
-    Arguments:
-        kind: see :class:`Embedding` and :class:`ampbench.networks.sets.SetEmbedding`.
-        inputs: C, number of components of the evidence, without the mask.
+    Attributes:
+        kind: ``series``, ``image`` or ``set``; see :class:`Embedding` and :class:`ampbench.networks.sets.SetEmbedding`.
         features: F, number of features.
         channels: of the series or the image, one after another; of a set, the number of entries of each trial.
-        width: convolution filters, or units of each hidden layer.
-        masked: whether the evidence is followed by its mask, (*, 2C).
-
-    Raises:
-        UsageError: the evidence has no such shape.
+        width: convolution filters, or units of each hidden layer of a set's networks.
     """
-    if kind == "set":
-        return SetEmbedding(inputs, features, channels, width, masked)
-    if not masked:
-        return Embedding(kind, inputs, features, channels, width)
-    pieces = SERIES_PIECES if kind == "series" else IMAGE_PIECES
-    return MaskedConvolution(kind, (channels, *_sides(kind, inputs, channels)), features, width, pieces)
+
+    kind: Kind
+    features: int
+    channels: int
+    width: int
+
+    def embedding(self, parts: Sequence[Part]) -> nn.Module:
+        """Build the embedding of a context: of all of it, or of each part with a mask if there are any.
+
+        Raises:
+            UsageError: the context, or a part with a mask, has no such shape.
+        """
+        if not any(part.masked for part in parts):
+            return self._whole(sum(part.size for part in parts))
+        return _ByPart([self._masked(part.size // 2) if part.masked else nn.Identity() for part in parts], parts)
+
+    def outputs(self, parts: Sequence[Part]) -> int:
+        """Return the number of components of the embedding of a context."""
+        if not any(part.masked for part in parts):
+            return self.features
+        return sum(self.features if part.masked else part.size for part in parts)
+
+    def alike(self, components: int) -> Tensor | None:
+        """Return which components are distributed alike, as a number for each, shape (C,); None if nothing says so.
+
+        These are the components of one entry in all trials of a set.
+
+        Example:
+            >>> Arrangement("set", 32, 2, 32).alike(6)
+            tensor([0, 1, 0, 1, 0, 1])
+        """
+        return torch.arange(components) % self.channels if self.kind == "set" else None
+
+    def _whole(self, components: int) -> nn.Module:
+        if self.kind == "set":
+            return SetEmbedding(components, self.features, self.channels, self.width)
+        return Embedding(self.kind, components, self.features, self.channels, self.width)
+
+    def _masked(self, components: int) -> nn.Module:
+        if self.kind == "set":
+            return SetEmbedding(components, self.features, self.channels, self.width, masked=True)
+        shape = (self.channels, *_sides(self.kind, components, self.channels))
+        pieces = SERIES_PIECES if self.kind == "series" else IMAGE_PIECES
+        return MaskedConvolution(self.kind, shape, self.features, self.width, pieces)
 
 
-def alike(kind: Kind, inputs: int, channels: int) -> Tensor | None:
-    """Return which components are distributed alike, as a number for each, shape (C,); None if nothing says so.
+class _ByPart(nn.Module):
+    """A network for each part of a context, whose outputs are joined."""
 
-    These are the components of one entry in all trials of a set.
+    def __init__(self, networks: Sequence[nn.Module], parts: Sequence[Part]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.sizes = [part.size for part in parts]
 
-    Example:
-        >>> alike("set", 6, 2)
-        tensor([0, 1, 0, 1, 0, 1])
-    """
-    return torch.arange(inputs) % channels if kind == "set" else None
+    def forward(self, context: Tensor) -> Tensor:
+        parts = context.split(self.sizes, dim=-1)
+        return torch.cat([network(part) for network, part in zip(self.networks, parts, strict=True)], dim=-1)
 
 
 def _sides(kind: Convolved, inputs: int, channels: int) -> tuple[int, ...]:

@@ -43,9 +43,7 @@ class SetEmbedding(nn.Module):
         True
     """
 
-    def __init__(
-        self, inputs: int, features: int, entries: int = 1, width: int = 32, masked: bool = False
-    ) -> None:
+    def __init__(self, inputs: int, features: int, entries: int = 1, width: int = 32, masked: bool = False) -> None:
         super().__init__()
         if inputs % entries or not inputs:
             raise UsageError(

@@ -18,13 +18,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, final
 
-import torch
 from torch import Tensor, nn
 
 from ampbench.interfaces import Conditional, Default, Family, HasDensity
 from ampbench.interfaces.family import KnowsArrangement, Part
-from ampbench.networks import build_embedding
-from ampbench.networks.embedding import Kind, alike
+from ampbench.networks import Arrangement
+from ampbench.networks.embedding import Kind
 from ampbench.options import at_least
 
 
@@ -54,10 +53,7 @@ class Embedded(Family, KnowsArrangement):
     ) -> None:
         at_least(self, features=(features, 1), channels=(channels, 1), width=(width, 1))
         self.family = family
-        self.kind: Kind = kind
-        self.features = features
-        self.channels = channels
-        self.width = width
+        self.arrangement = Arrangement(kind, features, channels, width)
 
     def __call__(self, features: int, context: int) -> Conditional:
         """Build q(x | context); for an empty context, return the family's conditional without an embedding network.
@@ -67,39 +63,17 @@ class Embedded(Family, KnowsArrangement):
         """
         if context == 0:
             return self.family(features, 0)
-        return self._embedded(features, self._embedding(context, False), self.features)
+        return self.with_masks(features, [Part(context, masked=False)])
 
     def with_masks(self, features: int, context: Sequence[Part]) -> Conditional:
         """Build q(x | context), with an embedding network for every variable with a mask; see :meth:`__call__`."""
-        read = [self._embedding(part.size // 2, True) if part.masked else nn.Identity() for part in context]
-        inner = sum(self.features if part.masked else part.size for part in context)
-        return self._embedded(features, _Parts(read, [part.size for part in context]), inner)
+        embedding = self.arrangement.embedding(context)
+        inner = self.family(features, self.arrangement.outputs(context))
+        return _WithDensity(embedding, inner) if isinstance(inner, HasDensity) else _Embedded(embedding, inner)
 
     def alike(self, components: int) -> Tensor | None:
         """Return the entries of a set's components; None for series and images."""
-        return alike(self.kind, components, self.channels)
-
-    def _embedding(self, components: int, masked: bool) -> nn.Module:
-        return build_embedding(self.kind, components, self.features, self.channels, self.width, masked)
-
-    def _embedded(self, features: int, embedding: nn.Module, inner: int) -> Conditional:
-        conditional = self.family(features, inner)
-        if isinstance(conditional, HasDensity):
-            return _WithDensity(embedding, conditional)
-        return _Embedded(embedding, conditional)
-
-
-class _Parts(nn.Module):
-    """A network for each part of a context, whose outputs are joined."""
-
-    def __init__(self, networks: Sequence[nn.Module], sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-        self.sizes = list(sizes)
-
-    def forward(self, context: Tensor) -> Tensor:
-        parts = context.split(self.sizes, dim=-1)
-        return torch.cat([network(part) for network, part in zip(self.networks, parts, strict=True)], dim=-1)
+        return self.arrangement.alike(components)
 
 
 class _Embedded(Conditional):
