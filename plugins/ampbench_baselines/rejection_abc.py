@@ -142,9 +142,9 @@ class _Nearest(Posterior, HasState):
 
     def _distances(self, observation: Tensor) -> Tensor:
         """Return the distances of all simulations to an observation, shape (N,)."""
-        observation = check_observation(observation, self._x.shape[1], self._evidence is not None).to(self._x)
+        observation = check_observation(observation, self._x.shape[1], self._evidence is not None)
         if self._evidence is None:
-            return ((self._x - observation) / self._scale).norm(dim=1)
+            return ((self._x - observation.to(self._x)) / self._scale).norm(dim=1)
         self._evidence.check(observation)
         return (self._evidence.encode(self._x) - self._evidence.encode(observation)).norm(dim=1)
 
