@@ -62,4 +62,4 @@ class Embedded(Amortised):
     @property
     def recipe(self) -> Recipe:
         """The specification of the method, with an embedding network."""
-        return replace(self.method.recipe, arrangement=self.arrangement)
+        return replace(self.method.recipe, method="embedded", arrangement=self.arrangement)

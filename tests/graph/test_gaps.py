@@ -56,7 +56,7 @@ def test_without_gaps_nan_is_a_failure() -> None:
 @pytest.mark.parametrize("support", [constraints.positive, constraints.independent(constraints.positive, 1)])
 def test_values_beside_gaps_stay_in_the_support(support: constraints.Constraint) -> None:
     Graph(PRIOR, returning([[1.0, NAN], [NAN, 2.0]], support=support)).sample(2)
-    with pytest.raises(SimulationError, match="outside its support .* in 1 of 2 rows"):
+    with pytest.raises(SimulationError, match=r"outside its support .* in 1 of 2 rows"):
         Graph(PRIOR, returning([[1.0, NAN], [NAN, -2.0]], support=support)).sample(2)
 
 
@@ -162,7 +162,7 @@ def test_new_values_and_new_gaps_of_an_observation_are_reported() -> None:
         check_evidence({"x": torch.tensor([NAN, 1.0, NAN])}, in_any_order)
     with pytest.raises(UsageError, match="'x' has no value: all 3"):
         check_evidence({"x": torch.full((3,), NAN)}, coordinates)
-    with pytest.raises(UsageError, match="'y' holds NaN: component 1; only a variable .* gaps=True"):
+    with pytest.raises(UsageError, match=r"'y' holds NaN: component 1; only a variable .* gaps=True"):
         check_evidence({"y": torch.tensor([0.0, NAN])}, {"y": Coordinates(torch.randn(9, 2), constraints.real)})
 
 
