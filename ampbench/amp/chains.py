@@ -105,15 +105,17 @@ class BottomUp(Conditionals[Factor]):
         self.chains = {evidence: tuple(factors) for evidence, factors in chains.items()}
         self.factors = tuple(dict.fromkeys(factor for factors in self.chains.values() for factor in factors))
         self.contexts = {factor: sum(sizes[name] for name in factor.context) for factor in self.factors}
-        self.conditionals = nn.ModuleList(
-            self._built(families[factor.variable], factor, gaps) for factor in self.factors
-        )
+        self.gaps = gaps
+        self.conditionals = nn.ModuleList(self._built(families[factor.variable], factor) for factor in self.factors)
 
-    def _built(self, family: Family, factor: Factor, gaps: Container[str]) -> Conditional:
-        size, context = self.sizes[factor.variable], [Part(self.sizes[name], name in gaps) for name in factor.context]
-        if isinstance(family, KnowsArrangement) and any(part.masked for part in context):
-            return family.with_masks(size, context)
-        return family(size, self.contexts[factor])
+    def parts(self, context: Iterable[str]) -> list[Part]:
+        """Return the parts of a context, one for each of its variables."""
+        return [Part(self.sizes[name], name in self.gaps) for name in context]
+
+    def _built(self, family: Family, factor: Factor) -> Conditional:
+        if isinstance(family, KnowsArrangement) and any(name in self.gaps for name in factor.context):
+            return family.with_masks(self.sizes[factor.variable], self.parts(factor.context))
+        return family(self.sizes[factor.variable], self.contexts[factor])
 
     def forward(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         """Infer all latents from evidence.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import FlatViews, LocalComparison, by_likelihood
+from ampbench.amp.comparisons import FlatViews, LocalComparison, Reading, by_likelihood
 from ampbench.amp.densities import SiteDensities, known_likelihood, learned_prior
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
@@ -176,8 +176,9 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         states.load(bottom_up, parts["families"], "these families")
         learned = Learned(bottom_up, nn.Module()).requires_grad_(False).eval()
-        adversaries, _ = FlatViews(bottom_up, comparisons).build_adversaries()
+        adversaries, reader = FlatViews(bottom_up, comparisons).build_adversaries()
         states.load(nn.ModuleList(adversaries), parts["adversaries"], "these adversaries")
+        states.load(reader, parts["reader"], "these adversaries")
         refinement = None
         if refined := states.rows(parts["refinement"]):
             refiner = None
@@ -187,7 +188,7 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
             refinement = Refinement(refiner, refined)
         held_out = {name: value.to(device) for name, value in parts["held_out"].items()}
         observed = {name: int(parts["observed"][name]) for name in simulator.observed}
-        trained = Trained(learned, adversaries, states.rows(parts["history"]))
+        trained = Trained(learned, adversaries, states.rows(parts["history"]), reader)
         graph, latents = simulator.graph, simulator.latents
         made = posterior_type(trained, refinement, graph, latents)
         return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, latents)
@@ -250,7 +251,20 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
         known = known_likelihood(graph, coordinates, site), learned_prior(graph, coordinates, site)
         densities = SiteDensities(bottom_up, factors, site, *known)
         name = str(site) if len(bottom_up.chains) == 1 else f"{site} from {', '.join(graph.check(evidence))}"
-        return LocalComparison(name, site, evidence, factors, self._divergence(site), densities)
+        divergence, reading = self._divergence(site), self._reading(bottom_up, factors, site)
+        trained = reading is not None and any(True for _ in divergence.adversary(1).parameters())
+        networks = (reading, None) if trained else (None, reading)
+        return LocalComparison(name, site, evidence, factors, divergence, densities, *networks)
+
+    def _reading(self, bottom_up: BottomUp, factors: Sequence[Factor], site: Site) -> Reading | None:
+        """Build the network through which adversaries read the context of a site, if one of its families knows it."""
+        for factor in factors:
+            family = self.families.get(factor.variable, self.family)
+            if isinstance(family, KnowsArrangement) and tuple(factor.context) == tuple(site.context):
+                with bottom_up.device:
+                    found = family.reading(bottom_up.parts(site.context))
+                return None if found is None else Reading(*found)
+        return None
 
     def _divergence(self, site: Site) -> Divergence:
         """Return the divergence at a site: the one that an option names for a variable of the site, or the default."""

@@ -83,6 +83,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
             {
                 "families": bottom_up.state_dict(),
                 "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
+                "reader": self.trained.reader.state_dict(),
                 "last_word": {} if refined is None else refined.state_dict(),
                 "thinned": {"draws": torch.tensor(refined is not None)},
                 **parts_of(self._coordinates),

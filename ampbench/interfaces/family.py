@@ -53,7 +53,14 @@ class KnowsArrangement(ABC):
 
     @abstractmethod
     def with_masks(self, features: int, context: Sequence[Part]) -> Conditional:
-        """Build q(x | context) for a context of several variables, of which at least one has a mask."""
+        """Build q(x | context) for a context of these variables, of which at least one has a mask."""
+
+    @abstractmethod
+    def reading(self, context: Sequence[Part]) -> tuple[nn.Module, int] | None:
+        """Return a new network through which adversaries read such a context, and its number of outputs.
+
+        None: adversaries read the context as it is.
+        """
 
     @abstractmethod
     def alike(self, components: int) -> Tensor | None:

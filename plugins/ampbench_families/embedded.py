@@ -71,6 +71,12 @@ class Embedded(Family, KnowsArrangement):
         inner = self.family(features, self.arrangement.outputs(context))
         return _WithDensity(embedding, inner) if isinstance(inner, HasDensity) else _Embedded(embedding, inner)
 
+    def reading(self, context: Sequence[Part]) -> tuple[nn.Module, int] | None:
+        """Return another embedding network, for adversaries; None for a series or an image without gaps."""
+        if self.arrangement.kind != "set" and not any(part.masked for part in context):
+            return None
+        return self.arrangement.embedding(context), self.arrangement.outputs(context)
+
     def alike(self, components: int) -> Tensor | None:
         """Return the entries of a set's components; None for series and images."""
         return self.arrangement.alike(components)
