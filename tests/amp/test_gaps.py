@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal, OneHotCategorical
 
 import ampbench
+from ampbench.amp.comparisons import view
 from ampbench.errors import FitWarning, UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import HasDensity, fit
+from ampbench.interfaces import HasDensity, fit, rebuild
 from ampbench.registry import Registry, load
+from ampbench.results import tensors
 from ampbench.seeding import seeded
 
 TRIALS = 10
@@ -114,6 +116,49 @@ def test_a_posterior_with_gaps_is_restored_and_has_its_density(tmp_path: Path) -
     assert abs(float(again.log_prob(grid, x.expand(2001, -1)).exp().sum()) * 12 / 2000 - 1) < 1e-3
     with pytest.raises(UsageError, match="'x' has gaps in the state, but no gaps in the model"):
         ampbench.restore(tmp_path / "posterior.npz", PRIOR, trials, method=method)
+
+
+@pytest.mark.filterwarnings("ignore::ampbench.errors.FitWarning", "ignore::ampbench.errors.SimulationWarning")
+@pytest.mark.parametrize("gaps", [True, False])
+@pytest.mark.parametrize(
+    "divergence", ["jsd", "riesz", "mmd(features=4)", "wasserstein", "kl-ratio", "blend(first=energy,second=jsd)"]
+)
+def test_adversaries_do_not_depend_on_the_order_of_trials_either(
+    registry: Registry, divergence: str, gaps: bool
+) -> None:
+    """Also those of density-ratio resampling, and of a restored posterior."""
+    graph = Graph(
+        density("theta", PRIOR),
+        simulator("x", trials if gaps else lambda theta: theta + torch.randn(len(theta), TRIALS), ["theta"], gaps=gaps),
+    )
+    method = registry.build(
+        "methods",
+        f"amp:divergence={divergence},family=embedded(family=gaussian,kind=set),steps=8,batch_size=16,particles=2",
+    )
+    source = Simulator(graph, ["x"], 100, seed=0)
+    posterior = fit(method, source)
+    restored = rebuild(method, source, tensors.parse(tensors.dump(posterior.state())))
+    x, drawn = observation([0.3, -1.0, 2.0, 0.7]) if gaps else torch.randn(TRIALS), []
+    order = torch.randperm(TRIALS)
+    for each, there in ((posterior, x), (posterior, x[order]), (restored, x)):
+        with seeded(1):
+            drawn.append(each.sample(there, 20))
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
+    if divergence == "riesz":
+        return
+    (comparison,), (adversary,) = posterior.chain_pair.comparisons, posterior.chain_pair.adversaries
+    rows = posterior.held_out
+    places = torch.cat([order, order + TRIALS]) if gaps else order
+    outputs = [adversary(view(rows | {"x": value}, comparison)) for value in (rows["x"], rows["x"][:, places])]
+    assert torch.equal(*outputs)
+    assert bool(outputs[0].isfinite().all())
+
+
+def test_a_diagnosis_with_gaps(registry: Registry) -> None:
+    posterior = quick("set")
+    frame = posterior.diagnose(Graph(density("theta", PRIOR), simulator("x", trials, ["theta"], gaps=True)).sample(60))
+    assert frame["accuracy"].between(0, 1).all()
 
 
 def test_other_observations_are_refused() -> None:
