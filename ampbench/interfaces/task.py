@@ -91,7 +91,8 @@ class Task(ABC):
 
     def check_observation(self, observation: Tensor) -> Tensor:
         """Return the observation if its shape is that of this task; raises :class:`UsageError` otherwise."""
-        return check_observation(observation, self.graph.size(self.observed))
+        gaps = any(self.graph[name].gaps for name in self.observed)
+        return check_observation(observation, self.graph.size(self.observed), gaps)
 
 
 class HasGolden(ABC):
