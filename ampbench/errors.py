@@ -27,7 +27,7 @@ class SimulationError(AmpbenchError, ValueError):
 
 
 class SimulationWarning(UserWarning):
-    """A simulator returns usable values, but the seed does not determine them; the message names the node."""
+    """Simulations are usable, but the seed does not determine them, or none has the gaps of the observation."""
 
 
 class SamplesError(AmpbenchError, ValueError):

@@ -47,7 +47,7 @@ class LocalComparison:
         divergence: the local divergence.
         densities: the densities that are known at the site.
         reading: the network through which the adversary reads the context; None: it reads it as it is.
-        unread: the network through which a refiner reads the context, if the divergence trains no adversary.
+        refiner_reading: the network through which a refiner reads the context, if the divergence trains no adversary.
     """
 
     name: str
@@ -57,7 +57,7 @@ class LocalComparison:
     divergence: Divergence
     densities: Densities = UNKNOWN
     reading: Reading | None = None
-    unread: Reading | None = None
+    refiner_reading: Reading | None = None
 
     def __str__(self) -> str:
         return self.name

@@ -91,16 +91,18 @@ def build_refiner(bottom_up: BottomUp, comparison: LocalComparison) -> nn.Module
     with bottom_up.device:
         if isinstance(comparison.divergence, HasLogRatio):
             return comparison.divergence.adversary(width)
-        return Adversary(width) if comparison.unread is None else _Behind(comparison.unread, comparison, bottom_up)
+        if comparison.refiner_reading is None:
+            return Adversary(width)
+        variables = sum(bottom_up.sizes[name] for name in comparison.site.variables)
+        return _Behind(comparison.refiner_reading, variables)
 
 
 class _Behind(nn.Module):
     """A new adversary that reads the context through a network."""
 
-    def __init__(self, reading: Reading, comparison: LocalComparison, bottom_up: BottomUp) -> None:
+    def __init__(self, reading: Reading, variables: int) -> None:
         super().__init__()
         self.reading = reading
-        variables = sum(bottom_up.sizes[name] for name in comparison.site.variables)
         self.adversary = Adversary(variables + reading.features)
 
     def forward(self, tuples: Tuples) -> Tensor:

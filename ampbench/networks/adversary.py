@@ -68,9 +68,7 @@ def gradient_penalty(adversary: nn.Module, *sides: Tuples) -> Tensor:
         variable = side.variable.detach().requires_grad_(True)
         context = side.read().context.detach().requires_grad_(True)
         outputs = adversary(replace(side, variable=variable, context=context, reading=None))
-        if (
-            outputs.ndim == side.variable.ndim
-        ):  # several per tuple: random signs make the square an unbiased sum of theirs
+        if outputs.ndim == side.variable.ndim:  # several per tuple: by random signs, the square is an unbiased sum
             outputs = outputs * torch.randint_like(outputs, 2).mul(2).sub(1)
         slopes = torch.autograd.grad(outputs.sum(), [variable, context], create_graph=True, allow_unused=True)
         squared = torch.cat([slope for slope in slopes if slope is not None], dim=-1).square().sum(-1)
