@@ -72,7 +72,7 @@ class Embedded(Family, KnowsArrangement):
         return _WithDensity(embedding, inner) if isinstance(inner, HasDensity) else _Embedded(embedding, inner)
 
     def reading(self, context: Sequence[Part]) -> tuple[nn.Module, int] | None:
-        """Return another embedding network, for adversaries; None for series and images without gaps, and for nothing."""
+        """Return another embedding network for adversaries; None for series and images without gaps, or nothing."""
         if not context or (self.arrangement.kind != "set" and not any(part.masked for part in context)):
             return None
         return self.arrangement.embedding(context), self.arrangement.outputs(context)
