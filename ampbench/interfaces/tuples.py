@@ -55,7 +55,7 @@ class Tuples:
         context: their context pã(x_i), shape ``(*, C)``.
         densities: the densities that are known at this site.
         place: where the tuples were taken, if evidence outside them belongs to them; for the engine.
-        reading: network through which adversaries read the context, (*, C) to (*, C′); None: as it is.
+        reading: network through which adversaries read the context, ``(*, C)`` to ``(*, C′)``; None: as it is.
     """
 
     variable: Tensor
@@ -70,7 +70,7 @@ class Tuples:
         return torch.cat([self.variable, self.read().context], dim=-1)
 
     def read(self) -> Tuples:
-        """Return tuples with the context as adversaries read it, (*, C′), which no network reads any more."""
+        """Return tuples with the context as adversaries read it, ``(*, C′)``, which no network reads any more."""
         return self if self.reading is None else replace(self, context=self.reading(self.context), reading=None)
 
     def detach(self) -> Tuples:

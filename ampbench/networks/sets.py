@@ -31,7 +31,7 @@ class SetEmbedding(nn.Module):
         features: F, number of features.
         entries: d, number of components of each trial; the components of one trial stand together.
         width: units of each hidden layer.
-        masked: whether the evidence is followed by its mask: (*, 2C), 1 for a value and 0 for a gap.
+        masked: whether the evidence is followed by its mask: ``(*, 2C)``, 1 for a value and 0 for a gap.
 
     Raises:
         UsageError: the components are no whole number of trials.
