@@ -58,6 +58,7 @@ def infer(
     store: str | Path | None = None,
     timeout: float | None = None,
     failed: Failed = "error",
+    gaps: bool = False,
     progress: Progress | None = None,
     probe: bool = True,
 ) -> Posterior:
@@ -90,6 +91,8 @@ def infer(
         failed: what becomes of simulations with NaN or infinite values: ``error`` stops, ``drop`` leaves them out and
             refuses methods that this would bias, and ``code`` replaces these values by finite ones outside the range of
             valid values. Failed simulations count towards the budget; see ``docs/failed-simulations.md``.
+        gaps: whether NaN in x is a missing entry, such as a trial that was not run or the rest of a shorter series, in
+            simulations and in observations. A row of x without any value is a failed simulation all the same.
         progress: called with (steps done, steps in total), and with simulations while batches are simulated; by default
             a bar in a terminal or notebook, and nothing elsewhere.
         probe: whether a few more simulations, mostly 48, test the simulator before the budget is spent; see
@@ -123,7 +126,7 @@ def infer(
         torch.Size([3, 1])
     """
     stored = None if simulations is None else first_rows(read_simulations(simulations), budget)
-    graph = model_of(prior, simulate, stored, names)
+    graph = model_of(prior, simulate, stored, names, gaps)
     return infer_graph(
         graph,
         ["x"],
@@ -254,12 +257,13 @@ def restore(
     method: str | None = None,
     device: str | torch.device = "cpu",
     simulations: Any = None,
+    gaps: bool = False,
 ) -> Posterior:
     """Return a posterior that :func:`save` wrote; the simulator is not called, and nothing is unpickled.
 
     Arguments:
         path: the file.
-        prior, simulate, simulations: the arguments of :func:`infer`.
+        prior, simulate, simulations, gaps: the arguments of :func:`infer`.
         method: the method's spec; by default the one in the file, and ``amp`` for files of older versions.
         device: any torch device.
 
@@ -287,7 +291,7 @@ def restore(
     """
     state, notes = _read(path)
     stored = None if simulations is None else read_simulations(simulations)
-    graph = model_of(prior, simulate, stored, notes.get("names", ()))
+    graph = model_of(prior, simulate, stored, notes.get("names", ()), gaps)
     return _restored(state, notes, graph, ["x"], method, device)
 
 

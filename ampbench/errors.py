@@ -27,7 +27,7 @@ class SimulationError(AmpbenchError, ValueError):
 
 
 class SimulationWarning(UserWarning):
-    """Simulations are usable, but failed in part, or the seed does not determine them; the message names the node."""
+    """Simulations are usable, but some failed, the seed does not determine them, or none has the observation's gaps."""
 
 
 class StoredWarning(UserWarning):

@@ -77,6 +77,15 @@ def test_the_examples_of_the_page_on_repeated_variables_run() -> None:
     assert outcome.failed == 0
 
 
+def test_the_examples_of_the_page_on_sets_and_series_run() -> None:
+    pytest.importorskip("sbi")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)  # the fits of the page are short
+        outcome = doctest.testfile(str(ROOT / "docs" / "sets-and-series.md"), module_relative=False)
+    assert outcome.attempted > 15
+    assert outcome.failed == 0
+
+
 def test_learning_example() -> None:
     """The example of docs/learning.md runs, and its shapes are those of the comments."""
     page = (ROOT / "docs" / "learning.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ with observed variables O, latent variables L, and the contexts :math:`\tilde{\m
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
@@ -21,7 +21,8 @@ from ampbench.amp.sites import Site
 from ampbench.errors import UsageError
 from ampbench.graph import Factor, Graph, join
 from ampbench.graph.coordinates import Coordinates
-from ampbench.interfaces import Family, HasDensity
+from ampbench.interfaces import Conditional, Family, HasDensity
+from ampbench.interfaces.family import KnowsArrangement, Part
 
 
 class Chain(Protocol):
@@ -89,6 +90,7 @@ class BottomUp(Conditionals[Factor]):
             barren factors: those need no family.
         sizes: number of coordinates of each variable.
         families: by variable, the family that builds the conditionals of its factors.
+        gaps: the variables whose coordinates are values and their mask.
     """
 
     def __init__(
@@ -96,15 +98,24 @@ class BottomUp(Conditionals[Factor]):
         chains: Mapping[frozenset[str], Sequence[Factor]],
         sizes: Mapping[str, int],
         families: Mapping[str, Family],
+        gaps: Container[str] = (),
     ) -> None:
         super().__init__()
         self.sizes = dict(sizes)
         self.chains = {evidence: tuple(factors) for evidence, factors in chains.items()}
         self.factors = tuple(dict.fromkeys(factor for factors in self.chains.values() for factor in factors))
         self.contexts = {factor: sum(sizes[name] for name in factor.context) for factor in self.factors}
-        self.conditionals = nn.ModuleList(
-            families[factor.variable](sizes[factor.variable], self.contexts[factor]) for factor in self.factors
-        )
+        self.gaps = gaps
+        self.conditionals = nn.ModuleList(self._built(families[factor.variable], factor) for factor in self.factors)
+
+    def parts(self, context: Iterable[str]) -> list[Part]:
+        """Return the parts of a context, one for each of its variables."""
+        return [Part(self.sizes[name], name in self.gaps) for name in context]
+
+    def _built(self, family: Family, factor: Factor) -> Conditional:
+        if isinstance(family, KnowsArrangement) and any(name in self.gaps for name in factor.context):
+            return family.with_masks(self.sizes[factor.variable], self.parts(factor.context))
+        return family(self.sizes[factor.variable], self.contexts[factor])
 
     def forward(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         """Infer all latents from evidence.

@@ -18,6 +18,23 @@ Families = TypeVar("Families", bound=nn.Module, covariant=True)
 """The families of a chain."""
 
 
+class Reading(nn.Module):
+    """A network through which adversaries read the context of a site, such as a set of trials.
+
+    Attributes:
+        features: the number of its outputs.
+    """
+
+    def __init__(self, network: nn.Module, features: int) -> None:
+        super().__init__()
+        self.network = network
+        self.features = features
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Map (*, C) to (*, features)."""
+        return self.network(context)
+
+
 @dataclass(frozen=True, eq=False)
 class LocalComparison:
     """A comparison of the top-down chain with a bottom-up chain at one site, by one divergence.
@@ -29,6 +46,8 @@ class LocalComparison:
         factors: the inverse factors of the site's variables.
         divergence: the local divergence.
         densities: the densities that are known at the site.
+        reading: the network through which the adversary reads the context; None: it reads it as it is.
+        refiner_reading: the network through which a refiner reads the context, if the divergence trains no adversary.
     """
 
     name: str
@@ -37,6 +56,8 @@ class LocalComparison:
     factors: tuple[Any, ...]
     divergence: Divergence
     densities: Densities = UNKNOWN
+    reading: Reading | None = None
+    refiner_reading: Reading | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -90,7 +111,15 @@ class Views(Protocol[Families]):
 
 
 class AsTheyAre(nn.Module):
-    """The reader of flat graphs: tuples have all their evidence."""
+    """The reader of flat graphs: tuples have all their evidence.
+
+    Arguments:
+        readings: the networks that tuples have themselves; they are trained with the adversaries.
+    """
+
+    def __init__(self, readings: Iterable[nn.Module] = ()) -> None:
+        super().__init__()
+        self.readings = nn.ModuleList(readings)
 
     def forward(self, p: TuplesBySite, q: TuplesBySite) -> tuple[TuplesBySite, TuplesBySite]:
         """Return the tuples."""
@@ -112,8 +141,8 @@ class FlatViews:
     def build_adversaries(self) -> tuple[list[nn.Module], nn.Module]:
         """Build ξ: one adversary per site, on the device of the families; tuples have all their evidence."""
         with self.bottom_up.device:
-            adversaries = [at.divergence.adversary(self.bottom_up.features(at.site)) for at in self.comparisons]
-        return adversaries, AsTheyAre()
+            adversaries = [at.divergence.adversary(features(self.bottom_up, at)) for at in self.comparisons]
+        return adversaries, AsTheyAre(at.reading for at in self.comparisons if at.reading)
 
     def top_down(self, drawn: Mapping[str, Tensor]) -> TuplesBySite:
         """Return the tuples of top-down samples, (B, D_i) per variable."""
@@ -128,9 +157,16 @@ class FlatViews:
         return bottom_up_view(self.bottom_up, evidence, self.comparisons, particles)
 
 
+def features(bottom_up: BottomUp, comparison: LocalComparison) -> int:
+    """Return the number of components of the tuples of a comparison, as its adversary reads them."""
+    if comparison.reading is None:
+        return bottom_up.features(comparison.site)
+    return sum(bottom_up.sizes[name] for name in comparison.site.variables) + comparison.reading.features
+
+
 def top_down_view(values: Mapping[str, Tensor], comparisons: Iterable[LocalComparison]) -> TuplesBySite:
     """Return the tuples of top-down samples, (B, D_i) per variable, at every site."""
-    return {comparison: view(values, comparison.site, comparison.densities) for comparison in comparisons}
+    return {comparison: view(values, comparison) for comparison in comparisons}
 
 
 def bottom_up_view(
@@ -145,10 +181,7 @@ def bottom_up_view(
         particles: L, samples per item of evidence.
     """
     drawn = {frozenset(given): bottom_up(given, particles) for given in evidence}
-    return {
-        comparison: view(drawn[comparison.evidence], comparison.site, comparison.densities)
-        for comparison in comparisons
-    }
+    return {comparison: view(drawn[comparison.evidence], comparison) for comparison in comparisons}
 
 
 def forced_view(
@@ -169,10 +202,11 @@ def forced_view(
     for comparison in comparisons:
         given = {name: values[name] for name in comparison.site.context}
         drawn = bottom_up.through(comparison.factors, given, particles)
-        tuples[comparison] = view(drawn, comparison.site, comparison.densities)
+        tuples[comparison] = view(drawn, comparison)
     return tuples
 
 
-def view(values: Mapping[str, Tensor], site: Site, densities: Densities = UNKNOWN) -> Tuples:
-    """Return the tuples at a site, given samples of all variables."""
-    return Tuples(join(values, site.variables), join(values, site.context), densities)
+def view(values: Mapping[str, Tensor], comparison: LocalComparison) -> Tuples:
+    """Return the tuples of a comparison, given samples of all variables."""
+    variable, context = (join(values, names) for names in (comparison.site.variables, comparison.site.context))
+    return Tuples(variable, context, comparison.densities, reading=comparison.reading)

@@ -156,4 +156,5 @@ class SiteDensities(Densities):
 
     def _values(self, tuples: Tuples) -> dict[str, Tensor]:
         names = (*self.site.variables, *self.site.context)
-        return split(tuples.joint, {name: self.bottom_up.sizes[name] for name in names})
+        joined = torch.cat([tuples.variable, tuples.context], dim=-1)
+        return split(joined, {name: self.bottom_up.sizes[name] for name in names})

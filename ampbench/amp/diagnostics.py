@@ -116,10 +116,7 @@ class ChainPair:
         groups = {frozenset(rows): rows for rows in data}
         comparisons = [comparison for comparison in self.comparisons if comparison.evidence in groups]
         drawn = {held: model(len(next(iter(rows.values())))) for held, rows in groups.items()}
-        p = {
-            comparison: view(drawn[comparison.evidence], comparison.site, comparison.densities)
-            for comparison in comparisons
-        }
+        p = {comparison: view(drawn[comparison.evidence], comparison) for comparison in comparisons}
         return p, bottom_up_view(self.bottom_up, groups.values(), comparisons, 1)
 
     @torch.no_grad()
@@ -214,7 +211,7 @@ def diagnose(pair: ChainPair, p: TuplesBySite, q: TuplesBySite, folds: int, leve
     trained = pair.log_ratios(p, q)
     rows = []
     for comparison in p:
-        parts = _cross_fit(p[comparison].joint, q[comparison].joint[0], folds)
+        parts = _cross_fit(p[comparison].joint.detach(), q[comparison].joint[0].detach(), folds)
         seen = _of_classifier(parts)
         seen |= _of_adversary(*trained[comparison]) if comparison in trained else dict.fromkeys(ADVERSARY, math.nan)
         verdict = _verdict(seen, level / (2 * len(p)))

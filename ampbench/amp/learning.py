@@ -190,12 +190,15 @@ def learn(method: AMP, graph: Graph, data: Rows, device: torch.device, progress:
         progress: called with (steps done, steps in all).
 
     Raises:
-        UsageError: the data do not fit the graph, or the divergence has no gradient for its learned conditionals.
+        UsageError: the data do not fit the graph, a node has gaps, or the divergence has no gradient for its learned
+            conditionals.
         TrainingError: a loss, a gradient or the score became NaN or infinite.
 
     Warns:
         FitWarning: an adversary still distinguishes the model from the data.
     """
+    if gaps := [node.name for node in graph.nodes if node.gaps]:
+        raise UsageError(f"variable {gaps[0]!r} has gaps, but a row of NaN is a missing value here; drop gaps")
     rows = groups(graph, data)
     method.check_named(sorted({*graph.names} - frozenset.intersection(*rows)))
     _check_method(method)

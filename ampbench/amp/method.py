@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import FlatViews, LocalComparison, by_likelihood
+from ampbench.amp.comparisons import FlatViews, LocalComparison, Reading, by_likelihood
 from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
@@ -29,6 +29,7 @@ from ampbench.amp.stored_coordinates import from_parts
 from ampbench.errors import TrainingError, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import Coordinates, is_code, is_partly_discrete
+from ampbench.graph.gaps import coordinates_of, names_with_gaps
 from ampbench.interfaces import (
     CanRestore,
     Default,
@@ -40,6 +41,8 @@ from ampbench.interfaces import (
     UnfinishedFitError,
 )
 from ampbench.interfaces import state as states
+from ampbench.interfaces.family import KnowsArrangement
+from ampbench.interfaces.method import ReadsGaps
 from ampbench.interfaces.state import State
 
 MIN_BUDGET = 10
@@ -53,7 +56,7 @@ REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose
 
 
 @final
-class AMP(Method, CanRestore, HasRevision):
+class AMP(Method, CanRestore, HasRevision, ReadsGaps):
     """Adversarial message passing.
 
     Arguments:
@@ -138,7 +141,10 @@ class AMP(Method, CanRestore, HasRevision):
             raise UsageError("scope=evidence teaches a model, but infers nothing; take local or global")
         values = simulator.sample(simulator.remaining, least=MIN_BUDGET)
         settings = self.settings.on(len(next(iter(values.values()))))
-        coordinates = {name: Coordinates(value, graph[name].support) for name, value in values.items()}
+        coordinates = {
+            name: coordinates_of(value, graph[name].support, graph[name].gaps, self._alike(simulator, name, value))
+            for name, value in values.items()
+        }
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         source = Simulations(encoded, simulator.observed, settings.held_out, by_likelihood(comparisons))
@@ -171,8 +177,9 @@ class AMP(Method, CanRestore, HasRevision):
         bottom_up, comparisons = self._assembled(simulator, coordinates, device)
         states.load(bottom_up, parts["families"], "these families")
         learned = Learned(bottom_up, nn.Module()).requires_grad_(False).eval()
-        adversaries, _ = FlatViews(bottom_up, comparisons).build_adversaries()
+        adversaries, reader = FlatViews(bottom_up, comparisons).build_adversaries()
         states.load(nn.ModuleList(adversaries), parts["adversaries"], "these adversaries")
+        states.load(reader, parts["reader"], "these adversaries")
         refinement = None
         if refined := states.rows(parts["refinement"]):
             refiner = None
@@ -182,10 +189,18 @@ class AMP(Method, CanRestore, HasRevision):
             refinement = Refinement(refiner, refined)
         held_out = {name: value.to(device) for name, value in parts["held_out"].items()}
         observed = {name: int(parts["observed"][name]) for name in simulator.observed}
-        trained = Trained(learned, adversaries, states.rows(parts["history"]))
+        trained = Trained(learned, adversaries, states.rows(parts["history"]), reader)
         graph, latents = simulator.graph, simulator.latents
         made = posterior_type(trained, refinement, graph, latents)
         return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, latents)
+
+    def _alike(self, simulator: Simulator, name: str, values: Tensor) -> Tensor | None:
+        """Return which components of an observed variable are distributed alike, if a family of a factor knows it."""
+        for factor in _inferred(simulator) if name in simulator.observed else ():
+            family = self.families.get(factor.variable, self.family)
+            if name in factor.context and isinstance(family, KnowsArrangement):
+                return family.alike(values.shape[1])
+        return None
 
     def _assembled(
         self, simulator: Simulator, coordinates: Mapping[str, Coordinates], device: torch.device
@@ -213,7 +228,8 @@ class AMP(Method, CanRestore, HasRevision):
         names = {factor.variable for factors in chains.values() for factor in factors}
         sizes = {name: each.size for name, each in coordinates.items()}
         with device:
-            bottom_up = BottomUp(chains, sizes, {name: self.families.get(name, self.family) for name in names})
+            families = {name: self.families.get(name, self.family) for name in names}
+            bottom_up = BottomUp(chains, sizes, families, names_with_gaps(coordinates, coordinates))
         contexts = bottom_up.contexts.items()
         check_discrete(graph, ((factor.variable, bottom_up.conditional(factor), size) for factor, size in contexts))
         by_variable = {held: {factor.variable: factor for factor in factors} for held, factors in chains.items()}
@@ -236,7 +252,20 @@ class AMP(Method, CanRestore, HasRevision):
         known = KnownLikelihood(graph, coordinates, site), LearnedPrior(graph, coordinates, site)
         densities = SiteDensities(bottom_up, factors, site, *known)
         name = str(site) if len(bottom_up.chains) == 1 else f"{site} from {', '.join(graph.check(evidence))}"
-        return LocalComparison(name, site, evidence, factors, self._divergence(site), densities)
+        divergence, reading = self._divergence(site), self._reading(bottom_up, factors, site)
+        trained = reading is not None and any(True for _ in divergence.adversary(1).parameters())
+        networks = (reading, None) if trained else (None, reading)
+        return LocalComparison(name, site, evidence, factors, divergence, densities, *networks)
+
+    def _reading(self, bottom_up: BottomUp, factors: Sequence[Factor], site: Site) -> Reading | None:
+        """Build the network through which adversaries read the context of a site, if one of its families knows it."""
+        for factor in factors:
+            family = self.families.get(factor.variable, self.family)
+            if isinstance(family, KnowsArrangement) and tuple(factor.context) == tuple(site.context):
+                with bottom_up.device:
+                    found = family.reading(bottom_up.parts(site.context))
+                return None if found is None else Reading(*found)
+        return None
 
     def _divergence(self, site: Site) -> Divergence:
         """Return the divergence at a site: the one that an option names for a variable of the site, or the default."""

@@ -30,6 +30,7 @@ from ampbench.amp.restriction import draw_inside, restricted
 from ampbench.amp.stored_coordinates import parts_of
 from ampbench.graph import Graph, join, split
 from ampbench.graph.coordinates import Coordinates
+from ampbench.graph.gaps import check_evidence, names_with_gaps
 from ampbench.graph.precision import warn_if_rounded
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior, check_observation
 from ampbench.interfaces import state as states
@@ -83,6 +84,7 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
             {
                 "families": bottom_up.state_dict(),
                 "adversaries": nn.ModuleList(self.trained.adversaries).state_dict(),
+                "reader": self.trained.reader.state_dict(),
                 "last_word": {} if refined is None else refined.state_dict(),
                 "thinned": {"draws": torch.tensor(refined is not None)},
                 **parts_of(self._coordinates),
@@ -138,7 +140,10 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
     @torch.no_grad()
     def sample_variables(self, observation: Tensor, n: int) -> dict[str, Tensor]:
         """Draw from the posterior, one tensor (n, D_i) per latent variable."""
-        observation = check_observation(observation, sum(self._observed.values()))
+        gaps = names_with_gaps(self._coordinates, self._observed)
+        observation = check_observation(observation, sum(self._observed.values()), bool(gaps))
+        if gaps:
+            check_evidence(split(observation, self._observed), self._coordinates)
         observed = self._parts(observation[None], self._observed)
         for name, part in split(observation[None], self._observed).items():
             warn_if_rounded(f"the observation of {name!r}", part, self._coordinates[name].dtype == torch.float64)

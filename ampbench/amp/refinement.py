@@ -31,14 +31,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import LocalComparison, bottom_up_view, top_down_view, view
+from ampbench.amp.comparisons import LocalComparison, Reading, bottom_up_view, features, top_down_view, view
 from ampbench.amp.optimisation import Descent
 from ampbench.amp.sources import Simulations
 from ampbench.graph import Factor
@@ -87,10 +87,26 @@ def refinement_steps(comparisons: Sequence[LocalComparison], steps: int) -> int:
 
 def build_refiner(bottom_up: BottomUp, comparison: LocalComparison) -> nn.Module:
     """Build the adversary that estimates the log-ratio: the divergence's own if it estimates one, or else a new one."""
-    features = bottom_up.features(comparison.site)
+    width = features(bottom_up, comparison)
     with bottom_up.device:
-        learned = isinstance(comparison.divergence, HasLogRatio)
-        return comparison.divergence.adversary(features) if learned else Adversary(features)
+        if isinstance(comparison.divergence, HasLogRatio):
+            return comparison.divergence.adversary(width)
+        if comparison.refiner_reading is None:
+            return Adversary(width)
+        variables = sum(bottom_up.sizes[name] for name in comparison.site.variables)
+        return _Behind(comparison.refiner_reading, variables)
+
+
+class _Behind(nn.Module):
+    """A new adversary that reads the context through a network."""
+
+    def __init__(self, reading: Reading, variables: int) -> None:
+        super().__init__()
+        self.reading = reading
+        self.adversary = Adversary(variables + reading.features)
+
+    def forward(self, tuples: Tuples) -> Tensor:
+        return self.adversary(replace(tuples, context=self.reading(tuples.context)))
 
 
 def refine(
@@ -191,9 +207,7 @@ class Resampled:
 
     def _draw(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         values = self.bottom_up.through(factors, given, max(MIN_CANDIDATES, CANDIDATES_PER_DRAW * particles))
-        log_ratio = _ratio(self.comparison).log_ratio(
-            self.adversary, view(values, self.comparison.site, self.comparison.densities)
-        )
+        log_ratio = _ratio(self.comparison).log_ratio(self.adversary, view(values, self.comparison))
         selected = systematic(inclusion(log_ratio, particles))
         return {
             name: value.gather(0, selected[..., None].expand(-1, -1, value.shape[-1])) for name, value in values.items()

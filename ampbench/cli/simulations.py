@@ -52,8 +52,8 @@ class SimulationOptions:
         """Raise :class:`UsageError` if failed simulations are to be treated, but the fits share simulations."""
         if check_failed(failed) != "error" and (self.file is not None or self._in_batches):
             raise UsageError(
-                f"--failed {failed} is for simulations of each fit, but --simulations, --workers, --batch or --store is "
-                "given; leave these out, or let the simulator return a finite code"
+                f"--failed {failed} is for simulations of each fit, but --simulations, --workers, --batch or --store "
+                "is given; leave these out, or let the simulator return a finite code"
             )
 
     @property

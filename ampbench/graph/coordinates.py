@@ -17,6 +17,8 @@ double precision; their coordinates, of order 1, are in default precision like a
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 from torch.distributions import biject_to, constraints
@@ -36,6 +38,8 @@ class Coordinates:
     Arguments:
         values: training values, shape (n, D), from which location and scale are computed.
         support: the support of the variable.
+        alike: a number for each component, shape (D,): components with one number get one location and scale, so that
+            permutations of them stay permutations. None: each component has its own.
 
     Example:
         >>> x = torch.rand(100, 2)
@@ -45,19 +49,22 @@ class Coordinates:
         (True, True)
     """
 
-    def __init__(self, values: Tensor, support: constraints.Constraint) -> None:
+    def __init__(self, values: Tensor, support: constraints.Constraint, alike: Tensor | None = None) -> None:
         self._respect(support)
         self.whole = support.is_discrete and torch.equal(values, values.round())
         free = self._bijection.inv(values)
         if is_code(support):
             self.location, self.scale = torch.zeros_like(free[0]), torch.ones_like(free[0])
             return
+        if alike is not None:
+            self.location, self.scale = moments(free, torch.ones_like(free, dtype=torch.bool), alike)
+            return
         spread = free.std(0) if len(free) > 1 else torch.ones_like(free[0])
         self.location = free.mean(0)
         self.scale = torch.where(spread > 0, spread, torch.ones_like(spread))
 
     @classmethod
-    def at(cls, location: Tensor, scale: Tensor, whole: bool, support: constraints.Constraint) -> Coordinates:
+    def at(cls, location: Tensor, scale: Tensor, whole: bool, support: constraints.Constraint) -> Self:
         """Return coordinates with given location and scale, shape (D′,) each; ``whole`` ones decode to integers."""
         made = cls.__new__(cls)
         made._respect(support)
@@ -115,6 +122,29 @@ class Coordinates:
 
     def _limited(self, coordinates: Tensor) -> Tensor:
         return coordinates.clamp(-MAX_COORDINATE, MAX_COORDINATE) if self._bounded else coordinates
+
+
+def moments(values: Tensor, there: Tensor, alike: Tensor) -> tuple[Tensor, Tensor]:
+    """Return location and scale of the values that are there, shape (D,) each; 0 and 1 where there are none.
+
+    Arguments:
+        values: shape (n, D).
+        there: which of them are there, booleans (n, D).
+        alike: a number for each component, shape (D,): components with one number are taken together.
+
+    Example:
+        >>> values = torch.tensor([[1.0, 3.0, 7.0]])
+        >>> [each.tolist() for each in moments(values, values < 7, torch.tensor([0, 0, 1]))]
+        [[2.0, 2.0, 0.0], [1.4142135381698608, 1.4142135381698608, 1.0]]
+    """
+    kept = torch.where(there, values, 0.0)
+    groups = kept.new_zeros(int(alike.max()) + 1)
+    number = groups.index_add(0, alike, there.sum(0).to(kept))
+    location = (groups.index_add(0, alike, kept.sum(0)) / number.clamp_min(1))[alike]
+    squares = torch.where(there, values - location, 0.0).square().sum(0)
+    spread = (groups.index_add(0, alike, squares) / (number - 1).clamp_min(1)).sqrt()[alike]
+    constant = spread <= 2 * torch.finfo(spread.dtype).eps * location.abs()
+    return location, torch.where(constant, torch.ones_like(spread), spread)
 
 
 def _every(inside: Tensor, values: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ References:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ampbench.errors import SimulationError, SimulationWarning, UsageError, unknown
+from ampbench.graph.gaps import unusable
 from ampbench.graph.outputs import Layout
 
 Failed = Literal["error", "drop", "code"]
@@ -68,15 +69,20 @@ def finite_rows(values: Tensor) -> Tensor:
     return torch.isfinite(values.detach()).flatten(1).all(1)
 
 
-def succeeded(values: Mapping[str, Tensor]) -> Tensor:
-    """Return which rows of variables (n, D_i) have neither NaN nor infinite values, booleans (n,)."""
-    return torch.stack([finite_rows(value) for value in values.values()]).all(0)
+def succeeded(values: Mapping[str, Tensor], gaps: Container[str] = ()) -> Tensor:
+    """Return which rows of variables (n, D_i) succeeded, booleans (n,); see :func:`ampbench.graph.gaps.unusable`.
+
+    Arguments:
+        values: by variable.
+        gaps: names of the variables in which NaN is a missing entry.
+    """
+    return ~torch.stack([unusable(value.detach().flatten(1), name in gaps) for name, value in values.items()]).any(0)
 
 
-def describe_failed(values: Mapping[str, Tensor]) -> str:
+def describe_failed(values: Mapping[str, Tensor], gaps: Container[str] = ()) -> str:
     """Return a message that counts the rows that failed, some of them at least, and names the variables."""
-    bad, n = int((~succeeded(values)).sum()), len(next(iter(values.values())))
-    names = ", ".join(repr(name) for name, value in values.items() if not bool(finite_rows(value).all()))
+    bad, n = int((~succeeded(values, gaps)).sum()), len(next(iter(values.values())))
+    names = ", ".join(repr(name) for name in values if not bool(succeeded({name: values[name]}, gaps).all()))
     return f"{bad} of {n} simulations ({bad / n:.1%}) failed, with NaN or infinite values of {names}"
 
 

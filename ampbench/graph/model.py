@@ -70,6 +70,7 @@ class Graph:
         object.__setattr__(self, "nodes", with_ragged(_topological(nodes)))
         object.__setattr__(self, "repetition", None)
         repeats.check_axes(self.nodes, self.by_name)
+        _check_gaps(self.nodes)
 
     def __deepcopy__(self, memo: object) -> Graph:
         """Return the graph itself: it is immutable, and networks that refer to it are copied in every training."""
@@ -442,6 +443,23 @@ def _is_discrete(distribution: Distribution) -> bool:
         return distribution.support is not None and distribution.support.is_discrete
     except NotImplementedError:  # torch leaves it to each distribution to say
         return False
+
+
+def _check_gaps(nodes: Iterable[Node]) -> None:
+    """Raise :class:`GraphError` if a node with gaps has children, or shares its graph with repeated variables."""
+    nodes = tuple(nodes)
+    for node in nodes:
+        if node.gaps and (children := [child.name for child in nodes if node.name in child.parents]):
+            raise GraphError(
+                f"node {node.name!r} has gaps, but is a parent of {children[0]!r}; only observed variables without "
+                "children may have gaps: let the simulator of the child depend on the parents of "
+                f"{node.name!r} instead"
+            )
+        if node.gaps and (repeated := [other.name for other in nodes if other.along]):
+            raise GraphError(
+                f"node {node.name!r} has gaps, but {repeated[0]!r} is repeated along an axis; "
+                "in graphs with axes, give repeats without a value by missing="
+            )
 
 
 def _within(node: Node) -> list[str]:

@@ -16,10 +16,12 @@ from torch.distributions import Distribution, constraints
 from ampbench.errors import GraphError, SimulationError
 from ampbench.graph.axes import Axis, Previous, Tree
 from ampbench.graph.copies import copied, own
-from ampbench.graph.failures import Report, finite_rows
+from ampbench.graph.failures import Report
+from ampbench.graph.gaps import filled, inside, stored_with_gaps, unusable
 from ampbench.graph.outputs import read_output
 from ampbench.graph.precision import stored, warn_if_lost
 from ampbench.graph.priors import as_distribution
+from ampbench.graph.supports import elementwise
 
 Kind = Literal["density", "simulator", "learned"]
 
@@ -42,6 +44,7 @@ class Node:
         leaves: whether only the leaves of a tree, the innermost axis, have the variable.
         missing: smallest and largest share of the repeats whose value is missing in a simulation. The share is drawn
             for each simulation, and for each repeat along the outer axes.
+        gaps: whether entries of a value may be missing, as NaN; see :mod:`ampbench.graph.gaps`.
         ragged: covariates with gaps among the ancestors, itself included: the variable has no value where one of them
             has none. :class:`ampbench.graph.Graph` fills this in.
         names: of the D components, for tables and plots.
@@ -57,6 +60,7 @@ class Node:
     first: Distribution | Callable[..., Any] | None = None
     leaves: bool = False
     missing: tuple[float, float] = (0.0, 0.0)
+    gaps: bool = False
     ragged: tuple[Node, ...] = ()
     names: tuple[str, ...] = ()
 
@@ -110,7 +114,8 @@ class Node:
             report.layouts[self.name] = layout
         value = checked(self, n, drawn, double, self.kind == "simulator" and report is not None and report.tolerant)
         if self.kind != "learned":
-            warn_if_lost(self.name, drawn if bool((valid := finite_rows(drawn)).all()) else drawn[valid])
+            usable = drawn if not bool((bad := unusable(drawn, self.gaps)).any()) else drawn[~bad]
+            warn_if_lost(self.name, filled(usable) if self.gaps else usable)
         return value
 
     def _draw(self, n: int, parents: tuple[Tensor, ...]) -> object:
@@ -187,11 +192,13 @@ def simulator(
     missing: tuple[float, float] = (0.0, 0.0),
     leaves: bool = False,
     names: Iterable[str] = (),
+    gaps: bool = False,
 ) -> Node:
     """A variable that can only be simulated: ``conditional(*parents)`` returns samples of shape (n, D).
 
-    The arguments ``along``, ``first``, ``missing`` and ``leaves`` are those of repeated variables, and ``names`` those
-    of the components; see :class:`Node`.
+    With ``gaps``, NaN is a missing entry, such as a trial that was not run; see :mod:`ampbench.graph.gaps`. The
+    variable must then be observed, and have no children. The arguments ``along``, ``first``, ``missing`` and ``leaves``
+    are those of repeated variables, and ``names`` are of the components; see :class:`Node`.
 
     Example:
         >>> node = simulator("x", lambda theta: theta + torch.randn_like(theta), parents=["theta"])
@@ -200,7 +207,9 @@ def simulator(
     """
     repeated = (tuple(along), first, leaves, missing)
     of_components = _names(name, names)
-    return Node(name, "simulator", conditional, tuple(parents), own(support), size, *repeated, names=of_components)
+    return Node(
+        name, "simulator", conditional, tuple(parents), own(support), size, *repeated, gaps, names=of_components
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +293,7 @@ def _names(node: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _fault(node: Node) -> str:
-    """Return what is wrong with the names or the repetition of a node; "" if nothing is."""
+    """Return what is wrong with the names, the repetition or the gaps of a node; "" if nothing is."""
     axes, names = node.along, node.names
     if bad := [each for each in names if not isinstance(each, str) or not each]:
         return f"has the name {bad[0]!r} of a component; give texts"
@@ -292,6 +301,10 @@ def _fault(node: Node) -> str:
         return f"has the name {twice[0]!r} of a component twice"
     if names and node.size is not None and len(names) != node.size:
         return f"has {len(names)} names ({', '.join(names)}) for {node.size} components; give one for each"
+    if node.gaps and axes:
+        return "is repeated and has gaps; give repeats without a value by missing=, and drop gaps"
+    if node.gaps and elementwise(node.support).event_dim:
+        return f"has gaps, but its support {node.support} is none of single components"
     lagged = [name for name in node.parents if isinstance(name, Previous)]
     if len({axis.name for axis in axes}) < len(axes):
         return f"is repeated twice along one axis: {', '.join(axis.name for axis in axes)}"
@@ -317,19 +330,21 @@ def checked(node: Node, n: int, value: object, double: bool = False, tolerant: b
     """
     tensor, _ = read_output(f"node {node.name!r}", value, n, node.size)
     tensor = tensor.cpu() if node.kind == "simulator" else tensor
-    if bool((valid := finite_rows(tensor)).all()):
-        tensor = copied(stored(tensor, double))  # a simulator may overwrite in its next call what it returned
-    else:
-        tensor = copied(tensor.to(stored(tensor[valid], double).dtype))
-    valid = finite_rows(tensor)
-    if not tolerant and (bad := int((~valid).sum())):
+    bad = unusable(tensor, node.gaps)
+    usable = tensor[~bad] if bool(bad.any()) else tensor
+    kept = stored_with_gaps(usable, double) if node.gaps else stored(usable, double)
+    tensor = copied(tensor.to(kept.dtype))  # a simulator may overwrite in its next call what it returned
+    bad = unusable(tensor, node.gaps)
+    if not tolerant and (failed := int(bad.sum())):
+        what = "infinite values, or no value at all," if node.gaps else "NaN or infinite values"
         raise SimulationError(
-            f"node {node.name!r} has NaN or infinite values in {bad} of {n} rows; repair the simulator, or give "
+            f"node {node.name!r} has {what} in {failed} of {n} rows; repair the simulator, or give "
             "failed='drop' to leave failed simulations out, or failed='code' to replace them by a code"
         )
-    inside = node.support.check(tensor.detach() if bool(valid.all()) else tensor.detach()[valid])
-    if not bool(torch.all(inside)):
-        outside = tensor[valid][~inside.reshape(int(valid.sum()), -1).all(1)]
+    valid = tensor.detach()[~bad] if bool(bad.any()) else tensor.detach()
+    fits = inside(node.support, valid) if node.gaps else node.support.check(valid)
+    if not bool(torch.all(fits)):
+        outside = valid[~fits.reshape(len(valid), -1).all(1)]
         raise SimulationError(
             f"node {node.name!r} has values outside its support {node.support} in {len(outside)} of {n} rows; "
             f"the first is {outside[0].tolist()}"

@@ -138,7 +138,7 @@ class _Batches:
             raise _Failed from error
 
     def draw(self, others: str, stream: int, rows: int = ROWS) -> Tensor:
-        """Return the output (rows, L) for a batch.
+        """Return the output (rows, L) for a batch; of a node with gaps (rows, 2L), with 0 at gaps, and the gaps.
 
         Arguments:
             others: the theta of the other rows, ``a`` or ``b``.
@@ -151,14 +151,15 @@ class _Batches:
         batch = self._batch(others, kept(rows))
         try:
             with seeded(derive(self.seed, stream)):
-                return self._sampled(rows, batch).double()
+                drawn = self._sampled(rows, batch).double()
         except Exception as error:
             self._refuse_single(batch, rows, error)
             raise _Failed from error
+        return torch.cat([drawn.nan_to_num(0.0, 0.0, 0.0), drawn.isnan()], dim=1) if self.node.gaps else drawn
 
     def _sampled(self, n: int, parents: tuple[Tensor, ...]) -> Tensor:
         drawn = self.node.sample(n, parents, report=Report(self.tolerant)).detach().cpu()
-        return torch.where(torch.isfinite(drawn), drawn, 0.0)
+        return drawn if self.node.gaps else torch.where(torch.isfinite(drawn), drawn, 0.0)
 
     def _batch(self, others: str, mask: Tensor) -> tuple[Tensor, ...]:
         if not self.parents:

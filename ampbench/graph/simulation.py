@@ -49,9 +49,10 @@ class Simulator:
         codes: the intervals of the codes, shape (2, L); None before they are chosen.
 
     Raises:
-        GraphError: ``observed`` names no variable, an unknown one, or leaves nothing to infer.
+        GraphError: ``observed`` names no variable, an unknown one, or leaves nothing to infer; or a latent has gaps.
         UsageError: budget or seed is no whole number, the budget is negative, ``failed`` is unknown, or not ``error``
-            for a graph with repeated variables, in which NaN means a missing repeat.
+            for a graph with repeated variables, in which NaN means a missing repeat, or ``code`` for a variable with
+            gaps.
 
     Example:
         >>> import torch
@@ -100,6 +101,18 @@ class Simulator:
                 f"({', '.join(axis.name for axis in graph.axes)}); let the simulator return a finite code, or take the "
                 "flat graph, Graph.ground(sizes)"
             )
+        if hidden := [name for name in self.latents if graph[name].gaps]:
+            raise GraphError(f"node {hidden[0]!r} has gaps, but is not observed; observe it, or drop gaps")
+        if self.gaps and failed == "code":
+            raise UsageError(
+                f"failed='code' cannot replace values of {self.gaps[0]!r}, in which NaN is a missing entry; take "
+                "failed='drop', which leaves out simulations without any value"
+            )
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """The observed variables whose entries may be missing."""
+        return tuple(name for name in self.observed if self.graph[name].gaps)
 
     @property
     def remaining(self) -> int:
@@ -160,16 +173,16 @@ class Simulator:
             SimulationWarning: some draws failed; the message says how many.
         """
         values = self._counted(n, given, sizes)
-        if self.failed == "error" or bool((good := succeeded(values)).all()):
+        if self.failed == "error" or bool((good := succeeded(values, self.gaps)).all()):
             return self._coded(values)
         left, needed = int(good.sum()), least if self.failed == "drop" else 1
         if left < needed:
             raise SimulationError(
-                f"{describe_failed(values)}: {left} are left, but at least {needed} are needed; raise the budget, or "
-                "repair the simulator"
+                f"{describe_failed(values, self.gaps)}: {left} are left, but at least {needed} are needed; raise the "
+                "budget, or repair the simulator"
             )
         usable = self._coded(values) if self.failed == "code" else {name: value[good] for name, value in values.items()}
-        warnings.warn(f"{describe_failed(values)}; {self._consequence}", SimulationWarning, stacklevel=2)
+        warnings.warn(f"{describe_failed(values, self.gaps)}; {self._consequence}", SimulationWarning, stacklevel=2)
         return usable
 
     def attempt(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -206,7 +219,7 @@ class Simulator:
         values = self._draw(n, given, sizes, report)
         self._check_sizes(values, report)
         self._double.update(name for name, value in values.items() if value.dtype != torch.get_default_dtype())
-        self.failures += 0 if self.failed == "error" else int((~succeeded(values)).sum())
+        self.failures += 0 if self.failed == "error" else int((~succeeded(values, self.gaps)).sum())
         return values
 
     def _draw(

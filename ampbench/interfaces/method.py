@@ -73,6 +73,10 @@ class CanRestore(ABC):
         """
 
 
+class ReadsGaps:
+    """Ability of a method: it learns from observed variables with missing entries; see :mod:`ampbench.graph.gaps`."""
+
+
 class HasRevision(ABC):
     """Ability of a method: its numbers changed for some models, while the version of its package did not."""
 
@@ -113,13 +117,18 @@ def fit(
         spec: of the method, for the description of the posterior.
 
     Raises:
-        UsageError: the device cannot be used here, or failed simulations are to be left out, which would bias this
-            method.
+        UsageError: the device cannot be used here, an observed variable has gaps, which the method does not read, or
+            failed simulations are to be left out, which would bias this method.
 
     Warns:
         FitWarning: see :func:`warn_of_codes`.
     """
     where = usable_device(device)
+    if source.gaps and not isinstance(method, ReadsGaps):
+        raise UsageError(
+            f"{type(method).__name__} does not read missing entries, which {source.gaps[0]!r} may have; take 'amp', "
+            "'npe', 'fmpe', 'npse', 'nre' or 'rejection-abc', or let the simulator return no NaN, and drop gaps"
+        )
     if source.failed == "drop" and method.drop_bias:
         raise UsageError(
             f"{type(method).__name__} cannot leave failed simulations out: {method.drop_bias}; take failed='code', or "

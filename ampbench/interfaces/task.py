@@ -91,7 +91,8 @@ class Task(ABC):
 
     def check_observation(self, observation: Tensor) -> Tensor:
         """Return the observation if its shape is that of this task; raises :class:`UsageError` otherwise."""
-        return check_observation(observation, self.graph.size(self.observed))
+        gaps = any(self.graph[name].gaps for name in self.observed)
+        return check_observation(observation, self.graph.size(self.observed), gaps)
 
 
 class HasGolden(ABC):
@@ -151,8 +152,13 @@ class HasLikelihood(ABC):
         """
 
 
-def check_observation(observation: Tensor, features: int | None) -> Tensor:
+def check_observation(observation: Tensor, features: int | None, gaps: bool = False) -> Tensor:
     """Return the observation if it is finite and of shape (features,); ``features`` None accepts any length.
+
+    Arguments:
+        observation: x.
+        features: L.
+        gaps: whether entries may be missing, as NaN; see :mod:`ampbench.graph.gaps`.
 
     Raises:
         UsageError: another shape, NaN or infinite values; the message says which.
@@ -160,7 +166,8 @@ def check_observation(observation: Tensor, features: int | None) -> Tensor:
     if observation.ndim != 1 or len(observation) != (features or len(observation)):
         expected = f"({'L' if features is None else features},)"
         raise UsageError(f"the observation has shape {tuple(observation.shape)}, expected {expected}")
-    if bad := (~torch.isfinite(observation)).nonzero().flatten().tolist():
+    wrong = observation.isinf() if gaps else ~torch.isfinite(observation)
+    if bad := wrong.nonzero().flatten().tolist():
         raise UsageError(
             f"the observation holds NaN or infinite values: component {bad[0]} is {float(observation[bad[0]])}"
             + (f", and {len(bad) - 1} more" if len(bad) > 1 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,24 +48,30 @@ UNKNOWN = Densities()
 
 @dataclass(frozen=True)
 class Tuples:
-    """Samples of one chain at one site.
+    """Samples of one chain at one site. Other tuples of the site are made by :func:`dataclasses.replace`.
 
     Attributes:
         variable: the inferred variables x_i, shape ``(*, D)``.
         context: their context pã(x_i), shape ``(*, C)``.
         densities: the densities that are known at this site.
         place: where the tuples were taken, if evidence outside them belongs to them; for the engine.
+        reading: network through which adversaries read the context, ``(*, C)`` to ``(*, C′)``; None: as it is.
     """
 
     variable: Tensor
     context: Tensor
     densities: Densities = UNKNOWN
     place: object = None
+    reading: Callable[[Tensor], Tensor] | None = None
 
     @property
     def joint(self) -> Tensor:
-        """Variable and context, joined, shape ``(*, D + C)``."""
-        return torch.cat([self.variable, self.context], dim=-1)
+        """Variable and context, joined, shape ``(*, D + C)``, or ``(*, D + C′)`` if a network reads the context."""
+        return torch.cat([self.variable, self.read().context], dim=-1)
+
+    def read(self) -> Tuples:
+        """Return tuples with the context as adversaries read it, ``(*, C′)``, which no network reads any more."""
+        return self if self.reading is None else replace(self, context=self.reading(self.context), reading=None)
 
     def detach(self) -> Tuples:
         """Return the tuples without gradients."""

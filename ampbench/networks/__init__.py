@@ -3,11 +3,12 @@
 from ampbench.networks.adversary import Adversary, classification_loss, gradient_penalty
 from ampbench.networks.classifier import Classifier, train_classifier
 from ampbench.networks.conditionals import BernoulliConditional, ImplicitConditional, NormalConditional
-from ampbench.networks.embedding import Embedding
+from ampbench.networks.embedding import Arrangement, Embedding
 from ampbench.networks.residual import ContextFeatures, ResidualMLP
 
 __all__ = [
     "Adversary",
+    "Arrangement",
     "BernoulliConditional",
     "Classifier",
     "ContextFeatures",

@@ -20,6 +20,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -55,18 +56,19 @@ def classification_loss(adversary: Callable[[Tuples], Tensor], p: Tuples, q: Tup
 def gradient_penalty(adversary: nn.Module, *sides: Tuples) -> Tensor:
     """Return ½ Σ E‖∇d‖² over the chains, differentiable in the adversary's parameters; 0 if it has none.
 
-    An adversary that holds the context (detaches it) is penalised for its slopes in the variable alone.
+    The slopes are those in the variable, and in the context as the adversary reads it. An adversary that holds the
+    context (detaches it) is penalised for its slopes in the variable alone.
 
     An adversary with several outputs, (*, H), such as learned features, is penalised for the squared slopes of all.
     """
-    total = sides[0].joint.new_zeros(())
+    total = sides[0].variable.new_zeros(())
     if not list(adversary.parameters()):
         return total
     for side in sides:
         variable = side.variable.detach().requires_grad_(True)
-        context = side.context.detach().requires_grad_(True)
-        outputs = adversary(Tuples(variable, context, side.densities))
-        if outputs.ndim == side.joint.ndim:  # several per tuple: random signs make the square an unbiased sum of theirs
+        context = side.read().context.detach().requires_grad_(True)
+        outputs = adversary(replace(side, variable=variable, context=context, reading=None))
+        if outputs.ndim == side.variable.ndim:  # several per tuple: by random signs, the square is an unbiased sum
             outputs = outputs * torch.randint_like(outputs, 2).mul(2).sub(1)
         slopes = torch.autograd.grad(outputs.sum(), [variable, context], create_graph=True, allow_unused=True)
         squared = torch.cat([slope for slope in slopes if slope is not None], dim=-1).square().sum(-1)

@@ -27,6 +27,7 @@ def model_of(
     simulate: Callable[..., Any] | None,
     simulations: Simulations | None = None,
     names: Sequence[str] = (),
+    gaps: bool = False,
 ) -> Graph:
     """Return the graph of theta and x.
 
@@ -35,6 +36,7 @@ def model_of(
         simulate: from theta to x; None if it is unknown, since there are stored simulations.
         simulations: stored simulations, or None.
         names: of the components of theta; by default those of the stored simulations.
+        gaps: whether NaN in x is a missing entry.
 
     Raises:
         UsageError: prior or simulator are missing, or there are a simulator and stored simulations.
@@ -51,12 +53,14 @@ def model_of(
         missing = "a prior" if prior is None else "a simulator"
         raise UsageError(f"{missing} is missing: give prior and simulate, or simulations=(theta, x) that exist already")
     if simulations is not None:
+        if gaps:
+            raise UsageError("stored simulations hold finite values only; leave gaps out, or give a simulator")
         values = simulations.values
         declared = learn_prior(values["theta"]) if prior is None else prior
         return stored_model(declared, values["x"].shape[1], names, simulations.names)
     assert prior is not None
     assert simulate is not None
-    return Graph(density("theta", prior, names=names), simulator("x", simulate, ["theta"]))
+    return Graph(density("theta", prior, names=names), simulator("x", simulate, ["theta"], gaps=gaps))
 
 
 def stored_model(prior: Distribution, features: int, names: Sequence[str] = (), columns: Sequence[str] = ()) -> Graph:

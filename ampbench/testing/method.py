@@ -27,6 +27,7 @@ from ampbench.interfaces import (
     rebuild,
     silent,
 )
+from ampbench.interfaces.method import ReadsGaps
 from ampbench.results import tensors
 from ampbench.seeding import seeded
 
@@ -88,6 +89,18 @@ class MethodConformance(ABC):
         graph = Graph(density("theta", prior), simulator("x", _simulate, ["theta"]))
         return Simulator(graph, ["x"], self.budget, seed=0)
 
+    def source_with_gaps(self) -> Simulator:
+        """The model of :meth:`source`, of which two observed components may be missing."""
+        whole = self.source().graph
+
+        def simulate(theta: Tensor) -> Tensor:
+            x = whole.sample(len(theta), {"theta": theta})["x"]
+            there = torch.rand_like(x) < torch.tensor([1.0, 0.7, 0.7])
+            return torch.where(there, x, torch.nan)
+
+        graph = Graph(whole["theta"], simulator("x", simulate, ["theta"], gaps=True))
+        return Simulator(graph, ["x"], self.budget, seed=0)
+
     def test_fit_and_sample(self) -> None:
         """The posterior returns finite samples of the right shape, within the budget, and of its density if any."""
         source = self.source()
@@ -104,6 +117,26 @@ class MethodConformance(ABC):
         assert bool(torch.isfinite(samples).all())
         if isinstance(posterior, HasDensity):
             check_density(posterior, x)
+
+    def test_gaps_are_read_or_refused(self) -> None:
+        """Evidence with missing entries gives finite samples, also when restored, or a refusal that names it."""
+        x = torch.tensor([0.1, torch.nan, 0.0])
+        try:
+            posterior = fit(self.make(), self.source_with_gaps())
+            with seeded(1):
+                samples = posterior.sample(x, 20)
+        except UsageError as error:
+            told = str(error)
+            assert "gaps" in told, told
+            return
+        assert isinstance(self.make(), ReadsGaps)
+        assert bool(torch.isfinite(samples).all())
+        if isinstance(posterior, HasDensity):
+            assert posterior.log_prob(samples, x.expand(20, -1)).shape == (20,)
+        if isinstance(posterior, HasState):
+            state = tensors.parse(tensors.dump(posterior.state()))
+            with seeded(1):
+                assert torch.equal(rebuild(self.make(), self.source_with_gaps(), state).sample(x, 20), samples)
 
     def test_same_seed_same_numbers(self) -> None:
         """Two fits with one seed give the same samples."""

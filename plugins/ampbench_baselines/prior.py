@@ -10,10 +10,11 @@ from torch import Tensor
 from ampbench.graph import Simulator
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import HasDensity, Method, Posterior, Progress, check_observation
+from ampbench.interfaces.method import ReadsGaps
 
 
 @final
-class Prior(Method):
+class Prior(Method, ReadsGaps):
     """The prior in place of the posterior; it spends no simulations."""
 
     drop_bias = ""
@@ -22,19 +23,20 @@ class Prior(Method):
         """Return the prior."""
         prior = LatentPrior(simulator.graph, simulator.latents)
         posterior = _PriorPosterior if prior.fault else _PriorDensity
-        return posterior(prior, simulator.graph.size(simulator.observed))
+        return posterior(prior, simulator.graph.size(simulator.observed), bool(simulator.gaps))
 
 
 class _PriorPosterior(Posterior):
     """The prior; it validates the observation, but does not depend on it."""
 
-    def __init__(self, prior: LatentPrior, features: int | None) -> None:
+    def __init__(self, prior: LatentPrior, features: int | None, gaps: bool) -> None:
         self._prior = prior
         self._features = features
+        self._gaps = gaps
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw (n, D) from the prior."""
-        check_observation(observation, self._features)
+        check_observation(observation, self._features, self._gaps)
         return self._prior.sample((n,))
 
 

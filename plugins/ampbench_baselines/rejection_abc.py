@@ -6,7 +6,10 @@ smoothed by Gaussian kernels with the width h that maximises the leave-one-out l
 
 .. math:: \max_h\; \sum_i \log \frac1{m-1} \sum_{j \ne i} \mathcal N(u_i;\, u_j,\, h^2 I)
 
-Discrete variables are not smoothed, nor are those with a support that no bijection describes.
+Discrete variables are not smoothed, nor are those with a support that no bijection describes. If a variable has gaps,
+the distance is that of the network coordinates of the observed variables (:class:`ampbench.graph.coded.CodedEvidence`):
+a gap in one of two data counts as the difference of the value to its mean, and of the masks, so that the nearest
+simulations have values and gaps where the observation has.
 
 References:
     Tavaré, Balding, Griffiths, Donnelly 1997, *Inferring coalescence times from DNA sequence data*, Genetics 145.
@@ -25,6 +28,7 @@ from torch.distributions import Normal, constraints
 
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join, split
+from ampbench.graph.coded import CodedEvidence
 from ampbench.graph.coordinates import Coordinates
 from ampbench.graph.supports import reaches_outside
 from ampbench.interfaces import (
@@ -38,6 +42,7 @@ from ampbench.interfaces import (
     check_observation,
 )
 from ampbench.interfaces import state as states
+from ampbench.interfaces.method import ReadsGaps
 from ampbench.options import at_least
 
 KERNEL_WIDTHS = torch.logspace(-2.5, 0.5, 61)
@@ -45,7 +50,7 @@ KERNEL_WIDTHS = torch.logspace(-2.5, 0.5, 61)
 
 
 @final
-class RejectionABC(Method, CanRestore):
+class RejectionABC(Method, CanRestore, ReadsGaps):
     """Rejection ABC.
 
     Arguments:
@@ -69,7 +74,8 @@ class RejectionABC(Method, CanRestore):
             )
         values = simulator.sample(simulator.remaining, least=self.accept)
         latents = {name: values[name] for name in simulator.latents}
-        return self._posterior(simulator, latents, join(values, simulator.observed))
+        sizes = {name: values[name].shape[1] for name in simulator.observed} if simulator.gaps else {}
+        return self._posterior(simulator, latents, join(values, simulator.observed), sizes)
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> Posterior:
         """Return the posterior from stored simulations."""
@@ -79,12 +85,21 @@ class RejectionABC(Method, CanRestore):
             states.check_size(name, stored["latents"][name].shape[1], simulator.graph[name].size)
         x = stored["observed"]["joined"]
         states.check_size(", ".join(simulator.observed), x.shape[1], simulator.graph.size(simulator.observed))
-        return self._posterior(simulator, {name: stored["latents"][name] for name in simulator.latents}, x)
+        sizes = {name: int(stored["sizes"][name]) for name in simulator.observed if name in stored["sizes"]}
+        if bool(sizes) != bool(simulator.gaps):
+            raise UsageError(
+                f"the state was made {'with' if sizes else 'without'} gaps; give the model that it was made with: gaps="
+                f"{bool(sizes)}"
+            )
+        return self._posterior(simulator, {name: stored["latents"][name] for name in simulator.latents}, x, sizes)
 
-    def _posterior(self, simulator: Simulator, latents: Mapping[str, Tensor], x: Tensor) -> Posterior:
+    def _posterior(
+        self, simulator: Simulator, latents: Mapping[str, Tensor], x: Tensor, sizes: Mapping[str, int]
+    ) -> Posterior:
         supports = {name: simulator.graph[name].support for name in simulator.latents}
+        evidence = CodedEvidence.of(simulator.graph, split(x, sizes)) if sizes else None
         smooth = self.smooth and all(map(_is_smooth, supports.values()))
-        return (_Smooth if smooth else _Nearest)(latents, x, supports, self.accept, self.smooth)
+        return (_Smooth if smooth else _Nearest)(latents, x, supports, self.accept, self.smooth, evidence)
 
 
 class _Nearest(Posterior, HasState):
@@ -97,15 +112,24 @@ class _Nearest(Posterior, HasState):
         supports: Mapping[str, constraints.Constraint],
         accept: int,
         smooth: bool,
+        evidence: CodedEvidence | None,
     ) -> None:
         self._latents, self._x, self._supports = latents, x, supports
         self._accept, self._smooth = accept, smooth
+        self._evidence = evidence
         spread = x.std(0) if len(x) > 1 else torch.ones_like(x[0])
         self._scale = torch.where(spread > 0, spread, torch.ones_like(spread))
 
     def state(self) -> dict[str, Tensor]:
         """Return the prior simulations."""
-        return states.joined({"latents": self._latents, "observed": {"joined": self._x}})
+        sizes = self._evidence.sizes if self._evidence else {}
+        return states.joined(
+            {
+                "latents": self._latents,
+                "observed": {"joined": self._x},
+                "sizes": {name: torch.tensor(size) for name, size in sizes.items()},
+            }
+        )
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
@@ -117,10 +141,16 @@ class _Nearest(Posterior, HasState):
 
     def _accepted(self, observation: Tensor) -> dict[str, Tensor]:
         """Return the parameters (m, D_i) of the accepted simulations."""
-        observation = check_observation(observation, self._x.shape[1]).to(self._x)
-        distance = ((self._x - observation) / self._scale).norm(dim=1)
-        nearest = distance.topk(self._accept, largest=False).indices
+        nearest = self._distances(observation).topk(self._accept, largest=False).indices
         return {name: value[nearest] for name, value in self._latents.items()}
+
+    def _distances(self, observation: Tensor) -> Tensor:
+        """Return the distances of all simulations to an observation, shape (N,)."""
+        observation = check_observation(observation, self._x.shape[1], self._evidence is not None)
+        if self._evidence is None:
+            return ((self._x - observation.to(self._x)) / self._scale).norm(dim=1)
+        self._evidence.check(observation)
+        return (self._evidence.encode(self._x) - self._evidence.encode(observation)).norm(dim=1)
 
 
 @final

@@ -7,6 +7,7 @@ r"""Base class of divergences with an adversary that learns the density ratio as
 from __future__ import annotations
 
 from abc import ABC
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -48,4 +49,4 @@ def with_other_contexts(p: Tuples, q: Tuples) -> Tuples:
         Tuples with variables (B, D) or (L, B, D), and the shifted contexts of q.
     """
     variable = p.variable.expand(*q.context.shape[:-1], -1)
-    return Tuples(variable, q.context.roll(1, dims=-2), q.densities)
+    return replace(q, variable=variable, context=q.context.roll(1, dims=-2))

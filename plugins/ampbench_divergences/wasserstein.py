@@ -21,6 +21,7 @@ References:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -66,10 +67,11 @@ class Wasserstein(Divergence):
 
     def excess(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return the mean squared excess of slopes over 1, at points between the chains, a scalar."""
+        p, q = p.read(), q.read()
         u = torch.rand_like(q.variable[..., :1])
         variable = torch.lerp(q.variable, p.variable, u).detach().requires_grad_(True)
         context = torch.lerp(q.context, p.context, u).detach().requires_grad_(True)
-        potential = adversary(Tuples(variable, context)).sum()
+        potential = adversary(replace(q, variable=variable, context=context)).sum()
         slopes = torch.autograd.grad(potential, [variable, context], create_graph=True)
         steepness = (torch.cat(slopes, dim=-1).square().sum(-1) + 1e-12).sqrt()  # smooth where the slope is 0
         return relu(steepness - 1).square().mean()

@@ -29,7 +29,7 @@ def families() -> Mapping[str, Lazy]:
         ),
         "embedded": Lazy(
             "ampbench_families.embedded:Embedded",
-            "any family behind a convolution over a series or an image",
+            "any family behind an embedding of a series, an image or a set",
             "Radev et al. 2020",
         ),
     }

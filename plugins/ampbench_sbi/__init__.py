@@ -10,7 +10,12 @@ from ampbench.hookspecs import Lazy, hookimpl
 @hookimpl
 def methods() -> Mapping[str, Lazy]:
     """Return the baselines of sbi 0.27 by name; docs/baselines.md lists their options."""
-    return {
+    embedded = Lazy(
+        "ampbench_sbi.embedded:Embedded",
+        "npe, fmpe, npse or nre behind an embedding network (sbi)",
+        "Radev et al. 2020",
+    )
+    return {"embedded": embedded} | {
         name: Lazy(f"ampbench_sbi.{name.replace('-', '_')}:{name.replace('-', '').upper()}", f"{summary} (sbi)", source)
         for name, summary, source in (
             ("fmpe", "flow matching posterior estimation", "Dax et al. 2023"),

@@ -16,13 +16,21 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 from torch import Tensor, nn
 
-from ampbench.graph import Simulator
+from ampbench.errors import UsageError
+from ampbench.graph import Simulator, join
+from ampbench.graph.coded import CodedEvidence
+from ampbench.graph.gaps import names_with_gaps
 from ampbench.graph.prior import LatentPrior
 from ampbench.interfaces import CanRestore, HasState, Progress
 from ampbench.interfaces import state as states
+from ampbench.interfaces.family import Part
+from ampbench.interfaces.method import ReadsGaps
+from ampbench.networks import Arrangement
 from ampbench_sbi.toolbox import (
+    MIN_SIMULATIONS,
     Curves,
     HasDirectDensity,
+    Reader,
     SBIPosterior,
     ToolboxMethod,
     TrainerFactory,
@@ -33,10 +41,9 @@ from ampbench_sbi.toolbox import (
     density_prior,
     is_direct,
     quiet,
-    simulate,
     toolbox,
 )
-from ampbench_sbi.units import PriorInUnits, Units, in_units, simplexes_of, units_of
+from ampbench_sbi.units import Coded, Encoding, PriorInUnits, Units, in_units, simplexes_of, units_of
 
 if TYPE_CHECKING:
     from sbi.inference.posteriors.base_posterior import NeuralPosterior
@@ -63,7 +70,7 @@ class Learned:
     generator: Tensor
     curves: Sequence[Mapping[str, float]]
     theta_units: Units
-    x_units: Units
+    x_units: Encoding
 
 
 class AmortisedPosterior(SBIPosterior, HasState):
@@ -103,6 +110,8 @@ class Recipe:
         training: settings of the training.
         build: arguments of sbi's ``build_posterior``.
         needs_density: whether the posterior evaluates the prior's density; otherwise prior simulations suffice.
+        reader: the trainer for observations with gaps, or with an embedding network; None if there is none.
+        arrangement: of the observations, for an embedding network; None: the networks of sbi read them directly.
     """
 
     method: str
@@ -110,14 +119,49 @@ class Recipe:
     training: Training
     build: Mapping[str, Any] = field(default_factory=dict)
     needs_density: bool = False
+    reader: Reader | None = None
+    arrangement: Arrangement | None = None
 
     def prior(self, simulator: Simulator, device: torch.device) -> LatentPrior:
         """Return the prior; raise :class:`UsageError` if this method does not support it."""
         return (density_prior if self.needs_density else continuous_prior)(self.method, simulator, device)
 
-    def trainer(self, prior: LatentPrior | PriorInUnits, device: torch.device, curves: Curves) -> Any:
+    def trainer(
+        self, prior: LatentPrior | PriorInUnits, device: torch.device, curves: Curves, x_units: Encoding
+    ) -> Any:
         """Return sbi's trainer."""
-        return self.make(toolbox(f"method {self.method!r}"), common(None if prior.fault else prior, device, curves))
+        make = self.make
+        if isinstance(x_units, Coded):
+            assert self.reader is not None
+            coordinates = x_units.evidence.coordinates
+            gaps = names_with_gaps(coordinates, coordinates)
+            parts = [Part(each.size, name in gaps) for name, each in coordinates.items()]
+            make = self.reader.behind(self.arrangement.embedding(parts) if self.arrangement else nn.Identity())
+        return make(toolbox(f"method {self.method!r}"), common(None if prior.fault else prior, device, curves))
+
+    def check(self, simulator: Simulator) -> None:
+        """Raise :class:`UsageError` if the observations have gaps, or get an embedding network, and cannot be read."""
+        if self.reader is None and (simulator.gaps or self.arrangement):
+            what = f"the gaps of {simulator.gaps[0]!r}" if simulator.gaps else "an embedding network"
+            raise UsageError(
+                f"method {self.method!r} learns the density of observations, whose parts {what} would change; "
+                "take 'npe', 'fmpe', 'npse', 'nre' or 'amp'"
+            )
+
+    def encoding(self, simulator: Simulator, values: Mapping[str, Tensor]) -> Encoding:
+        """Return how sbi sees the observed variables of simulations, (n, D_i) each."""
+        if not simulator.gaps and self.arrangement is None:
+            return Units.of(join(values, simulator.observed))
+        observed = {name: values[name] for name in simulator.observed}
+        if self.arrangement is None:
+            return Coded(CodedEvidence.of(simulator.graph, observed))
+        return Coded(CodedEvidence.of(simulator.graph, observed, self.arrangement.alike))
+
+    def restored_encoding(self, simulator: Simulator, state: Mapping[str, Tensor]) -> Encoding:
+        """Return the encoding that had this state."""
+        if not simulator.gaps and self.arrangement is None:
+            return Units.from_state(state)
+        return Coded.from_state(state, simulator.graph, simulator.observed)
 
     def posterior(self, trainer: Any, learned: Learned) -> AmortisedPosterior:
         """Return the posterior."""
@@ -127,7 +171,7 @@ class Recipe:
         return (AmortisedDensity if is_direct(built) else AmortisedPosterior)(built, learned)
 
 
-class Amortised(ToolboxMethod, CanRestore):
+class Amortised(ToolboxMethod, CanRestore, ReadsGaps):
     """A method that trains one network for all observations; a subclass specifies it by its recipe."""
 
     @property
@@ -140,13 +184,15 @@ class Amortised(ToolboxMethod, CanRestore):
         """Spend the whole budget and train; sbi reports no progress."""
         recipe = self.recipe
         toolbox(f"method {recipe.method!r}")
+        recipe.check(simulator)
         check_budget(recipe.method, simulator)
         prior = recipe.prior(simulator, device)
-        theta, x = simulate(simulator, simulator.remaining)
-        seen, x_units, curves = in_units(prior, theta), Units.of(x), Curves()
+        values = simulator.sample(simulator.remaining, least=MIN_SIMULATIONS)
+        theta, x = join(values, simulator.latents), join(values, simulator.observed)
+        seen, x_units, curves = in_units(prior, theta), recipe.encoding(simulator, values), Curves()
         theta_units = units_of(seen)
         with quiet():
-            trainer = recipe.trainer(seen, device, curves)
+            trainer = recipe.trainer(seen, device, curves, x_units)
             trainer.append_simulations(theta_units.encode(theta), x_units.encode(x))
             network = trainer.train(**recipe.training.options())
         sizes = theta.shape[1], x.shape[1]
@@ -162,14 +208,13 @@ class Amortised(ToolboxMethod, CanRestore):
         prior = recipe.prior(simulator, device)
         states.check_size("theta", sizes["theta"], prior.event_shape[0])
         states.check_size("x", sizes["x"], simulator.graph.size(simulator.observed))
-        theta_units, x_units = (
-            Units.from_state(of.get("theta_units", {}), simplexes_of(prior)),
-            Units.from_state(of.get("x_units", {})),
-        )
+        theta_units = Units.from_state(of.get("theta_units", {}), simplexes_of(prior))
+        x_units = recipe.restored_encoding(simulator, of.get("x_units", {}))
         seen = PriorInUnits(prior, theta_units) if theta_units.differ else prior
         theta, x = torch.randn(NOISE_ROWS, theta_units.seen(sizes["theta"])), torch.randn(NOISE_ROWS, sizes["x"])
+        x = x_units.encode(x) if isinstance(x_units, Coded) else x
         with quiet():
-            trainer = recipe.trainer(seen, device, Curves()).append_simulations(theta, x)
+            trainer = recipe.trainer(seen, device, Curves(), x_units).append_simulations(theta, x)
             network = trainer._build_neural_net(theta, x)  # as in its ``train``
         states.load(network, of["network"], f"the network of method {recipe.method!r}")
         learned = Learned(

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from ampbench_sbi.amortised import Amortised, Recipe
-from ampbench_sbi.toolbox import Training, trainer
+from ampbench_sbi.toolbox import Reader, Training, trainer
 
 
 @final
@@ -46,4 +46,5 @@ class FMPE(Amortised):
     def recipe(self) -> Recipe:
         """sbi's trainer and its settings."""
         make = trainer("FMPE", vf_estimator=self.network)
-        return Recipe("fmpe", make, self.training)
+        reader = Reader("FMPE", "vf_estimator", "posterior_flow_nn", "embedding_net", {"model": self.network})
+        return Recipe("fmpe", make, self.training, reader=reader)

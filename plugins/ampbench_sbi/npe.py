@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from ampbench_sbi.amortised import Amortised, Recipe
-from ampbench_sbi.toolbox import Training, trainer
+from ampbench_sbi.toolbox import Reader, Training, trainer
 
 
 @final
@@ -43,4 +43,5 @@ class NPE(Amortised):
     def recipe(self) -> Recipe:
         """sbi's trainer and its settings."""
         make = trainer("NPE", density_estimator=self.density_estimator)
-        return Recipe("npe", make, self.training)
+        reader = Reader("NPE", "density_estimator", "posterior_nn", "embedding_net", {"model": self.density_estimator})
+        return Recipe("npe", make, self.training, reader=reader)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from ampbench_sbi.amortised import Amortised, Recipe
-from ampbench_sbi.toolbox import Training, trainer
+from ampbench_sbi.toolbox import Reader, Training, trainer
 
 
 @final
@@ -54,4 +54,6 @@ class NPSE(Amortised):
     def recipe(self) -> Recipe:
         """sbi's trainer and its settings."""
         make = trainer("NPSE", vf_estimator=self.network, sde_type=self.sde)
-        return Recipe("npse", make, self.training, {"sample_with": self.sample_with})
+        options = {"model": self.network, "sde_type": self.sde}
+        reader = Reader("NPSE", "vf_estimator", "posterior_score_nn", "embedding_net", options)
+        return Recipe("npse", make, self.training, {"sample_with": self.sample_with}, reader=reader)

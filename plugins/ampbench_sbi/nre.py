@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from ampbench_sbi.amortised import Amortised, Recipe
-from ampbench_sbi.toolbox import LIKELIHOOD_BIAS, MCMC, Training, trainer
+from ampbench_sbi.toolbox import LIKELIHOOD_BIAS, MCMC, Reader, Training, trainer
 
 
 @final
@@ -54,4 +54,5 @@ class NRE(Amortised):
     def recipe(self) -> Recipe:
         """sbi's trainer and its settings."""
         make = trainer("NRE", classifier=self.classifier)
-        return Recipe("nre", make, self.training, self.mcmc.options(), needs_density=True)
+        reader = Reader("NRE", "classifier", "classifier_nn", "embedding_net_x", {"model": self.classifier})
+        return Recipe("nre", make, self.training, self.mcmc.options(), needs_density=True, reader=reader)

@@ -25,18 +25,17 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator, join
 from ampbench.graph.coordinates import is_partly_discrete
-from ampbench.graph.precision import warn_if_rounded
 from ampbench.graph.prior import LatentPrior
-from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, by_observation, check_observation
+from ampbench.interfaces import HasDensity, HasHistory, Method, Posterior, by_observation
 from ampbench.interfaces.history import history_frame
 from ampbench.options import at_least, between
 from ampbench_sbi.tries import bounded_chains, bounded_rejection, leaking
-from ampbench_sbi.units import PriorInUnits, Units
+from ampbench_sbi.units import Encoding, PriorInUnits, Units
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -155,6 +154,35 @@ def trainer(name: str, **arguments: Any) -> TrainerFactory:
     return lambda sbi, common: getattr(sbi, name)(**arguments, **common)
 
 
+@dataclass(frozen=True)
+class Reader:
+    """A trainer of sbi whose network reads observations as they are given, behind an embedding network.
+
+    Attributes:
+        name: class name of the trainer.
+        argument: the trainer's argument for the builder of the network.
+        builder: function of ``sbi.neural_nets`` that makes the builder.
+        embedding: argument of that function for the embedding network.
+        options: other arguments of that function.
+    """
+
+    name: str
+    argument: str
+    builder: str
+    embedding: str
+    options: Mapping[str, Any]
+
+    def behind(self, embedding: nn.Module) -> TrainerFactory:
+        """Return the factory of the trainer with an embedding network; nothing is standardised before it."""
+
+        def make(sbi: Any, common: dict[str, Any]) -> Any:
+            build = getattr(toolbox(f"an embedding for {self.name}", "neural_nets"), self.builder)
+            network = build(z_score_x="none", **{self.embedding: embedding}, **self.options)
+            return getattr(sbi, self.name)(**{self.argument: network}, **common)
+
+        return make
+
+
 class ToolboxMethod(Method):
     """A method of the sbi toolbox."""
 
@@ -178,7 +206,7 @@ class SBIPosterior(Posterior, HasHistory):
         features: int,
         curves: Sequence[Mapping[str, float]],
         theta_units: Units,
-        x_units: Units,
+        x_units: Encoding,
     ) -> None:
         self.posterior = posterior
         self.features = features
@@ -197,8 +225,7 @@ class SBIPosterior(Posterior, HasHistory):
         Raises:
             SamplingError: too few draws are accepted; see :mod:`ampbench_sbi.tries`.
         """
-        observation = check_observation(observation, self.features)
-        warn_if_rounded("the observation", observation, self.x_units.differ)
+        observation = self.x_units.checked(observation, self.features)
         x = self.x_units.encode(observation[None])
         with quiet(), bounded(self.posterior, n):
             drawn: Tensor = self.posterior.sample((n,), x=x, show_progress_bars=False)

@@ -5,7 +5,9 @@ sbi standardises in single precision, in which x = 1.2·10⁹ + 0.1 θ is consta
 
 .. math:: v' = (v - \mu) / \sigma, \qquad \log q(v) = \log q(v') - \sum_d \log \sigma_d
 
-with μ, σ the mean and standard deviation of the simulations. All other variables are given to sbi as they are.
+with μ, σ the mean and standard deviation of the simulations. All other variables are given to sbi as they are, except
+observations with gaps, or for an embedding network: they are given in network coordinates, with the mask of the gaps
+(:class:`ampbench.graph.coded.CodedEvidence`), and sbi standardises nothing further.
 
 Of a point of a simplex sbi sees all components but the last, which is one minus their sum: a density of all components,
 which sum to one, does not exist, and draws of a network never do. torch's densities on the simplex are those of all
@@ -17,20 +19,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, biject_to, constraints
 from torch.distributions.transforms import StickBreakingTransform, Transform
 
+from ampbench.amp.stored_coordinates import from_parts, parts_of
 from ampbench.errors import UsageError
+from ampbench.graph import Graph
+from ampbench.graph.coded import CodedEvidence
+from ampbench.graph.precision import warn_if_rounded
 from ampbench.graph.prior import LatentPrior
 from ampbench.graph.supports import Blocks, HasLogProb, Restricted, elementwise, joined
+from ampbench.interfaces import check_observation
+from ampbench.interfaces import state as states
 from ampbench.seeding import seeded
 
 PROBES = 100
 """Draws of the prior from which its units are found; they cost no simulations."""
+
+
+class Encoding(Protocol):
+    """How sbi sees observations: :class:`Units`, or :class:`Coded`."""
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Return observations (*, L) as sbi sees them, (*, L′)."""
+
+    def checked(self, observation: Tensor, features: int) -> Tensor:
+        """Return an observation of shape (features,); raises :class:`UsageError` if it cannot be read."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what defines the encoding, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +96,16 @@ class Units:
         if self.location is None or self.scale is None:
             return values
         return values.double() * self.scale.to(values.device) + self.location.to(values.device)
+
+    def checked(self, observation: Tensor, features: int) -> Tensor:
+        """Return an observation of shape (features,).
+
+        Raises:
+            UsageError: the observation has another shape, NaN or infinite values.
+        """
+        observation = check_observation(observation, features)
+        warn_if_rounded("the observation", observation, self.differ)
+        return observation
 
     @property
     def differ(self) -> bool:
@@ -150,6 +181,37 @@ biject_to.register(Corner, lambda _: CornerTransform())
 def _whole(corner: Tensor) -> Tensor:
     """Return the points (*, D + 1) of a simplex with these components but the last, (*, D)."""
     return torch.cat([corner, (1 - corner.sum(-1, keepdim=True)).clamp(min=0.0)], -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Observations in network coordinates, with the masks of those that have gaps."""
+
+    evidence: CodedEvidence
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Return observations (*, L) in network coordinates, (*, L′)."""
+        return self.evidence.encode(values)
+
+    def checked(self, observation: Tensor, features: int) -> Tensor:
+        """Return an observation of shape (features,), NaN at gaps.
+
+        Raises:
+            UsageError: another shape, infinite values, NaN in a variable without gaps, or a variable without a value.
+        """
+        observation = check_observation(observation, features, gaps=True)
+        self.evidence.check(observation)
+        return observation
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the coordinates by name."""
+        return states.joined(parts_of(self.evidence.coordinates))
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], graph: Graph, observed: tuple[str, ...]) -> Coded:
+        """Undo :meth:`state`; raises :class:`UsageError` for the state of another model."""
+        found = from_parts(states.parts(state), graph, observed)
+        return cls(CodedEvidence({name: found[name] for name in observed}))
 
 
 @final

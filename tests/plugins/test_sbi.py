@@ -21,6 +21,7 @@ from ampbench.seeding import seeded
 from ampbench.testing import MethodConformance
 from ampbench_sbi import methods
 from ampbench_sbi.adapters import as_sbi, graph_of
+from ampbench_sbi.embedded import Embedded
 from ampbench_sbi.fmpe import FMPE
 from ampbench_sbi.mc_abc import MCABC
 from ampbench_sbi.nle import NLE
@@ -37,6 +38,7 @@ from ampbench_sbi.tsnpe import TSNPE
 
 MCMC = {"chains": 10, "warmup": 5, "thin": 1}
 QUICK_METHODS: dict[str, Callable[[], Method]] = {
+    "embedded": lambda: Embedded(NPE("maf", max_epochs=2), "set", features=4, width=8),
     "fmpe": lambda: FMPE(max_epochs=2),
     "mc-abc": lambda: MCABC(accept=30),
     "nle": lambda: NLE("maf", max_epochs=2, **MCMC),
