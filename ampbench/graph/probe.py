@@ -188,8 +188,9 @@ class _Batches:
             return
         try:
             with seeded(self.seed):
-                if row_count(function(*map(copied, batch))) == rows:
-                    return  # a row for each theta: the fault is another one
+                output = function(*map(copied, batch))
+                if row_count(output) == rows or row_count(output[0]) == rows:
+                    return  # a row, or a column, for each theta: the fault is another one
         except Exception:
             pass
         shapes = ", ".join(str(tuple(each.shape[1:])) for each in batch)

@@ -271,6 +271,12 @@ def test_the_probe_names_a_simulator_of_a_single_theta(single: Callable[[Tensor]
     probe_simulators(model(one_at_a_time(single)), 0, 100)
 
 
+@pytest.mark.parametrize("simulate", [lambda theta: theta.mT, lambda theta: [theta[..., 0], theta[..., 1]]])
+def test_the_probe_takes_no_transposed_output_for_one_of_a_single_theta(simulate: Callable[[Tensor], Any]) -> None:
+    with pytest.raises(SimulationError, match=r"has shape \(2, 100\), expected \(100, D\).*transpose"):
+        ampbench.infer_graph(model(simulate), ["x"], budget=100, method="rejection-abc:accept=20")
+
+
 def test_infer_takes_images() -> None:
     prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
     posterior = ampbench.infer(prior, image, budget=200, method="rejection-abc:accept=20")
