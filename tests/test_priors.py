@@ -25,7 +25,7 @@ REJECTION = "rejection-abc:accept=20"
 PRIORS = TORCH | OTHERS
 DISCRETE = [name for name, make in PRIORS.items() if density("theta", make()).support.is_discrete]
 CONTINUOUS = [name for name in PRIORS if name not in DISCRETE]
-FAST = ["list", "Dirichlet", "VonMises", "GeneralizedPareto", "number", "scipy vector", "scipy Dirichlet", "boxes"]
+FAST = ["list", "VonMises", "scipy Dirichlet", "boxes"]
 
 
 def noisy(theta: Tensor) -> Tensor:
