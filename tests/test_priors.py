@@ -25,7 +25,7 @@ REJECTION = "rejection-abc:accept=20"
 PRIORS = TORCH | OTHERS
 DISCRETE = [name for name, make in PRIORS.items() if density("theta", make()).support.is_discrete]
 CONTINUOUS = [name for name in PRIORS if name not in DISCRETE]
-FAST = ["list", "Dirichlet", "VonMises", "GeneralizedPareto", "number", "scipy vector", "scipy Dirichlet", "boxes"]
+FAST = ["list", "VonMises", "scipy Dirichlet", "boxes"]
 
 
 def noisy(theta: Tensor) -> Tensor:
@@ -110,8 +110,7 @@ def test_restricted_priors_are_not_left(method: str) -> None:
         assert float(drawn_under(prior, method).sum(1).max()) < 1
 
 
-def test_lists_give_the_numbers_of_nothing_else_and_follow_the_seed() -> None:
-    """Draws of scipy come from the seeded generator of numpy."""
+def test_draws_of_scipy_follow_the_seed() -> None:
     prior = [stats.norm(), Uniform(0.0, 1.0)]
     first, second = (ampbench.infer(prior, noisy, budget=BUDGET, method=REJECTION, seed=3) for _ in range(2))
     other = ampbench.infer(prior, noisy, budget=BUDGET, method=REJECTION, seed=4)
@@ -138,7 +137,7 @@ def test_restored_posteriors_draw_alike(prior: str, method: str, tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_dirichlet_posterior_of_counts_is_that_of_its_conjugate() -> None:
-    """theta ~ Dir(1, 1, 1), x ~ Multinomial(60, theta): theta given x is Dir(1 + x), with npe and nle."""
+    """theta ~ Dir(1, 1, 1), x ~ Multinomial(60, theta): theta given x is Dir(1 + x)."""
 
     def count(theta: Tensor) -> Tensor:
         return torch.distributions.Multinomial(60, theta).sample()

@@ -14,7 +14,8 @@ from torch.distributions import Distribution, constraints
 from torch.distributions.transforms import AffineTransform
 from torch.distributions.utils import lazy_property
 
-from ampbench.graph.supports import bounds, elementwise, steps_of, support_of
+from ampbench.graph.supports import bounds, elementwise
+from ampbench.graph.torch_supports import steps_of, support_of
 
 PARTS = ("base_dist", "mixture_distribution", "component_distribution", "dists")
 """Attributes of distributions that are made of others."""

@@ -13,7 +13,8 @@ from torch.distributions.constraints import Constraint
 
 from ampbench.errors import GraphError, SamplingError
 from ampbench.graph.copies import own
-from ampbench.graph.supports import Restricted, elementwise, joined, support_of
+from ampbench.graph.supports import Restricted, elementwise, joined
+from ampbench.graph.torch_supports import support_of
 from ampbench.seeding import seeded
 
 MAX_TRIES_PER_DRAW = 10_000

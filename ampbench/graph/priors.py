@@ -33,7 +33,8 @@ from ampbench.errors import GraphError, SupportWarning
 from ampbench.graph.law_faults import fault_of
 from ampbench.graph.laws import Accepted, Custom, Mixture, Product, Vectors, drawn_by
 from ampbench.graph.scipy_priors import from_scipy, is_of_scipy
-from ampbench.graph.supports import components_differ, corrected, mixture_in, support_of, with_bounds
+from ampbench.graph.supports import with_bounds
+from ampbench.graph.torch_supports import components_differ, corrected, mixture_in, support_of
 from ampbench.seeding import seeded
 
 PROBES = 3
