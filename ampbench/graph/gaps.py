@@ -48,7 +48,7 @@ def filled(values: Tensor) -> Tensor:
 
     Ranges and roundness of the components stay as they are.
     """
-    if not values.is_floating_point():
+    if not values.is_floating_point() or not len(values):
         return values
     gaps = values.isnan()
     lowest = torch.where(gaps, torch.inf, values).amin(0)
