@@ -113,7 +113,7 @@ class Description:
         return torch.float64 if double else torch.get_default_dtype()
 
     def simulate(self, theta: Tensor) -> Tensor:
-        """Return one simulation for each row of theta, shape (*, D): the observed variables, (*, L) or (*, 28, 28).
+        """Return one simulation for each row of theta, shape ``(*, D)``: ``(*, L)``, or ``(*, 28, 28)`` of images.
 
         Raises:
             SimulationError: the simulator returned something unusable, or NaN where simulations may not fail.
