@@ -14,7 +14,8 @@ from ampbench.assess.assessment import HeldOut, hold_out, judge
 from ampbench.assess.fits import draws_at_observations
 from ampbench.assess.lc2st import outside_range
 from ampbench.assess.outcome import Outcome, faults
-from ampbench.graph import Graph
+from ampbench.assess.simulations import Prepared
+from ampbench.graph import Failed, Graph
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Posterior, Progress
 
@@ -49,7 +50,15 @@ class Calibration:
 
 
 def calibration(
-    posterior: Posterior, graph: Graph, observed: tuple[str, ...], n: int, seed: int, x: Tensor, progress: Progress
+    posterior: Posterior,
+    graph: Graph,
+    observed: tuple[str, ...],
+    n: int,
+    seed: int,
+    x: Tensor,
+    progress: Progress,
+    prepared: Prepared | None = None,
+    failed: Failed = "error",
 ) -> Calibration:
     """Test a posterior on n held-out simulations.
 
@@ -61,12 +70,16 @@ def calibration(
         seed: of all random numbers.
         x: the observation, shape (L,).
         progress: called with (held-out simulations done, n).
+        prepared: stored simulations, of which the held-out ones are taken; None to simulate.
+        failed: what becomes of failed simulations.
 
     Raises:
         UsageError: n is too small.
         SimulationError, SamplesError: simulator or posterior returned something unusable.
     """
-    held_out: HeldOut = hold_out(graph, observed, n, seed)
+    held_out: HeldOut = hold_out(
+        graph, observed, n, seed, prepared=prepared, failed=failed, codes=posterior.known.codes
+    )
     names = parameter_names(graph, graph.latents(observed))
     draws = torch.from_numpy(draws_at_observations(posterior, names, held_out.evaluation_set, progress))
     outcome = judge(held_out, draws, Outcome("", 0))

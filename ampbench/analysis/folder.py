@@ -2,10 +2,11 @@
 
 =====================  =============================================================================
 ``request.json``       the arguments, with versions
+``simulations``        finished batches of simulations, if batches are asked for
 ``posterior.npz``      the fit, for :func:`ampbench.restore`; absent if the method cannot restore it
 ``samples.csv``        posterior draws, one column for each parameter
 ``summary.csv``        mean, standard deviation and quantiles of each parameter
-``predictions.csv``    simulations at posterior draws, one column for each component of x
+``predictions.csv``    simulations at posterior draws, one column for each component of x; absent for stored ones
 ``calibration.json``   tests on held-out simulations; absent for methods that fit to one observation
 ``samples.nc``         draws, predictions and observation for ArviZ; needs ``ampbench[arviz]``
 ``pairs.png``,         plots; need ``ampbench[plots]``
@@ -16,6 +17,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,9 +30,11 @@ from torch import Tensor
 from ampbench.analysis.calibration import Calibration, calibration
 from ampbench.analysis.request import FILE, Request
 from ampbench.api import infer_graph, restore_graph, save
+from ampbench.assess.simulations import Prepared
 from ampbench.bars import progress_bar
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, join
+from ampbench.graph.failures import Report
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import HasState, Posterior, Sequential
 from ampbench.interfaces.description import Description
@@ -56,6 +60,9 @@ class Analysis:
         graph: the model that the request names.
         observed: names of its observed variables.
         device, threads: of the fit.
+        prepared: stored simulations, split into training and held-out ones; None to simulate.
+        workers: child processes that simulate batches; 0 for this process.
+        timeout: seconds that a batch may take in a child process; None for no limit.
     """
 
     request: Request
@@ -64,6 +71,9 @@ class Analysis:
     observed: tuple[str, ...]
     device: str = "cpu"
     threads: int = 1
+    prepared: Prepared | None = None
+    workers: int = 0
+    timeout: float | None = None
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +83,8 @@ class Analysis:
     @property
     def x(self) -> Tensor:
         """The observation, shape (L,), in double precision."""
-        return torch.tensor(self.request.observation, dtype=torch.float64)
+        values = [math.nan if value is None else value for value in self.request.observation]
+        return torch.tensor(values, dtype=torch.float64)
 
     @cached_property
     def fitted(self) -> Posterior:
@@ -89,10 +100,26 @@ class Analysis:
             seed=request.seed,
             device=self.device,
             threads=self.threads,
+            **self._source,
         )
         if isinstance(posterior, HasState) and not isinstance(posterior, Sequential):
             save(posterior, path)
         return posterior
+
+    @property
+    def _source(self) -> dict[str, Any]:
+        """The arguments of :func:`ampbench.infer_graph` that say where simulations come from."""
+        if self.prepared is not None:
+            return {"simulations": self.prepared.training}
+        if not self.request.batch:
+            return {"failed": self.request.failed}
+        return {
+            "failed": self.request.failed,
+            "workers": self.workers or None,
+            "batch": self.request.batch,
+            "store": self.folder / "simulations",
+            "timeout": self.timeout,
+        }
 
     def begin(self) -> None:
         """Claim the folder, after one simulation that shows whether the observation has its size.
@@ -105,8 +132,11 @@ class Analysis:
         self.request.claim(self.folder)
 
     def _check_size(self) -> None:
-        with self._seeded("size"):
-            size = join(self.graph.sample(1), self.observed).shape[1]
+        if self.prepared is not None:
+            size = self.prepared.training.values["x"].shape[1]
+        else:
+            with self._seeded("size"):
+                size = join(self.graph.sample(1, report=Report(tolerant=True)), self.observed).shape[1]
         if size != len(self.request.observation):
             raise UsageError(
                 f"the observation has {len(self.request.observation)} numbers, but a simulation of "
@@ -153,9 +183,12 @@ class Analysis:
         if not path.exists():
             if isinstance(self.fitted, Sequential):
                 return None
-            n, seed = self.request.held_out, self.request.seed
+            request = self.request
+            n, seed = request.held_out, request.seed
             with progress_bar("testing calibration") as progress:
-                found = calibration(self.posterior, self.graph, self.observed, n, seed, self.x, progress)
+                found = calibration(
+                    self.posterior, self.graph, self.observed, n, seed, self.x, progress, self.prepared, request.failed
+                )
             atomic.write(path, found.text().encode())
         return Calibration.read(path.read_text())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ampbench.errors import UsageError
+from ampbench.graph import Failed
 from ampbench.results import atomic
 from ampbench.results.provenance import commit, versions
 
@@ -20,28 +21,36 @@ class Request:
     """What is to be inferred.
 
     Attributes:
-        subject: ``module:simulator``, or a task's spec.
-        prior: text of the prior; None for a task.
+        subject: ``module:simulator``, or a task's spec; None for stored simulations.
+        prior: text of the prior; None for a task, or to learn it from stored simulations.
         names: of the components of theta; empty for default ones.
-        observation: the L numbers of the observation.
+        observation: the L numbers of the observation; None where a value is missing.
         method: the method's spec.
         budget: number of simulations.
         samples: number of posterior draws.
         predictions: number of simulations of the posterior predictive; 0 for none.
         held_out: number of held-out simulations that test calibration; 0 for no test.
         seed: of all random numbers.
+        simulations: file and checksum of stored simulations; "" if there are none.
+        batch: simulations in a batch; 0 to simulate at once.
+        failed: what becomes of failed simulations.
+        gaps: whether NaN in x is a missing entry.
     """
 
-    subject: str
+    subject: str | None
     prior: str | None
     names: tuple[str, ...]
-    observation: tuple[float, ...]
+    observation: tuple[float | None, ...]
     method: str
     budget: int
     samples: int
     predictions: int
     held_out: int
     seed: int
+    simulations: str = ""
+    batch: int = 0
+    failed: Failed = "error"
+    gaps: bool = False
 
     def claim(self, folder: Path) -> None:
         """Write the request into its folder; an equal one is left as it is.

@@ -129,6 +129,7 @@ def hold_out(
     simulate: Callable[..., Simulated] | None = None,
     prepared: Prepared | None = None,
     failed: Failed = "error",
+    codes: Tensor | None = None,
 ) -> HeldOut:
     """Draw n held-out simulations.
 
@@ -143,6 +144,7 @@ def hold_out(
         prepared: held-out and training simulations that were made before, of which all held-out ones are taken.
         failed: what becomes of failed simulations, ``error``, ``drop`` or ``code``, here and in the fits; ``error`` for
             prepared ones.
+        codes: of failed simulations in this process, shape (2, L); None to choose them.
 
     Raises:
         SimulationError: the simulator returned something unusable, or fewer than :data:`MIN_HELD_OUT` simulations did
@@ -159,7 +161,7 @@ def hold_out(
         check_installed()
     observed = graph.check(observed)
     latents = graph.latents(observed)
-    simulate = simulate or partial(simulate_in_process, (graph, observed))
+    simulate = simulate or partial(simulate_in_process, (graph, observed), codes=codes)
     if prepared is None:
         drawn = simulate(n, derive(seed, "assess", "held out"), check_failed(failed), MIN_HELD_OUT)
     else:

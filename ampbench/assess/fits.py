@@ -116,14 +116,24 @@ Fit = Callable[[EvaluationSet, str, int, Progress], Drawn]
 from its posterior. Every exception counts as a failure of the fit."""
 
 
-def simulate(model: Model, n: int, seed: int, failed: Failed = "error", least: int = 1) -> Simulated:
+def simulate(
+    model: Model, n: int, seed: int, failed: Failed = "error", least: int = 1, codes: Tensor | None = None
+) -> Simulated:
     """Return n simulations, fewer if failed ones are dropped, after :func:`ampbench.graph.probe_simulators`.
+
+    Arguments:
+        model: a graph and the names of its observed variables.
+        n: number of simulations.
+        seed: of all random numbers.
+        failed: what becomes of failed simulations.
+        least: how many must succeed.
+        codes: of failed simulations, shape (2, L); None to choose them.
 
     Raises:
         SimulationError: the simulator returned something unusable, or fewer than ``least`` simulations are left.
     """
     probe_simulators(model[0], seed, n, tolerant=failed != "error")
-    return drawn_from(Simulator(*model, n, seed, failed), least)
+    return drawn_from(Simulator(*model, n, seed, failed, codes), least)
 
 
 def drawn_from(source: Simulator, least: int = 1) -> Simulated:

@@ -27,16 +27,19 @@ from ampbench.simulations import stored_model
 PRIORS: dict[str, type[Distribution]] = {"uniform": Uniform, "normal": Normal, "lognormal": LogNormal, "gamma": Gamma}
 
 
-def read_model(subject: str, prior: str | None, names: Sequence[str] = ()) -> tuple[Graph, tuple[str, ...]]:
+def read_model(
+    subject: str, prior: str | None, names: Sequence[str] = (), gaps: bool = False
+) -> tuple[Graph, tuple[str, ...]]:
     """Return the graph of a simulator with its prior, or of a task, and the names of its observed variables.
 
     Arguments:
         subject: ``module:name`` of a simulator, or a task's spec.
         prior: the prior, see :func:`read_prior`; None for a task.
         names: of the components of theta; none for default ones.
+        gaps: whether NaN in x is a missing entry.
 
     Raises:
-        UsageError: simulator, prior or task cannot be read, or a task is given names.
+        UsageError: simulator, prior or task cannot be read, or a task is given names or gaps.
         GraphError: there are not as many names as components.
     """
     if prior is None:
@@ -44,12 +47,16 @@ def read_model(subject: str, prior: str | None, names: Sequence[str] = ()) -> tu
             raise UsageError(f"the simulator {subject!r} needs a prior: --prior module:name, or 'uniform(0,10)^2'")
         if names:
             raise UsageError(f"the task {subject!r} names its own parameters; leave out the names {', '.join(names)}")
+        if gaps:
+            raise UsageError(f"the task {subject!r} says itself which entries may be missing; leave out --gaps")
         task: Task = registry.load().build("tasks", subject)
         return task.graph, task.observed
     simulate = _imported(subject, "simulator")
     if not callable(simulate):
         raise UsageError(f"{subject} is a {type(simulate).__name__}, not a function from theta (n, D) to x (n, L)")
-    return Graph(density("theta", read_prior(prior), names=names), simulator("x", simulate, ["theta"])), ("x",)
+    return Graph(density("theta", read_prior(prior), names=names), simulator("x", simulate, ["theta"], gaps=gaps)), (
+        "x",
+    )
 
 
 def read_stored(prior: str | Distribution, features: int, columns: Sequence[str] = ()) -> tuple[Graph, tuple[str, ...]]:

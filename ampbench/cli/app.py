@@ -18,6 +18,7 @@ from ampbench.cli.options import (
     DataOption,
     DeviceOption,
     ExecutorOption,
+    FailedOption,
     MemoryOption,
     ParametersOption,
     ReadOption,
@@ -462,12 +463,7 @@ def assess(
         typer.Option(min=0.1, metavar="SECONDS", help="Time limit of a fit, a batch, and each observation."),
     ] = None,
     memory: MemoryOption = None,
-    failed: Annotated[
-        str,
-        typer.Option(
-            metavar="error|drop|code", help="What becomes of simulations with NaN: see failed-simulations.md."
-        ),
-    ] = "error",
+    failed: FailedOption = "error",
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Recommend a method and a number of simulations for your simulator.
@@ -491,22 +487,26 @@ def assess(
 
 @app.command()
 def infer(
-    subject: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODULE:SIMULATOR", help="A function from theta (n, D) to x (n, L); without --prior, a task."
-        ),
-    ],
     observation: Annotated[
         str, typer.Option(metavar="FILE|N,N,…", help="Your data: L numbers, or a file of them (.npy or text).")
     ],
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:SIMULATOR]",
+            help="A function from theta (n, D) to x (n, L); without --prior, a task; none with --simulations.",
+        ),
+    ] = None,
     prior: Annotated[
-        str | None, typer.Option(metavar="PRIOR", help="MODULE:NAME of a torch Distribution, or uniform(0,10)^2.")
+        str | None, typer.Option(metavar="PRIOR", help="MODULE:NAME of a prior, or uniform(0,10)^2.")
     ] = None,
     method: Annotated[str, typer.Option(metavar="SPEC", help="Method; see: ampbench list methods.")] = "amp",
     budget: Annotated[
-        int, typer.Option(parser=whole_number, metavar="N", help="Number of simulations of the fit.")
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            parser=whole_number, metavar="N", help="Number of simulations of the fit.  [default: 10000, or all of FILE]"
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of the files; the same command again continues.")
     ] = Path("posterior"),
@@ -519,19 +519,33 @@ def infer(
         int, typer.Option(parser=whole_number, metavar="N", help="Simulations that test calibration; 0 for no test.")
     ] = 200,
     seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Seed of all random numbers.")] = 0,
+    simulations: SimulationsOption = None,
+    parameters: ParametersOption = "",
+    data: DataOption = "",
+    workers: SimulatorsOption = None,
+    batch: BatchOption = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="Time limit of a batch; needs --workers.")
+    ] = None,
+    failed: FailedOption = "error",
+    gaps: Annotated[bool, typer.Option("--gaps", help="NaN in x is a missing entry: see sets-and-series.md.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
 ) -> None:
     """Infer the posterior of your data, and write samples, summary, plots and the fit into a folder.
 
-    Resumable: each finished step is a file. The calibration of the fit is tested on held-out simulations.
+    Resumable: each finished step is a file, and so is each batch of simulations. The calibration of the fit is tested
+    on held-out simulations.
     """
-    from ampbench.cli.infer import run_infer
+    from ampbench.cli.infer import Model, run_infer
+    from ampbench.cli.simulations import SimulationOptions
     from ampbench.threads import limited_threads
 
     counts = {"budget": budget, "samples": samples, "predictions": predictions, "held_out": held_out, "seed": seed}
+    source = SimulationOptions(simulations, parameters, data, workers, batch)
+    model = Model(subject, prior, names, source, failed, gaps)
     with limited_threads(threads):
-        sys.exit(run_infer(subject, prior, names, observation, method, counts, output, device, threads))
+        sys.exit(run_infer(model, observation, method, counts, output, device, threads, timeout))
 
 
 @app.command()

@@ -61,6 +61,10 @@ BatchOption = Annotated[
 StoreOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Keep finished batches, so that the same command continues.")
 ]
+FailedOption = Annotated[
+    str,
+    typer.Option(metavar="error|drop|code", help="What becomes of simulations with NaN: see failed-simulations.md."),
+]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
 ReadOption = Annotated[
     Path,

@@ -14,6 +14,7 @@ from ampbench.graph import Graph
 from ampbench.graph.failures import check_failed
 from ampbench.interfaces import Limits, Progress
 from ampbench.simulations import Batches, Simulations, in_batches, learn_prior, read_simulations
+from ampbench.simulations.batches import DEFAULT_SIZE
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class SimulationOptions:
             )
 
     @property
+    def batch_size(self) -> int:
+        """Simulations in a batch; 0 if no option asks for batches."""
+        return (self.batch or DEFAULT_SIZE) if self._in_batches else 0
+
+    @property
     def _in_batches(self) -> bool:
         return (self.workers, self.batch, self.store) != (None, None, None)
 
@@ -95,7 +101,7 @@ def subject_of(subject: str | None, prior: str | None, stored: Simulations | Non
     """
     if stored is None:
         if subject is None:
-            raise UsageError("nothing to assess: give MODULE:SIMULATOR, a task, or --simulations FILE")
+            raise UsageError("no model: give MODULE:SIMULATOR, a task, or --simulations FILE")
         return partial(read_model, subject, prior)
     if subject is not None:
         raise UsageError(

@@ -34,6 +34,7 @@ class Description:
         shapes: of observed variables whose simulations have more than one dimension, such as images.
         precise: names of variables that are in double precision; None if nothing was simulated yet.
         tolerant: whether simulations may fail, so that predictions have NaN where they do.
+        codes: of failed simulations, shape (2, L); None if there are none. See :mod:`ampbench.graph.failures`.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Description:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     precise: frozenset[str] | None = None
     tolerant: bool = False
+    codes: Tensor | None = None
 
     @classmethod
     def of(cls, source: Simulator, method: str) -> Description:
@@ -59,7 +61,17 @@ class Description:
         sizes = declared | sizes
         precise = source.precise if source.sizes else None
         shapes = {name: shape for name, shape in source.shapes.items() if name in source.observed and len(shape) != 1}
-        return cls(method, source.budget, graph, source.observed, sizes, shapes, precise, source.failed != "error")
+        return cls(
+            method,
+            source.budget,
+            graph,
+            source.observed,
+            sizes,
+            shapes,
+            precise,
+            source.failed != "error",
+            source.codes,
+        )
 
     @property
     def latents(self) -> tuple[str, ...]:
@@ -136,6 +148,7 @@ class Description:
             "sizes": dict(self.sizes),
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "tolerant": self.tolerant,
+            "codes": None if self.codes is None else self.codes.tolist(),
             "precise": None if self.precise is None else sorted(self.precise),
             "names": names if any(self.graph[name].names for name in self.latents) else [],
         }
@@ -152,7 +165,8 @@ class Description:
             sizes=notes["sizes"],
             shapes=shapes,
             precise=precise,
-            tolerant=notes.get("tolerant", False),
+            tolerant=notes["tolerant"],
+            codes=None if notes["codes"] is None else torch.tensor(notes["codes"]),
         )
 
     def __str__(self) -> str:

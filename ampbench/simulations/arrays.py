@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,6 +54,14 @@ class Simulations:
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
+
+    @property
+    def checksum(self) -> str:
+        """Twelve hexadecimal digits that change with any value."""
+        digest = hashlib.sha256()
+        for name, value in self.values.items():
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode() + value.numpy().tobytes())
+        return digest.hexdigest()[:12]
 
     def take(self, rows: Tensor | slice) -> Simulations:
         """Return some rows, given their numbers."""

@@ -103,7 +103,7 @@ def random_points(x: Tensor, centre: Tensor, spread: Tensor, generator: torch.Ge
     """Return a point near the prior for each observation: a random, smooth function of x.
 
     Arguments:
-        x: the observations, shape (B, L).
+        x: the observations, shape (B, L); NaN counts as the median of its component.
         centre: centre of the prior, shape (D,).
         spread: spread of the prior, shape (D,).
         generator: random numbers that define the function.
@@ -111,7 +111,7 @@ def random_points(x: Tensor, centre: Tensor, spread: Tensor, generator: torch.Ge
     Returns:
         The points, shape (B, D).
     """
-    z = (x - x.median(0).values).double()
+    z = torch.where(x.isnan(), 0.0, x - x.nanmedian(0).values).double()
     z = z / z.abs().mean(0).clamp(min=1e-12)
     weights = torch.randn(x.shape[1], len(centre), generator=generator, dtype=torch.float64) / x.shape[1] ** 0.5
     return (centre + 2 * spread * torch.tanh(z @ weights)).to(centre)
