@@ -158,3 +158,26 @@ def test_the_page_has_every_method() -> None:
     rows = {name: row for row in table if row.startswith("| `") for name in re.findall("`([^`]+)`", row)}
     for method in registry.load().entries("methods"):
         assert (method in BIASED) == rows[method].split("|")[2].strip().startswith("refused"), method
+
+
+def test_an_observation_that_failed_itself(tmp_path: Path) -> None:
+    """theta ~ N(0, 1), and x fails where theta > 1: given the failure, theta exceeds 1, also after restoring."""
+    prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+
+    def simulate(theta: Tensor) -> Tensor:
+        return torch.where(theta > 1, torch.nan, theta + 0.1 * torch.randn_like(theta))
+
+    method = "rejection-abc:accept=30,smooth=false"
+    with pytest.warns(SimulationWarning, match="replaced by codes"):
+        posterior = ampbench.infer(prior, simulate, budget=2000, method=method, failed="code")
+    ampbench.save(posterior, tmp_path / "posterior.npz")
+    for each in (posterior, ampbench.restore(tmp_path / "posterior.npz", prior, simulate)):
+        assert float(each.sample([torch.nan], 100).min()) > 1
+        assert float(each.sample({"x": [torch.inf]}, 100).min()) > 1
+        assert float(each.sample([0.0], 100).abs().max()) < 1
+    for failed, function in (("drop", simulate), ("code", lambda theta: theta.clone())):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SimulationWarning)
+            posterior = ampbench.infer(prior, function, budget=200, method=method, failed=failed)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="NaN"):
+            posterior.sample([torch.nan], 10)

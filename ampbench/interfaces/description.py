@@ -34,7 +34,7 @@ class Description:
         shapes: of observed variables whose simulations have more than one dimension, such as images.
         precise: names of variables that are in double precision; None if nothing was simulated yet.
         tolerant: whether simulations may fail, so that predictions have NaN where they do.
-        codes: of failed simulations, shape (2, L); None if there are none. See :mod:`ampbench.graph.failures`.
+        codes: of simulations that failed, shape (2, L); None if none was coded. See :mod:`ampbench.graph.failures`.
     """
 
     method: str
@@ -70,7 +70,7 @@ class Description:
             shapes,
             precise,
             source.failed != "error",
-            source.codes,
+            source.codes if source.failures else None,
         )
 
     @property

@@ -2,7 +2,8 @@
 
 An observation is a tensor, an array, a list, a row of a table, or a mapping from variables to these; on any device, of
 any real type. Its shape is (L,) or that of one simulation, such as (28, 28), with an axis of several observations in
-front if there are several. One observation in such an axis, (1, L), is one observation.
+front if there are several. One observation in such an axis, (1, L), is one observation. Where failed
+simulations were coded, NaN and infinite values of an observation are coded too.
 """
 
 from __future__ import annotations
@@ -45,9 +46,17 @@ def observations(value: object, description: Description | None) -> tuple[Tensor
     if isinstance(value, Mapping):
         return _joined(value, description)
     tensor = real(value, "the observation", None if description is None else description.dtype)
-    if description is None or description.features is None:
-        return _rows(tensor, description.shape if description else ())
-    return _rows(tensor, description.shape, description.features)
+    if description is None:
+        return _rows(tensor, ())
+    rows, several = _rows(tensor, description.shape, description.features)
+    return _coded(rows, description), several
+
+
+def _coded(rows: Tensor, description: Description) -> Tensor:
+    """Return rows (m, L) with codes in the place of NaN and infinite values, if simulations were coded."""
+    if description.codes is None:
+        return rows
+    return torch.where(rows.isfinite(), rows, description.codes.mean(0).to(rows))
 
 
 def real(value: object, what: str, dtype: torch.dtype | None = None) -> Tensor:
@@ -127,7 +136,8 @@ def _joined(given: Mapping[Any, object], description: Description | None) -> tup
     if len({len(each) for each in parts}) > 1:
         counts = ", ".join(f"{name} {len(each)}" for name, each in zip(names, parts, strict=True))
         raise UsageError(f"the variables have different numbers of observations: {counts}; give as many of each")
-    return torch.cat(parts, -1), any(several)
+    rows = torch.cat(parts, -1)
+    return _coded(rows, description) if description else rows, any(several)
 
 
 def _rows(
