@@ -537,15 +537,17 @@ def infer(
     Resumable: each finished step is a file, and so is each batch of simulations. The calibration of the fit is tested
     on held-out simulations.
     """
-    from ampbench.cli.infer import Model, run_infer
+    from ampbench.cli.infer import run_infer
+    from ampbench.cli.infer_arguments import InferArguments
     from ampbench.cli.simulations import SimulationOptions
     from ampbench.threads import limited_threads
 
     counts = {"budget": budget, "samples": samples, "predictions": predictions, "held_out": held_out, "seed": seed}
     source = SimulationOptions(simulations, parameters, data, workers, batch)
-    model = Model(subject, prior, names, source, failed, gaps)
+    model = (subject, prior, names, observation, method)
+    given = InferArguments(*model, counts, source, failed, gaps, output, device, threads, timeout)
     with limited_threads(threads):
-        sys.exit(run_infer(model, observation, method, counts, output, device, threads, timeout))
+        sys.exit(run_infer(given))
 
 
 @app.command()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,56 +17,15 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from ampbench.cli.app import app
 from ampbench.errors import UsageError
 
-MODEL = """
-import time, torch
-from torch.distributions import *
-
-prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
-
-def simulator(theta):
-    return theta + torch.randn_like(theta)
-
-def slow(theta):
-    if len(theta) > 100:
-        print("simulating", flush=True)
-        time.sleep(60)
-    return simulator(theta)
-
-def broken(theta):
-    raise ZeroDivisionError("no body")
-
-def failing(theta):
-    return theta * float("nan")
-"""
+Command = Callable[[str], int]
+BASIC = "some_model:simulator --prior some_model:prior --observation 1,2 --method rejection-abc:accept=60 --budget 500"
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, with a module of simulators."""
-    (tmp_path / "my_model.py").write_text(MODEL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    yield tmp_path
-    sys.modules.pop("my_model", None)
-
-
-def command(text: str) -> int:
-    """Run ``ampbench infer`` in this process, and return its exit code."""
-    try:
-        app(["infer", *shlex.split(text)], standalone_mode=False)
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-BASIC = "my_model:simulator --prior my_model:prior --observation 1,2 --method rejection-abc:accept=60 --budget 500"
-
-
-def test_all_files_are_written_and_hold_the_posterior(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_files_are_written_and_hold_the_posterior(
+    command: Command, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """theta | x ~ N(x / 2, 1 / 2), which rejection ABC widens."""
     assert command(f"{BASIC} --names rate,size --held-out 60") == 0
     files = {each.name for each in (folder / "posterior").iterdir()}
@@ -95,7 +55,7 @@ def test_all_files_are_written_and_hold_the_posterior(folder: Path, capsys: pyte
     assert max(map(len, output.splitlines())) <= 80
 
 
-def test_the_optional_files(folder: Path) -> None:
+def test_the_optional_files(command: Command, folder: Path) -> None:
     pytest.importorskip("corner")
     pytest.importorskip("arviz_base")
     import xarray
@@ -114,7 +74,7 @@ def test_the_optional_files(folder: Path) -> None:
 
 @pytest.mark.parametrize("package", ["corner", "arviz_base"])
 def test_without_an_optional_package(
-    package: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: Command, package: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     assert command(f"{BASIC} --held-out 0 --samples 50 --predictions 0") == 0
@@ -122,7 +82,7 @@ def test_without_an_optional_package(
     assert (folder / "posterior" / "samples.csv").exists()
 
 
-def test_the_same_command_continues_and_changes_no_number(folder: Path) -> None:
+def test_the_same_command_continues_and_changes_no_number(command: Command, folder: Path) -> None:
     text = f"{BASIC} --held-out 60"
     assert command(text) == 0
     written = {
@@ -137,10 +97,10 @@ def test_the_same_command_continues_and_changes_no_number(folder: Path) -> None:
         assert (folder / "posterior" / name).read_bytes() == content
 
 
-def test_another_request_is_refused_and_names_each_difference(folder: Path) -> None:
+def test_another_request_is_refused_and_names_each_difference(command: Command, folder: Path) -> None:
     assert command(f"{BASIC} --held-out 0 --samples 50 --predictions 0") == 0
     with pytest.raises(UsageError, match="another inference: method rejection-abc:accept=60 there, prior here; budget"):
-        command("my_model:simulator --prior my_model:prior --observation 1,2 --method prior --held-out 0")
+        command("some_model:simulator --prior some_model:prior --observation 1,2 --method prior --held-out 0")
     (folder / "other").mkdir()
     (folder / "other" / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="holds no inference"):
@@ -160,20 +120,20 @@ def test_another_request_is_refused_and_names_each_difference(folder: Path) -> N
         ("--device nope", "no device 'nope'"),
     ],
 )
-def test_wrong_arguments_claim_no_folder(change: str, message: str, folder: Path) -> None:
+def test_wrong_arguments_claim_no_folder(command: Command, change: str, message: str, folder: Path) -> None:
     with pytest.raises(Exception, match=message):
         command(f"{BASIC} {change}")
     assert not (folder / "posterior").exists()
 
 
-def test_a_simulator_that_raises_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_simulator_that_raises_is_named(command: Command, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(BASIC.replace("simulator", "broken")) == 1
-    assert "ZeroDivisionError: no body (my_model.py, line 17, in broken)" in capsys.readouterr().err
+    assert "ZeroDivisionError: no body (some_model.py, line 22, in broken)" in capsys.readouterr().err
     with pytest.raises(ValueError, match="NaN or infinite"):
         command(BASIC.replace("simulator", "failing"))
 
 
-def test_a_task_and_a_sequential_method(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_and_a_sequential_method(command: Command, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("sbi")
     text = "two_moons --observation 0,0 --method smc-abc:population=30 --budget 300 --samples 60 --predictions 20"
     assert command(text) == 0
@@ -183,14 +143,14 @@ def test_a_task_and_a_sequential_method(folder: Path, capsys: pytest.CaptureFixt
     assert command(text) == 0  # without a kept fit
 
 
-def test_a_module_that_cannot_be_imported(folder: Path) -> None:
+def test_a_module_that_cannot_be_imported(command: Command, folder: Path) -> None:
     (folder / "my_broken_module.py").write_text("import nothing_of_this_name\n")
     with pytest.raises(UsageError, match=r"cannot be imported: ModuleNotFoundError.*my_broken_module\.py, line 1"):
-        command(BASIC.replace("my_model:simulator", "my_broken_module:simulator"))
+        command(BASIC.replace("some_model:simulator", "my_broken_module:simulator"))
 
 
 def test_ctrl_c_leaves_no_half_a_file(folder: Path) -> None:
-    text = BASIC.replace("simulator", "slow")
+    text = BASIC.replace("simulator", "endless")
     process = subprocess.Popen(
         [sys.executable, "-m", "ampbench", "infer", *shlex.split(text)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -208,7 +168,7 @@ def exact(x: Any) -> Independent:
 
 
 @pytest.mark.slow
-def test_npe_finds_the_exact_posterior(folder: Path) -> None:
+def test_npe_finds_the_exact_posterior(command: Command, folder: Path) -> None:
     pytest.importorskip("sbi")
     start = time.time()
     assert command(BASIC.replace("rejection-abc:accept=60 --budget 500", "npe --budget 3000")) == 0

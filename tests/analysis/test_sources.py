@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,56 +15,14 @@ import pandas as pd
 import pytest
 import torch
 
-from ampbench.cli.app import app
 from ampbench.errors import SimulationWarning, StoredWarning, UsageError
-
-MODEL = """
-import time, torch
-from torch.distributions import *
-
-prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
-
-def simulator(theta):
-    return theta + torch.randn_like(theta)
-
-def slow(theta):
-    if len(theta) == 20:
-        time.sleep(0.3)
-    return simulator(theta)
-
-def failing(theta):
-    return torch.where(theta[:, :1] > 1, torch.nan, simulator(theta))
-
-def gappy(theta):
-    x = theta[:, :1] + torch.randn(len(theta), 6)
-    return torch.where(torch.arange(6) < torch.randint(1, 7, (len(theta), 1)), x, torch.nan)
-"""
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in an empty folder, with a module of simulators."""
-    (tmp_path / "some_model.py").write_text(MODEL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    yield tmp_path
-    sys.modules.pop("some_model", None)
-
-
-def command(text: str) -> int:
-    """Run ``ampbench infer`` in this process, and return its exit code."""
-    try:
-        app(["infer", *shlex.split(text)], standalone_mode=False)
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def request(folder: Path) -> dict[str, object]:
     return json.loads((folder / "posterior" / "request.json").read_text())
 
 
+Command = Callable[[str], int]
 ABC = "--method rejection-abc:accept=40 --samples 60 --predictions 30"
 
 
@@ -77,7 +35,9 @@ def file(folder: Path) -> str:
     return "stored.npz"
 
 
-def test_stored_simulations_need_no_simulator(file: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stored_simulations_need_no_simulator(
+    command: Command, file: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = f"--simulations {file} --prior some_model:prior --observation 1,2 {ABC} --names a,b --held-out 100"
     assert command(text) == 0
     assert request(folder)["budget"] == 500
@@ -94,7 +54,7 @@ def test_stored_simulations_need_no_simulator(file: str, folder: Path, capsys: p
         command(text)
 
 
-def test_a_learned_prior_has_a_warning(file: str) -> None:
+def test_a_learned_prior_has_a_warning(command: Command, file: str) -> None:
     with pytest.warns(StoredWarning, match="the prior was learned from 600 stored parameters"):
         assert command(f"--simulations {file} --observation 1,2 {ABC} --held-out 0") == 0
 
@@ -113,12 +73,12 @@ def test_a_learned_prior_has_a_warning(file: str) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore::ampbench.errors.StoredWarning")
-def test_arguments_that_contradict_each_other(file: str, arguments: str, message: str) -> None:
+def test_arguments_that_contradict_each_other(command: Command, file: str, arguments: str, message: str) -> None:
     with pytest.raises(Exception, match=message):
         command(f"{arguments} {ABC}")
 
 
-def test_simulations_that_fail(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_simulations_that_fail(command: Command, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With codes, held-out simulations have those of the fit."""
     text = f"some_model:failing --prior some_model:prior --observation 0,0 {ABC} --budget 400 --held-out 100"
     with pytest.raises(ValueError, match="failed='drop'"):
@@ -138,14 +98,14 @@ def test_simulations_that_fail(folder: Path, capsys: pytest.CaptureFixture[str])
     assert bool(drawn.isnan().any())
 
 
-def test_observations_with_gaps(folder: Path) -> None:
+def test_observations_with_gaps(command: Command, folder: Path) -> None:
     text = f"some_model:gappy --prior some_model:prior --observation 1,nan,3,nan,nan,nan --gaps {ABC} --budget 400"
     assert command(f"{text} --held-out 60") == 0
     assert request(folder)["observation"] == [1, None, 3, None, None, None]
     assert command(f"{text} --held-out 60") == 0
 
 
-def test_batches_are_kept_and_continued(folder: Path) -> None:
+def test_batches_are_kept_and_continued(command: Command, folder: Path) -> None:
     """The numbers do not depend on the number of processes, nor on an interruption."""
     text = f"some_model:slow --prior some_model:prior --observation 1,2 {ABC} --budget 400 --held-out 0 --batch 20"
     process = subprocess.Popen(
