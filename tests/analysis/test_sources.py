@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def test_observations_with_gaps(command: Command, folder: Path) -> None:
     assert command(f"{text} --held-out 60") == 0
 
 
+@pytest.mark.slow
 def test_batches_are_kept_and_continued(command: Command, folder: Path) -> None:
     """The numbers do not depend on the number of processes, nor on an interruption."""
     text = f"some_model:slow --prior some_model:prior --observation 1,2 {ABC} --budget 400 --held-out 0 --batch 20"
@@ -113,7 +115,7 @@ def test_batches_are_kept_and_continued(command: Command, folder: Path) -> None:
     )
     stored = folder / "posterior" / "simulations"
     while process.poll() is None and len(list(stored.glob("*/*.npz"))) < 3:
-        pass
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
