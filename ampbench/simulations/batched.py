@@ -15,6 +15,7 @@ from torch import Tensor
 from ampbench.errors import SimulationError, UsageError
 from ampbench.graph import Failed, Graph, Simulator, probe_simulators
 from ampbench.graph.failures import Report, finite_rows
+from ampbench.graph.outputs import Layout
 from ampbench.graph.precision import warn_if_lost
 from ampbench.running.failures import describe
 from ampbench.seeding import derive, seeded
@@ -75,6 +76,8 @@ class BatchedSimulator(Simulator):
         values = joined(self.batches.simulate(made, self._read))
         if self.graph.axes:
             return values
+        report.layouts.update((name, Layout(tuple(value.shape[1:]))) for name, value in values.items())
+        values = {name: value.flatten(1) for name, value in values.items()}
         for name, value in values.items():
             if name not in (given or {}) and self.graph[name].kind != "learned":
                 warn_if_lost(name, value[finite_rows(value)])

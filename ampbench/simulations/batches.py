@@ -194,12 +194,17 @@ class _Failed(Exception):  # noqa: N818 — it never leaves this module
 
 
 def draw(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
-    """Return the values of all variables for a batch, in the precision that the simulator gave."""
-    given = {name: torch.from_numpy(values).clone() for name, values in batch.given.items()}
+    """Return the values of all variables for a batch, in the precision and the shape that the simulator gave."""
+    given, report = (
+        {name: torch.from_numpy(values).clone() for name, values in batch.given.items()},
+        Report(batch.tolerant),
+    )
     with warnings.catch_warnings(), seeded(batch.seed):
         warnings.simplefilter("ignore", PrecisionWarning)  # the rows of all batches together decide
-        values = graph.sample(batch.rows, given, batch.sizes, double=graph.names, report=Report(batch.tolerant))
-    return {name: np.ascontiguousarray(value.detach().numpy()) for name, value in values.items()}
+        values = graph.sample(batch.rows, given, batch.sizes, double=graph.names, report=report)
+    shapes = {name: (batch.rows, *layout.shape) for name, layout in report.layouts.items()}
+    arrays = {name: value.detach().numpy().reshape(shapes.get(name, value.shape)) for name, value in values.items()}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def _belonging(batch: Batch, values: Arrays) -> Arrays:

@@ -99,6 +99,28 @@ def test_images_keep_their_shape(posterior: Posterior) -> None:
             observations(bad, shaped)
 
 
+@pytest.mark.parametrize("options", [{}, {"store": "runs", "batch": 100}])
+def test_an_image_from_simulator_to_prediction(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def simulate(theta: Tensor) -> Tensor:
+        return theta[:, None] * torch.ones(2, 3) + 0.1 * torch.randn(len(theta), 2, 3)
+
+    posterior = ampbench.infer(normal(1), simulate, budget=200, method="rejection-abc:accept=20", **options)
+    image = torch.full((2, 3), 0.5)
+    with seeded(0):
+        expected = posterior.sample(image, 5)
+    ampbench.save(posterior, tmp_path / "posterior.npz")
+    for each in (posterior, ampbench.restore(tmp_path / "posterior.npz", normal(1), simulate)):
+        for given in (image, image.tolist(), image.flatten(), {"x": image}):
+            with seeded(0):
+                assert torch.equal(each.sample(given, 5), expected)
+        assert each.predict(torch.stack([image, image]), 4).shape == (2, 4, 2, 3)
+        assert "given x (2×3)" in str(each)
+
+
 def test_summary_and_prediction_have_the_values_of_closed_forms(posterior: Posterior) -> None:
     """Given x = (1, 2, 3), theta is N(1.5, 1/4), and a new trial N(1.5, 5/4)."""
     with seeded(0):
