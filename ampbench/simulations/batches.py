@@ -195,10 +195,8 @@ class _Failed(Exception):  # noqa: N818 — it never leaves this module
 
 def draw(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
     """Return the values of all variables for a batch, in the precision and the shape that the simulator gave."""
-    given, report = (
-        {name: torch.from_numpy(values).clone() for name, values in batch.given.items()},
-        Report(batch.tolerant),
-    )
+    given = {name: torch.from_numpy(values).clone() for name, values in batch.given.items()}
+    report = Report(batch.tolerant)
     with warnings.catch_warnings(), seeded(batch.seed):
         warnings.simplefilter("ignore", PrecisionWarning)  # the rows of all batches together decide
         values = graph.sample(batch.rows, given, batch.sizes, double=graph.names, report=report)
