@@ -19,6 +19,7 @@ from ampbench.cli.options import (
     DeviceOption,
     ExecutorOption,
     FailedOption,
+    GapsOption,
     MemoryOption,
     ParametersOption,
     ReadOption,
@@ -464,6 +465,7 @@ def assess(
     ] = None,
     memory: MemoryOption = None,
     failed: FailedOption = "error",
+    gaps: GapsOption = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Recommend a method and a number of simulations for your simulator.
@@ -477,12 +479,9 @@ def assess(
 
     limits = {"threads": threads, "seconds": timeout, "memory": memory}
     names, sizes = methods or ["amp", "npe"], budgets or []
-    source = SimulationOptions(simulations, parameters, data, workers, batch, store)
+    source = SimulationOptions(simulations, parameters, data, workers, batch, store, failed, gaps)
     with limited_threads(threads):
-        found = run_assess(
-            subject, prior, names, sizes, held_out, seed, device, observation, limits, json, source, failed
-        )
-    sys.exit(found)
+        sys.exit(run_assess(subject, prior, names, sizes, held_out, seed, device, observation, limits, json, source))
 
 
 @app.command()
@@ -528,7 +527,7 @@ def infer(
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="Time limit of a batch; needs --workers.")
     ] = None,
     failed: FailedOption = "error",
-    gaps: Annotated[bool, typer.Option("--gaps", help="NaN in x is a missing entry: see sets-and-series.md.")] = False,
+    gaps: GapsOption = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
 ) -> None:
@@ -543,9 +542,9 @@ def infer(
     from ampbench.threads import limited_threads
 
     counts = {"budget": budget, "samples": samples, "predictions": predictions, "held_out": held_out, "seed": seed}
-    source = SimulationOptions(simulations, parameters, data, workers, batch)
+    source = SimulationOptions(simulations, parameters, data, workers, batch, None, failed, gaps)
     model = (subject, prior, names, observation, method)
-    given = InferArguments(*model, counts, source, failed, gaps, output, device, threads, timeout)
+    given = InferArguments(*model, counts, source, output, device, threads, timeout)
     with limited_threads(threads):
         sys.exit(run_infer(given))
 

@@ -66,7 +66,6 @@ def run_assess(
     limits: dict[str, Any],
     as_json: bool,
     simulations: SimulationOptions = SIMULATE_AT_ONCE,
-    failed: str = "error",
 ) -> int:
     """Assess methods on a simulator, print outcomes and recommendation, and return the exit code.
 
@@ -84,15 +83,19 @@ def run_assess(
         observation: the user's own observation, at which fits are tested: comma-separated numbers, or a file.
         limits: limits of the process of each fit: fields of :class:`ampbench.interfaces.Limits`.
         as_json: print one JSON object.
-        simulations: stored simulations, or batches in child processes.
-        failed: what becomes of failed simulations: ``error``, ``drop`` or ``code``.
+        simulations: where simulations come from.
     """
     process_limits = Limits(**limits, retries=0)
     loaded = registry.load()
-    simulations.check_failed(failed)
+    simulations.check_shared()
     stored = simulations.stored()
-    read = subject_of(subject, prior, stored)
+    read = subject_of(subject, prior, stored, gaps=simulations.gaps)
     graph, observed = read()
+    failed = check_failed(simulations.failed)
+    if simulations.gaps and observation is not None:
+        raise UsageError(
+            "the test at an observation (L-C2ST) does not read missing entries; leave out --observation, or --gaps"
+        )
     here = None if observation is None else read_observation(observation)
     names = list(dict.fromkeys(_methods(methods)))
     sizes = _budgets(budgets) or ([len(stored) - held_out] if stored else DEFAULT_BUDGETS)
@@ -103,7 +106,7 @@ def run_assess(
         with interruptible(), progress_bar("simulating") as progress:
             how = simulations.batches(graph, seed, process_limits, read, progress)
             prepared = _prepared(graph, observed, stored, how, held_out, max(sizes), seed)
-            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate, prepared, check_failed(failed))
+            judges = hold_out(graph, observed, held_out, seed, here, worker.simulate, prepared, failed)
     except CallError as error:
         raise UsageError(
             f"no held-out simulations, and so nothing to judge by: {error}{_output_excerpt(error.output)}"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ampbench import registry
 from ampbench.analysis import Analysis, Request
 from ampbench.assess.simulations import Prepared, split_stored
-from ampbench.assess.subject import read_model, read_observation
+from ampbench.assess.subject import read_observation
 from ampbench.cli.simulations import SimulationOptions, subject_of
 from ampbench.counts import count
 from ampbench.devices import usable_device
 from ampbench.errors import UsageError
-from ampbench.graph import Graph
 from ampbench.graph.failures import check_failed
 from ampbench.simulations import Simulations, StoredSimulator, warn_if_other_prior
 
@@ -37,9 +36,7 @@ class InferArguments:
         method: the method's spec.
         counts: the fields of :class:`ampbench.analysis.Request` that are numbers; of the budget, None is 10,000, or all
             stored simulations.
-        simulations: stored simulations, or batches in child processes.
-        failed: what becomes of failed simulations: ``error``, ``drop`` or ``code``.
-        gaps: whether NaN in x is a missing entry.
+        simulations: where simulations come from.
         output: the folder of the files.
         device: any torch device.
         threads: CPU threads.
@@ -53,8 +50,6 @@ class InferArguments:
     method: str
     counts: Mapping[str, int | None]
     simulations: SimulationOptions
-    failed: str
-    gaps: bool
     output: Path
     device: str
     threads: int
@@ -65,14 +60,10 @@ def analysis_of(given: InferArguments) -> Analysis:
     """Return the analysis that the arguments ask for; raises :class:`UsageError` if they contradict each other."""
     usable_device(given.device)
     registry.load().checked("methods", given.method)
-    stored, failed = given.simulations.stored(), check_failed(given.failed)
-    if stored is not None and (failed != "error" or given.gaps):
-        raise UsageError(
-            "--failed and --gaps are for a simulator, but --simulations gives finite values; leave them out"
-        )
+    options, stored = given.simulations, given.simulations.stored()
     numbers = _checked(given.counts, stored)
     names = tuple(part.strip() for part in given.names.split(",")) if given.names else ()
-    graph, observed = _read(given, stored, names)
+    graph, observed = subject_of(given.subject, given.prior, stored, names, options.gaps)()
     prepared = None
     if stored is not None:
         warn_if_other_prior(StoredSimulator(graph, observed, None, numbers["seed"], stored))
@@ -85,15 +76,13 @@ def analysis_of(given: InferArguments) -> Analysis:
         tuple(x),
         given.method,
         **numbers,
-        simulations="" if stored is None else f"{given.simulations.file}, checksum {stored.checksum}",
-        batch=given.simulations.batch_size,
-        failed=failed,
-        gaps=given.gaps,
+        simulations="" if stored is None else f"{options.file}, checksum {stored.checksum}",
+        batch=options.batch_size,
+        failed=check_failed(options.failed),
+        gaps=options.gaps,
     )
-    workers = given.simulations.workers or 0
-    return Analysis(
-        request, given.output, graph, observed, given.device, given.threads, prepared, workers, given.timeout
-    )
+    device, threads, workers = given.device, given.threads, options.workers or 0
+    return Analysis(request, given.output, graph, observed, device, threads, prepared, workers, given.timeout)
 
 
 def _checked(counts: Mapping[str, int | None], stored: Simulations | None) -> dict[str, int]:
@@ -109,14 +98,6 @@ def _checked(counts: Mapping[str, int | None], stored: Simulations | None) -> di
             f"{numbers['predictions']} predictions need as many posterior draws, but --samples is {numbers['samples']}"
         )
     return numbers
-
-
-def _read(given: InferArguments, stored: Simulations | None, names: Sequence[str]) -> tuple[Graph, tuple[str, ...]]:
-    """Return graph and observed variables."""
-    if stored is None and given.subject is not None:
-        return read_model(given.subject, given.prior, names, given.gaps)
-    read = subject_of(given.subject, given.prior, replace(stored, names=tuple(names)) if stored and names else stored)
-    return read()
 
 
 def _split(stored: Simulations, numbers: Mapping[str, int]) -> Prepared:

@@ -65,6 +65,7 @@ FailedOption = Annotated[
     str,
     typer.Option(metavar="error|drop|code", help="What becomes of simulations with NaN: see failed-simulations.md."),
 ]
+GapsOption = Annotated[bool, typer.Option("--gaps", help="NaN in x is a missing entry: see sets-and-series.md.")]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
 ReadOption = Annotated[
     Path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,8 @@ class SimulationOptions:
         workers: child processes that simulate; None to simulate at once.
         batch: simulations in a batch, or None.
         store: folder that keeps finished batches, or None.
+        failed: what becomes of failed simulations: ``error``, ``drop`` or ``code``.
+        gaps: whether NaN in x is a missing entry.
     """
 
     file: Path | None = None
@@ -35,6 +37,8 @@ class SimulationOptions:
     workers: int | None = None
     batch: int | None = None
     store: Path | None = None
+    failed: str = "error"
+    gaps: bool = False
 
     def stored(self) -> Simulations | None:
         """Return the stored simulations; raises :class:`UsageError` if they cannot be read."""
@@ -42,6 +46,10 @@ class SimulationOptions:
             if self.parameters or self.data:
                 raise UsageError("--parameters and --data name columns of a file; give it by --simulations FILE")
             return None
+        if check_failed(self.failed) != "error" or self.gaps:
+            raise UsageError(
+                "--failed and --gaps are for a simulator, but --simulations gives finite values; leave them out"
+            )
         if self._in_batches:
             raise UsageError(
                 "--workers, --batch and --store run a simulator, but --simulations gives simulations that exist "
@@ -49,12 +57,13 @@ class SimulationOptions:
             )
         return read_simulations(self.file, _names(self.parameters), _names(self.data))
 
-    def check_failed(self, failed: str) -> None:
-        """Raise :class:`UsageError` if failed simulations are to be treated, but the fits share simulations."""
-        if check_failed(failed) != "error" and (self.file is not None or self._in_batches):
+    def check_shared(self) -> None:
+        """Raise :class:`UsageError` if the fits share simulations, which may fail or have gaps."""
+        if self._in_batches and (check_failed(self.failed) != "error" or self.gaps):
+            option = "--gaps" if self.gaps else f"--failed {self.failed}"
             raise UsageError(
-                f"--failed {failed} is for simulations of each fit, but --simulations, --workers, --batch or --store "
-                "is given; leave these out, or let the simulator return a finite code"
+                f"{option} is for simulations of each fit, but --workers, --batch or --store is given; leave these "
+                "out, or let the simulator return a finite code"
             )
 
     @property
@@ -85,13 +94,17 @@ class SimulationOptions:
 SIMULATE_AT_ONCE = SimulationOptions()
 
 
-def subject_of(subject: str | None, prior: str | None, stored: Simulations | None) -> Callable[[], Model]:
+def subject_of(
+    subject: str | None, prior: str | None, stored: Simulations | None, names: Sequence[str] = (), gaps: bool = False
+) -> Callable[[], Model]:
     """Return a picklable function that reads the model in any process.
 
     Arguments:
         subject: ``module:simulator`` or a task; None for stored simulations.
         prior: see :func:`ampbench.assess.subject.read_prior`; None for a task, or to learn it.
         stored: stored simulations, or None.
+        names: of the components of theta; none for those of the stored simulations, or default ones.
+        gaps: whether NaN in x is a missing entry.
 
     Raises:
         UsageError: there is no subject, or a subject and stored simulations.
@@ -102,13 +115,14 @@ def subject_of(subject: str | None, prior: str | None, stored: Simulations | Non
     if stored is None:
         if subject is None:
             raise UsageError("no model: give MODULE:SIMULATOR, a task, or --simulations FILE")
-        return partial(read_model, subject, prior)
+        return partial(read_model, subject, prior, tuple(names), gaps)
     if subject is not None:
         raise UsageError(
             f"the simulator {subject!r} and simulations that exist already ({stored.origin}) were given; leave one out"
         )
     law = learn_prior(stored.values["theta"]) if prior is None else read_prior(prior)
-    return partial(read_stored, law if prior is None else prior, stored.values["x"].shape[1], stored.names)
+    columns = tuple(names) or stored.names
+    return partial(read_stored, law if prior is None else prior, stored.values["x"].shape[1], columns)
 
 
 def _names(text: str) -> list[str]:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Uniform
+from torch.distributions import Independent, Normal, Uniform
 
-from ampbench import assess, hookimpl
+from ampbench import assess, hookimpl, registry
 from ampbench.cli import assess as cli_assess
+from ampbench.cli.simulations import SimulationOptions
 from ampbench.errors import SimulationError, SimulationWarning, UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import Method, Posterior, Progress
@@ -121,9 +122,9 @@ def test_the_command_counts_failures(
     spec, limits = "rejection-abc:accept=20", {"threads": 1, "seconds": None}
 
     def run(as_json: bool) -> str:
-        given = ("fails:simulate", "uniform(0,1)", [spec], ["100"], 120, 0, "cpu", None, limits, as_json, failed)
+        given = ("fails:simulate", "uniform(0,1)", [spec], ["100"], 120, 0, "cpu", None, limits, as_json)
         with pytest.warns(SimulationWarning, match="of 120 simulations"):
-            assert cli_assess.run_assess(*given) == 0
+            assert cli_assess.run_assess(*given, SimulationOptions(failed=failed)) == 0
         return capsys.readouterr().out
 
     found = json.loads(run(True))
@@ -137,3 +138,31 @@ def test_the_command_counts_failures(
     )
     assert counts in shown
     assert ("prior given success" if failed == "drop" else "replaced by codes") in shown
+
+
+def test_missing_entries_are_assessed() -> None:
+    """x has one to six trials of theta: more simulations, and no fault of a posterior that is the prior."""
+
+    def simulate(theta: Tensor) -> Tensor:
+        x = theta + torch.randn(len(theta), 6)
+        return torch.where(torch.arange(6) < torch.randint(1, 7, (len(theta), 1)), x, torch.nan)
+
+    prior = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    model = Graph(density("theta", prior), simulator("x", simulate, ["theta"], gaps=True))
+    held_out = assess.hold_out(model, ["x"], 100, 0)
+    assert bool(held_out.x.isnan().any())
+    methods = ["prior", "rejection-abc:accept=40"]
+    informed: dict[str, float] = {}
+    for outcome in assess.outcomes(held_out, methods, [400], registry.load()):
+        assert outcome.ok, outcome.error
+        assert 0 <= outcome.p <= 1
+        informed[outcome.method] = float(outcome.scores["log"].mean())
+    assert informed["rejection-abc:accept=40"] < informed["prior"]
+
+
+def test_an_observation_with_missing_entries_is_refused_by_name() -> None:
+    given = ("two_moons", None, ["prior"], ["100"], 60, 0, "cpu", "0.1,nan", {"threads": 1, "seconds": None}, False)
+    with pytest.raises(UsageError, match=r"leave out --observation, or --gaps"):
+        cli_assess.run_assess("os:getcwd", "uniform(0,1)^2", *given[2:], SimulationOptions(gaps=True))
+    with pytest.raises(UsageError, match="--gaps is for simulations of each fit"):
+        cli_assess.run_assess(*given[:7], None, *given[8:], SimulationOptions(gaps=True, workers=2))

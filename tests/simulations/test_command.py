@@ -68,7 +68,7 @@ def test_batches_are_assessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("slow_simulator:simulate", {}, "and simulations that exist already .* were given; leave one out"),
         (None, {"workers": 2}, "--workers, --batch and --store run a simulator"),
         (None, {"file": None}, "--parameters and --data name columns of a file"),
-        (None, {"file": None, "parameters": "", "data": ""}, "nothing to assess"),
+        (None, {"file": None, "parameters": "", "data": ""}, "no model: give"),
         (None, {"parameters": "beta", "data": ""}, "theta has 1 components per row, but the prior has 2"),
     ],
 )
