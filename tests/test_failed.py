@@ -94,6 +94,7 @@ def test_every_method_treats_failures_or_refuses(method: str, failed: Any) -> No
     assert method == "prior" or any(re.search(rf"\d+ of \d+ simulations .*failed.*{word}", text) for text in told)
 
 
+@pytest.mark.filterwarnings("ignore::ampbench.errors.SimulationWarning")
 @pytest.mark.parametrize("method", [name for name in SPECS if name not in {*SLOW, *BIASED}])
 def test_too_few_left_are_named(method: str) -> None:
     """A method that needs more simulations than are left says so."""

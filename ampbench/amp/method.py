@@ -139,7 +139,7 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
         self.check_named([factor.variable for factor in _inferred(simulator)])
         if self.scope == "evidence":
             raise UsageError("scope=evidence teaches a model, but infers nothing; take local or global")
-        values = simulator.sample(simulator.remaining, least=MIN_BUDGET)
+        values = simulator.require(simulator.sample(simulator.remaining), MIN_BUDGET)
         settings = self.settings.on(len(next(iter(values.values()))))
         coordinates = {
             name: coordinates_of(value, graph[name].support, graph[name].gaps, self._alike(simulator, name, value))

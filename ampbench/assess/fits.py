@@ -138,7 +138,7 @@ def simulate(
 
 def drawn_from(source: Simulator, least: int = 1) -> Simulated:
     """Return all simulations of a source; raises :class:`SimulationError` if fewer than ``least`` are left."""
-    values = source.sample(source.remaining, least=least)
+    values = source.require(source.sample(source.remaining), least)
     codes = None if source.codes is None else source.codes.numpy()
     return Simulated(
         join(values, source.latents).numpy(), join(values, source.observed).numpy(), source.failures, codes

@@ -147,7 +147,6 @@ class Simulator:
         n: int,
         given: Mapping[str, Tensor] | None = None,
         sizes: Mapping[str, int] = MappingProxyType({}),
-        least: int = 1,
     ) -> dict[str, Tensor]:
         """Draw n ancestral samples; fewer are returned if some fail and ``failed`` is ``drop``.
 
@@ -158,7 +157,6 @@ class Simulator:
             n: number of draws.
             given: values (n, D) of some variables, such as parameters proposed by a sequential method.
             sizes: the size of every axis, by its name; axes with a single size need none.
-            least: how many draws must succeed.
 
         Returns:
             One tensor (n, D_i) per variable; (n, R_1, …, D_i) if it is repeated. It is in double precision if rounding
@@ -166,8 +164,8 @@ class Simulator:
 
         Raises:
             BudgetExceeded: fewer than n simulations are left; nothing is drawn.
-            SimulationError: the simulator returned something unusable, or fewer than ``least`` draws succeeded; the
-                draws count all the same.
+            SimulationError: the simulator returned something unusable, or no draw succeeded; the draws count all the
+                same.
 
         Warns:
             SimulationWarning: some draws failed; the message says how many.
@@ -175,15 +173,28 @@ class Simulator:
         values = self._counted(n, given, sizes)
         if self.failed == "error" or bool((good := succeeded(values, self.gaps)).all()):
             return self._coded(values)
-        left, needed = int(good.sum()), least if self.failed == "drop" else 1
-        if left < needed:
+        if not bool(good.any()):
             raise SimulationError(
-                f"{describe_failed(values, self.gaps)}: {left} are left, but at least {needed} are needed; raise the "
-                "budget, or repair the simulator"
+                f"{describe_failed(values, self.gaps)}: 0 are left, but at least 1 are needed; raise the budget, or "
+                "repair the simulator"
             )
         usable = self._coded(values) if self.failed == "code" else {name: value[good] for name, value in values.items()}
         warnings.warn(f"{describe_failed(values, self.gaps)}; {self._consequence}", SimulationWarning, stacklevel=2)
         return usable
+
+    def require(self, values: Mapping[str, Tensor], least: int) -> dict[str, Tensor]:
+        """Return draws if there are at least so many.
+
+        Raises:
+            SimulationError: there are fewer, since simulations failed; the message has the numbers.
+        """
+        left = len(next(iter(values.values())))
+        if left < least:
+            raise SimulationError(
+                f"{self.failures} of {self.spent} simulations ({self.failures / max(self.spent, 1):.1%}) failed: "
+                f"{left} are left, but at least {least} are needed; raise the budget, or repair the simulator"
+            )
+        return dict(values)
 
     def attempt(self, n: int, given: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Draw n ancestral samples as :meth:`sample` does, but keep failed ones in their rows, without a warning.

@@ -108,7 +108,9 @@ class Description:
 
     @property
     def features(self) -> int | None:
-        """L, the number of components of an observation; None if it is not known."""
+        """L, the number of components of an observation; None if it is not known, or variables are repeated."""
+        if self.graph.axes:
+            return None
         sizes = [self.sizes.get(name) for name in self.observed]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 

@@ -182,7 +182,9 @@ def source(
             )
         return StoredSimulator(graph, observed, budget, seed, simulations)
     if budget is None:
-        raise UsageError("budget is missing: say how many simulations may be run, such as budget=1000")
+        raise UsageError(
+            "budget must be a whole number, got None (NoneType); say how many simulations may be run, such as 1000"
+        )
     return (
         Simulator(graph, observed, budget, seed, failed)
         if how is None

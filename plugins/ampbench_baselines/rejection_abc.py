@@ -72,7 +72,7 @@ class RejectionABC(Method, CanRestore, ReadsGaps):
                 f"method 'rejection-abc' cannot accept {self.accept} of {simulator.remaining} simulations; "
                 "lower 'accept', or raise the budget"
             )
-        values = simulator.sample(simulator.remaining, least=self.accept)
+        values = simulator.require(simulator.sample(simulator.remaining), self.accept)
         latents = {name: values[name] for name in simulator.latents}
         sizes = {name: values[name].shape[1] for name in simulator.observed} if simulator.gaps else {}
         return self._posterior(simulator, latents, join(values, simulator.observed), sizes)

@@ -187,7 +187,7 @@ class Amortised(ToolboxMethod, CanRestore, ReadsGaps):
         recipe.check(simulator)
         check_budget(recipe.method, simulator)
         prior = recipe.prior(simulator, device)
-        values = simulator.sample(simulator.remaining, least=MIN_SIMULATIONS)
+        values = simulator.require(simulator.sample(simulator.remaining), MIN_SIMULATIONS)
         theta, x = join(values, simulator.latents), join(values, simulator.observed)
         seen, x_units, curves = in_units(prior, theta), recipe.encoding(simulator, values), Curves()
         theta_units = units_of(seen)

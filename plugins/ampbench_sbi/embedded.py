@@ -57,6 +57,7 @@ class Embedded(Amortised):
                 "or for amp the family: amp:family=embedded(family=flow,kind=set)"
             )
         self.method = method
+        self.drop_bias, self.code_bias = method.drop_bias, method.code_bias
         self.arrangement = Arrangement(kind, features, channels, width)
 
     @property

@@ -19,7 +19,7 @@ from ampbench.graph import Simulator
 from ampbench.interfaces import Fitted, Posterior, Progress, Sequential, check_observation, silent
 from ampbench.interfaces.method import warn_of_codes
 from ampbench.options import at_least
-from ampbench.seeding import derive
+from ampbench.seeding import derive, seeded
 from ampbench_sbi.toolbox import (
     MCMC,
     Curves,
@@ -71,10 +71,14 @@ class PerObservation(Posterior, Sequential):
         return Fitted(posterior, source.spent)
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw from the posterior: (L,) -> (n, D); the fit is reused while the observation stays the same."""
+        """Draw from the posterior: (L,) -> (n, D).
+
+        Seed and observation determine the fit, which is reused while the observation stays the same.
+        """
         exact = observation.to(torch.float64, copy=True)
         if self._latest is None or not torch.equal(self._latest[0], exact):
-            self._latest = (exact, self.fit_to(observation, silent))
+            with seeded(derive(self._simulator.seed, "fit", exact.tolist())):
+                self._latest = (exact, self.fit_to(observation, silent))
         return self._latest[1].posterior.sample(observation, n)
 
 

@@ -322,7 +322,7 @@ def simulate(
     simulator: Simulator, n: int, given: dict[str, Tensor] | None = None, least: int = MIN_SIMULATIONS
 ) -> tuple[Tensor, Tensor]:
     """Spend n simulations, and return theta (n, D) and x (n, L), of ``least`` rows if failed ones are left out."""
-    values = simulator.sample(n, given, least=least)
+    values = simulator.require(simulator.sample(n, given), least)
     return join(values, simulator.latents), join(values, simulator.observed)
 
 

@@ -169,6 +169,8 @@ class _Proxy:
         self._wrapped = wrapped
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_wrapped":  # a copy that is being made has none yet
+            raise AttributeError(name)
         return getattr(self._wrapped, name)
 
 

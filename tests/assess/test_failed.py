@@ -103,6 +103,7 @@ def test_codes_are_those_of_the_held_out_simulations(methods: Registry) -> None:
         assert np.array_equal(source.codes.numpy(), here.codes)
 
 
+@pytest.mark.filterwarnings("ignore::ampbench.errors.SimulationWarning")
 def test_too_few_held_out_simulations_are_refused() -> None:
     with pytest.raises(SimulationError, match=r"\d+ of 60 simulations .* \d+ are left, but at least 50 are needed"):
         assess.hold_out(graph(), ["x"], 60, 0, failed="drop")

@@ -52,7 +52,7 @@ def simulate(simulator: Simulator) -> list[Block]:
     """
     graph, repetition = simulator.graph, simulator.graph.repetition
     if repetition is not None:
-        return [Block(repetition.sizes, repetition.stack(simulator.sample(simulator.remaining, least=2)))]
+        return [Block(repetition.sizes, repetition.stack(simulator.require(simulator.sample(simulator.remaining), 2)))]
     fixed = all(axis.bounds[0] == axis.bounds[1] for axis in graph.axes)
     blocks = 1 if fixed else BLOCKS
     orders = {axis.name: torch.randperm(blocks).tolist() for axis in graph.axes}  # the sizes of axes are independent
