@@ -13,8 +13,8 @@ PANELS = (
     ("lgssm", "kl", "state space: KL in nats per latent"),
     ("hierarchical", "root", "hierarchy: (mu, tau)"),
     ("hierarchical", "tuple", "hierarchy: (mu, tau, theta_j)"),
-    ("tree", "joint", "tree: all latents"),
-    ("chain_50", "joint", "chain of 50: all latents"),
+    ("chain_binomial_sites", "root", "sites: roots"),
+    ("tree", "joint", "tree, by depth: all latents"),
 )
 """Model, column of the table, and title."""
 
@@ -42,7 +42,10 @@ def main() -> None:
                     color=f"C{i}",
                     label=label,
                 )
+        sizes = sorted(rows["size"].unique())
         axis.set_xscale("log")
+        axis.set_xticks(sizes, map(str, sizes))
+        axis.minorticks_off()
         if column == "kl":
             axis.set_yscale("log")
         else:
