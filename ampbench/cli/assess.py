@@ -120,9 +120,9 @@ def run_assess(
         print(json.dumps(_as_json(found, yardstick, advice, judges, permutations), indent=1))
     else:
         _print(found, yardstick, advice, judges, permutations)
-        if advice.outcome and subject:
+        if advice.outcome:
             print("\nThe posterior of your data, as files:\n")
-            print(plain(_next_command(subject, prior, observation, advice.outcome)))
+            print(plain(_next_command(subject, prior, observation, simulations, advice.outcome)))
     return code or (0 if found and all(each.ok for each in found) else 1)
 
 
@@ -253,9 +253,11 @@ def _print(
         print_folded(f"- {reason}")
 
 
-def _next_command(subject: str, prior: str | None, observation: str | None, chosen: Outcome) -> str:
+def _next_command(
+    subject: str | None, prior: str | None, observation: str | None, simulations: SimulationOptions, chosen: Outcome
+) -> str:
     """Return the command that infers with the recommended method."""
-    model = [subject, *(["--prior", prior] if prior else [])]
+    model = [*([subject] if subject else []), *(["--prior", prior] if prior else []), *simulations.arguments()]
     fit = ["--method", chosen.method, "--budget", str(chosen.budget), "--observation", observation or "data.txt"]
     return f"    ampbench infer {shlex.join(model)} \\\n        {shlex.join(fit)}"
 

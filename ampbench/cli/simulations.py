@@ -66,6 +66,19 @@ class SimulationOptions:
                 "out, or let the simulator return a finite code"
             )
 
+    def arguments(self) -> list[str]:
+        """Return the options, as ``ampbench infer`` takes them; its own folder is the store."""
+        given = {
+            "--simulations": self.file,
+            "--parameters": self.parameters,
+            "--data": self.data,
+            "--workers": self.workers,
+            "--batch": self.batch,
+            "--failed": self.failed if self.failed != "error" else None,
+        }
+        options = [part for name, value in given.items() if value for part in (name, str(value))]
+        return [*options, *(["--gaps"] if self.gaps else [])]
+
     @property
     def batch_size(self) -> int:
         """Simulations in a batch; 0 if no option asks for batches."""

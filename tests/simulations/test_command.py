@@ -12,7 +12,8 @@ import pytest
 import torch
 from slow_simulator import prior, simulate
 
-from ampbench.cli.assess import run_assess
+from ampbench.assess.outcome import Outcome
+from ampbench.cli.assess import _next_command, run_assess
 from ampbench.cli.simulations import SimulationOptions
 from ampbench.errors import StoredWarning, UsageError
 from ampbench.seeding import seeded
@@ -76,3 +77,17 @@ def test_contradictions_are_refused(subject: str | None, changes: dict[str, Any]
     options = SimulationOptions(**{"file": table, "parameters": "beta,gamma", "data": "a,b", **changes})
     with pytest.raises(UsageError, match=message):
         assess(subject, PRIOR, options, ["100"])
+
+
+@pytest.mark.parametrize(
+    ("subject", "options", "expected"),
+    [
+        ("mymodel:simulate", {}, "ampbench infer mymodel:simulate --prior 'normal(0,1)^2' \\\n"),
+        (None, {"file": Path("my runs.csv"), "parameters": "a,b"}, "--simulations 'my runs.csv' --parameters a,b \\\n"),
+        ("m:s", {"workers": 2, "batch": 9, "store": Path("x"), "gaps": True}, "^2' --workers 2 --batch 9 --gaps \\\n"),
+        ("m:s", {"failed": "drop"}, "--failed drop \\\n        --method npe --budget 500 --observation data.txt"),
+    ],
+)
+def test_the_next_command_names_the_same_simulations(subject: str, options: dict[str, Any], expected: str) -> None:
+    chosen = Outcome("npe", 500)
+    assert expected in _next_command(subject, "normal(0,1)^2", None, SimulationOptions(**options), chosen)
