@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor, Tensor], dict[str, Any]], str]] = {
     "fraction": (lambda t, x: {"prior": prior, "simulations": (t, x), "budget": 1.5}, "budget must be a whole number"),
     "nothing": (lambda t, x: {"prior": prior}, "a simulator is missing"),
     "no prior": (lambda t, x: {"simulate": simulate, "budget": 9}, "a prior is missing"),
-    "no budget": (lambda t, x: {"prior": prior, "simulate": simulate}, "budget is missing"),
+    "no budget": (lambda t, x: {"prior": prior, "simulate": simulate}, "budget must be a whole number, got None"),
     "both": (lambda t, x: {"prior": prior, "simulate": simulate, "simulations": (t, x)}, "leave simulate out"),
     "workers": (
         lambda t, x: {"prior": prior, "simulations": (t, x), "workers": 2},
