@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+NOTEBOOK_WIDTH = 100
+"""Characters of the line in a notebook."""
+
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
@@ -22,7 +25,9 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         a terminal nor a notebook, or the block runs beside the main thread.
     """
     console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter) or threading.current_thread() is not threading.main_thread():
+    if console.is_jupyter:  # where rich needs ipywidgets; a line of text needs none
+        console = Console(stderr=True, force_jupyter=False, force_terminal=True, width=NOTEBOOK_WIDTH)
+    if not console.is_terminal or threading.current_thread() is not threading.main_thread():
         yield lambda done, total: None
         return
     columns = [
