@@ -113,10 +113,20 @@ class Node:
         if report is not None:
             report.layouts[self.name] = layout
         value = checked(self, n, drawn, double, self.kind == "simulator" and report is not None and report.tolerant)
-        if self.kind != "learned":
-            usable = drawn if not bool((bad := unusable(drawn, self.gaps)).any()) else drawn[~bad]
-            warn_if_lost(self.name, filled(usable) if self.gaps else usable)
+        self.warn_if_rounded(drawn)
         return value
+
+    def warn_if_rounded(self, drawn: Tensor) -> None:
+        """Warn if rounding lost the information of draws (n, D); gaps and failed rows are left aside.
+
+        Warns:
+            PrecisionWarning: see :func:`ampbench.graph.precision.warn_if_lost`.
+        """
+        if self.kind == "learned":
+            return
+        bad = unusable(drawn, self.gaps)
+        usable = drawn[~bad] if bool(bad.any()) else drawn
+        warn_if_lost(self.name, filled(usable) if self.gaps else usable)
 
     def _draw(self, n: int, parents: tuple[Tensor, ...]) -> object:
         if isinstance(self.conditional, Distribution):

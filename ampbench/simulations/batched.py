@@ -14,9 +14,8 @@ from torch import Tensor
 
 from ampbench.errors import SimulationError, UsageError
 from ampbench.graph import Failed, Graph, Simulator, probe_simulators
-from ampbench.graph.failures import Report, finite_rows
+from ampbench.graph.failures import Report
 from ampbench.graph.outputs import Layout
-from ampbench.graph.precision import warn_if_lost
 from ampbench.running.failures import describe
 from ampbench.seeding import derive, seeded
 from ampbench.simulations.batches import Arrays, Batch, Batches
@@ -79,8 +78,8 @@ class BatchedSimulator(Simulator):
         report.layouts.update((name, Layout(tuple(value.shape[1:]))) for name, value in values.items())
         values = {name: value.flatten(1) for name, value in values.items()}
         for name, value in values.items():
-            if name not in (given or {}) and self.graph[name].kind != "learned":
-                warn_if_lost(name, value[finite_rows(value)])
+            if name not in (given or {}):
+                self.graph[name].warn_if_rounded(value)
         return self.graph.sample(n, values, double=self._double, report=report)
 
     def _batch(self, number: int, first: int, n: int, given: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Batch:

@@ -426,3 +426,16 @@ def test_assessments_simulate_in_batches(tmp_path: Path, calls: Path) -> None:
     larger = assess.simulate_in_batches(GRAPH, ["x"], 60, 140, 0, how)
     assert calls.stat().st_size == 3 + 10
     assert torch.equal(larger.training.values["x"][:100], first.training.values["x"])
+
+
+def test_information_that_rounding_lost_is_named_beside_gaps() -> None:
+    """Every row has a gap, so that no row is complete."""
+
+    def rounded(theta: Tensor) -> Tensor:
+        return torch.cat([1.2e9 + 0.1 * theta, theta.new_full((len(theta), 1), torch.nan)], dim=1)
+
+    prior = Independent(Uniform(torch.zeros(1), torch.ones(1)), 1)
+    options = {"budget": 60, "method": "rejection-abc:accept=20", "gaps": True, "probe": False}
+    for batch in (None, 20):
+        with pytest.warns(PrecisionWarning, match="component 0 of 'x'"):
+            ampbench.infer(prior, rounded, batch=batch, **options)  # type: ignore[arg-type]
