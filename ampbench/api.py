@@ -99,11 +99,10 @@ def infer(
             :func:`ampbench.graph.probe_simulators`.
 
     Raises:
-        GraphError: the prior is unusable.
+        GraphError: the prior is unusable, or there are not as many names as components.
         SimulationError: the simulator returned something unusable, or its rows depend on each other, or a batch failed.
         UsageError: method or device cannot be used, budget or seed is no whole number, stored simulations are unusable,
             or the store belongs to another run.
-        GraphError: there are not as many names as components.
         ResultsError: the store cannot be written.
 
     Warns:
@@ -296,7 +295,12 @@ def restore(
 
 
 def restore_graph(
-    path: str | Path, graph: Graph, observed: list[str], *, method: str | None = None, device: str = "cpu"
+    path: str | Path,
+    graph: Graph,
+    observed: list[str],
+    *,
+    method: str | None = None,
+    device: str | torch.device = "cpu",
 ) -> Posterior:
     """Return a posterior of :func:`infer_graph` that :func:`save` wrote; see :func:`restore`."""
     return _restored(*_read(path), graph, observed, method, device)

@@ -88,7 +88,7 @@ class Analysis:
 
     @cached_property
     def fitted(self) -> Posterior:
-        """What the method returns for all observations: read from its file, or fitted."""
+        """The fit of the method for all observations, read from its file or made."""
         path, request = self.folder / "posterior.npz", self.request
         if path.exists():
             return restore_graph(path, self.graph, list(self.observed), method=request.method, device=self.device)
@@ -163,15 +163,19 @@ class Analysis:
 
         return self._table("samples.csv", draw)
 
+    @property
+    def _draws(self) -> Tensor:
+        """The posterior draws, shape (n, D), in double precision."""
+        return torch.from_numpy(self.samples.to_numpy())
+
     @cached_property
     def predictions(self) -> DataFrame:
         """Simulations at posterior draws, one column for each component of x."""
 
         def simulate() -> DataFrame:
             known: Description = self.posterior.known
-            theta = torch.from_numpy(self.samples.to_numpy()[: self.request.predictions])
             with self._seeded("predictions"), progress_bar("simulating at posterior draws"):
-                predicted = known.simulate(theta).flatten(1)
+                predicted = known.simulate(self._draws[: self.request.predictions]).flatten(1)
             return _frame(predicted, known.observed_names(predicted.shape[1]))
 
         return self._table("predictions.csv", simulate)
@@ -195,14 +199,13 @@ class Analysis:
     @cached_property
     def summary(self) -> DataFrame:
         """Mean, standard deviation and quantiles of each parameter."""
-        table = summary_table(torch.from_numpy(self.samples.to_numpy()), self.names)
+        table = summary_table(self._draws, self.names)
         self._write("summary.csv", lambda: table.to_csv(index_label="parameter").encode())
         return table
 
     def plots(self) -> list[str]:
         """Write the plots that can be drawn, and ``samples.nc``; return why files are missing."""
-        draws = torch.from_numpy(self.samples.to_numpy())
-        wanted = {"pairs.png": lambda: _png(pair_plot(draws, self.names)), "samples.nc": self._netcdf}
+        wanted = {"pairs.png": lambda: _png(pair_plot(self._draws, self.names)), "samples.nc": self._netcdf}
         if self.request.predictions:
             wanted["predictions.png"] = self._predictive_plot
         return list(filter(None, (self._optional(name, content) for name, content in wanted.items())))
@@ -217,8 +220,7 @@ class Analysis:
         sizes = dict(self.posterior.known.sizes)
         predicted = torch.from_numpy(self.predictions.to_numpy()) if self.request.predictions else None
         attributes = {"method": self.request.method, "budget": self.request.budget, "seed": self.request.seed}
-        draws = torch.from_numpy(self.samples.to_numpy())
-        made = tree(self.graph, self.observed, draws, self.x, None, attributes, predicted=predicted, sizes=sizes)
+        made = tree(self.graph, self.observed, self._draws, self.x, None, attributes, predicted=predicted, sizes=sizes)
         path = self.folder / f"{atomic.TEMPORARY_PREFIX}samples.nc"
         try:
             made.to_netcdf(path)

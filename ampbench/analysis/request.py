@@ -18,7 +18,7 @@ FILE = "request.json"
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be inferred.
+    """The arguments that determine the numbers of an analysis.
 
     Attributes:
         subject: ``module:simulator``, or a task's spec; None for stored simulations.

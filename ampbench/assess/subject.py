@@ -54,9 +54,8 @@ def read_model(
     simulate = _imported(subject, "simulator")
     if not callable(simulate):
         raise UsageError(f"{subject} is a {type(simulate).__name__}, not a function from theta (n, D) to x (n, L)")
-    return Graph(density("theta", read_prior(prior), names=names), simulator("x", simulate, ["theta"], gaps=gaps)), (
-        "x",
-    )
+    theta, x = density("theta", read_prior(prior), names=names), simulator("x", simulate, ["theta"], gaps=gaps)
+    return Graph(theta, x), ("x",)
 
 
 def read_stored(prior: str | Distribution, features: int, columns: Sequence[str] = ()) -> tuple[Graph, tuple[str, ...]]:

@@ -38,7 +38,7 @@ from ampbench.graph.gaps import unusable
 from ampbench.graph.outputs import Layout
 
 Failed = Literal["error", "drop", "code"]
-"""What becomes of failed simulations: an error, they are left out, or their values are replaced by codes."""
+"""The treatment of failed simulations: an error, they are left out, or their values are replaced by codes."""
 
 CODE_WIDTH = 0.5
 """Width of the interval of codes, in units of the range of valid values."""
@@ -46,7 +46,7 @@ CODE_WIDTH = 0.5
 
 @dataclass
 class Report:
-    """What a simulator allows while a graph is drawn, and what it learns from the draws.
+    """The permission to fail, for simulators of a graph that is drawn, and the layouts of their outputs.
 
     Attributes:
         tolerant: whether rows with NaN or infinite values of simulators are kept.

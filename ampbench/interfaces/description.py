@@ -23,7 +23,7 @@ SHOWN_VARIABLES = 5
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What a posterior was fitted to.
+    """The description of a posterior: method, budget and variables.
 
     Attributes:
         method: the method's spec.

@@ -19,7 +19,7 @@ from ampbench.errors import UsageError
 from ampbench.simulations.arrays import Simulations, rows_of
 
 NUMBER = r"(?:[ ._]?\[?(\d+)\]?)?"
-"""What follows the name of a variable in the name of a column."""
+"""The pattern of the number of a component, which follows the name of its variable in the name of a column."""
 INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
 """Names that pandas gives to the index of a frame when it writes or reads it as a column."""
 
