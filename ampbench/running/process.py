@@ -88,12 +88,26 @@ class Clock:
         self._step: object = None
         self._activity = "the start of its worker process"
         self._since = time.monotonic()  # not wall-clock time, which may jump
+        self._interrupted: tuple[float, str, float | None] | None = None
 
     def step(self, step: object, doing: str) -> None:
         """Set the step of the child; the time of a new step begins now."""
         if step != self._step:
             self._since = time.monotonic()
         self._step, self._activity, self._allowed = step, doing, self._then
+
+    def interrupt(self, doing: str, allowed: float) -> None:
+        """Interrupt the step by something with a time limit of its own, which may follow another interruption."""
+        now = time.monotonic()
+        if self._interrupted is None:
+            self._interrupted = (now - self._since, self._activity, self._allowed)
+        self._since, self._activity, self._allowed = now, doing, allowed
+
+    def resume(self) -> None:
+        """Go on with the interrupted step, if there is one."""
+        if self._interrupted is not None:
+            spent, self._activity, self._allowed = self._interrupted
+            self._since, self._interrupted = time.monotonic() - spent, None
 
     def late(self) -> str:
         """Return a message if the step has exceeded its time limit, or else ""."""
