@@ -114,5 +114,7 @@ def _limit_memory(gibibytes: float | None) -> None:
     if gibibytes is not None and sys.platform == "linux":
         import resource
 
-        limit = int(gibibytes * GIBIBYTE)
+        limit, (_, allowed) = int(gibibytes * GIBIBYTE), resource.getrlimit(resource.RLIMIT_DATA)
+        if allowed != resource.RLIM_INFINITY:
+            limit = min(limit, allowed)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
