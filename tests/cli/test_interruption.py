@@ -30,17 +30,21 @@ except KeyboardInterrupt as error:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_interrupts_once(number: signal.Signals, code: int) -> None:
     """A second one does not interrupt the clean-up; afterwards the handlers are those of before."""
-    before = signal.getsignal(number)
-    cleaned = False
-    with pytest.raises(Terminated) as caught, interruptible():
-        try:
-            os.kill(os.getpid(), number)
-            time.sleep(10)
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGHUP)
-            time.sleep(0.1)
-            cleaned = True
+    before, cleaned = signal.getsignal(number), []
+
+    def work() -> None:
+        with interruptible():
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(10)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGHUP)
+                time.sleep(0.1)
+                cleaned.append(True)
+
+    with pytest.raises(Terminated) as caught:
+        work()
     assert cleaned
     assert exit_status(caught.value) == ("terminated", code)
     assert signal.getsignal(number) == before

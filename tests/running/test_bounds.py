@@ -45,11 +45,9 @@ REFUSED: dict[str, Callable[[], object]] = {
     "run --memory, infinite": partial(Limits, memory=math.inf),
     "run --memory, negative": partial(Limits, memory=-1.0),
     "limited_threads": partial(enter_threads, 10**9),
-    "infer(threads)": partial(ampbench.infer, simulate, PRIOR, observation=[0.5], budget=100, threads=10**9),
-    "infer(workers)": partial(ampbench.infer, simulate, PRIOR, observation=[0.5], budget=100, workers=10**9),
-    "infer(timeout)": partial(
-        ampbench.infer, simulate, PRIOR, observation=[0.5], budget=100, workers=1, timeout=math.nan
-    ),
+    "infer(threads)": partial(ampbench.infer, PRIOR, simulate, budget=100, threads=10**9),
+    "infer(workers)": partial(ampbench.infer, PRIOR, simulate, budget=100, workers=10**9),
+    "infer(timeout)": partial(ampbench.infer, PRIOR, simulate, budget=100, workers=1, timeout=math.nan),
 }
 
 
