@@ -1,6 +1,7 @@
 """Work in a child process, which may raise, hang or end the process without harm to its parent.
 
-The child sends messages through a pipe; the parent limits the time of each step, and reports how the child ended.
+The child sends messages through a pipe; the parent limits the time of each step, and reports how the child ended. What
+a child started ends with it, and all end with the parent: see :mod:`ampbench.running.guardian`.
 
 =====================================  ==================================================================
 too much memory                        the allocation fails, as an exception, at the limit
