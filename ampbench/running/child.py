@@ -60,7 +60,7 @@ def child_main(work: Callable[[Send], None], limits: Limits, output: Path, sende
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # that of the fork server is its own
     with suppress(PermissionError):
         os.setsid()  # so that what a plugin starts can be ended with it
-    end_with_parent()
+    end_with_parent(signal.SIGKILL)
     adopt_orphans()
     _let_server_end()
     _redirect(output)

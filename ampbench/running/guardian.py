@@ -63,7 +63,7 @@ def guard(sweep: int) -> None:
     _parent = os.getpid()
 
 
-def end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+def end_with_parent(number: signal.Signals) -> None:
     """Let a signal end this process as soon as the process that forked it ends (Linux)."""
     if sys.platform == "linux":
         _prctl(_SET_PARENT_DEATH_SIGNAL, number)
@@ -86,7 +86,10 @@ def _watch(sweep: int, server: int, ends: set[signal.Signals]) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # among them the socket of the fork server
+    for number in map(int, os.listdir("/proc/self/fd")):
+        if number > 2:  # such as the socket of the fork server
+            with suppress(OSError):
+                os.close(number)
     orphans, asked = _Orphans(GRACE), False
     while orphans.collect():
         if server in orphans.children and (asked or os.getppid() != sweep):

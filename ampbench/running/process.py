@@ -207,13 +207,14 @@ def _follow(
 ) -> Ending | None:
     """Pass the messages of a child on until it ends."""
     complete = short = False
+    sources: list[Connection | int] = [receiver, child.sentinel]
     while True:
-        ready = connection.wait([receiver, child.sentinel], timeout=POLL_INTERVAL)
+        ready = connection.wait(sources, timeout=POLL_INTERVAL)
         if receiver in ready:
             try:
                 message = receiver.recv()
-            except (EOFError, OSError):  # it has ended
-                pass
+            except (EOFError, OSError):  # it has ended, or closed the pipe
+                sources.remove(receiver)
             else:
                 match message:
                     case Completed(error) if error:
@@ -229,7 +230,7 @@ def _follow(
             raise Stopped
         if late := clock.late():
             return Ending("timeout", late)
-        if child.sentinel in ready or receiver in ready:
+        if child.sentinel in ready:
             status = _exit_status(child)
             if complete:
                 return None

@@ -35,7 +35,8 @@ from ampbench.running import jobs, runner
 from ampbench.running.child import STEP_INTERVAL, Send
 from ampbench.running.context import Services
 from ampbench.running.failures import Failure
-from ampbench.running.hooks import Apart, Calling, HookWatch, call_in_worker
+from ampbench.running.hook_calls import Apart, HookWatch
+from ampbench.running.hooks import Calling, call_in_worker
 from ampbench.running.process import Clock, Ending, Stop, last_output, run_in_child
 from ampbench.running.runlog import RunLog, log_path
 from ampbench.running.throttle import Throttle

@@ -45,7 +45,7 @@ from ampbench.running import jobs, runner
 from ampbench.running.context import Services
 from ampbench.running.executors import methods_import
 from ampbench.running.failures import Failure
-from ampbench.running.hooks import Apart
+from ampbench.running.hook_calls import Apart
 from ampbench.running.process import start_server
 from ampbench.running.worker import isolated
 from ampbench_dask.environment import DAEMON

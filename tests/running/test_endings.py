@@ -21,8 +21,10 @@ from ampbench.running.calls import CallError, call_in_child
         ("signal", 9, "its worker process was killed by SIGKILL, by hand or by the system when memory is short"),
         ("signal", 15, "its worker process was killed by SIGTERM, by hand or by the system when memory is short"),
         ("sys.exit", 77, "SystemExit: 77"),
+        ("close", 0, "its worker process ended itself with exit status 4"),
+        ("close", 600, "the work took longer than the 2 s allowed"),
     ],
 )
 def test_endings(kind: str, number: int, message: str) -> None:
     with pytest.raises(CallError, match=re.escape(message)):
-        call_in_child(partial(end, kind, number), Limits())
+        call_in_child(partial(end, kind, number), Limits(seconds=2))
