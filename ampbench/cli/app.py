@@ -1,6 +1,6 @@
 """Declarations of all commands. Slow imports are inside the commands, so that ``--help`` and ``list`` start fast.
 
-Exit codes: 0 success, 1 some runs failed (each is named), 2 usage error, 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 success, 1 some runs failed (each is named), 2 usage error, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 from __future__ import annotations

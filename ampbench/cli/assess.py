@@ -69,7 +69,7 @@ def run_assess(
 ) -> int:
     """Assess methods on a simulator, print outcomes and recommendation, and return the exit code.
 
-    The exit code is 1 if a fit failed, 130 after Ctrl-C, 143 after SIGTERM.
+    The exit code is 1 if a fit failed, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
 
     Arguments:
         subject: ``module:simulator`` if there is a prior, else a task's spec; None for stored simulations.

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def run_infer(given: InferArguments) -> int:
-    """Infer, print a summary, and return the exit code: 1 if a step failed, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Infer, print a summary, and return the exit code.
+
+    It is 1 if a step failed, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
+    """
     analysis, output = analysis_of(given), given.output
     try:
         with interruptible():

@@ -24,7 +24,7 @@ from ampbench.spec import Spec
 
 
 def run_sweep(request: Request, results: Path, executor: str, device: str, limits: dict[str, Any]) -> int:
-    """Run a sweep and return the exit code: 1 if runs failed, 130 after Ctrl-C, 143 after SIGTERM.
+    """Run a sweep and return the exit code: 1 if runs failed, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
 
     Arguments:
         request: the sweep.

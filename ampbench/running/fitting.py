@@ -73,9 +73,9 @@ def fit_or_restore(context: Context, run: Run) -> Fit:
     if kept := restored_fit(context, run):
         return kept
     new = _new_fit(context, run)
-    context.services.call_hook("fit_finished", run=run, posterior=new.posterior)
     if isinstance(context.method, CanRestore) and isinstance(new.posterior, HasState):
         _keep(context, run, new.posterior, new.origin)
+    context.services.call_hook("fit_finished", run=run, posterior=new.posterior)
     return new
 
 

@@ -158,7 +158,7 @@ class Batches:
     ) -> None:
         start_server(["ampbench.simulations.batches"], self.limits.threads)
         stop = threading.Event()
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="ampbench") as pool:
+        with ThreadPoolExecutor(min(self.workers, len(batches)), thread_name_prefix="ampbench") as pool:
             futures = {pool.submit(self._in_child, batch, read, stop): batch for batch in batches}
             reported: set[Future[Arrays]] = set()
             try:

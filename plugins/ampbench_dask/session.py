@@ -24,6 +24,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import socket
+import threading
 import time
 import traceback
 import uuid
@@ -44,6 +45,7 @@ from ampbench.running import jobs, runner
 from ampbench.running.context import Services
 from ampbench.running.executors import methods_import
 from ampbench.running.failures import Failure
+from ampbench.running.hook_calls import Apart
 from ampbench.running.process import start_server
 from ampbench.running.worker import isolated
 from ampbench_dask.environment import DAEMON
@@ -182,7 +184,8 @@ def _fail(job: Job, error: BaseException, listener: Listener) -> None:
     text = " ".join(str(error).split())
     failure = Failure(kind, f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error)))
     store = Store(job.results)
-    services = Services(registry.load(), store, job.device, listener)
+    hooks = Apart(job.results, job.limits, threading.Event())
+    services = Services(registry.load(), store, job.device, listener, hooks)
     for run in jobs.pending(job.runs, store):
         drawn = store.draw(run)
         runner.record_failure(run, failure, services, drawn[0] if drawn else None)
