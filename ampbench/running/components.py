@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pluggy import HookCaller
 
+from ampbench.faults import describe, pass_interruption
 from ampbench.interfaces import HasRevision, Method, NeedsSetting, Oracle, Task
 from ampbench.interfaces.events import Listener, Note
 from ampbench.registry import Registry
-from ampbench.running.failures import describe
 
 
 def build_method(registry: Registry, spec: str, task: Task) -> Method:
@@ -27,7 +27,8 @@ def needs_reference(registry: Registry, spec: str) -> bool:
     """Return whether a metric compares with reference samples; no, if it cannot be built, which its run reports."""
     try:
         return not isinstance(registry.build("metrics", spec), NeedsSetting)
-    except (Exception, SystemExit):
+    except BaseException as error:
+        pass_interruption(error)
         return False
 
 
@@ -36,6 +37,7 @@ def call_hook(hook: HookCaller, listener: Listener, **arguments: object) -> None
     for implementation in reversed(hook.get_hookimpls()):  # one by one: pluggy would stop at the first that raises
         try:
             implementation.function(*(arguments[name] for name in implementation.argnames))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            pass_interruption(error)
             plugin = implementation.plugin_name
             listener(Note(f"the life-cycle hook {hook.name} of plugin {plugin!r} failed: {describe(error)}"))

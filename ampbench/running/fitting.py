@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ampbench.errors import FitWarning, ResultsError
+from ampbench.faults import describe, message, pass_interruption
 from ampbench.graph import Simulator
 from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, Sequential, fit, rebuild
 from ampbench.interfaces.events import Fitting
@@ -20,7 +21,6 @@ from ampbench.results.checksums import Damage
 from ampbench.results.provenance import commit, versions
 from ampbench.results.record import Origin
 from ampbench.running.context import Context
-from ampbench.running.failures import describe
 from ampbench.running.preload import ALWAYS, preload
 from ampbench.seeding import derive, seeded
 
@@ -92,7 +92,8 @@ def restored_fit(context: Context, run: Run) -> Fit | None:
     preload((*ALWAYS, *context.method.imports))
     try:
         return Fit(rebuild(context.method, context.simulator(), state, context.services.device), origin)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         context.services.note(f"{run}: the kept fit cannot be restored, and is left aside: {describe(error)}")
         return None
 
@@ -128,7 +129,8 @@ def _keep(context: Context, run: Run, posterior: HasState, origin: Origin) -> No
         context.services.store.put_fit(run, posterior.state(), origin)
     except ResultsError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         context.services.note(f"{run}: the fit cannot be kept: {describe(error)}")
 
 
@@ -140,7 +142,7 @@ def _fit_warnings() -> Iterator[list[str]]:
         warnings.simplefilter("always", FitWarning)
         yield texts
     for each in caught:
-        if issubclass(each.category, FitWarning):
-            texts.append(str(each.message))
+        if isinstance(each.message, FitWarning):
+            texts.append(message(each.message))
         else:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

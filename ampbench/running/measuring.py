@@ -12,14 +12,15 @@ from torch import Tensor
 
 from ampbench.atlas.checks import check_samples, failed
 from ampbench.errors import MetricError
-from ampbench.interfaces import Metric, NeedsSetting, Setting, ShipsReference, Task
+from ampbench.faults import describe, pass_interruption
+from ampbench.interfaces import NeedsSetting, Setting, ShipsReference, Task
 from ampbench.interfaces.events import Measuring
 from ampbench.metrics.references import reference_samples
 from ampbench.results import Run
 from ampbench.results.parsing import check_provenance
 from ampbench.results.record import Check, Measured
 from ampbench.running.context import Context
-from ampbench.running.failures import Failure, describe, failure
+from ampbench.running.failures import Failure, failure
 from ampbench.running.sampling import Drawn
 from ampbench.spec import Spec
 
@@ -51,13 +52,15 @@ def measure_all(context: Context, run: Run, drawn: Drawn) -> Measurements:
         if context.compares(run):
             listener(Measuring(run, "reference samples"))
             reference = reference_samples(context.task, run.observation, run.samples)
-    except (Exception, SystemExit) as error:
-        return Measurements(failure=failure(error), checks=atlas_checks(context.task, run, samples))
+    except BaseException as error:
+        pass_interruption(error)
+        found = failure(error, context.services.registry.plugins.values())
+        return Measurements(failure=found, checks=atlas_checks(context.task, run, samples))
     metrics, failures = {}, []
     for spec in run.metrics:
         name = Spec.parse(spec).name
         listener(Measuring(run, name))
-        measured = _measure(context.metrics[spec], samples, reference, setting)
+        measured = _measure(context, spec, samples, reference, setting)
         if isinstance(measured, Failure):
             failures.append(Failure(measured.kind, f"metric {name}: {measured.message}", measured.traceback))
             measured = Measured(None, measured.message)
@@ -79,13 +82,15 @@ def atlas_checks(task: Task, run: Run, samples: Tensor, reference: Tensor | None
         if reference is None and isinstance(task, ShipsReference):
             reference = task.shipped_reference(run.observation)[: run.samples]
         return check_samples(task, samples, reference)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         return (failed("all checks", describe(error)),)
 
 
 def _measure(
-    metric: Metric | Failure, samples: Tensor, reference: Tensor | None, setting: Setting
+    context: Context, spec: str, samples: Tensor, reference: Tensor | None, setting: Setting
 ) -> Measured | Failure:
+    metric, plugins = context.metrics[spec], context.services.registry.plugins.values()
     if isinstance(metric, Failure):
         return metric
     try:
@@ -97,8 +102,9 @@ def _measure(
         if not math.isfinite(measurement.value):
             raise MetricError(f"the value is {measurement.value}")
         check_provenance(measurement.provenance, "provenance")
-    except (Exception, SystemExit) as error:
-        return failure(error)
+    except BaseException as error:
+        pass_interruption(error)
+        return failure(error, plugins)
     return Measured(float(measurement.value), "", dict(measurement.provenance))
 
 

@@ -14,7 +14,9 @@ import io
 import os
 import warnings
 from collections.abc import Iterable
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
+
+from ampbench.faults import pass_interruption
 
 PRELOAD = "AMPBENCH_PRELOAD"
 """Environment variable with the names of modules, separated by commas."""
@@ -25,9 +27,12 @@ ALWAYS = ("torch._dynamo",)
 def preload(modules: Iterable[str]) -> None:
     """Import modules, without their output; a module that fails to import is skipped."""
     for name in modules:
-        with suppress(Exception), redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            importlib.import_module(name)
+        try:
+            with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(name)
+        except BaseException as error:
+            pass_interruption(error)
 
 
 preload(filter(None, os.environ.get(PRELOAD, "").split(",")))

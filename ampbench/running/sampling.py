@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ampbench.errors import ResultsError, SamplesError
+from ampbench.faults import pass_interruption
 from ampbench.graph.precision import stored
 from ampbench.graph.prior import not_finite
 from ampbench.interfaces import Posterior, Sequential, UnfinishedFitError
@@ -54,10 +55,12 @@ def draw_all(context: Context) -> dict[Run, Drawn | Failure]:
         fitted = fit_or_restore(context, lacking[0])
     except ResultsError:
         raise
-    except (Exception, SystemExit) as error:
-        if isinstance(error, UnfinishedFitError):
-            context.services.call_hook("fit_finished", run=lacking[0], posterior=error.posterior)
-        return outcome | dict.fromkeys(lacking, failure(error))
+    except UnfinishedFitError as error:
+        context.services.call_hook("fit_finished", run=lacking[0], posterior=error.posterior)
+        return outcome | dict.fromkeys(lacking, _failure(context, error))
+    except BaseException as error:
+        pass_interruption(error)
+        return outcome | dict.fromkeys(lacking, _failure(context, error))
     return outcome | {run: _draw(context, run, fitted) for run in lacking}
 
 
@@ -91,9 +94,14 @@ def _restored_posterior(context: Context) -> Posterior | None:
         return None
     try:
         fitted = restored_fit(context, run)
-    except (Exception, SystemExit):  # the method cannot be built; metrics that ask the posterior report that it lacks
+    except BaseException as error:  # the method cannot be built; metrics that ask the posterior report that it lacks
+        pass_interruption(error)
         return None
     return fitted.posterior if fitted else None
+
+
+def _failure(context: Context, error: BaseException) -> Failure:
+    return failure(error, context.services.registry.plugins.values())
 
 
 def _draw(context: Context, run: Run, fitted: Fit) -> Drawn | Failure:
@@ -108,8 +116,9 @@ def _draw(context: Context, run: Run, fitted: Fit) -> Drawn | Failure:
             drawn = fitted.posterior.sample(x, run.samples)
             seconds = time.perf_counter() - start
         samples = valid_samples(drawn, run.samples, context.parameters).numpy()
-    except (Exception, SystemExit) as error:
-        return failure(error)
+    except BaseException as error:
+        pass_interruption(error)
+        return _failure(context, error)
     draw = Draw(sample_seconds=seconds, **vars(fitted.origin))
     context.services.store.put_draw(run, samples, draw)
     return Drawn(samples, draw, fitted.posterior)
