@@ -170,7 +170,8 @@ class Posterior(ABC):
                 raise UsageError(
                     f"this {type(self).__name__} cannot be pickled: its {name.lstrip('_')} holds a function or an "
                     f"object that has no name in a module ({message(error)}); define simulator and prior at the top of "
-                    "a module, or write the posterior by ampbench.save(posterior, path), and read it by ampbench.restore"
+                    "a module, or write the posterior by ampbench.save(posterior, path), and read it by "
+                    "ampbench.restore"
                 ) from None
         return self.__dict__.copy()
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ampbench.errors import FitWarning, ResultsError
+from ampbench.counts import whole
+from ampbench.errors import FitWarning, PluginError, ResultsError
 from ampbench.faults import describe, message, pass_interruption
 from ampbench.graph import Simulator
 from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, Sequential, fit, rebuild
@@ -106,7 +107,10 @@ def fit_to_observation(context: Context, run: Run, posterior: Sequential, origin
     with seeded(derive(run.seed, "fit", run.observation)):
         found = posterior.fit_to(x, lambda done, total: listener(Fitting(run, done, total)))
     seconds = time.perf_counter() - start
-    return Fit(found.posterior, replace(origin, fit_seconds=seconds, simulations=int(found.simulations)))
+    simulations = whole("simulations", found.simulations)
+    if not 0 <= simulations <= run.budget:
+        raise PluginError(f"{type(posterior).__name__} counts {simulations} simulations of a budget of {run.budget}")
+    return Fit(found.posterior, replace(origin, fit_seconds=seconds, simulations=simulations))
 
 
 def _new_fit(context: Context, run: Run) -> Fit:

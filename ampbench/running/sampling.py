@@ -11,7 +11,7 @@ from torch import Tensor
 from ampbench.errors import ResultsError, SamplesError
 from ampbench.faults import pass_interruption
 from ampbench.graph.precision import stored
-from ampbench.graph.prior import not_finite
+from ampbench.graph.prior import not_finite, wrong_type
 from ampbench.interfaces import Posterior, Sequential, UnfinishedFitError
 from ampbench.interfaces.events import Sampling
 from ampbench.results import Run
@@ -74,14 +74,15 @@ def valid_samples(samples: object, n: int, names: tuple[str, ...], where: str = 
         where: the observation, for the message.
 
     Raises:
-        SamplesError: they are no tensor, have another shape, or hold NaN or infinite values.
+        SamplesError: they are no tensor of floating-point numbers, have another shape, or hold NaN or infinite values.
     """
     at = f" {where}" if where else ""
-    if not isinstance(samples, Tensor) or tuple(samples.shape) != (n, len(names)):
-        found = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
+    if found := wrong_type(samples, n, len(names)):
         raise SamplesError(
             f"the posterior returned {found} for {n} samples{at}, expected ({n}, D) with D = {len(names)}"
+            ", floating-point numbers in a tensor"
         )
+    assert isinstance(samples, Tensor)
     if not bool(samples.isfinite().all()):
         raise SamplesError(not_finite(samples, names) + at)
     return stored(samples.detach().cpu())
