@@ -45,7 +45,7 @@ def reference_samples(task: Task, number: int, n: int) -> Tensor:
         )
     if fault := not_finite(drawn, names, "reference samples"):
         raise SimulationError(f"{what}: {fault}; correct the task")
-    return drawn
+    return drawn.detach()
 
 
 def _reference_samples(task: Task, number: int, n: int) -> Tensor:

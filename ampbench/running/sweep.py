@@ -47,13 +47,15 @@ from ampbench.spec import Spec, split
 
 MAX_RUNS = 1_000_000
 """Largest number of runs of a sweep; larger ones are refused as mistakes."""
+MAX_PROBLEMS = 5
+"""Largest number of mistakes in a sweep that are listed."""
 
 Whole = Annotated[
     int, BeforeValidator(lambda given: int(given) if isinstance(given, float) and given.is_integer() else given)
 ]
 Number = Annotated[Whole, Field(ge=0, lt=2**63)]
 Positive = Annotated[Whole, Field(ge=1, lt=2**63)]
-Value = str | int | float | bool
+Value = Annotated[str | int | float | bool, BeforeValidator(lambda given: _value(given))]
 
 
 class Choice(BaseModel):
@@ -92,6 +94,12 @@ def _choice(given: object) -> object:
     if isinstance(given, Mapping | Choice):
         return given
     raise PydanticCustomError("choice", 'write a spec in quotes, or a table {spec = "…", grid = {…}}')
+
+
+def _value(given: object) -> object:
+    if isinstance(given, str | int | float | bool):
+        return given
+    raise PydanticCustomError("value", "write a text, a number or a truth value")
 
 
 Choices = Annotated[list[Annotated[Choice, BeforeValidator(_choice)]], Field(min_length=1)]
@@ -162,13 +170,13 @@ def read(path: Path) -> Sweep:
 
 
 def check(content: Mapping[str, Any], where: str) -> Sweep:
-    """Validate a sweep; ``where`` is named in the error."""
+    """Validate a sweep; raises :class:`UsageError` with ``where`` and all mistakes, one per line, wrong keys first."""
     try:
         return Sweep.model_validate(content)
     except ValidationError as error:
-        first, *more = error.errors()
-        problem = f"{where}: {_problem(first)}"
-        raise UsageError(problem + (f" (and {len(more)} more)" if more else "")) from None
+        found = [f"{where}: {each}" for each in _problems(error.errors())]
+        more = [f"{where}: and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
+        raise UsageError("\n".join(found[:MAX_PROBLEMS] + more)) from None
 
 
 def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
@@ -243,18 +251,40 @@ def _readable(spec: Spec) -> Spec:
     return spec
 
 
-def _problem(error: Any) -> str:
-    """Return a message with the key of a sweep that is wrong, its value, and the allowed values."""
-    loc = error["loc"]
-    key = ".".join(str(part) if str(part).isprintable() else repr(part) for part in loc)
-    if error["type"] == "extra_forbidden":
-        known = (Sweep if len(loc) == 1 else Choice).model_fields
-        near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown key {key!r}; known: {', '.join(known)}{hint}"
-    given = repr(error["input"])
-    short = given if len(given) <= 80 else given[:77] + "…"
-    return f"{key}: {error['msg']}{'' if error['type'] == 'missing' else f', got {short}'}"
+def _problems(errors: Sequence[Any]) -> list[str]:
+    """Return a message for each mistake: misspelt keys first, of which a missing key is a mere consequence."""
+    unknown_keys = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
+    meant = {(*loc[:-1], near) for loc in unknown_keys if (near := _nearest(loc))}
+    found = [_unknown_key(loc) for loc in unknown_keys]
+    for error in errors:
+        loc, kind = error["loc"], error["type"]
+        if kind == "missing" and loc not in meant:
+            found.append(f"{_key(loc)}: {error['msg']}")
+        elif kind not in ("missing", "extra_forbidden"):
+            found.append(f"{_key(loc)}: {error['msg']}, got {_short(repr(error['input']))}")
+    return found
+
+
+def _unknown_key(loc: tuple[int | str, ...]) -> str:
+    hint = f"; did you mean {near!r}?" if (near := _nearest(loc)) else ""
+    return f"unknown key {_key(loc)!r}; known: {', '.join(_known(loc))}{hint}"
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    """Return the key that a misspelt one resembles; "" if there is none."""
+    return next(iter(difflib.get_close_matches(str(loc[-1]), _known(loc), n=1)), "")
+
+
+def _known(loc: tuple[int | str, ...]) -> Sequence[str]:
+    return list((Sweep if len(loc) == 1 else Choice).model_fields)
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    return ".".join(_short(str(part) if str(part).isprintable() else repr(part)) for part in loc)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "…"
 
 
 def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) -> dict[str, str]:
