@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import signal
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from ampbench.errors import AmpbenchError
@@ -31,14 +33,19 @@ class _Watch:
     seen = False
 
 
-def watch_interruptions() -> None:
-    """Say that :func:`interruption_arrived` will be called; a KeyboardInterrupt without it is a fault from now on."""
+@contextmanager
+def watched_interruptions() -> Iterator[Callable[[], None]]:
+    """Within the block, a KeyboardInterrupt counts as a fault until the function that is yielded has been called."""
+    before = _Watch.watching, _Watch.seen
     _Watch.watching, _Watch.seen = True, False
 
+    def arrived() -> None:
+        _Watch.seen = True
 
-def interruption_arrived() -> None:
-    """Say that a signal to interrupt this process has arrived."""
-    _Watch.seen = True
+    try:
+        yield arrived
+    finally:
+        _Watch.watching, _Watch.seen = before
 
 
 def pass_interruption(error: BaseException) -> None:

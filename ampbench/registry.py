@@ -19,8 +19,8 @@ import pluggy
 
 from ampbench import hookspecs
 from ampbench.counts import read_whole
-from ampbench.errors import PluginError, UsageError, unknown
-from ampbench.faults import describe, message, named, pass_interruption
+from ampbench.errors import PluginError, ResultsError, UsageError, unknown
+from ampbench.faults import describe, message, named, pass_interruption, traceback_of
 from ampbench.hookspecs import KINDS
 from ampbench.hookspecs import Lazy as Lazy
 from ampbench.spec import Spec
@@ -62,6 +62,9 @@ class Entry:
     plugin: Plugin
     labels: Mapping[str, str]
 
+    def __str__(self) -> str:
+        return f"{KINDS[self.kind]} {self.name!r} of plugin {self.plugin}"
+
     def factory(self) -> Callable[..., Any]:
         """Return the class or function that makes the component; raises :class:`PluginError` if it does not import."""
         if not isinstance(self.component, Lazy):
@@ -73,8 +76,7 @@ class Entry:
         except BaseException as error:
             pass_interruption(error)
             raise PluginError(
-                f"{KINDS[self.kind]} {self.name!r} of plugin {self.plugin} cannot be imported from "
-                f"{self.component.target}: {named(error)}; repair or uninstall {self.plugin.distribution}, "
+                f"{self} cannot be imported from {self.component.target}: {named(error)}; repair or uninstall {self.plugin.distribution}, "
                 f"or set {DISABLE}={self.plugin.name}"
             ) from error
         return loaded
@@ -162,6 +164,13 @@ class Registry:
             raise unknown("kind of component", kind, KINDS)
         return dict(sorted(self._entries[kind].items()))
 
+    def entry(self, kind: str, text: str) -> Entry:
+        """Return the component that a spec names; raises :class:`UsageError` for an unknown name."""
+        spec, known = Spec.parse(text), self.entries(kind)
+        if spec.name not in known:
+            raise unknown(KINDS[kind], spec.name, known)
+        return known[spec.name]
+
     def build(self, kind: str, text: str) -> Any:
         """Make a component from its spec.
 
@@ -173,7 +182,7 @@ class Registry:
         values: dict[str, Any] = {name: self._made(option) for name, option in bound.single.items()}
         for name, entries in bound.mappings.items():
             values[name] = {key: self._made(option) for key, option in entries.items()}
-        with _blaming(bound.entry, f"cannot be built from {text!r}"):
+        with blaming(f"{bound.entry} cannot be built from {text!r}"):
             return bound.factory(**values)
 
     def resolve(self, kind: str, text: str) -> Spec:
@@ -190,8 +199,7 @@ class Registry:
         resolved = Spec(entry.name, tuple(sorted(written.items())))
         if not _readable(resolved):
             raise PluginError(
-                f"{KINDS[kind]} {entry.name!r} of plugin {entry.plugin} has an option whose default cannot be written "
-                f"in a spec: {resolved}; use numbers, truth values and plain strings"
+                f"{entry} has an option whose default cannot be written in a spec: {resolved}; use numbers, truth values and plain strings"
             )
         return resolved
 
@@ -223,7 +231,7 @@ class Registry:
         """
         bound = self._bind(kind, text)
         owner = bound.entry.plugin
-        with _blaming(bound.entry, "does not say on which packages it depends"):
+        with blaming(f"{bound.entry} does not say on which packages it depends"):
             needed = (*EVERYWHERE, *_names(getattr(bound.factory, "packages", ()), "packages"))
             minor = {*map(_up_to_patches, needed)}
         own = {_exactly("ampbench"), f"{owner.distribution}=={owner.version}", *minor} - {""}
@@ -236,19 +244,27 @@ class Registry:
     def _written(self, entry: Entry, option: _Option) -> str:
         if option.kind:
             return self.resolve(option.kind, option.value).nested()
-        with _blaming(entry, "has an option whose default cannot be written in a spec"):
+        with blaming(f"{entry} has an option whose default cannot be written in a spec"):
             return str(option.value)
 
     def _bind(self, kind: str, text: str) -> _Bound:
         """Return the component of a spec, with the values of its options."""
-        spec = Spec.parse(text)
-        known = self.entries(kind)
-        if spec.name not in known:
-            raise unknown(KINDS[kind], spec.name, known)
-        entry = known[spec.name]
+        entry = self.entry(kind, text)
         factory = entry.factory()
-        with _blaming(entry, f"has options that cannot be read from {text!r}"):
-            return _bound(entry, factory, spec)
+        with blaming(f"{entry} has options that cannot be read from {text!r}"):
+            return _bound(entry, factory, Spec.parse(text))
+
+
+def culprit(error: BaseException) -> Plugin | None:
+    """Return the installed plugin in whose code an exception was raised; of several, the one that was called last."""
+    owners = {plugin.package: plugin for plugin in map(_plugin, entry_points(group=GROUP))}
+    frame, found = traceback_of(error), None
+    while frame is not None:
+        package = str(frame.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if package != "ampbench":  # which calls all others
+            found = owners.get(package, found)
+        frame = frame.tb_next
+    return found
 
 
 def load(on_fault: Callable[[PluginError], None] | None = None) -> Registry:
@@ -341,17 +357,24 @@ def _bound(entry: Entry, factory: Callable[..., Any], spec: Spec) -> _Bound:
 
 
 @contextmanager
-def _blaming(entry: Entry, what: str) -> Iterator[None]:
-    """Turn whatever a component raises into :class:`PluginError`, except that it refuses a value of the user."""
+def blaming(what: str) -> Iterator[None]:
+    """Turn whatever a component raises into :class:`PluginError`.
+
+    Arguments:
+        what: what the component does not do, with its name and that of its plugin.
+
+    Raises:
+        UsageError: the component refuses a value of the user.
+        ResultsError: the store cannot be written.
+        PluginError: any other exception.
+    """
     try:
         yield
-    except UsageError:
+    except (UsageError, ResultsError):
         raise
     except BaseException as error:
         pass_interruption(error)
-        raise PluginError(
-            f"{KINDS[entry.kind]} {entry.name!r} of plugin {entry.plugin} {what}: {describe(error)}"
-        ) from error
+        raise PluginError(f"{what}: {describe(error)}") from error
 
 
 def _entry(name: object, kind: str, component: Any, plugin: Plugin) -> Entry:

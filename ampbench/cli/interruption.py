@@ -1,4 +1,16 @@
-"""Handling of SIGTERM, which clusters and containers send: it interrupts a command like Ctrl-C.
+"""Ctrl-C, and SIGTERM, which clusters and containers send: one line, and the exit code 130 or 143, at any time.
+
+================================  =======================================================================
+before and after a command        the process ends at once
+in a command that imports         the process ends at once: there is nothing to clean up yet, and libraries
+modules                           turn an exception in their imports into other ones
+in a command                      an exception, which ends the command
+in :func:`interruptible`          an exception, which the command handles
+================================  =======================================================================
+
+A signal that is ignored from the start, as in the background of a shell, stays ignored.
+
+This module imports little, so that it is there early.
 
 References:
     *signal(7)*, Linux manual pages, https://man7.org/linux/man-pages/man7/signal.7.html
@@ -6,11 +18,16 @@ References:
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from ampbench.faults import watched_interruptions
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
@@ -22,23 +39,80 @@ def exit_status(interruption: KeyboardInterrupt) -> tuple[str, int]:
     return ("terminated", 143) if isinstance(interruption, Terminated) else ("interrupted", 130)
 
 
+def end(interruption: KeyboardInterrupt) -> int:
+    """Print that the command was interrupted, in the way that is safe in a signal handler; return its exit code."""
+    word, code = exit_status(interruption)
+    os.write(2, f"ampbench: {word}\n".encode())
+    return code
+
+
+def watch() -> None:
+    """Handle both signals from now on, until the process has ended."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end_at_once)
+
+
+@contextmanager
+def in_command() -> Iterator[None]:
+    """Let both signals end the command with KeyboardInterrupt or :class:`Terminated`; see the table of the module."""
+    with _handling(_interrupt_command):
+        yield
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise :class:`Terminated` in the main thread on SIGTERM; has no effect in other threads.
+    """Raise KeyboardInterrupt in the main thread on Ctrl-C, :class:`Terminated` on SIGTERM; none in other threads.
 
     A second SIGTERM is ignored, since it would interrupt the clean-up; schedulers send SIGKILL after a delay anyway.
     """
+    with _handling(_interrupt):
+        yield
+
+
+@contextmanager
+def _handling(raising: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    changed = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+    with watched_interruptions() as arrived:
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        # not SIG_IGN, which child processes would inherit
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
-        raise Terminated
+        def handle(number: int, frame: FrameType | None) -> None:
+            arrived()
+            raising(number, frame)
 
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in changed:
+            signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number, old in changed.items():
+                signal.signal(number, old)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os._exit(end(_exception(number)))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGTERM:
+        signal.signal(number, _ignore)
+    raise _exception(number)
+
+
+def _interrupt_command(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _end_at_once(number, frame)
+        frame = frame.f_back
+    _interrupt(number, frame)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing; SIG_IGN would be inherited by child processes."""
+
+
+def _exception(number: int) -> KeyboardInterrupt:
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
 from ampbench.errors import AmpbenchError, SamplesError
 from ampbench.faults import MAX_MESSAGE, MAX_TRACEBACK, describe, message, shortened, trace, traceback_of
-from ampbench.registry import Plugin
+from ampbench.registry import culprit
 
 OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory")
 """Texts of the RuntimeError by which torch reports a lack of memory on the CPU."""
@@ -38,15 +36,11 @@ class Failure:
         object.__setattr__(self, "traceback", shortened(self.traceback, MAX_TRACEBACK))
 
 
-def failure(error: BaseException, plugins: Iterable[Plugin] = ()) -> Failure:
-    """Return the failure that an exception means.
-
-    Arguments:
-        error: the exception.
-        plugins: the one whose code raised it is named, unless the exception was raised on purpose.
-    """
-    culprit = None if issubclass(type(error), AmpbenchError) else _culprit(traceback_of(error), plugins)
-    return Failure(_kind(error), describe(error) + (f" (raised in plugin {culprit})" if culprit else ""), trace(error))
+def failure(error: BaseException) -> Failure:
+    """Return the failure that an exception means; it names the plugin whose code raised what was not on purpose."""
+    plugin = None if issubclass(type(error), AmpbenchError) else culprit(error)
+    told = f" (raised in plugin {plugin})" if plugin else ""
+    return Failure(_kind(error), describe(error) + told, trace(error))
 
 
 def describe_with_line(error: BaseException) -> str:
@@ -70,13 +64,3 @@ def _kind(error: BaseException) -> str:
     if issubclass(kind, MemoryError | torch.OutOfMemoryError):
         return "memory"
     return "memory" if any(text in message(error) for text in OUT_OF_MEMORY_TEXTS) else "error"
-
-
-def _culprit(trace: TracebackType | None, plugins: Iterable[Plugin]) -> Plugin | None:
-    """Return the plugin in whose package an exception was raised: of several, the one that was called last."""
-    owners = {plugin.package: plugin for plugin in plugins if plugin.package != "ampbench"}  # it calls all others
-    found = None
-    while trace is not None:
-        found = owners.get(str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0], found)
-        trace = trace.tb_next
-    return found

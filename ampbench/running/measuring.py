@@ -14,7 +14,7 @@ from torch import Tensor
 from ampbench.atlas.checks import check_samples, failed
 from ampbench.errors import MetricError
 from ampbench.faults import describe, pass_interruption
-from ampbench.interfaces import Measurement, NeedsSetting, Setting, ShipsReference, Task
+from ampbench.interfaces import Measurement, Metric, NeedsSetting, Setting, ShipsReference, Task
 from ampbench.interfaces.events import Measuring
 from ampbench.metrics.references import reference_samples
 from ampbench.results import Run
@@ -55,13 +55,12 @@ def measure_all(context: Context, run: Run, drawn: Drawn) -> Measurements:
             reference = reference_samples(context.task, run.observation, run.samples)
     except BaseException as error:
         pass_interruption(error)
-        found = failure(error, context.services.registry.plugins.values())
-        return Measurements(failure=found, checks=atlas_checks(context.task, run, samples))
+        return Measurements(failure=failure(error), checks=atlas_checks(context.task, run, samples))
     metrics, failures = {}, []
     for spec in run.metrics:
         name = Spec.parse(spec).name
         listener(Measuring(run, name))
-        measured = _measure(context, spec, samples, reference, setting)
+        measured = _measure(context.metrics[spec], samples, reference, setting)
         if isinstance(measured, Failure):
             failures.append(Failure(measured.kind, f"metric {name}: {measured.message}", measured.traceback))
             measured = Measured(None, measured.message)
@@ -90,9 +89,8 @@ def atlas_checks(task: Task, run: Run, samples: Tensor, reference: Tensor | None
 
 
 def _measure(
-    context: Context, spec: str, samples: Tensor, reference: Tensor | None, setting: Setting
+    metric: Metric | Failure, samples: Tensor, reference: Tensor | None, setting: Setting
 ) -> Measured | Failure:
-    metric, plugins = context.metrics[spec], context.services.registry.plugins.values()
     if isinstance(metric, Failure):
         return metric
     try:
@@ -104,7 +102,7 @@ def _measure(
         return _checked(measurement)
     except BaseException as error:
         pass_interruption(error)
-        return failure(error, plugins)
+        return failure(error)
 
 
 def _checked(measurement: object) -> Measured:

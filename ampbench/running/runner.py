@@ -59,8 +59,7 @@ def _execute_group(context: Context) -> list[Record]:
         context.task  # noqa: B018 — built here, since without a task no run of the group can begin
     except BaseException as error:
         pass_interruption(error)
-        failed = failure(error, services.registry.plugins.values())
-        return [record_failure(run, failed, services) for run in context.runs]
+        return [record_failure(run, failure(error), services) for run in context.runs]
     drawn = draw_all(context)
     return [_finish(context, run, drawn[run]) for run in context.runs]
 

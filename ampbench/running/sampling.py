@@ -57,10 +57,10 @@ def draw_all(context: Context) -> dict[Run, Drawn | Failure]:
         raise
     except UnfinishedFitError as error:
         context.services.call_hook("fit_finished", run=lacking[0], posterior=error.posterior)
-        return outcome | dict.fromkeys(lacking, _failure(context, error))
+        return outcome | dict.fromkeys(lacking, failure(error))
     except BaseException as error:
         pass_interruption(error)
-        return outcome | dict.fromkeys(lacking, _failure(context, error))
+        return outcome | dict.fromkeys(lacking, failure(error))
     return outcome | {run: _draw(context, run, fitted) for run in lacking}
 
 
@@ -101,10 +101,6 @@ def _restored_posterior(context: Context) -> Posterior | None:
     return fitted.posterior if fitted else None
 
 
-def _failure(context: Context, error: BaseException) -> Failure:
-    return failure(error, context.services.registry.plugins.values())
-
-
 def _draw(context: Context, run: Run, fitted: Fit) -> Drawn | Failure:
     """Sample the posterior of one observation, and store the samples."""
     try:
@@ -119,7 +115,7 @@ def _draw(context: Context, run: Run, fitted: Fit) -> Drawn | Failure:
         samples = valid_samples(drawn, run.samples, context.parameters).numpy()
     except BaseException as error:
         pass_interruption(error)
-        return _failure(context, error)
+        return failure(error)
     draw = Draw(sample_seconds=seconds, **vars(fitted.origin))
     context.services.store.put_draw(run, samples, draw)
     return Drawn(samples, draw, fitted.posterior)
