@@ -76,7 +76,8 @@ class Entry:
         except BaseException as error:
             pass_interruption(error)
             raise PluginError(
-                f"{self} cannot be imported from {self.component.target}: {named(error)}; repair or uninstall {self.plugin.distribution}, "
+                f"{self} cannot be imported from {self.component.target}: {named(error)}; "
+                f"repair or uninstall {self.plugin.distribution}, "
                 f"or set {DISABLE}={self.plugin.name}"
             ) from error
         return loaded
@@ -199,7 +200,8 @@ class Registry:
         resolved = Spec(entry.name, tuple(sorted(written.items())))
         if not _readable(resolved):
             raise PluginError(
-                f"{entry} has an option whose default cannot be written in a spec: {resolved}; use numbers, truth values and plain strings"
+                f"{entry} has an option whose default cannot be written in a spec: {resolved}; use numbers, "
+                "truth values and plain strings"
             )
         return resolved
 

@@ -171,13 +171,13 @@ def read(path: Path) -> Sweep:
 
 
 def check(content: Mapping[str, Any], where: str) -> Sweep:
-    """Validate a sweep; raises :class:`UsageError` with ``where`` and all mistakes, one per line, wrong keys first."""
+    """Validate a sweep; raises :class:`UsageError` with ``where`` and what is wrong, misspelt keys first."""
     try:
         return Sweep.model_validate(content)
     except ValidationError as error:
-        found = [f"{where}: {each}" for each in _problems(error.errors())]
-        more = [f"{where}: and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
-        raise UsageError("\n".join(found[:MAX_PROBLEMS] + more)) from None
+        found = _problems(error.errors())
+        more = f" (and {len(found) - MAX_PROBLEMS} more)" if len(found) > MAX_PROBLEMS else ""
+        raise UsageError(f"{where}: {' | '.join(found[:MAX_PROBLEMS])}{more}") from None
 
 
 def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
