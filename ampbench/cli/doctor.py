@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ampbench import registry
-from ampbench.errors import PluginError
+from ampbench.errors import PluginError, UsageError
 from ampbench.hookspecs import KINDS
 from ampbench.results.provenance import versions
 
@@ -50,7 +51,8 @@ def _components() -> Iterator[Check]:
         for name, entry in loaded.entries(kind).items():
             try:
                 entry.factory()
-                loaded.packages(kind, name)
+                with suppress(UsageError):  # it has options without a default
+                    loaded.packages(kind, name)
             except PluginError as error:
                 yield Check(f"{KINDS[kind]} {name}", str(error), False)
         yield Check(kind, ", ".join(loaded.entries(kind)) or "none", True)
