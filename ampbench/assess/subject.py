@@ -17,6 +17,7 @@ from torch.distributions import Distribution, Gamma, Independent, LogNormal, Nor
 
 from ampbench import registry
 from ampbench.errors import GraphError, UsageError
+from ampbench.faults import pass_interruption
 from ampbench.graph import Graph, density, simulator
 from ampbench.graph.precision import as_written
 from ampbench.graph.priors import as_distribution
@@ -140,7 +141,8 @@ def _imported(text: str, what: str) -> Any:
         if error.name == module.partition(".")[0]:
             raise UsageError(f"no module {module!r} here ({os.getcwd()}) or among the installed packages") from error
         raise UsageError(f"module {module!r} cannot be imported: {describe_with_line(error)}") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         raise UsageError(f"module {module!r} cannot be imported: {describe_with_line(error)}") from error
     try:
         return getattr(found, name)

@@ -13,6 +13,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ampbench import __version__
+from ampbench.cli.commands import Commands
 from ampbench.cli.options import (
     BatchOption,
     DataOption,
@@ -46,6 +47,7 @@ from ampbench.hookspecs import KINDS
 from ampbench.reporting.text import plain
 
 app = typer.Typer(
+    cls=Commands,
     help="Compare likelihood-free inference methods, and infer with adversarial message passing.",
     no_args_is_help=True,
     add_completion=False,

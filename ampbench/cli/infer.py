@@ -10,6 +10,7 @@ from ampbench.cli.infer_arguments import InferArguments, analysis_of
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.errors import AmpbenchError
+from ampbench.faults import pass_interruption
 from ampbench.running.failures import describe_with_line
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def run_infer(given: InferArguments) -> int:
         return code
     except AmpbenchError:
         raise
-    except Exception as error:  # of the user's simulator, or of a plugin
+    except BaseException as error:  # of the user's simulator, or of a plugin
+        pass_interruption(error)
         print(f"ampbench: {describe_with_line(error)}", file=sys.stderr)
         return 1
     print()

@@ -13,6 +13,7 @@ from ampbench.cli.display import Display, lines
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
+from ampbench.registry import blaming
 from ampbench.reporting.text import duration, line
 from ampbench.results import Record
 from ampbench.results.checksums import Damage
@@ -53,14 +54,18 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
     work = [Job(group, results.resolve(), device, Limits(**limits)) for group in jobs.group_by_fit(todo)]
     tally = Tally(todo)
     try:
-        with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display:
+        what = f"{loaded.entry('executors', executor)} failed"
+        with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display, blaming(what):
             built.execute(work, both(tally, display))
     except KeyboardInterrupt as error:
         word, code = exit_status(error)
         print(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {results}.")
         print("The same command again continues.")
         return code
-    return _report(tally.failed, tally.done, results)
+    if tally.done < tally.total:
+        left = tally.total - tally.done
+        print(f"the executor {executor!r} ended without an error before {left} of {tally.total} runs were done")
+    return _report(tally.failed, tally.done, results) or int(tally.done < tally.total)
 
 
 def with_workers(executor: str, workers: int | None) -> str:

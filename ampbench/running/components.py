@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ampbench.faults import pass_interruption
 from ampbench.interfaces import HasRevision, Method, NeedsSetting, Oracle, Task
 from ampbench.registry import Registry
 
@@ -23,5 +24,6 @@ def needs_reference(registry: Registry, spec: str) -> bool:
     """Return whether a metric compares with reference samples; no, if it cannot be built, which its run reports."""
     try:
         return not isinstance(registry.build("metrics", spec), NeedsSetting)
-    except (Exception, SystemExit):
+    except BaseException as error:
+        pass_interruption(error)
         return False

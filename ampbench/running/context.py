@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ampbench.faults import pass_interruption
 from ampbench.graph import Simulator
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Method, Metric, NeedsSetting, Task
@@ -76,7 +77,8 @@ class Context:
     def _metric(self, spec: str) -> Metric | Failure:
         try:
             metric: Metric = self.services.registry.build("metrics", spec)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            pass_interruption(error)
             return failure(error)
         return metric
 

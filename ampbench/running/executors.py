@@ -23,6 +23,7 @@ import torch
 from ampbench import registry
 from ampbench.counts import MAX_PARALLEL, whole
 from ampbench.errors import UsageError
+from ampbench.faults import pass_interruption
 from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Listener, both
 from ampbench.interfaces.executor import Executor
@@ -152,6 +153,12 @@ def imports(methods: Iterable[str]) -> list[str]:
     plugins = registry.load()
     modules: dict[str, None] = {}
     for text in dict.fromkeys(methods):
-        with contextlib.suppress(Exception):  # a method that cannot be built fails in its own run
-            modules |= dict.fromkeys(plugins.build("methods", text).imports)
+        try:
+            modules |= dict.fromkeys(filter(_is_name, plugins.build("methods", text).imports))
+        except BaseException as error:  # a method that cannot be built fails in its own run
+            pass_interruption(error)
     return list(modules)
+
+
+def _is_name(module: object) -> bool:
+    return isinstance(module, str) and all(part.isidentifier() for part in module.split("."))

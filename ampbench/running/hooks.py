@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pluggy import HookImpl
 
+from ampbench.faults import pass_interruption
 from ampbench.interfaces.events import Listener, Note
 from ampbench.registry import Registry
 from ampbench.results import Run
@@ -42,9 +43,8 @@ def call_here(plugins: Registry, listener: Listener, name: str, arguments: Mappi
     for each in implementations(plugins, name):  # one by one: pluggy would stop at the first that raises
         try:
             _call(each, arguments)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            pass_interruption(error)
             listener(Note(failed(name, each.plugin_name, failure(error).message)))
 
 

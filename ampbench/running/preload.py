@@ -15,7 +15,9 @@ import io
 import os
 import warnings
 from collections.abc import Iterable
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
+
+from ampbench.faults import pass_interruption
 
 from ampbench.running.guardian import guard
 
@@ -28,9 +30,12 @@ ALWAYS = ("torch._dynamo",)
 def preload(modules: Iterable[str]) -> None:
     """Import modules, without their output; a module that fails to import is skipped."""
     for name in modules:
-        with suppress(Exception), redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            importlib.import_module(name)
+        try:
+            with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(name)
+        except BaseException as error:
+            pass_interruption(error)
 
 
 if owner := os.environ.pop(OWNER, ""):

@@ -31,7 +31,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -188,7 +188,9 @@ class _Server:
         environment = {**self._environment, OWNER: str(os.getpid()), "PYTHONPATH": path}
         with self._lock, main, _environment(environment):
             multiprocessing.set_forkserver_preload(["ampbench.running.preload"])
-            forkserver.ensure_running()
+            resource_tracker.ensure_running()  # it unblocks SIGINT
+            with _without_ctrl_c():
+                forkserver.ensure_running()
             if child:
                 child.start()
 
@@ -292,6 +294,16 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Block SIGINT in this thread, and in processes that it starts: Ctrl-C in a terminal would reach their imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

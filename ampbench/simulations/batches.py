@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from ampbench.errors import PrecisionWarning, SimulationError, UsageError
+from ampbench.faults import pass_interruption
 from ampbench.graph import Graph
 from ampbench.graph.failures import Report
 from ampbench.interfaces import Limits, Progress, silent
@@ -149,7 +150,8 @@ class Batches:
         for batch in batches:
             try:
                 values = draw(read(), batch)
-            except Exception as error:
+            except BaseException as error:
+                pass_interruption(error)
                 raise _Failed(batch, describe_with_line(error)) from error
             finished(batch, self._store(batch, values))
 
