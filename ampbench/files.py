@@ -11,10 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 MAX_TEXT_BYTES = 16 * 2**20
 """Largest file of text: a record, a status file, a sweep, the request of an analysis."""
@@ -36,20 +37,16 @@ class UnusualFileError(OSError):
 
 
 @contextmanager
-def opened(path: str | Path, limit: int) -> Iterator[BinaryIO]:
+def opened(path: str | Path, limit: int) -> Iterator[BufferedReader]:
     """Open a regular file of at most ``limit`` bytes for reading.
 
     Raises:
         UnusualFileError: it is no regular file, or larger; or no file can have this name.
         OSError: it does not exist, or cannot be opened.
     """
-    try:
-        _check(os.stat(path), path, limit)
-        descriptor = os.open(path, _FLAGS)
-    except ValueError as error:  # of a NUL character, or of one that file names cannot hold
-        raise UnusualFileError(errno.EINVAL, f"no file can have this name: {error}", str(path)) from error
-    with open(descriptor, "rb") as file:
-        _check(os.fstat(descriptor), path, limit)
+    _check(_examined(path), path, limit)
+    with open(path, "rb", opener=lambda name, _: os.open(name, _FLAGS)) as file:
+        _check(os.fstat(file.fileno()), path, limit)
         yield file
 
 
@@ -68,6 +65,13 @@ def read_text(path: str | Path, limit: int = MAX_TEXT_BYTES, encoding: str = "ut
     return read_bytes(path, limit).decode(encoding)
 
 
+def read_end(path: str | Path, size: int) -> bytes:
+    """Return the last bytes of a regular file of any size; raises as :func:`opened` does."""
+    with opened(path, sys.maxsize) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+        return file.read(size)
+
+
 def append_line(path: Path, text: str) -> None:
     """Append a line to a file in one write, without waiting for a reader of a FIFO; create missing folders.
 
@@ -83,11 +87,16 @@ def append_line(path: Path, text: str) -> None:
 def is_folder(path: Path) -> bool:
     """Return whether a path is a folder; raises OSError if nobody can tell, as for a name that is too long."""
     try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
+        return stat.S_ISDIR(_examined(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except ValueError as error:
-        raise UnusualFileError(errno.EINVAL, f"no folder can have this name: {error}", str(path)) from error
+
+
+def _examined(path: str | Path) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except ValueError as error:  # of a NUL character, or of one that file names cannot hold
+        raise UnusualFileError(errno.EINVAL, f"no file can have this name: {error}", str(path)) from error
 
 
 def _check(found: os.stat_result, path: str | Path, limit: int) -> None:

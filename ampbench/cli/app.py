@@ -55,12 +55,17 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; an :class:`AmpbenchError` is printed without a traceback."""
+    """Run the command line; an :class:`AmpbenchError`, or an OSError of a path, is printed without a traceback."""
     warnings.showwarning = _show_warning
     try:
         app()
     except AmpbenchError as error:
         print(f"ampbench: {plain(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # of a path that was given, or that lies in a folder that was given
+        if error.filename is None:
+            raise
+        print(f"ampbench: cannot use {plain(str(error.filename))}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ampbench.errors import ResultsError, unknown
 from ampbench.reporting.text import line, plain
 from ampbench.results import Record, upkeep
-from ampbench.results.checksums import Damage
+from ampbench.results.checksums import Damage, is_directory, warn_of
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
@@ -62,13 +62,14 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     for kind in kinds:
         if kind not in FAILURES:
             raise unknown("kind of failure", kind, FAILURES)
-    if not results.is_dir():
+    if not is_directory(results):
         raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
     found = list(Store(results).scan())
     damages = [each for each in found if isinstance(each, Damage)]
     failures = [each.record for each in found if not isinstance(each, Damage) and not each.record.ok]
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
+        warn_of(results, damages)
         print(json.dumps([_row(record) for record in failures], indent=1))
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}

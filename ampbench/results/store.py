@@ -241,7 +241,7 @@ def _put(content: bytes, place: Callable[[str], Path], check: Callable[[Path], D
     path = place(digest)
     with suppress(OSError):  # it is missing, or owned by another user
         os.utime(path)  # it is in use again: keep it from being collected
-    if not path.exists() or check(path):
+    if not os.path.exists(path) or check(path):
         with writing(path):
             atomic.write(path, content)
     return digest
