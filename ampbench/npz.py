@@ -105,7 +105,7 @@ def _described(stream: IO[bytes]) -> tuple[int, int]:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(start)
     if dtype.hasobject:
-        raise ValueError("its array holds Python objects, which are not unpickled")
+        raise ValueError("its array holds Python objects, which are not unpickled: allow_pickle=False")
     if min(shape, default=0) < 0:
         raise ValueError(f"its array has shape {shape}")
     return start.tell(), dtype.itemsize * math.prod(shape) if all(shape) else 0

@@ -53,6 +53,9 @@ def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry:
     """Remove unreferenced files, and print their paths."""
     for path in (removed := upkeep.collect(Store(results), failed, damaged, fits, dry)):
         print(f"  {line(str(path))}")
+    for damage in upkeep.check(Store(results)).damages if damaged else ():
+        if upkeep.is_true_folder(damage.path):
+            print(f"  kept: {line(str(damage))}; remove this folder by hand")
     print(f"{len(removed)} files {'would be ' if dry else ''}removed")
     return 0
 

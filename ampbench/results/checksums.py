@@ -22,6 +22,8 @@ from ampbench.results.record import SCHEMA_VERSION
 
 T = TypeVar("T")
 
+MAX_RECORD_BYTES = 4 * 2**20
+"""Largest record; records have a few kilobytes, and a long traceback."""
 MAX_REASON_CHARACTERS = 300
 """Characters of the reason of a damage; damaged files can make long ones."""
 
@@ -49,16 +51,18 @@ class Damage:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object with its schema and checksum."""
+    """Write an object with its schema and checksum; raises :class:`ResultsError` if it is too large, or cannot be."""
     whole = {"schema": SCHEMA_VERSION, **content}
+    text = json.dumps(whole | {"checksum": _checksum(whole)}, indent=1, allow_nan=False)
+    if len(text) > MAX_RECORD_BYTES:
+        raise ResultsError(f"cannot write {path}: it would have {len(text):,} bytes, more than {MAX_RECORD_BYTES:,}")
     with writing(path):
-        text = json.dumps(whole | {"checksum": _checksum(whole)}, indent=1, allow_nan=False)
         atomic.write(path, text.encode())
 
 
 def read(path: Path) -> tuple[int, dict[str, Any]]:
     """Verify the checksum of an object, and return its schema version and content; raises errors of many types."""
-    content = json.loads(files.read_bytes(path), object_pairs_hook=_without_repetition)
+    content = json.loads(files.read_bytes(path, MAX_RECORD_BYTES), object_pairs_hook=_without_repetition)
     if not isinstance(content, dict):
         raise ValueError(f"it holds a JSON {type(content).__name__}, not an object")
     checksum = content.pop("checksum", None)

@@ -15,6 +15,9 @@ T = TypeVar("T", Draw, Origin)
 MAX_ENTRIES = 200
 """Largest number of metrics, and of versions: each is a column of the frame of all records."""
 
+MAX_TEXT = 10_000
+"""Characters of a text in a provenance."""
+
 TRACEBACK = Column("traceback", str, "", blank=True)
 TEXT = Column("", str, "", blank=True)
 VALUE = Column("value", float, "", optional=True)
@@ -112,8 +115,10 @@ def _list(value: object) -> list[object]:
 
 def check_provenance(content: object, where: str) -> None:
     """Raise ValueError, which names field and value, unless all values of an object are texts or finite numbers."""
-    found = _object(content, where)
+    found = _few(content, where)
     for name, value in found.items():
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ValueError(f"{where}.{name} has {len(value):,} characters, more than {MAX_TEXT:,}")
         if not (is_unicode(value) if isinstance(value, str) else isinstance(value, int | float) and is_finite(value)):
             raise ValueError(f"{where}.{name} is {value!r}, where text or a finite number should be")
     if (error := found.get(STANDARD_ERROR.name)) is not None:
@@ -140,7 +145,7 @@ def _object(value: object, where: str) -> Mapping[str, Any]:
 
 
 def _few(value: object, where: str) -> Mapping[str, Any]:
-    """Return an object of few entries, whose names become columns of the frame."""
+    """Return an object of few entries with names that can be written."""
     found = _object(value, where)
     if len(found) > MAX_ENTRIES:
         raise ValueError(f"{where} has {len(found):,} entries, more than {MAX_ENTRIES}")

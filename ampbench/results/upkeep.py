@@ -122,7 +122,7 @@ def collect(
     Arguments:
         store: the store.
         failed: also remove failures of any age.
-        damaged: also remove damaged files of any age.
+        damaged: also remove damaged files of any age, but no folder in the place of a file.
         fits: also remove kept fits of any age; an observation that is requested later then needs a new fit.
         dry: return the paths, but remove no file.
     """
@@ -131,7 +131,7 @@ def collect(
     unused = {path for path in _leftovers(store) if _is_old(path, now)}
     unwanted: set[Path] = set()
     if damaged:
-        unwanted |= {damage.path for damage in check(store).damages if not os.path.isdir(damage.path)}
+        unwanted |= {damage.path for damage in check(store).damages if not is_true_folder(damage.path)}
     if failed:
         unwanted |= {path for path in _records(store) if _is_failure(store.read(path))}
     if fits:
@@ -160,6 +160,11 @@ def _is_old(path: Path, now: float) -> bool:
         return now - path.lstat().st_mtime > GRACE_PERIOD_S
     except FileNotFoundError:
         return False
+
+
+def is_true_folder(path: Path) -> bool:
+    """Return whether a path is a folder and no link to one; what is in a folder by mistake is removed by hand."""
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _size(path: Path) -> int:
