@@ -8,20 +8,13 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import replace
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
-
 from ampbench.cli import main
-from ampbench.results import Record, Run
-from ampbench.results.checksums import write
-from ampbench.results.record import Check, Measured
-from ampbench.results.store import Store
 
 SWEEP = "--task two_moons --method prior --budget 10 --samples 20 --observation 1 --observation 2 --metric mmd"
 COMMANDS = {
