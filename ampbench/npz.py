@@ -76,6 +76,8 @@ def _check_directory(file: BinaryIO) -> None:
     at = last.rfind(b"PK\x05\x06")
     if at < 0:
         return
+    if len(last) < at + 22:
+        raise ValueError("the directory of its entries is torn")
     longer = last[max(0, at - 20) : at].startswith(b"PK\x06\x07")  # the directory is described elsewhere, in 64 bits
     if longer or struct.unpack_from("<L", last, at + 12)[0] > MAX_DIRECTORY_BYTES:
         raise ValueError(f"the directory of its entries is larger than {MAX_DIRECTORY_BYTES:,} bytes")
