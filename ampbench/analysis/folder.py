@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ampbench import files
 from ampbench.analysis.calibration import Calibration, calibration
-from ampbench.analysis.request import FILE, Request
+from ampbench.analysis.request import FILE, Request, write
 from ampbench.api import infer_graph, restore_graph, save
 from ampbench.assess.simulations import Prepared
 from ampbench.bars import progress_bar
@@ -198,7 +198,7 @@ class Analysis:
                 found = calibration(
                     self.posterior, self.graph, self.observed, n, seed, self.x, progress, self.prepared, request.failed
                 )
-            atomic.write(path, found.text().encode())
+            write(path, found.text().encode())
         return self._read(path.name, lambda: Calibration.read(files.read_text(path)))
 
     @cached_property
@@ -243,7 +243,7 @@ class Analysis:
 
     def _write(self, name: str, content: Callable[[], bytes]) -> None:
         if not os.path.lexists(path := self.folder / name):
-            atomic.write(path, content())
+            write(path, content())
 
     def _table(self, name: str, rows: int, make: Callable[[], DataFrame]) -> DataFrame:
         """Return a table of numbers from its file, which is written if there is none."""

@@ -60,8 +60,8 @@ class Request:
         """Write the request into its folder; an equal one is left as it is.
 
         Raises:
-            UsageError: the folder holds another request, of which the message names each difference, or other files.
-            OSError: the folder cannot be written.
+            UsageError: the folder holds another request, of which the message names each difference, or other files; or
+                it cannot be written.
         """
         path = folder / FILE
         if os.path.lexists(path):
@@ -74,7 +74,7 @@ class Request:
         if os.path.lexists(folder) and (not is_directory(folder) or listed(folder)):
             raise UsageError(f"{folder} is no empty folder and holds no inference; take another --output")
         made_with = {"versions": dict(versions()), "commit": commit()}
-        atomic.write(path, (json.dumps(asdict(self) | made_with, indent=1) + "\n").encode())
+        write(path, (json.dumps(asdict(self) | made_with, indent=1) + "\n").encode())
 
     def _differences(self, other: Mapping[str, Any]) -> list[str]:
         own = json.loads(json.dumps(asdict(self)))
@@ -83,6 +83,16 @@ class Request:
             for name, value in own.items()
             if other.get(name) != value
         ]
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file of an analysis; raises :class:`UsageError` if it cannot be written."""
+    try:
+        atomic.write(path, content)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror or error}; make room there, or take another --output"
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

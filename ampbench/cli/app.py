@@ -65,7 +65,8 @@ def main() -> None:
     except OSError as error:  # of a path that was given, or that lies in a folder that was given
         if error.filename is None:
             raise
-        print(f"ampbench: cannot use {plain(str(error.filename))}: {error.strerror or error}", file=sys.stderr)
+        path = error.filename2 or error.filename  # of a file that is renamed, the new name
+        print(f"ampbench: cannot use {plain(str(path))}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -39,25 +39,26 @@ COMMANDS = {
 
 def ampbench(folder: Path, text: str) -> tuple[int, str, str]:
     """Run a command on a results directory, in this process; return its exit code, output and errors."""
-    words = text.split()
-    if words[:2] == ["store", "merge"]:
-        words += [str(folder), "--into", str(folder.with_name("target"))]
-    elif words[0] != "ledger":
-        words += ["--results", str(folder)]
-    words = [str(folder.with_name(word)) if word == "out.nc" else word for word in words]
+    target, file = folder.with_name("target"), folder.with_name("out.nc")
+    options = f"{folder} --into {target}" if text == "store merge" else f"--results {folder}"
+    return call(f"{text.replace('out.nc', str(file))} {options}")
+
+
+def call(text: str) -> tuple[int, str, str]:
+    """Run a command in this process; return its exit code, output and errors."""
     with (
         redirect_stdout(StringIO()) as out,
         redirect_stderr(StringIO()) as errors,
         warnings.catch_warnings(),
-        mock.patch.object(sys, "argv", ["ampbench", *words]),
+        mock.patch.object(sys, "argv", ["ampbench", *text.split()]),
         mock.patch.dict(os.environ, {"COLUMNS": "500"}),
     ):
         warnings.simplefilter("always")
         try:
             main()
             code = 0
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
+        except SystemExit as ending:
+            code = int(ending.code or 0)
     return code, out.getvalue(), errors.getvalue()
 
 
