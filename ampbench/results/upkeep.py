@@ -175,12 +175,8 @@ def _size(path: Path) -> int:
 
 
 def _records(store: Store) -> list[Path]:
-    return [
-        path
-        for key in store.all_keys()
-        for name in (RECORD_FILE, FAILURE_FILE)
-        if os.path.lexists(path := store.runs / key / name)
-    ]
+    """Return the paths of records, of which one of each run is usually missing."""
+    return [store.runs / key / name for key in store.all_keys() for name in (RECORD_FILE, FAILURE_FILE)]
 
 
 def _draws(store: Store) -> list[Path]:

@@ -49,7 +49,6 @@ PATHS = {
     "long path": "/".join(["x" * 200] * 30),
     "below a file": "file/below",
     "a loop of links": "loop",
-    "below a loop of links": "loop/below",
 }
 FOLDERS = ("folder", "link to a folder")
 
