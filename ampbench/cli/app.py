@@ -57,12 +57,18 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; an :class:`AmpbenchError` is printed without a traceback."""
+    """Run the command line; an :class:`AmpbenchError`, or an OSError of a path, is printed without a traceback."""
     warnings.showwarning = _show_warning
     try:
         app()
     except AmpbenchError as error:
         print(f"ampbench: {plain(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # of a path that was given, or that lies in a folder that was given
+        if error.filename is None:
+            raise
+        path = error.filename2 or error.filename  # of a file that is renamed, the new name
+        print(f"ampbench: cannot use {plain(str(path))}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -18,6 +18,7 @@ from ampbench.reporting.compare import GROUP_COLUMNS, count_unchecked, latest
 from ampbench.reporting.labels import labels, legend
 from ampbench.reporting.text import line
 from ampbench.results import load
+from ampbench.results.checksums import is_directory
 from ampbench.results.columns import records
 from ampbench.results.store import Store
 from ampbench.running.backfill import check_unchecked
@@ -34,7 +35,7 @@ def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_j
     Raises:
         ResultsError: there is no such directory, or it cannot be written.
     """
-    if not results.is_dir():
+    if not is_directory(results):
         raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
     _check_unchecked(Store(results), tasks, methods)
     frame, _ = latest(load(results))

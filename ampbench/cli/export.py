@@ -13,6 +13,7 @@ from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.inference_data import inference_data
 from ampbench.results import load
+from ampbench.results.checksums import is_directory
 from ampbench.spec import Spec
 
 
@@ -28,7 +29,7 @@ def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
         UsageError: no run or several runs match, or the file cannot be written.
         ResultsError: the samples of the run are missing; the message gives the reason.
     """
-    if not results.is_dir():
+    if not is_directory(results):
         raise ResultsError(f"{str(results)!r} is no results directory; only a results directory contains samples")
     if not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist; make it first")
@@ -74,7 +75,15 @@ def _fits(column: pd.Series, value: object) -> pd.Series[bool]:
     if not isinstance(value, str):
         return column == value
     exact = column == str(Spec.parse(value))
-    return exact if exact.any() else column.map(lambda text: Spec.parse(text).name == value).astype(bool)
+    return exact if exact.any() else column.map(lambda text: _name(text) == value).astype(bool)
+
+
+def _name(text: str) -> str:
+    """Return the name in a spec; a stored text may be no spec, and has none then."""
+    try:
+        return Spec.parse(text).name
+    except UsageError:
+        return ""
 
 
 def _some(column: pd.Series) -> str:

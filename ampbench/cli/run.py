@@ -16,9 +16,9 @@ from ampbench.interfaces.events import both
 from ampbench.registry import blaming
 from ampbench.reporting.text import duration, line
 from ampbench.results import Record
-from ampbench.results.checksums import Damage
+from ampbench.results.checksums import Damage, is_directory
 from ampbench.results.store import Store, is_good
-from ampbench.running.heartbeat import Heartbeat, SweepStatus, sweep_statuses
+from ampbench.running.heartbeat import Heartbeat, SweepStatus, damaged_statuses, sweep_statuses
 from ampbench.running.sweep import Request
 from ampbench.running.tally import Tally
 from ampbench.spec import Spec
@@ -81,11 +81,15 @@ def with_workers(executor: str, workers: int | None) -> str:
 def show_status(results: Path) -> int:
     """Print the numbers of stored results, and the progress of the sweeps that write to a results directory."""
     console = Console(highlight=False, markup=False)
-    if not results.is_dir():
+    if not is_directory(results):
         raise UsageError(f"there is no results directory {str(results)!r}")
-    records = list(Store(results).records())
+    entries = list(Store(results).scan())
+    damages = [each for each in entries if isinstance(each, Damage)]
+    records = [each.record for each in entries if not isinstance(each, Damage)]
     failed = sum(not record.ok for record in records)
     console.print(f"{len(records) - failed} runs are stored in {results}, and {failed} failures")
+    for damage in (*damages, *damaged_statuses(results)):
+        console.print(f"damaged: {line(str(damage))}", soft_wrap=True)
     found = sweep_statuses(results)
     if not found:
         console.print("no sweep is running")

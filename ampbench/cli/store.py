@@ -10,7 +10,7 @@ from pathlib import Path
 from ampbench.errors import ResultsError, unknown
 from ampbench.reporting.text import line, plain
 from ampbench.results import Record, upkeep
-from ampbench.results.checksums import Damage
+from ampbench.results.checksums import Damage, is_directory, warn_of
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
@@ -53,6 +53,9 @@ def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry:
     """Remove unreferenced files, and print their paths."""
     for path in (removed := upkeep.collect(Store(results), failed, damaged, fits, dry)):
         print(f"  {line(str(path))}")
+    for damage in upkeep.check(Store(results)).damages if damaged else ():
+        if upkeep.is_true_folder(damage.path):
+            print(f"  kept: {line(str(damage))}; remove this folder by hand")
     print(f"{len(removed)} files {'would be ' if dry else ''}removed")
     return 0
 
@@ -62,13 +65,14 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     for kind in kinds:
         if kind not in FAILURES:
             raise unknown("kind of failure", kind, FAILURES)
-    if not results.is_dir():
+    if not is_directory(results):
         raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
     found = list(Store(results).scan())
     damages = [each for each in found if isinstance(each, Damage)]
     failures = [each.record for each in found if not isinstance(each, Damage) and not each.record.ok]
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
+        warn_of(results, damages)
         print(json.dumps([_row(record) for record in failures], indent=1))
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}

@@ -38,6 +38,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from ampbench import files
 from ampbench.interfaces.executor import Limits
 from ampbench.running.child import Completed, OutOfMemory, Send, child_main
 from ampbench.running.preload import ALWAYS, OWNER, PRELOAD
@@ -46,6 +47,8 @@ POLL_INTERVAL = 0.2
 """Seconds between two checks of the clock and of the stop request."""
 MAX_START_SECONDS = 300.0
 """Time limit of the start of a child; the first child waits until the fork server has imported all modules."""
+MAX_READ_BYTES = 2**20
+"""Bytes at the end of an output in which its last words are looked for."""
 MAX_OUTPUT = 4000
 """Characters of a child's output that are kept with a failure."""
 SIGNALS_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -269,7 +272,7 @@ def _cause(status: int | None) -> Ending:
 def last_output(output: Path) -> str:
     """Return the end of a child's output, which after a crash shows where it crashed."""
     with suppress(OSError):
-        text = output.read_text(encoding="utf-8", errors="replace")
+        text = files.read_end(output, MAX_READ_BYTES).decode(errors="replace")
         before, modules, after = text.rpartition("\nExtension modules:")  # where faulthandler tells no more
         text = before if modules else after
         return text[-MAX_OUTPUT:]

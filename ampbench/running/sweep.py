@@ -36,13 +36,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from ampbench import files
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError, unknown
 from ampbench.faults import message, pass_interruption
 from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.registry import Registry, blaming
 from ampbench.results import Run
-from ampbench.results.frame import COLUMNS
+from ampbench.results.schema import is_reserved
 from ampbench.running.components import build_method, needs_reference, packages
 from ampbench.spec import Spec, split
 
@@ -160,7 +161,7 @@ class Request:
 def read(path: Path) -> Sweep:
     """Read a sweep from a TOML file; raises :class:`UsageError` that names file, key, value and what is allowed."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(files.read_text(path, encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except RecursionError as error:
@@ -192,7 +193,7 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     for name, count in Counter(Spec.parse(text).name for text in metrics).items():
         if count > 1:
             raise UsageError(f"metric {name!r} is given {count} times; a metric has one column in the results")
-        if name in COLUMNS:
+        if is_reserved(name):
             raise UsageError(f"metric {name!r} is named like a column of the results; its plugin must rename it")
     written = tuple(metrics.values())
     methods = _specs(sweep.methods, "methods", registry, where)
