@@ -45,6 +45,7 @@ from ampbench.reporting.inference_data import tree
 from ampbench.results import atomic
 from ampbench.running.sampling import valid_samples
 from ampbench.seeding import derive, seeded
+from ampbench.text import to_csv
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -200,7 +201,7 @@ class Analysis:
     def summary(self) -> DataFrame:
         """Mean, standard deviation and quantiles of each parameter."""
         table = summary_table(self._draws, self.names)
-        self._write("summary.csv", lambda: table.to_csv(index_label="parameter").encode())
+        self._write("summary.csv", lambda: to_csv(table, index_label="parameter").encode())
         return table
 
     def plots(self) -> list[str]:
@@ -244,7 +245,7 @@ class Analysis:
         """Return a table of numbers from its file, which is written if there is none."""
         from pandas import read_csv
 
-        self._write(name, lambda: make().to_csv(index=False).encode())
+        self._write(name, lambda: to_csv(make()).encode())
         return read_csv(self.folder / name, dtype=str).astype(float)  # every digit counts
 
     def _seeded(self, what: str) -> Any:

@@ -5,6 +5,7 @@ Exit codes: 0 success, 1 some runs failed (each is named), 2 usage error, 130 Ct
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from pathlib import Path
@@ -34,6 +35,7 @@ from ampbench.cli.options import (
     takes_sweep,
     whole_number,
 )
+from ampbench.console import complain, prepare_streams, say
 from ampbench.errors import (
     AmpbenchError,
     FitWarning,
@@ -43,7 +45,7 @@ from ampbench.errors import (
     StoredWarning,
 )
 from ampbench.hookspecs import KINDS
-from ampbench.reporting.text import plain
+from ampbench.text import line as on_one_line
 
 app = typer.Typer(
     help="Compare likelihood-free inference methods, and infer with adversarial message passing.",
@@ -53,15 +55,25 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+ArgumentError: type[typer.BadParameter]
+ArgumentError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+"""The base class of errors in arguments, which typer does not export."""
+
 
 def main() -> None:
     """Run the command line; an :class:`AmpbenchError` is printed without a traceback."""
+    prepare_streams()
     warnings.showwarning = _show_warning
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except AmpbenchError as error:
-        print(f"ampbench: {plain(str(error))}", file=sys.stderr)
+        complain(f"ampbench: {error}")
         sys.exit(2)
+    except ArgumentError as error:
+        shown = io.StringIO()
+        error.show(shown)
+        complain(shown.getvalue().rstrip("\n"))
+        sys.exit(error.exit_code)
 
 
 def _show_warning(
@@ -74,13 +86,13 @@ def _show_warning(
 ) -> None:
     """Print a warning; one of ampbench's own without the line of code that raised it."""
     own = issubclass(category, FitWarning | PrecisionWarning | ResultsWarning | SimulationWarning | StoredWarning)
-    text = f"ampbench: {plain(str(message))}\n" if own else ""
-    print(text or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+    text = f"ampbench: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno, line)
+    say(text, end="", file=file or sys.stderr)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"ampbench {__version__}")
+        say(f"ampbench {__version__}")
         raise typer.Exit
 
 
@@ -556,5 +568,5 @@ def doctor() -> None:
 
     checks = check_installation()
     for check in checks:
-        print(f"{'ok' if check.ok else 'PROBLEM':8}{check.what}: {check.found}")
+        say(f"{'ok' if check.ok else 'PROBLEM':8}{on_one_line(check.what)}: {on_one_line(check.found)}")
     sys.exit(0 if all(check.ok for check in checks) else 1)

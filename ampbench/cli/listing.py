@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ampbench import registry
+from ampbench.console import LiteralConsole, cell, new_table, say
 from ampbench.hookspecs import KINDS
 from ampbench.registry import Entry
 
@@ -24,13 +23,13 @@ def list_plugins() -> None:
     """Print the installed plugins."""
     table = _table("plugin", "distribution", "version", "entry point")
     for plugin in registry.load().plugins.values():
-        table.add_row(*map(escape, (plugin.name, plugin.distribution, plugin.version, plugin.target)))
+        table.add_row(*map(cell, (plugin.name, plugin.distribution, plugin.version, plugin.target)))
     _print(table)
 
 
 def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
     """Print components; if the terminal is too narrow, the least informative columns are left out."""
-    console = Console()
+    console = LiteralConsole()
     labels = dict.fromkeys(label for entry in entries for label in entry.labels)
     columns = {
         kind: [entry.name for entry in entries],
@@ -46,17 +45,17 @@ def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
             del columns[title], widths[title]
     table = _table(*columns)
     for row in zip(*columns.values(), strict=True):
-        table.add_row(*map(escape, row))
+        table.add_row(*map(cell, row))
     _print(table)
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = new_table()
     for i, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=i == 0)
+        table.add_column(cell(column), overflow="fold", no_wrap=i == 0)
     return table
 
 
 def _print(table: Table) -> None:
-    Console().print(table)
-    print()
+    LiteralConsole().print(table)
+    say()

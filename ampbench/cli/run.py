@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from ampbench import registry
 from ampbench.cli.display import Display, lines
 from ampbench.cli.interruption import exit_status, interruptible
+from ampbench.console import LiteralConsole, say
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
-from ampbench.reporting.text import duration, line
+from ampbench.reporting.text import duration
 from ampbench.results import Record
 from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, is_good
@@ -21,6 +20,7 @@ from ampbench.running.heartbeat import Heartbeat, SweepStatus, sweep_statuses
 from ampbench.running.sweep import Request
 from ampbench.running.tally import Tally
 from ampbench.spec import Spec
+from ampbench.text import line
 
 
 def run_sweep(request: Request, results: Path, executor: str, device: str, limits: dict[str, Any]) -> int:
@@ -46,10 +46,10 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
     found = {run: store.standing(run) for run in runs}
     todo = [run for run in runs if not is_good(found[run])]
     if len(todo) < len(runs):
-        print(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {results} already")
+        say(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {line(str(results))} already")
     for damage in found.values():
         if isinstance(damage, Damage):
-            print(f"run again: {line(str(damage))}")
+            say(f"run again: {line(str(damage))}")
     work = [Job(group, results.resolve(), device, Limits(**limits)) for group in jobs.group_by_fit(todo)]
     tally = Tally(todo)
     try:
@@ -57,8 +57,8 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
             built.execute(work, both(tally, display))
     except KeyboardInterrupt as error:
         word, code = exit_status(error)
-        print(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {results}.")
-        print("The same command again continues.")
+        say(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {line(str(results))}.")
+        say("The same command again continues.")
         return code
     return _report(tally.failed, tally.done, results)
 
@@ -75,18 +75,18 @@ def with_workers(executor: str, workers: int | None) -> str:
 
 def show_status(results: Path) -> int:
     """Print the numbers of stored results, and the progress of the sweeps that write to a results directory."""
-    console = Console(highlight=False, markup=False)
+    console = LiteralConsole()
     if not results.is_dir():
         raise UsageError(f"there is no results directory {str(results)!r}")
     records = list(Store(results).records())
     failed = sum(not record.ok for record in records)
-    console.print(f"{len(records) - failed} runs are stored in {results}, and {failed} failures")
+    console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
     found = sweep_statuses(results)
     if not found:
         console.print("no sweep is running")
     for sign in found:
         console.print()
-        console.print(_headline(sign), soft_wrap=True)
+        console.print(line(_headline(sign)), soft_wrap=True)
         for text in lines(sign.state):
             console.print(text, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
     return 0
@@ -102,7 +102,8 @@ def _headline(sign: SweepStatus) -> str:
 
 def _report(failed: Sequence[Record], total: int, results: Path) -> int:
     for record in failed:
-        print(f"failed: {line(str(record.run))}")
-    more = f", ampbench failures --results {results}" if failed else ""
-    print(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {results}{more}")
+        say(f"failed: {line(str(record.run))}")
+    folder = line(str(results))
+    more = f", ampbench failures --results {folder}" if failed else ""
+    say(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {folder}{more}")
     return 1 if failed else 0

@@ -15,6 +15,7 @@ from ampbench.results import schema
 from ampbench.results.checksums import Damage
 from ampbench.results.record import Check, Record
 from ampbench.results.store import Store
+from ampbench.text import from_csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ def _read(path: Path) -> pd.DataFrame:
 
     try:
         if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
+            return pd.read_csv(path, dtype=str, keep_default_na=False).map(from_csv_cell).rename(columns=from_csv_cell)
         if path.suffix == ".json":
             rows = json.loads(path.read_bytes())
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
