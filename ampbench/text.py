@@ -36,7 +36,6 @@ LATEX_ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     **{character: f"${character}$" for character in "<>|"},
-    **{character: f"{{{character}}}" for character in "[]*"},  # after \\, a row would lose [ and * to its line end
     "×": r"$\times$",
     "−": r"$-$",
     "…": r"\dots{}",
@@ -140,7 +139,8 @@ def in_latex(text: str) -> str:
         >>> print(in_latex(r"50 % of $\input{x}$"))
         50 \% of \$\textbackslash{}input\{x\}\$
     """
-    return "".join(LATEX_ESCAPES.get(character, character) for character in line(text))
+    shown = "".join(LATEX_ESCAPES.get(character, character) for character in line(text))
+    return f"{{}}{shown}" if shown.startswith(("[", "*")) else shown  # which belong to a line end \\ before them
 
 
 def in_plot(text: str) -> str:

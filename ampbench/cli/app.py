@@ -65,7 +65,7 @@ def main() -> None:
     prepare_streams()
     warnings.showwarning = _show_warning
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would replace sys.excepthook
     except AmpbenchError as error:
         complain(f"ampbench: {error}")
         sys.exit(2)

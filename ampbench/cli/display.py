@@ -11,7 +11,7 @@ from ampbench.interfaces.events import Event, Finished, Fitting, Note
 from ampbench.reporting.text import duration, number
 from ampbench.running.tally import Snapshot, Tally
 from ampbench.running.throttle import Throttle
-from ampbench.text import line
+from ampbench.text import line, plain
 
 STEP_INTERVAL_S = 30.0
 """Seconds between two plain lines about running fits."""
@@ -74,7 +74,7 @@ class Display:
 
     def _say(self, text: str) -> None:
         self.console.print(
-            text.replace("\n", " "), soft_wrap=not self.console.is_terminal
+            Text(plain(text.replace("\n", " "))), soft_wrap=not self.console.is_terminal
         )  # a file gets one unfolded line
         self._throttle.restart()
 

@@ -64,7 +64,6 @@ def _report(rows: list[Row], folder: Path, samples: int, number: int) -> int:
     failed = [row for row in rows if row.verdict == "failed"]
     for row in failed:
         say(line(f"failed: {row.check}: {row.detail}"))
-    say(
-        f"{line(str(folder))}: {samples} samples for each of {number} observations; {len(rows)} checks, {len(failed)} failed"
-    )
+    checks = f"{len(rows)} checks, {len(failed)} failed"
+    say(f"{line(str(folder))}: {samples} samples for each of {number} observations; {checks}")
     return 1 if failed else 0
