@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -10,7 +9,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,14 +21,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-import ampbench
 from ampbench import hookimpl, registry
 from ampbench.cli import main
 from ampbench.errors import FitWarning
 from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.hookspecs import KINDS
 from ampbench.interfaces import HasReference, Measurement, Method, Metric, Observation, Posterior, Progress, Task
 from ampbench.registry import Plugin, Registry
-from ampbench.results import Record, Run, load
+from ampbench.results import Record, Run
 from ampbench.results.record import Check, Measured
 from ampbench.results.store import Store
 
@@ -46,7 +45,7 @@ TEXTS = (
     "\u202ereversed\u2066",
     "zero\u200bwidth\ufeff",
     "\u2028\x85\x0b\x0c\x00\x7f\x08",
-    "\ud800\udc9b",
+    "\udc9b \ud800",  # the other way round, JSON would join them to a character
     "=cmd|' /C calc'!A0",
     "@SUM(A1)",
     "+1+1",
@@ -60,7 +59,7 @@ EVERYTHING = " ".join(TEXTS)
 WHEN = "2026-01-01T00:00:00+00:00"
 RUN = Run("two_moons", "1", "npe", "npe", 10, 1, 0, 100, ("c2st",))
 CODES = re.compile(r"\x1b\[(?!45m)[0-9;]*m|\x1b\[\?25[lh]|\x1b\[2K|\x1b\[1A|\r")
-"""What rich itself writes to a terminal: colours, of which no text here is magenta on purpose, and lines that change."""
+"""Codes of rich: colours, of which only the texts above have a magenta ground, and lines that change."""
 
 
 class Hostile(Task, HasReference):
@@ -109,24 +108,18 @@ def hostile_plugin() -> SimpleNamespace:
         "methods": {"fails": Fails, "unbuildable": Unbuildable},
         "metrics": {"measures": Measures},
     }
-    for kind in ampbench.hookspecs.KINDS:
+    for kind in KINDS:
         lazy = registry.Lazy("nowhere:Nothing", EVERYTHING, EVERYTHING, {EVERYTHING: EVERYTHING})
-        components = dict.fromkeys(TEXTS, lazy) | named.get(kind, {})
-
-        def hook(found: dict[str, Any] = components) -> dict[str, Any]:
-            return found
-
-        hook.__name__ = kind
-        hooks[kind] = hookimpl(_without_arguments(hook, kind))
+        hooks[kind] = hook_of(dict.fromkeys(TEXTS, lazy) | named.get(kind, {}))
     return SimpleNamespace(**hooks)
 
 
-def _without_arguments(hook: Callable[[], dict[str, Any]], kind: str) -> Callable[[], dict[str, Any]]:
-    def called() -> dict[str, Any]:
-        return hook()
+def hook_of(components: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    @hookimpl
+    def hook() -> dict[str, Any]:
+        return components
 
-    called.__name__ = kind
-    return called
+    return hook
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +132,7 @@ def hostile() -> Registry:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results directory with a hostile name, and records, a status file and stray files full of hostile texts."""
-    name = os.fsdecode("[red]r[/red] \x1b[45m\n\r".encode() + b"\xff\x9b")
+    name = os.fsdecode(b"[red]r[/red] \x1b[45m\n\r" + b"\xff\x9b")
     folder = tmp_path_factory.mktemp("store") / name
     store = Store(folder)
     store.prepare()
@@ -166,18 +159,49 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "list of an unknown kind": ["list", EVERYTHING],
     "plugins": ["plugins"],
     "doctor": ["doctor"],
-    "verify": ["verify", "hostile", "--quick", "--check", "prior", "--check", "reference"],
+    "verify": ["verify", "hostile", "--quick", "--check", "prior moments", "--check", "reference"],
     "verify of an unknown task": ["verify", EVERYTHING],
-    "reference build": ["reference", "build", "hostile", "--samples", "10", "--output", EVERYTHING.replace("\x00", "")],
+    "reference build": ["reference", "build", "hostile", "--samples", "10", "--output", "\x1b[45m\udcff"],
     "reference export": ["reference", "export", "hostile", "--output", "\x1b[45m\udcff.npz"],
     "run": ["run", "--task", "hostile", "--method", "fails", "--budget", "9", "--executor", "in-process", "--results"],
-    "run of what cannot be built": ["run", "--task", "hostile", "--method", "unbuildable", "--budget", "9", "--executor", "in-process", "--results"],
+    "run of what cannot be built": [
+        "run",
+        "--task",
+        "hostile",
+        "--method",
+        "unbuildable",
+        "--budget",
+        "9",
+        "--executor",
+        "in-process",
+        "--results",
+    ],
     "run of an unknown method": ["run", "--task", "hostile", "--method", EVERYTHING, "--budget", "9"],
     "run with an unknown option": ["run", f"--{EVERYTHING}", "9"],
     "run of a missing file": ["run", EVERYTHING],
     "run with a bad number": ["run", "--budget", EVERYTHING],
-    "run with a bad selection": ["run", "--task", "hostile", "--method", "fails", "--budget", "9", "--select", EVERYTHING],
-    "run on an unknown device": ["run", "--task", "hostile", "--method", "fails", "--budget", "9", "--device", EVERYTHING],
+    "run with a bad selection": [
+        "run",
+        "--task",
+        "hostile",
+        "--method",
+        "fails",
+        "--budget",
+        "9",
+        "--select",
+        EVERYTHING,
+    ],
+    "run on an unknown device": [
+        "run",
+        "--task",
+        "hostile",
+        "--method",
+        "fails",
+        "--budget",
+        "9",
+        "--device",
+        EVERYTHING,
+    ],
     "an unknown command": [EVERYTHING],
     "plan": ["plan", "--task", "hostile", "--method", "fails", "--budget", "9", "--results"],
     "plan as JSON": ["plan", "--task", "hostile", "--method", "fails", "--budget", "9", "--json", "--results"],
@@ -233,8 +257,8 @@ def here(
     return called
 
 
-def visible(text: str) -> str:
-    """Return what a terminal would not show as a character, line ends left out."""
+def hidden(text: str) -> str:
+    """Return the characters of a text that are not printable, line ends left out."""
     return "".join(each for each in text if each != "\n" and not each.isprintable())
 
 
@@ -246,5 +270,53 @@ def test_commands_print_printable_characters(
     assert here(name) in (None, 0, 1, 2)
     shown = capsys.readouterr()
     assert shown.out or shown.err
-    assert visible(shown.out) == ""
-    assert visible(shown.err) == ""
+    assert hidden(shown.out) == ""
+    assert hidden(shown.err) == ""
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["plugins", "results", "compare", "run", "status", "verify", "reference export"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_encoding_will_do(
+    name: str, encoding: str, here: Callable[[str], int | str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert here(name) in (None, 0, 1)
+    for stream in (out, err):
+        stream.flush()
+        assert isinstance(stream.buffer, io.BytesIO)
+        assert hidden(stream.buffer.getvalue().decode(encoding)) == ""
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    "name", ["list", "plugins", "doctor", "run", "status", "results", "compare", "atlas", "verify"]
+)
+def test_a_terminal_gets_codes_of_rich_only(
+    name: str, here: Callable[[str], int | str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a terminal, output has colours, and a line that changes; no text adds to them."""
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = os.openpty()
+    seen: list[bytes] = []
+    reader = threading.Thread(target=lambda: seen.extend(iter(lambda: read(ours), b"")))
+    reader.start()
+    with open(theirs, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert here(name) in (None, 0, 1)
+    reader.join()
+    os.close(ours)
+    shown = b"".join(seen).decode()
+    assert hidden(CODES.sub("", shown)) == ""
+    assert "magenta" in re.sub(r"\s", "", shown), "it was there to be shown"
+
+
+def read(terminal: int) -> bytes:
+    """Return what was written to a terminal; nothing once its other side is closed."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
