@@ -60,7 +60,7 @@ def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
         _Column("from", owners, droppable=len(set(owners)) == 1),
     ]
     room = LiteralConsole().width
-    for column in reversed(columns):
+    for column in columns[::-1]:
         if column.droppable and sum(COLUMN_GAP + each.width for each in columns) > room:
             columns.remove(column)
     _print(columns)

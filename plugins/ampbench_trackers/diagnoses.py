@@ -29,5 +29,5 @@ def write_diagnosis(folder: Path, run: Run, posterior: Posterior) -> DataFrame |
     path = folder / "diagnostics" / f"{label(run)}.csv"
     diagnosis = posterior.diagnose()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_csv(diagnosis))
+    path.write_text(to_csv(diagnosis), encoding="utf-8")
     return diagnosis

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 import warnings
@@ -320,3 +321,33 @@ def read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:
         return b""
+
+
+PLUGIN = """
+from ampbench import hookimpl
+from ampbench.registry import Lazy
+
+@hookimpl
+def tasks():
+    return {"\\x1b[45mmagenta": Lazy("nowhere:X", "\\x9b45m [/]", "\\u202e")}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+@pytest.mark.parametrize("command", ["list", "plugins", "\x1b[45m"])
+def test_an_installed_plugin_and_an_argument_in_a_process(command: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "magenta.py").write_text(PLUGIN)
+    (tmp_path / "magenta-1.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: \x1b[45mmagenta[/]\nVersion: 1\x1b]0;x\x07\n"
+    (tmp_path / "magenta-1.dist-info" / "METADATA").write_text(metadata)
+    (tmp_path / "magenta-1.dist-info" / "entry_points.txt").write_text("[ampbench]\n\x1b[45mmagenta[/] = magenta\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings = {"LC_ALL": "C", "PYTHONIOENCODING": encoding, "PYTHONPATH": path, "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ampbench", command], capture_output=True, env=os.environ | settings, timeout=120
+    )
+    shown = (done.stdout + done.stderr).decode(encoding)
+    assert done.returncode in (0, 1, 2)
+    assert "45mmagenta" in re.sub(r"\s", "", shown) or command == "\x1b[45m"
+    assert hidden(shown) == ""
