@@ -55,8 +55,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ArgumentError: type[typer.BadParameter]
-ArgumentError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+ArgumentError: type[typer.BadParameter] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
 """The base class of errors in arguments, which typer does not export."""
 
 
@@ -74,6 +75,9 @@ def main() -> None:
         error.show(shown)
         complain(shown.getvalue().rstrip("\n"))
         sys.exit(error.exit_code)
+    except typer.Abort:  # standard input has ended
+        complain("Aborted!")
+        sys.exit(1)
 
 
 def _show_warning(
