@@ -198,7 +198,7 @@ class Registry:
         for name, entries in bound.mappings.items():
             written |= {f"{name}.{key}": self._written(entry, option) for key, option in entries.items()}
         resolved = Spec(entry.name, tuple(sorted(written.items())))
-        if not _readable(resolved):
+        if not resolved.is_readable:
             raise PluginError(
                 f"{entry} has an option whose default cannot be written in a spec: {resolved}; use numbers, "
                 "truth values and plain strings"
@@ -474,14 +474,6 @@ def _interfaces() -> Mapping[Any, str]:
     from ampbench.interfaces import Divergence, Family, Method, Metric, Task
 
     return {Task: "tasks", Divergence: "divergences", Family: "families", Method: "methods", Metric: "metrics"}
-
-
-def _readable(spec: Spec) -> bool:
-    """Return whether the text of a spec is parsed to the same spec."""
-    try:
-        return Spec.parse(str(spec)) == spec
-    except UsageError:
-        return False
 
 
 def _convert(what: str, name: str, hint: Any, given: str) -> Any:

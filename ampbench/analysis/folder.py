@@ -48,6 +48,7 @@ from ampbench.results import atomic
 from ampbench.results.checksums import Damage
 from ampbench.running.sampling import valid_samples
 from ampbench.seeding import derive, seeded
+from ampbench.text import to_csv
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -205,7 +206,7 @@ class Analysis:
     def summary(self) -> DataFrame:
         """Mean, standard deviation and quantiles of each parameter."""
         table = summary_table(self._draws, self.names)
-        self._write("summary.csv", lambda: table.to_csv(index_label="parameter").encode())
+        self._write("summary.csv", lambda: to_csv(table, index_label="parameter").encode())
         return table
 
     def plots(self) -> list[str]:
@@ -256,7 +257,7 @@ class Analysis:
                 raise ValueError(f"it has {len(found):,} rows, where {rows:,} should be")
             return found
 
-        self._write(name, lambda: make().to_csv(index=False).encode())
+        self._write(name, lambda: to_csv(make()).encode())
         return self._read(name, read)
 
     def _read(self, name: str, read: Callable[[], T]) -> T:

@@ -11,6 +11,7 @@ from ampbench import registry
 from ampbench.errors import PluginError, UsageError
 from ampbench.hookspecs import KINDS
 from ampbench.results.provenance import versions
+from ampbench.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ def _components() -> Iterator[Check]:
     yield Check("plugins", ", ".join(loaded.plugins), True)
     for kind in KINDS:
         for name, entry in loaded.entries(kind).items():
+            if not Spec(name).is_readable:
+                unusable = f"its name cannot stand in a spec, so that nothing can use it; see plugin {entry.plugin}"
+                yield Check(f"{KINDS[kind]} {name!r}", unusable, False)
             try:
                 entry.factory()
                 with suppress(UsageError):  # it has options without a default

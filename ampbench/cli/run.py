@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from ampbench import registry
 from ampbench.cli.display import Display, lines
 from ampbench.cli.interruption import exit_status, interruptible
+from ampbench.console import LiteralConsole, say
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
 from ampbench.registry import blaming
-from ampbench.reporting.text import duration, line
+from ampbench.reporting.text import duration
 from ampbench.results import Record
 from ampbench.results.checksums import Damage, is_directory
 from ampbench.results.store import Store, is_good
@@ -22,6 +21,7 @@ from ampbench.running.heartbeat import Heartbeat, SweepStatus, damaged_statuses,
 from ampbench.running.sweep import Request
 from ampbench.running.tally import Tally
 from ampbench.spec import Spec
+from ampbench.text import line
 
 
 def run_sweep(request: Request, results: Path, executor: str, device: str, limits: dict[str, Any]) -> int:
@@ -47,10 +47,10 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
     found = {run: store.standing(run) for run in runs}
     todo = [run for run in runs if not is_good(found[run])]
     if len(todo) < len(runs):
-        print(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {results} already")
+        say(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {line(str(results))} already")
     for damage in found.values():
         if isinstance(damage, Damage):
-            print(f"run again: {line(str(damage))}")
+            say(f"run again: {line(str(damage))}")
     work = [Job(group, results.resolve(), device, Limits(**limits)) for group in jobs.group_by_fit(todo)]
     tally = Tally(todo)
     try:
@@ -59,12 +59,12 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
             built.execute(work, both(tally, display))
     except KeyboardInterrupt as error:
         word, code = exit_status(error)
-        print(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {results}.")
-        print("The same command again continues.")
+        say(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {line(str(results))}.")
+        say("The same command again continues.")
         return code
     if tally.done < tally.total:
         left = tally.total - tally.done
-        print(f"the executor {executor!r} ended without an error before {left} of {tally.total} runs were done")
+        say(f"the executor {executor!r} ended without an error before {left} of {tally.total} runs were done")
     return _report(tally.failed, tally.done, results) or int(tally.done < tally.total)
 
 
@@ -80,14 +80,14 @@ def with_workers(executor: str, workers: int | None) -> str:
 
 def show_status(results: Path) -> int:
     """Print the numbers of stored results, and the progress of the sweeps that write to a results directory."""
-    console = Console(highlight=False, markup=False)
+    console = LiteralConsole()
     if not is_directory(results):
         raise UsageError(f"there is no results directory {str(results)!r}")
     entries = list(Store(results).scan())
     damages = [each for each in entries if isinstance(each, Damage)]
     records = [each.record for each in entries if not isinstance(each, Damage)]
     failed = sum(not record.ok for record in records)
-    console.print(f"{len(records) - failed} runs are stored in {results}, and {failed} failures")
+    console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
     for damage in (*damages, *damaged_statuses(results)):
         console.print(f"damaged: {line(str(damage))}", soft_wrap=True)
     found = sweep_statuses(results)
@@ -95,7 +95,7 @@ def show_status(results: Path) -> int:
         console.print("no sweep is running")
     for sign in found:
         console.print()
-        console.print(_headline(sign), soft_wrap=True)
+        console.print(line(_headline(sign)), soft_wrap=True)
         for text in lines(sign.state):
             console.print(text, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
     return 0
@@ -111,7 +111,8 @@ def _headline(sign: SweepStatus) -> str:
 
 def _report(failed: Sequence[Record], total: int, results: Path) -> int:
     for record in failed:
-        print(f"failed: {line(str(record.run))}")
-    more = f", ampbench failures --results {results}" if failed else ""
-    print(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {results}{more}")
+        say(f"failed: {line(str(record.run))}")
+    folder = line(str(results))
+    more = f", ampbench failures --results {folder}" if failed else ""
+    say(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {folder}{more}")
     return 1 if failed else 0

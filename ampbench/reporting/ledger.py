@@ -26,7 +26,7 @@ import pandas as pd
 
 from ampbench.errors import UsageError, unknown
 from ampbench.results import schema
-from ampbench.spec import Spec
+from ampbench.spec import Spec, component_name
 
 COLUMNS = schema.LEDGER.dtypes
 """The columns of the ledger, with their pandas dtypes."""
@@ -137,7 +137,7 @@ def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = Fal
 def _ours(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return our means and standard errors, one row per task, budget, method and number of samples."""
     good = frame[frame[metric].notna()]
-    grouped = good.assign(task=good["task"].map(lambda text: Spec.parse(text).name)).groupby(
+    grouped = good.assign(task=good["task"].map(component_name)).groupby(
         ["task", "budget", "method", "samples"], as_index=False
     )
     table = grouped[metric].agg(mean="mean", se="sem", n="count")

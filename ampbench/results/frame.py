@@ -16,6 +16,7 @@ from ampbench.results import schema
 from ampbench.results.checksums import Damage, is_directory, warn_of
 from ampbench.results.record import Check, Record
 from ampbench.results.store import Store
+from ampbench.text import from_csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +104,8 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".csv":
             with files.opened(path, files.MAX_DATA_BYTES) as file:
-                return pd.read_csv(file, dtype=str, keep_default_na=False)
+                found = pd.read_csv(file, dtype=str, keep_default_na=False)
+            return found.map(from_csv_cell).rename(columns=from_csv_cell)
         if path.suffix == ".json":
             rows = json.loads(files.read_bytes(path, files.MAX_DATA_BYTES))
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from contextlib import redirect_stdout
 
 from ampbench.faults import pass_interruption
-
 from ampbench.running.guardian import guard
 
 PRELOAD, OWNER = "AMPBENCH_PRELOAD", "AMPBENCH_OWNER"
