@@ -1,0 +1,121 @@
+"""Whether a dask scheduler answers at an address, with TLS or without, within a few seconds.
+
+Dask itself waits without a limit for the first message of a peer that accepts connections but speaks another protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+from distributed.comm import connect, parse_address, parse_host_port
+from distributed.comm.registry import get_backend
+from distributed.security import Security
+
+from ampbench.errors import UsageError
+from ampbench_dask.security import ADVICE, CONFIGURATION, Credentials, Files, reason, ssl_cause
+
+CONNECT_TIMEOUT_S = 3.0
+"""Time in seconds within which a scheduler must accept a connection."""
+ANSWER_TIMEOUT_S = 5.0
+"""Time in seconds within which it must also have sent its first message."""
+ENCRYPTED = ("tls", "wss")
+"""Schemes of encrypted addresses."""
+PASSING = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""Errors of TLS that only say that the other side has gone."""
+
+
+def encrypted(address: str) -> bool:
+    """Return whether connections to an address are encrypted; raises UsageError if it has no host and port."""
+    try:
+        scheme, place = parse_address(address)
+        get_backend(scheme)
+        _, port = parse_host_port(place)
+    except ValueError as error:
+        raise UsageError(f"{address!r} is no address of a dask scheduler: {error}") from error
+    if not 0 < port < 2**16:
+        raise UsageError(f"{address!r} is no address of a dask scheduler: its port {port} is not in 1, …, 65535")
+    return scheme in ENCRYPTED
+
+
+def check_scheme(address: str, credentials: Credentials) -> None:
+    """Raise :class:`UsageError` if an address and the credentials contradict each other."""
+    files = credentials.files
+    if encrypted(address) and files is None:
+        raise UsageError(
+            f"address={address} is encrypted, but there are no credentials; give security=FOLDER with ca.pem, cert.pem "
+            f"and key.pem, or set {CONFIGURATION} in dask's configuration; {ADVICE}"
+        )
+    if credentials.security.require_encryption and not encrypted(address):
+        origin = files.origin if files else "dask's configuration distributed.comm.require-encryption"
+        raise UsageError(
+            f"address={address} is not encrypted, but {origin} asks for encryption; "
+            f"write address=tls://{parse_address(address)[1]} for a scheduler with TLS, or leave out the credentials"
+        )
+
+
+def probe(address: str, credentials: Credentials) -> None:
+    """Exchange the first messages with a scheduler.
+
+    Raises:
+        UsageError: something answers, but not with TLS where TLS is expected, or the reverse, with a certificate that
+            is not accepted, or not as a dask scheduler.
+        OSError: nothing answers within ``ANSWER_TIMEOUT_S``.
+    """
+    try:
+        asyncio.run(_greet(address, credentials.security))
+    except TimeoutError as error:
+        raise OSError(f"it accepts connections, and sends nothing for {ANSWER_TIMEOUT_S:g} s") from error
+    except Exception as error:
+        cause = ssl_cause(error)
+        if credentials.files and cause and not isinstance(cause, PASSING):
+            raise UsageError(_fault(address, credentials.files, cause)) from error
+        if not encrypted(address) and _answers_tls(address):
+            raise UsageError(
+                f"the scheduler at address={address} uses TLS; write address=tls://{parse_address(address)[1]} and "
+                f"security=FOLDER with its credentials; {ADVICE}"
+            ) from error
+        if isinstance(error, OSError):
+            raise OSError(str(error.__cause__ or "") or str(error)) from error
+        raise UsageError(
+            f"what answers at address={address} is no dask scheduler{' with TLS' if encrypted(address) else ''} "
+            f"({type(error).__name__}: {error}); give the address that 'dask scheduler' prints as 'Scheduler at'"
+        ) from error
+
+
+async def _greet(address: str, security: Security) -> None:
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        comm = await connect(address, timeout=CONNECT_TIMEOUT_S, **security.get_connection_args("client"))
+        await comm.close()
+
+
+def _fault(address: str, files: Files, error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"{files.origin}: {files.ca} does not accept the certificate of the scheduler at {address}: "
+            f"{error.verify_message}; start scheduler, workers and sweep with credentials of the same authority; {ADVICE}"
+        )
+    if " alert " in f" {reason(error)} ":  # of the other side
+        return (
+            f"the scheduler at {address} refuses {files.cert} of {files.origin}: {reason(error)}; "
+            f"its --tls-ca-file must be the authority of this certificate; {ADVICE}"
+        )
+    return (
+        f"what answers at address={address} is no dask scheduler with TLS ({reason(error)}); start the scheduler with "
+        f"TLS, or write address=tcp://{parse_address(address)[1]} without security for one without; {ADVICE}"
+    )
+
+
+def _answers_tls(address: str) -> bool:
+    """Return whether a server answers the first message of TLS with a message of TLS, be it a refusal."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(parse_host_port(parse_address(address)[1]), CONNECT_TIMEOUT_S) as plain:
+            context.wrap_socket(plain).close()
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")
+    except OSError:
+        return False
+    return True
