@@ -9,17 +9,20 @@ import asyncio
 import socket
 import ssl
 
-from distributed.comm import connect, parse_address, parse_host_port
+from distributed.comm.addressing import parse_address, parse_host_port
+from distributed.comm.core import connect
 from distributed.comm.registry import get_backend
 from distributed.security import Security
 
 from ampbench.errors import UsageError
-from ampbench_dask.security import ADVICE, CONFIGURATION, Credentials, Files, reason, ssl_cause
+from ampbench_dask.security import ADVICE, CONFIGURATION, Credentials, reason, ssl_cause
 
 CONNECT_TIMEOUT_S = 3.0
 """Time in seconds within which a scheduler must accept a connection."""
 ANSWER_TIMEOUT_S = 5.0
 """Time in seconds within which it must also have sent its first message."""
+REQUIREMENT = "distributed.comm.require-encryption"
+"""The key of dask's configuration that forbids connections without TLS."""
 ENCRYPTED = ("tls", "wss")
 """Schemes of encrypted addresses."""
 PASSING = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -41,14 +44,13 @@ def encrypted(address: str) -> bool:
 
 def check_scheme(address: str, credentials: Credentials) -> None:
     """Raise :class:`UsageError` if an address and the credentials contradict each other."""
-    files = credentials.files
-    if encrypted(address) and files is None:
+    if encrypted(address) and not credentials.used:
         raise UsageError(
             f"address={address} is encrypted, but there are no credentials; give security=FOLDER with ca.pem, cert.pem "
             f"and key.pem, or set {CONFIGURATION} in dask's configuration; {ADVICE}"
         )
     if credentials.security.require_encryption and not encrypted(address):
-        origin = files.origin if files else "dask's configuration distributed.comm.require-encryption"
+        origin = credentials.origin if credentials.used else f"dask's configuration {REQUIREMENT}"
         raise UsageError(
             f"address={address} is not encrypted, but {origin} asks for encryption; "
             f"write address=tls://{parse_address(address)[1]} for a scheduler with TLS, or leave out the credentials"
@@ -69,15 +71,15 @@ def probe(address: str, credentials: Credentials) -> None:
         raise OSError(f"it accepts connections, and sends nothing for {ANSWER_TIMEOUT_S:g} s") from error
     except Exception as error:
         cause = ssl_cause(error)
-        if credentials.files and cause and not isinstance(cause, PASSING):
-            raise UsageError(_fault(address, credentials.files, cause)) from error
+        if cause and not isinstance(cause, PASSING):
+            raise UsageError(_fault(address, credentials.origin, cause)) from error
         if not encrypted(address) and _answers_tls(address):
             raise UsageError(
                 f"the scheduler at address={address} uses TLS; write address=tls://{parse_address(address)[1]} and "
                 f"security=FOLDER with its credentials; {ADVICE}"
             ) from error
         if isinstance(error, OSError):
-            raise OSError(str(error.__cause__ or "") or str(error)) from error
+            raise OSError(_innermost(error)) from error
         raise UsageError(
             f"what answers at address={address} is no dask scheduler{' with TLS' if encrypted(address) else ''} "
             f"({type(error).__name__}: {error}); give the address that 'dask scheduler' prints as 'Scheduler at'"
@@ -90,16 +92,22 @@ async def _greet(address: str, security: Security) -> None:
         await comm.close()
 
 
-def _fault(address: str, files: Files, error: ssl.SSLError) -> str:
+def _innermost(error: BaseException) -> str:
+    """Return the text of the first cause that has one: dask's own begins with the memory addresses of objects."""
+    below = getattr(error, "real_error", None) or error.__cause__
+    return (_innermost(below) if below else "") or str(error)
+
+
+def _fault(address: str, origin: str, error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"{files.origin}: {files.ca} does not accept the certificate of the scheduler at {address}: "
-            f"{error.verify_message}; start scheduler, workers and sweep with credentials of the same authority; {ADVICE}"
+            f"the authority of {origin} does not accept the certificate of the scheduler at address={address}: "
+            f"{error.verify_message}; start scheduler, workers and sweep with credentials of one authority; {ADVICE}"
         )
     if " alert " in f" {reason(error)} ":  # of the other side
         return (
-            f"the scheduler at {address} refuses {files.cert} of {files.origin}: {reason(error)}; "
-            f"its --tls-ca-file must be the authority of this certificate; {ADVICE}"
+            f"the scheduler at address={address} does not accept the certificate of {origin}: {reason(error)}; "
+            f"start scheduler, workers and sweep with credentials of one authority; {ADVICE}"
         )
     return (
         f"what answers at address={address} is no dask scheduler with TLS ({reason(error)}); start the scheduler with "

@@ -43,32 +43,37 @@ CONFIGURATION = "distributed.comm.tls"
 
 @dataclass(frozen=True)
 class Files:
-    """Files of credentials, and the option that names them.
+    """Files of credentials.
 
     Attributes:
         ca: certificate of the authority.
         cert: own certificate.
         key: private key of ``cert``; the file of ``cert`` itself if that holds both.
-        origin: the option and its value, for messages.
     """
 
     ca: Path
     cert: Path
     key: Path
-    origin: str
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Dask's settings for TLS, and the files on which they rest; without files, there are none or they are temporary."""
+    """Dask's settings for TLS, which are empty for connections without TLS.
+
+    Attributes:
+        security: the settings.
+        origin: the option that names the credentials, and its value, for messages.
+        files: the files, unless the credentials are in memory only.
+    """
 
     security: Security
+    origin: str = ""
     files: Files | None = None
 
     @property
     def used(self) -> bool:
         """Whether these are credentials."""
-        return self.security.tls_ca_file is not None
+        return self.security.get_tls_config_for_role("client")["ca_file"] is not None
 
     @property
     def warning(self) -> str:
@@ -98,14 +103,14 @@ def from_folder(folder: str, serving: bool = False) -> Credentials:
         raise UsageError(
             f"{origin}: there is no folder {directory}; it must hold ca.pem, cert.pem and key.pem; {ADVICE}"
         )
-    files = Files(directory / "ca.pem", directory / "cert.pem", directory / "key.pem", origin)
-    _check_files(files)
+    files = Files(directory / "ca.pem", directory / "cert.pem", directory / "key.pem")
+    _check_files(files, origin)
     pairs = {f"tls_{role}_cert": str(files.cert) for role in ROLES} | {
         f"tls_{role}_key": str(files.key) for role in ROLES
     }
     security = Security(require_encryption=True, tls_ca_file=str(files.ca), **pairs)
-    _rehearse(security, files, serving)
-    return Credentials(security, files)
+    _rehearse(security, files, origin, serving)
+    return Credentials(security, origin, files)
 
 
 def from_configuration() -> Credentials:
@@ -118,14 +123,15 @@ def from_configuration() -> Credentials:
         security = Security()
     except ValueError as error:
         raise UsageError(f"dask's configuration is wrong: {error}") from error
+    origin = f"dask's configuration {CONFIGURATION}"
     named = security.get_tls_config_for_role("client")
-    if not (named["ca_file"] and named["cert"]):
-        return Credentials(security)
-    paths = [Path(named[name] or named["cert"]).absolute() for name in ("ca_file", "cert", "key")]
-    files = Files(*paths, f"dask's configuration {CONFIGURATION}")
-    _check_files(files)
-    _rehearse(security, files, serving=False)
-    return Credentials(security, files)
+    ca, cert, key = named["ca_file"], named["cert"], named["key"] or named["cert"]
+    if not (ca and cert) or "\n" in ca + cert + key:  # the text of a certificate rather than its path
+        return Credentials(security, origin)
+    files = Files(Path(ca).absolute(), Path(cert).absolute(), Path(key).absolute())
+    _check_files(files, origin)
+    _rehearse(security, files, origin, serving=False)
+    return Credentials(security, origin, files)
 
 
 def temporary() -> Credentials:
@@ -135,7 +141,7 @@ def temporary() -> Credentials:
         UsageError: the package cryptography is not installed.
     """
     try:
-        return Credentials(Security.temporary())
+        return Credentials(Security.temporary(), "security=temporary")
     except ImportError as error:
         raise UsageError(
             "security=temporary needs cryptography: pip install 'ampbench[dask]'; "
@@ -160,21 +166,21 @@ def reason(error: ssl.SSLError) -> str:
     return str(error.reason or error.args[-1]).replace("_", " ").lower()
 
 
-def _check_files(files: Files) -> None:
+def _check_files(files: Files, origin: str) -> None:
     """Raise :class:`UsageError` for a file that cannot be read or used; the message names the option and the file."""
     for path in (files.ca, files.cert, files.key):
-        _check_readable(path, files.origin)
+        _check_readable(path, origin)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(files.ca)
     except ssl.SSLError as error:
         raise UsageError(
-            f"{files.origin}: {files.ca} holds no certificate in PEM format ({reason(error)}); {ADVICE}"
+            f"{origin}: {files.ca} holds no certificate in PEM format ({reason(error)}); {ADVICE}"
         ) from error
 
     def refuse() -> str:
         raise UsageError(
-            f"{files.origin}: {files.key} has a passphrase, for which dask would ask on each machine; write the key "
+            f"{origin}: {files.key} has a passphrase, for which dask would ask on each machine; write the key "
             f"without it: openssl pkey -in {files.key} -out NEW.pem"
         )
 
@@ -182,7 +188,7 @@ def _check_files(files: Files) -> None:
         context.load_cert_chain(files.cert, files.key, password=refuse)
     except ssl.SSLError as error:
         fault = f"{files.cert} and {files.key} are not a certificate and its private key in PEM format"
-        raise UsageError(f"{files.origin}: {fault} ({reason(error)}); {ADVICE}") from error
+        raise UsageError(f"{origin}: {fault} ({reason(error)}); {ADVICE}") from error
 
 
 def _check_readable(path: Path, origin: str) -> None:
@@ -195,7 +201,7 @@ def _check_readable(path: Path, origin: str) -> None:
         raise UsageError(f"{origin}: {path} cannot be read ({error.strerror}); {ADVICE}") from error
 
 
-def _rehearse(security: Security, files: Files, serving: bool) -> None:
+def _rehearse(security: Security, files: Files, origin: str, serving: bool) -> None:
     """Perform the handshake of a client and a server in memory, both with these credentials.
 
     Raises:
@@ -213,8 +219,8 @@ def _rehearse(security: Security, files: Files, serving: bool) -> None:
                 side.do_handshake()
     except ssl.SSLCertVerificationError as error:
         raise UsageError(
-            f"{files.origin}: {files.ca} does not accept {files.cert}: {error.verify_message}; "
+            f"{origin}: {files.ca} does not accept {files.cert}: {error.verify_message}; "
             f"'openssl x509 -in {files.cert} -noout -issuer -dates' shows issuer and dates; {ADVICE}"
         ) from error
     except ssl.SSLError as error:
-        raise UsageError(f"{files.origin}: {files.cert} cannot be used for TLS ({reason(error)}); {ADVICE}") from error
+        raise UsageError(f"{origin}: {files.cert} cannot be used for TLS ({reason(error)}); {ADVICE}") from error

@@ -76,8 +76,8 @@ def connect(address: str, credentials: Credentials, patience: float, listener: L
         except OSError as error:
             if time.monotonic() - start > patience:
                 raise AmpbenchError(
-                    f"no dask scheduler answers at {address} for {patience:g} s ({error}); start it, or set patience=SECONDS; "
-                    "finished runs are stored, and the same command continues the sweep"
+                    f"no dask scheduler answers at {address} for {patience:g} s ({error}); start it, "
+                    "or set patience=SECONDS; finished runs are stored, and the same command continues the sweep"
                 ) from error
             if not announced:
                 listener(Note(f"waiting for a dask scheduler at {address}: {error}"))
