@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 
 from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.comm.core import connect
@@ -70,10 +71,14 @@ def probe(address: str, credentials: Credentials) -> None:
     except TimeoutError as error:
         raise OSError(f"it accepts connections, and sends nothing for {ANSWER_TIMEOUT_S:g} s") from error
     except Exception as error:
-        cause = ssl_cause(error)
-        if cause and not isinstance(cause, PASSING):
-            raise UsageError(_fault(address, credentials.origin, cause)) from error
-        if not encrypted(address) and _answers_tls(address):
+        if encrypted(address):
+            cause = ssl_cause(error)
+            if cause is None or isinstance(cause, PASSING):  # the other side's reason may have gone unread
+                with suppress(OSError):
+                    cause = _refusal(address, credentials.security.get_connection_args("client")["ssl_context"])
+            if cause and not isinstance(cause, PASSING):
+                raise UsageError(_fault(address, credentials.origin, cause)) from error
+        elif _answers_tls(address):
             raise UsageError(
                 f"the scheduler at address={address} uses TLS; write address=tls://{parse_address(address)[1]} and "
                 f"security=FOLDER with its credentials; {ADVICE}"
@@ -120,10 +125,21 @@ def _answers_tls(address: str) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection(parse_host_port(parse_address(address)[1]), CONNECT_TIMEOUT_S) as plain:
-            context.wrap_socket(plain).close()
-    except ssl.SSLError as error:
-        return "ALERT" in (error.reason or "")
+        refusal = _refusal(address, context)
     except OSError:
         return False
-    return True
+    return refusal is None or "ALERT" in (refusal.reason or "")
+
+
+def _refusal(address: str, context: ssl.SSLContext) -> ssl.SSLError | None:
+    """Return the error of a handshake of TLS; None if the server accepts it. Raises OSError if there is no server."""
+    place = parse_host_port(parse_address(address)[1])
+    try:
+        with (
+            socket.create_connection(place, CONNECT_TIMEOUT_S) as plain,
+            context.wrap_socket(plain) as secured,
+        ):
+            secured.recv(1)  # in TLS 1.3, a server refuses a certificate after the client's handshake
+    except ssl.SSLError as error:
+        return error
+    return None

@@ -17,6 +17,8 @@ References:
 from __future__ import annotations
 
 import shlex
+import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -90,13 +92,19 @@ class Slurm(Executor):
         """Start a scheduler in this process, which has no workers yet.
 
         Raises:
-            UsageError: the credentials cannot be used, or a path cannot stand in a Slurm script.
+            UsageError: this machine has no Slurm, the credentials cannot be used, or their path cannot stand in a
+                Slurm script.
         """
         import dask.config
         from dask_jobqueue.slurm import SLURMCluster
 
         from ampbench_dask.security import OPEN_TO_ALL
 
+        if shutil.which("sbatch") is None:
+            raise UsageError(
+                f"executor 'slurm' needs Slurm's command 'sbatch', which is not in PATH on {socket.gethostname()}; "
+                "start the sweep on a machine from which jobs are submitted"
+            )
         logs = job.results / "logs" / "slurm"
         logs.mkdir(parents=True, exist_ok=True)
         credentials = self._credentials(logs)

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from ampbench import registry
 from ampbench.errors import UsageError
+from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Note
+from ampbench.running import sweep
 
 pytest.importorskip("distributed")
 
@@ -141,6 +145,30 @@ def test_dasks_configuration_is_checked_alike(made: Path) -> None:
     with dask.config.set({"distributed.comm.tls.min-version": 1.0}), pytest.raises(UsageError, match="min-version"):
         from_configuration()
     assert not from_configuration().used
+
+
+def test_temporary_credentials_need_cryptography(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(UsageError, match=r"^security=temporary needs cryptography: pip install 'ampbench\[dask\]'"):
+        Slurm(1)._credentials(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b", "a;touch c", "$(touch c)", "é"])
+def test_paths_that_a_shell_would_read_otherwise(made: Path, tmp_path: Path, name: str) -> None:
+    """Dask-jobqueue writes paths without quotes into scripts."""
+    folder = Path(shutil.copytree(made / "ours", tmp_path / name))
+    with pytest.raises(UsageError, match="stands in Slurm scripts"):
+        Slurm(1, security=str(folder))._credentials(tmp_path)
+
+
+def test_a_machine_without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    runs = sweep.runs(
+        sweep.check({"tasks": ["two_moons"], "methods": ["npe"], "budgets": [10]}, "test"), registry.load()
+    )
+    with pytest.raises(UsageError, match="needs Slurm's command 'sbatch', which is not in PATH on "):
+        Slurm(1).execute([Job(tuple(runs[:1]), tmp_path)], print)
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
