@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -53,6 +53,13 @@ def example() -> str:
     return re.sub(r"^\$ ", "", block[1], flags=re.MULTILINE)
 
 
+def make_credentials(folder: Path) -> None:
+    """Run the commands of the documentation that come before the scheduler."""
+    folder.mkdir(exist_ok=True)
+    commands = example().partition("dask scheduler")[0]
+    subprocess.run(["bash", "-ec", commands], cwd=folder, check=True, capture_output=True)
+
+
 def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
@@ -83,21 +90,15 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
         assert "1 runs finished, 0 failed" in output
         assert "not encrypted" not in output
         assert "other users may read" not in output
-        shutil.copytree(tmp_path / "tls", tmp_path / "other")
-        subprocess.run(
-            ["bash", "-ec", script.partition("dask scheduler")[0].replace("tls", "other").replace("mkdir", "mkdir -p")],
-            cwd=tmp_path,
-            check=True,
-            capture_output=True,
-        )
+        make_credentials(tmp_path / "elsewhere")
         refused = {
-            f"dask:address=tls://127.0.0.1:{port},security=other": "does not accept the certificate of the scheduler",
-            f"dask:address=tls://127.0.0.1:{port},security=missing": "there is no folder",
-            f"dask:address=tls://127.0.0.1:{port}": "give security=FOLDER",
-            f"dask:address=tcp://127.0.0.1:{port}": "uses TLS; write address=tls://",
+            f"tls://127.0.0.1:{port},security=elsewhere/tls": "does not accept the certificate of the scheduler",
+            f"tls://127.0.0.1:{port},security=missing": "there is no folder",
+            f"tls://127.0.0.1:{port}": "give security=FOLDER",
+            f"tcp://127.0.0.1:{port}": "uses TLS; write address=tls://",
         }
-        for executor, message in refused.items():
-            process = ampbench(tmp_path, *RUN, "--method", "faulty", "--executor", executor)
+        for address, message in refused.items():
+            process = ampbench(tmp_path, *RUN, "--method", "faulty", "--executor", f"dask:address={address}")
             output, _ = process.communicate(timeout=60)
             assert process.returncode == 2
             assert message in " ".join(output.split())
@@ -116,8 +117,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     for name, text in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o700)
-    prologue = example().partition("dask scheduler")[0]
-    subprocess.run(["bash", "-ec", prologue], cwd=tmp_path, check=True, capture_output=True)
+    make_credentials(tmp_path)
     path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
     return {"PATH": path, "SLURM_FOLDER": str(tmp_path)}
 
@@ -132,6 +132,12 @@ def securities() -> list[str]:
     except ImportError:
         return ["tls"]
     return ["tls", "temporary"]
+
+
+def pids(folder: Path) -> set[int]:
+    """Return the processes of fits, which have sessions of their own."""
+    logs = "".join(path.read_text() for path in (folder / "results" / "logs").glob("*.jsonl"))
+    return {json.loads(line)["pid"] for line in logs.splitlines()}
 
 
 @pytest.mark.parametrize("security", securities())
@@ -160,10 +166,12 @@ def test_jobs_of_slurm_end_with_a_killed_sweep(slurm: dict[str, str], tmp_path: 
         process.send_signal(end)
         process.wait(timeout=60)
         assert eventually(lambda: not members(job(tmp_path)))
+        assert (found := pids(tmp_path))
+        assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found))
     finally:
         process.kill()
-        with_job = members(job(tmp_path))
-        if with_job:
+        process.communicate()
+        if members(job(tmp_path)):
             os.killpg(job(tmp_path), signal.SIGKILL)
 
 
