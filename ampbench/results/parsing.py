@@ -149,8 +149,9 @@ def _few(value: object, where: str) -> Mapping[str, Any]:
     found = _object(value, where)
     if len(found) > MAX_ENTRIES:
         raise ValueError(f"{where} has {len(found):,} entries, more than {MAX_ENTRIES}")
-    if (odd := next((name for name in found if not name or not is_unicode(name)), None)) is not None:
-        raise ValueError(f"{where} has an entry with the name {odd!r}")
+    for name in found:
+        if not isinstance(name, str) or not name or not is_unicode(name):
+            raise ValueError(f"{where} has an entry with the name {name!r:.80}, where a text should be")
     return found
 
 

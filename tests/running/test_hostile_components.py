@@ -398,7 +398,7 @@ def test_wrong_reference_samples_are_the_fault_of_the_task(
         (Measurement(np.ones(2)), r"the value is array\(\[1., 1.\]\)"),  # type: ignore[arg-type]
         (Measurement(torch.ones(2)), r"the value is tensor\(\[1., 1.\]\)"),  # type: ignore[arg-type]
         (Measurement(1.0, None), "provenance is None"),  # type: ignore[arg-type]
-        (Measurement(1.0, {3: 1}), "provenance has the name 3"),  # type: ignore[dict-item]
+        (Measurement(1.0, {3: 1}), "provenance has an entry with the name 3"),  # type: ignore[dict-item]
         (Measurement(1.0, {"n": [1]}), r"provenance.n is \[1\]"),  # type: ignore[dict-item]
     ],
 )
