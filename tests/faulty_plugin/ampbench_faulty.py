@@ -165,9 +165,6 @@ def commit(fault: str, once: str = "") -> None:
                 hoard.append([object() for _ in range(1000)])
         case "print":
             print("[bold]hello[/bold] from the method")
-        case "spin":
-            while True:
-                pass
         case "threads":
             raise RuntimeError(f"{torch.get_num_threads()} threads")
 
