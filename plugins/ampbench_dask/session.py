@@ -26,7 +26,6 @@ import queue
 import socket
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +36,7 @@ from distributed import Client, Future, KilledWorker, Status, get_worker
 
 from ampbench import registry
 from ampbench.errors import AmpbenchError, UsageError
+from ampbench.faults import named, trace
 from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Finished, Listener, Note, both
 from ampbench.results import Record, Run
@@ -186,14 +186,13 @@ def _stored_record(run: Run, store: Store, returned: Record | None) -> Record:
 def _fail(job: Job, error: BaseException, listener: Listener) -> None:
     """Record failures of a job's unfinished runs: its worker was lost too often, or dask could not execute it."""
     kind = "killed" if isinstance(error, KilledWorker) else "error"
-    text = " ".join(str(error).split())
-    failure = Failure(kind, f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error)))
+    told = Failure(kind, named(error), trace(error))
     store = Store(job.results)
     hooks = Apart(job.results, job.limits, threading.Event())
     services = Services(registry.load(), store, job.device, listener, hooks)
     for run in jobs.pending(job.runs, store):
         drawn = store.draw(run)
-        runner.record_failure(run, failure, services, drawn[0] if drawn else None)
+        runner.record_failure(run, told, services, drawn[0] if drawn else None)
     for run in job.runs:
         if record := store.get(run.key):
             listener(Finished(record))
