@@ -142,7 +142,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = replace(RUN, task=text, task_version=text, method=text, resolved=text, metrics=(text,), packages=(text,))
         checks = (Check("dropped modes", 2.0, 1.0, text, text),)
         common = (10, text, WHEN, {text: text}, text)
-        metrics = {text: Measured(0.5, text, {text: text}), "c2st": Measured(0.5 + number / 100, text, {})}
+        metrics = {
+            text: Measured(0.5, text, {text: text, "standard_error": text}),
+            "c2st": Measured(0.5 + number / 100, text, {}),
+        }
         good = Record(run, "ok", "", "", metrics, 1.0, 0.1, *common, checks=checks)
         store.put(good, np.zeros((3, 1)))
         store.put(Record(replace(run, observation=2), "failed", text, text, {}, 1.0, 0.1, *common, "error"), None)
