@@ -5,6 +5,7 @@ exceptions, paths from the file system. Each of them is shown literally: no char
 markup or a formula, or stops the output.
 
 ================  =====================================================================================================
+frames            :func:`encodable`
 terminal          :func:`plain` and :func:`line`; :mod:`ampbench.console` applies them to all that it prints
 JSON              :func:`to_json`
 CSV               :func:`to_csv`; :func:`from_csv_cell` undoes its mark on cells that a spreadsheet would compute
@@ -69,6 +70,16 @@ def line(text: str) -> str:
         two lines and\u2028a separator
     """
     return _escaped(_LINE_SPACE.sub(" ", text).strip(" "))
+
+
+def encodable(value: Any) -> Any:
+    r"""Return a text that UTF-8 can encode, with lone surrogates replaced by escapes; other values unchanged.
+
+    Example:
+        >>> print(encodable("a\ud800"))
+        a\ud800
+    """
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def to_json(value: Any) -> str:

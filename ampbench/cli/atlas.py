@@ -20,7 +20,7 @@ from ampbench.results.checksums import is_directory
 from ampbench.results.columns import records
 from ampbench.results.store import Store
 from ampbench.running.backfill import check_unchecked
-from ampbench.text import to_json
+from ampbench.text import encodable, to_json
 
 
 def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_json: bool) -> None:
@@ -39,7 +39,7 @@ def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_j
     _check_unchecked(Store(results), tasks, methods)
     frame, _ = latest(load(results))
     for column, wanted in (("task", tasks), ("method", methods)):
-        frame = frame[frame[column].isin(wanted)] if wanted else frame
+        frame = frame[frame[column].isin(list(map(encodable, wanted)))] if wanted else frame
     table = tally(frame, [*GROUP_COLUMNS, "method"])
     if as_json:
         say(to_json(records(table)))

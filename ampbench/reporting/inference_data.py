@@ -130,7 +130,7 @@ def _cut(sizes: Mapping[str, int], joined: Tensor, names: tuple[str, ...]) -> di
     """Split (*, D) into the named variables; a variable with one component gets the shape (*)."""
     parts = {names[0]: joined} if len(names) == 1 else _split(sizes, joined, names)
     arrays = {name: values.detach().cpu().numpy() for name, values in parts.items()}
-    return {name: values[..., 0] if values.shape[-1] == 1 else values for name, values in arrays.items()}
+    return {plain(name): values[..., 0] if values.shape[-1] == 1 else values for name, values in arrays.items()}
 
 
 def _split(sizes: Mapping[str, int], joined: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -133,7 +133,7 @@ class Column:
     def _placeholder(self, name: str) -> str | None:
         """Return the text that the placeholder matches in a name, "" without a placeholder, None if nothing matches."""
         pattern = re.sub(r"<.*?>", "(.+)", re.sub(r"[.+*?()\[\]{}^$|\\]", r"\\\g<0>", self.name))
-        match = re.fullmatch(pattern, name)
+        match = re.fullmatch(pattern, name, re.DOTALL)
         return None if match is None else match[1] if match.groups() else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ampbench.results import schema
 from ampbench.results.checksums import Damage, is_directory, warn_of
 from ampbench.results.record import Check, Record
 from ampbench.results.store import Store
-from ampbench.text import from_csv_cell
+from ampbench.text import encodable, from_csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ def _read(path: Path) -> pd.DataFrame:
             rows = json.loads(files.read_bytes(path, files.MAX_DATA_BYTES))
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise ValueError("it is no JSON array of objects")
-            return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
+            return pd.DataFrame(map(_encodable, rows), columns=None if rows else list(COLUMNS))
     except Exception as error:  # whatever the file holds
         raise ResultsError(f"{path} cannot be read: {' '.join(Damage.of(path, error).reason.split())}") from error
     raise ResultsError(
@@ -129,7 +129,10 @@ def metric_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def row(record: Record) -> dict[str, Any]:
-    """Return a record as a row of the frame: texts and numbers, NaN for a metric without a value."""
+    r"""Return a record as a row of the frame: texts and numbers, NaN for a metric without a value.
+
+    Lone surrogates in texts become escapes such as ``\ud800``.
+    """
     flat: dict[str, Any] = {name: getattr(record, name, None) for name in COLUMNS}
     flat |= {name: value for name, value in asdict(record.run).items() if name != "metrics"}
     flat |= {name: " ".join(flat[name]) for name in ("packages", "metric_packages")}
@@ -139,7 +142,12 @@ def row(record: Record) -> dict[str, Any]:
     for name, measured in record.metrics.items():
         flat[name] = math.nan if measured.value is None else measured.value
         flat[f"{name}_provenance"] = json.dumps(measured.provenance, sort_keys=True)
-    return flat | {f"version_{package}": version for package, version in record.versions.items()}
+    return _encodable(flat | {f"version_{package}": version for package, version in record.versions.items()})
+
+
+def _encodable(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without lone surrogates, which pandas refuses where pyarrow is installed."""
+    return {encodable(name): encodable(value) for name, value in flat.items()}
 
 
 def _detail(checks: Iterable[Check]) -> str:
