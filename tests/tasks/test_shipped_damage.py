@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ampbench_tasks import packaged
 from damaged_store import UNUSUAL
 
 from ampbench.errors import PluginError
+from ampbench_tasks import packaged
 
 FILES: dict[str, Callable[[], object]] = {
     "observations.json": lambda: packaged.observations("sir"),
