@@ -293,8 +293,8 @@ def is_good(found: Stored | Damage | None) -> TypeGuard[Stored]:
     return isinstance(found, Stored) and found.record.ok
 
 
-def _sha256(text: str) -> str:
-    if text and not _SHA256.fullmatch(text):
+def _sha256(text: object) -> str:
+    if not isinstance(text, str) or (text and not _SHA256.fullmatch(text)):
         raise ValueError(f"{text!r} is no SHA-256")
     return text
 
