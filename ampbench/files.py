@@ -18,7 +18,7 @@ from io import BufferedReader
 from pathlib import Path
 
 MAX_TEXT_BYTES = 16 * 2**20
-"""Largest file of text: a record, a status file, a sweep, the request of an analysis."""
+"""Largest file of text: a sweep, the request of an analysis, an observation; other kinds have smaller bounds."""
 MAX_DATA_BYTES = 4 * 2**30
 """Largest file of numbers: samples, states of posteriors, simulations, tables; also their size in memory."""
 

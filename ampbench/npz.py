@@ -23,9 +23,9 @@ from numpy.lib import format as npy
 
 from ampbench.files import MAX_DATA_BYTES
 
-MAX_ARRAYS = 10_000
+MAX_ARRAYS = 65_535
 """Largest number of arrays in an archive."""
-MAX_DIRECTORY_BYTES = 4 * 2**20
+MAX_DIRECTORY_BYTES = 16 * 2**20
 """Largest directory of an archive, which is read as a whole; an entry takes about a hundred bytes."""
 MAX_HEADER_BYTES = 16_384
 """Largest size of the header of an array; numpy accepts headers of 10,000 bytes."""

@@ -12,7 +12,8 @@
 Any number of processes and machines may write to the same folder: files are named by the hash of their content, or of
 the inputs that determine it, and replaced atomically, so that two writers can at worst duplicate work. A truncated or
 altered file does not match its checksum and counts as missing. (The checksum is not a signature: whoever forges a
-record can compute its checksum too.) No file is ever unpickled.
+record can compute its checksum too.) No file is ever unpickled, and only regular files of a bounded size are read
+(:mod:`ampbench.files`, :mod:`ampbench.npz`).
 """
 
 from __future__ import annotations
@@ -239,6 +240,8 @@ def _put(content: bytes, place: Callable[[str], Path], check: Callable[[Path], D
     """Write a file named by the SHA-256 of its content, unless it exists undamaged; return the SHA-256."""
     digest = hashlib.sha256(content).hexdigest()
     path = place(digest)
+    if len(content) > files.MAX_DATA_BYTES:
+        raise ResultsError(f"cannot write {path}: it has {len(content):,} bytes, more than {files.MAX_DATA_BYTES:,}")
     with suppress(OSError):  # it is missing, or owned by another user
         os.utime(path)  # it is in use again: keep it from being collected
     if not os.path.exists(path) or check(path):
@@ -290,8 +293,8 @@ def is_good(found: Stored | Damage | None) -> TypeGuard[Stored]:
     return isinstance(found, Stored) and found.record.ok
 
 
-def _sha256(text: str) -> str:
-    if text and not _SHA256.fullmatch(text):
+def _sha256(text: object) -> str:
+    if not isinstance(text, str) or (text and not _SHA256.fullmatch(text)):
         raise ValueError(f"{text!r} is no SHA-256")
     return text
 

@@ -39,8 +39,8 @@ MAX_SILENCE = 60.0
 """Seconds without a write after which a sweep on another machine counts as ended."""
 MAX_STATUS_BYTES = 2**20
 """Largest status file."""
-MAX_SECONDS = 1e10
-"""Longest duration in a status file: three centuries."""
+MAX_SECONDS = 1e15
+"""Longest duration in a status file: that of an estimate of a large sweep after its first run."""
 
 
 def _duration(name: str, optional: bool = False) -> Column:

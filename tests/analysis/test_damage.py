@@ -25,6 +25,7 @@ CONTENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "content"), [(name, content) for name in CONTENTS for content in CONTENTS[name]])
 def test_a_damaged_file_is_named(command: Command, folder: Path, name: str, content: str) -> None:
     _begin(command, folder, name)
@@ -33,6 +34,12 @@ def test_a_damaged_file_is_named(command: Command, folder: Path, name: str, cont
         command(ARGUMENTS)
 
 
+@pytest.mark.parametrize("name", ["request.json", "samples.csv", "calibration.json"])
+def test_a_fifo_is_named(command: Command, folder: Path, name: str) -> None:
+    test_what_is_no_file_is_named(command, folder, "FIFO", name)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTENTS)
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_what_is_no_file_is_named(command: Command, folder: Path, kind: str, name: str) -> None:

@@ -217,6 +217,7 @@ RECORDS: dict[str, Callable[[Path], object]] = {
     "no key": resealed(lambda content: content.pop("key")),
     "path as samples": resealed(put("samples")("../../../../etc/passwd")),
     "number as samples": resealed(put("samples")(3)),
+    "list as samples": resealed(put("samples")([])),
     "deep but valid JSON": resealed(put("device")(deep(500))),
     "a million fields": lambda path: path.write_text(json.dumps(dict.fromkeys(range(10**6), 1))),
     "many versions": resealed(put("versions")({str(i): "1" for i in range(10**4)})),
