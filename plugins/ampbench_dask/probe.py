@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from contextlib import suppress
 
 from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.comm.core import connect
@@ -16,7 +15,7 @@ from distributed.comm.registry import get_backend
 from distributed.security import Security
 
 from ampbench.errors import UsageError
-from ampbench_dask.security import ADVICE, CONFIGURATION, Credentials, reason, ssl_cause
+from ampbench_dask.security import ADVICE, CONFIGURATION, Credentials, reason
 
 CONNECT_TIMEOUT_S = 3.0
 """Time in seconds within which a scheduler must accept a connection."""
@@ -66,19 +65,18 @@ def probe(address: str, credentials: Credentials) -> None:
             is not accepted, or not as a dask scheduler.
         OSError: nothing answers within ``ANSWER_TIMEOUT_S``.
     """
+    if encrypted(address):
+        refusal = _refusal(address, credentials.security.get_connection_args("client")["ssl_context"])
+        if isinstance(refusal, PASSING):
+            raise OSError(reason(refusal)) from refusal
+        if refusal is not None:
+            raise UsageError(_fault(address, credentials.origin, refusal)) from refusal
     try:
         asyncio.run(_greet(address, credentials.security))
     except TimeoutError as error:
         raise OSError(f"it accepts connections, and sends nothing for {ANSWER_TIMEOUT_S:g} s") from error
     except Exception as error:
-        if encrypted(address):
-            cause = ssl_cause(error)
-            if cause is None or isinstance(cause, PASSING):  # the other side's reason may have gone unread
-                with suppress(OSError):
-                    cause = _refusal(address, credentials.security.get_connection_args("client")["ssl_context"])
-            if cause and not isinstance(cause, PASSING):
-                raise UsageError(_fault(address, credentials.origin, cause)) from error
-        elif _answers_tls(address):
+        if not encrypted(address) and _answers_tls(address):
             raise UsageError(
                 f"the scheduler at address={address} uses TLS; write address=tls://{parse_address(address)[1]} and "
                 f"security=FOLDER with its credentials; {ADVICE}"

@@ -154,13 +154,6 @@ def none() -> Credentials:
     return Credentials(Security(require_encryption=False, tls_ca_file=None))
 
 
-def ssl_cause(error: BaseException | None) -> ssl.SSLError | None:
-    """Return the error of TLS below an error of dask or tornado; None if there is none."""
-    while error is not None and not isinstance(error, ssl.SSLError):
-        error = getattr(error, "real_error", None) or error.__cause__ or error.__context__
-    return error
-
-
 def reason(error: ssl.SSLError) -> str:
     """Return the reason of an error of TLS in words, such as ``wrong version number``."""
     return str(error.reason or error.args[-1]).replace("_", " ").lower()

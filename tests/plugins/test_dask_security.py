@@ -295,4 +295,4 @@ def test_a_server_that_sends_nothing(made: Path, encrypted: bool, monkeypatch: p
     with silent() as address:
         secured = from_folder(str(made / "ours")) if encrypted else none()
         text = answer(address.replace("tcp", "tls" if encrypted else "tcp"), secured)
-    assert "sends nothing" in text or "Timed out" in text
+    assert "sends nothing" in text or "timed out" in text
