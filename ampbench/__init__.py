@@ -1,19 +1,20 @@
 """ampbench: benchmarks for likelihood-free inference, and adversarial message passing.
 
-Importing this package costs no torch; the names below are loaded when they are first used.
+Importing this package costs next to nothing; the names below are loaded when they are first used.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
-from ampbench.hookspecs import hookimpl
-
+TYPE_CHECKING = False  # typing, and all else that takes time, is imported after the command line handles Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from ampbench.amp import AMP
     from ampbench.api import infer, infer_graph, learn, restore, restore_graph, save
     from ampbench.graph import Graph, Node, Simulator, one_at_a_time
+    from ampbench.hookspecs import hookimpl
     from ampbench.interfaces import fit
     from ampbench.results import load, validate
 
@@ -44,6 +45,7 @@ _HOMES = {
     "Node": "ampbench.graph",
     "Simulator": "ampbench.graph",
     "fit": "ampbench.interfaces",
+    "hookimpl": "ampbench.hookspecs",
     "infer": "ampbench.api",
     "infer_graph": "ampbench.api",
     "learn": "ampbench.api",

@@ -11,17 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ampbench import registry
+from ampbench import files, registry
 from ampbench.amp import AMP, learning
 from ampbench.amp.learning import LearnedModel
 from ampbench.bars import progress_bar
 from ampbench.devices import usable_device
-from ampbench.errors import UsageError
+from ampbench.errors import AmpbenchError, UsageError
 from ampbench.graph import Failed, Graph, Simulator, probe_simulators
 from ampbench.interfaces import HasState, Method, Posterior, Progress, fit, rebuild
 from ampbench.interfaces import state as states
+from ampbench.interfaces.notes import checked_notes
 from ampbench.interfaces.posterior import described
 from ampbench.results import atomic, tensors
+from ampbench.results.checksums import Damage
 from ampbench.seeding import derive, seeded
 from ampbench.simulations import (
     BatchedSimulator,
@@ -291,7 +293,7 @@ def restore(
     state, notes = _read(path)
     stored = None if simulations is None else read_simulations(simulations)
     graph = model_of(prior, simulate, stored, notes.get("names", ()), gaps)
-    return _restored(state, notes, graph, ["x"], method, device)
+    return _restored(path, state, notes, graph, ["x"], method, device)
 
 
 def restore_graph(
@@ -303,21 +305,23 @@ def restore_graph(
     device: str | torch.device = "cpu",
 ) -> Posterior:
     """Return a posterior of :func:`infer_graph` that :func:`save` wrote; see :func:`restore`."""
-    return _restored(*_read(path), graph, observed, method, device)
+    return _restored(path, *_read(path), graph, observed, method, device)
 
 
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the state of a posterior, and the notes of its description; none in files of older versions."""
     try:
-        state = tensors.parse(Path(path).read_bytes())
-        return state, states.read_text(state.pop(NOTES)) if NOTES in state else {}
+        with files.opened(path, files.MAX_DATA_BYTES) as file:
+            state = tensors.read(file)
+        return state, checked_notes(states.read_text(state.pop(NOTES))) if NOTES in state else {}
     except Exception as error:  # zip, zlib and numpy raise errors of many types for damaged input
         raise UsageError(
-            f"no posterior can be read from {str(path)!r}: {type(error).__name__}: {error}; save it again"
+            f"no posterior can be read from {str(path)!r}: {Damage.of(Path(path), error).reason}; save it again"
         ) from error
 
 
 def _restored(
+    path: str | Path,
     state: Mapping[str, Tensor],
     notes: Mapping[str, Any],
     graph: Graph,
@@ -327,8 +331,14 @@ def _restored(
 ) -> Posterior:
     spec = method or notes.get("method", "amp")
     built: Method = registry.load().build("methods", spec)
-    posterior = rebuild(built, Simulator(graph, observed, 0, 0), state, device)
-    return described(posterior, replace(posterior.known.with_notes(notes), method=spec))
+    try:
+        posterior = rebuild(built, Simulator(graph, observed, 0, 0), state, device)
+        return described(posterior, replace(posterior.known.with_notes(notes), method=spec))
+    except AmpbenchError:
+        raise
+    except Exception as error:  # of many types, for a state that the method did not write
+        reason = Damage.of(Path(path), error).reason
+        raise UsageError(f"the state in {str(path)!r} is none of {spec}: {reason}; save the posterior again") from error
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ampbench.console import LiteralConsole
+from ampbench.text import line
 
 NOTEBOOK_WIDTH = 100
 """Characters of the line in a notebook."""
@@ -24,9 +26,9 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         A function of (steps done, steps in total), which does nothing where no person looks: standard error is neither
         a terminal nor a notebook, or the block runs beside the main thread.
     """
-    console = Console(stderr=True)
+    console = LiteralConsole(stderr=True)
     if console.is_jupyter:  # where rich needs ipywidgets; a line of text needs none
-        console = Console(stderr=True, force_jupyter=False, force_terminal=True, width=NOTEBOOK_WIDTH)
+        console = LiteralConsole(stderr=True, force_jupyter=False, force_terminal=True, width=NOTEBOOK_WIDTH)
     if not console.is_terminal or threading.current_thread() is not threading.main_thread():
         yield lambda done, total: None
         return
@@ -40,7 +42,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(label, total=None, count="")
+        task = bars.add_task(line(label), total=None, count="")
 
         def show(done: int, total: int) -> None:
             bars.update(task, completed=done, total=total, count=f"{done:,}/{total:,}")

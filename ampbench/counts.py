@@ -15,6 +15,9 @@ from typing import Any, SupportsIndex
 
 from ampbench.errors import UsageError
 
+MAX_PARALLEL = 1024
+"""Largest number of processes or threads that may be asked for; as many would fill the memory of any machine."""
+
 
 def whole(name: str, value: object) -> int:
     """Return a whole number as an ``int``.
@@ -47,17 +50,22 @@ def whole(name: str, value: object) -> int:
     )
 
 
-def count(name: str, value: object, least: int = 1) -> int:
-    """Return a whole number that is not too small; raises :class:`UsageError` as :func:`whole` does, and if it is.
+def count(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """Return a whole number within bounds; raises :class:`UsageError` as :func:`whole` does, and beyond the bounds.
 
     Example:
         >>> count("workers", 0)
         Traceback (most recent call last):
         ampbench.errors.UsageError: workers must be at least 1, got 0
+        >>> count("threads", 10**9, most=1024)
+        Traceback (most recent call last):
+        ampbench.errors.UsageError: threads must be at most 1024, got 1000000000
     """
     number = whole(name, value)
     if number < least:
         raise UsageError(f"{name} must be at least {least}, got {number}")
+    if most is not None and number > most:
+        raise UsageError(f"{name} must be at most {most}, got {number}")
     return number
 
 

@@ -23,7 +23,7 @@ class GraphError(AmpbenchError, ValueError):
 
 
 class SimulationError(AmpbenchError, ValueError):
-    """A simulator returned values of another type or shape, NaN, or values outside the support."""
+    """A simulator or a reference returned values of another type or shape, NaN, or values outside the support."""
 
 
 class SimulationWarning(UserWarning):

@@ -23,7 +23,8 @@ Six hooks return ``{name: component}``. A component is a class or function whose
 options (``le-cam:width=64``), or an :class:`~ampbench.hookspecs.Lazy` reference to one, which keeps
 ``ampbench list`` from importing torch. What a component must do is written in :mod:`ampbench.interfaces`; the
 tests that it must pass are in :mod:`ampbench.testing`. The last three hooks watch runs; they are called in the
-process that works on the run, so that what they keep in memory lasts for one fit and its observations.
+process that works on the run, so that what they keep in memory lasts for one fit and its observations. One that
+raises, takes longer than a minute or ends its process costs a note, and nothing else; see docs/hooks.md.
 
 The built-in components come in through the same entry-point group as everybody's.
 """

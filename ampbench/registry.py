@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -19,7 +19,8 @@ import pluggy
 
 from ampbench import hookspecs
 from ampbench.counts import read_whole
-from ampbench.errors import PluginError, UsageError, unknown
+from ampbench.errors import PluginError, ResultsError, UsageError, unknown
+from ampbench.faults import describe, message, named, pass_interruption, traceback_of
 from ampbench.hookspecs import KINDS
 from ampbench.hookspecs import Lazy as Lazy
 from ampbench.spec import Spec
@@ -43,6 +44,11 @@ class Plugin:
     def __str__(self) -> str:
         return f"{self.name!r} ({self.target}, from {self.distribution} {self.version})"
 
+    @property
+    def package(self) -> str:
+        """The top-level package of the plugin's code."""
+        return self.target.partition(":")[0].partition(".")[0]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -56,18 +62,25 @@ class Entry:
     plugin: Plugin
     labels: Mapping[str, str]
 
+    def __str__(self) -> str:
+        return f"{KINDS[self.kind]} {self.name!r} of plugin {self.plugin}"
+
     def factory(self) -> Callable[..., Any]:
         """Return the class or function that makes the component; raises :class:`PluginError` if it does not import."""
         if not isinstance(self.component, Lazy):
             return self.component
         try:
-            return self.component.load()
-        except Exception as error:
+            loaded = self.component.load()
+            if not callable(loaded):
+                raise TypeError(f"it is a {type(loaded).__name__}, not a class or function")
+        except BaseException as error:
+            pass_interruption(error)
             raise PluginError(
-                f"{KINDS[self.kind]} {self.name!r} of plugin {self.plugin} cannot be imported from "
-                f"{self.component.target}: {error}; repair or uninstall {self.plugin.distribution}, "
+                f"{self} cannot be imported from {self.component.target}: {named(error)}; "
+                f"repair or uninstall {self.plugin.distribution}, "
                 f"or set {DISABLE}={self.plugin.name}"
             ) from error
+        return loaded
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,7 @@ class Registry:
         self.hook = self._manager.hook
 
     def register(self, plugin: Plugin, implementation: object) -> None:
-        """Add a plugin's hooks and components.
+        """Add a plugin's hooks and components: all of them, or none if it is broken.
 
         Raises:
             PluginError: misspelt hooks or arguments, a name that is taken, or a hook that fails.
@@ -112,33 +125,52 @@ class Registry:
         if taken := self.plugins.get(plugin.name):
             raise PluginError(_clash("plugin", plugin.name, taken, plugin))
         try:
+            found = self._collected(plugin, implementation)
+        except BaseException:
+            with suppress(Exception):
+                self._manager.unregister(name=plugin.name)
+            raise
+        self.plugins[plugin.name] = plugin
+        for entry in found:
+            self._entries[entry.kind][entry.name] = entry
+
+    def _collected(self, plugin: Plugin, implementation: object) -> list[Entry]:
+        """Register the hooks of a plugin, and return its components."""
+        try:
             self._manager.register(implementation, plugin.name)
             self._manager.check_pending()
-        except Exception as error:
+            found = [entry for kind in KINDS for entry in self._components(kind, plugin, implementation)]
+        except BaseException as error:
+            pass_interruption(error)
             raise PluginError(_broken(plugin, error)) from error
-        self.plugins[plugin.name] = plugin
-        for kind in KINDS:
-            self._collect(kind, plugin, implementation)
+        for entry in found:
+            if taken := self._entries[entry.kind].get(entry.name):
+                raise PluginError(_clash(KINDS[entry.kind], entry.name, taken.plugin, plugin))
+        return found
 
-    def _collect(self, kind: str, plugin: Plugin, implementation: object) -> None:
-        hooks = [hook for hook in getattr(self.hook, kind).get_hookimpls() if hook.plugin is implementation]
-        try:
-            components = [(str(name), component) for hook in hooks for name, component in hook.function().items()]
-        except Exception as error:
-            raise PluginError(_broken(plugin, error)) from error
-        for name, component in components:
-            if not callable(component) and not isinstance(component, Lazy):
-                message = f"{KINDS[kind]} {name!r} is a {type(component).__name__}, not a class, function or Lazy"
-                raise PluginError(_broken(plugin, TypeError(message)))
-            if taken := self._entries[kind].get(name):
-                raise PluginError(_clash(KINDS[kind], name, taken.plugin, plugin))
-            self._entries[kind][name] = _entry(name, kind, component, plugin)
+    def _components(self, kind: str, plugin: Plugin, implementation: object) -> list[Entry]:
+        """Return a plugin's components of a kind; raises whatever its hook raises."""
+        found: list[Entry] = []
+        for hook in getattr(self.hook, kind).get_hookimpls():
+            if hook.plugin is implementation:
+                components = hook.function()
+                if not isinstance(components, Mapping):
+                    raise TypeError(f"its hook {kind} returned a {type(components).__name__}, not {{name: component}}")
+                found += [_entry(name, kind, component, plugin) for name, component in components.items()]
+        return found
 
     def entries(self, kind: str) -> Mapping[str, Entry]:
         """Return the components of a kind (``tasks``, ``divergences``, …), sorted by name."""
         if kind not in self._entries:
             raise unknown("kind of component", kind, KINDS)
         return dict(sorted(self._entries[kind].items()))
+
+    def entry(self, kind: str, text: str) -> Entry:
+        """Return the component that a spec names; raises :class:`UsageError` for an unknown name."""
+        spec, known = Spec.parse(text), self.entries(kind)
+        if spec.name not in known:
+            raise unknown(KINDS[kind], spec.name, known)
+        return known[spec.name]
 
     def build(self, kind: str, text: str) -> Any:
         """Make a component from its spec.
@@ -151,15 +183,8 @@ class Registry:
         values: dict[str, Any] = {name: self._made(option) for name, option in bound.single.items()}
         for name, entries in bound.mappings.items():
             values[name] = {key: self._made(option) for key, option in entries.items()}
-        try:
+        with blaming(f"{bound.entry} cannot be built from {text!r}"):
             return bound.factory(**values)
-        except (UsageError, PluginError):
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"{KINDS[kind]} {bound.entry.name!r} of plugin {bound.entry.plugin} cannot be built from {text!r}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
 
     def resolve(self, kind: str, text: str) -> Spec:
         """Return the spec with every option written out, defaults included; its text identifies what will run.
@@ -168,15 +193,15 @@ class Registry:
             PluginError: a default cannot be written in a spec (it is not a number, a truth value or a plain string).
         """
         bound = self._bind(kind, text)
-        written = {name: self._written(option) for name, option in bound.single.items()}
-        for name, entries in bound.mappings.items():
-            written |= {f"{name}.{key}": self._written(option) for key, option in entries.items()}
         entry = bound.entry
+        written = {name: self._written(entry, option) for name, option in bound.single.items()}
+        for name, entries in bound.mappings.items():
+            written |= {f"{name}.{key}": self._written(entry, option) for key, option in entries.items()}
         resolved = Spec(entry.name, tuple(sorted(written.items())))
-        if not _readable(resolved):
+        if not resolved.is_readable:
             raise PluginError(
-                f"{KINDS[kind]} {entry.name!r} of plugin {entry.plugin} has an option whose default cannot be written "
-                f"in a spec: {resolved}; use numbers, truth values and plain strings"
+                f"{entry} has an option whose default cannot be written in a spec: {resolved}; use numbers, "
+                "truth values and plain strings"
             )
         return resolved
 
@@ -184,8 +209,7 @@ class Registry:
         """Return :meth:`resolve`'s spec, once a component was made from it, so that bad values are refused early.
 
         If making it fails otherwise, the error is left to the run: the machine that executes it may have what is
-            missing
-        here.
+        missing here.
 
         Raises:
             UsageError: an unknown name or option, or a value that the constructor refuses; the message names the spec.
@@ -193,11 +217,11 @@ class Registry:
         """
         resolved = self.resolve(kind, text)
         try:
-            with suppress(PluginError, SystemExit):
+            with suppress(PluginError):
                 self.build(kind, text)
         except UsageError as error:
             if not isinstance(error.__cause__, ImportError):
-                raise UsageError(f"{KINDS[kind]} {text!r}: {error}") from error
+                raise UsageError(f"{KINDS[kind]} {text!r}: {message(error)}") from error
         return resolved
 
     def packages(self, kind: str, text: str) -> frozenset[str]:
@@ -209,47 +233,47 @@ class Registry:
         """
         bound = self._bind(kind, text)
         owner = bound.entry.plugin
-        named = (*EVERYWHERE, *getattr(bound.factory, "packages", ()))
-        own = {_exactly("ampbench"), f"{owner.distribution}=={owner.version}", *map(_up_to_patches, named)} - {""}
+        with blaming(f"{bound.entry} does not say on which packages it depends"):
+            needed = (*EVERYWHERE, *_names(getattr(bound.factory, "packages", ()), "packages"))
+            minor = {*map(_up_to_patches, needed)}
+        own = {_exactly("ampbench"), f"{owner.distribution}=={owner.version}", *minor} - {""}
         options = [*bound.single.values(), *(option for each in bound.mappings.values() for option in each.values())]
         return frozenset(own).union(*(self.packages(each.kind, each.value) for each in options if each.kind))
 
     def _made(self, option: _Option) -> Any:
         return self.build(option.kind, option.value) if option.kind else option.value
 
-    def _written(self, option: _Option) -> str:
-        return self.resolve(option.kind, option.value).nested() if option.kind else str(option.value)
+    def _written(self, entry: Entry, option: _Option) -> str:
+        if option.kind:
+            return self.resolve(option.kind, option.value).nested()
+        with blaming(f"{entry} has an option whose default cannot be written in a spec"):
+            return str(option.value)
 
     def _bind(self, kind: str, text: str) -> _Bound:
         """Return the component of a spec, with the values of its options."""
-        spec = Spec.parse(text)
-        known = self.entries(kind)
-        if spec.name not in known:
-            raise unknown(KINDS[kind], spec.name, known)
-        entry = known[spec.name]
+        entry = self.entry(kind, text)
         factory = entry.factory()
-        parameters = {
-            name: parameter
-            for name, parameter in inspect.signature(factory).parameters.items()
-            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        }
-        hints = dict.fromkeys(parameters, Any) | dict(_hints(factory))
-        mapped = {name: base for name in parameters if (base := _entries_of(hints[name])) is not None}
-        given = dict(spec.options)
-        what = f"{KINDS[kind]} {spec.name!r}"
-        for name in given:
-            _check_name(what, name, parameters, mapped)
-        single, mappings = {}, {}
-        for name, parameter in parameters.items():
-            if name in mapped:
-                mappings[name] = _mapping(what, parameter, mapped[name], given)
-            else:
-                single[name] = _option(what, parameter, hints[name], given.get(name))
-        return _Bound(entry, factory, single, mappings)
+        with blaming(f"{entry} has options that cannot be read from {text!r}"):
+            return _bound(entry, factory, Spec.parse(text))
 
 
-def load() -> Registry:
+def culprit(error: BaseException) -> Plugin | None:
+    """Return the installed plugin in whose code an exception was raised; of several, the one that was called last."""
+    owners = {plugin.package: plugin for plugin in map(_plugin, entry_points(group=GROUP))}
+    frame, found = traceback_of(error), None
+    while frame is not None:
+        package = str(frame.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if package != "ampbench":  # which calls all others
+            found = owners.get(package, found)
+        frame = frame.tb_next
+    return found
+
+
+def load(on_fault: Callable[[PluginError], None] | None = None) -> Registry:
     """Load every plugin of the entry-point group ``ampbench``.
+
+    Arguments:
+        on_fault: called with the fault of each plugin that cannot be used, which is left out; None to raise the first.
 
     Raises:
         PluginError: a plugin is broken, or two of them claim one name.
@@ -259,7 +283,12 @@ def load() -> Registry:
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
         if point.name not in disabled:
             plugin = _plugin(point)
-            registry.register(plugin, _implementation(plugin, point))
+            try:
+                registry.register(plugin, _implementation(plugin, point))
+            except PluginError as error:
+                if on_fault is None:
+                    raise
+                on_fault(error)
     return registry
 
 
@@ -288,14 +317,14 @@ def _plugin(point: EntryPoint) -> Plugin:
 def _implementation(plugin: Plugin, point: EntryPoint) -> object:
     try:
         return point.load()
-    except Exception as error:
+    except BaseException as error:
+        pass_interruption(error)
         raise PluginError(_broken(plugin, error)) from error
 
 
-def _broken(plugin: Plugin, error: Exception) -> str:
-    detail = str(error).strip().replace("\n", "; ")
+def _broken(plugin: Plugin, error: BaseException) -> str:
     return (
-        f"plugin {plugin} is broken: {type(error).__name__}: {detail}; repair or uninstall {plugin.distribution}, "
+        f"plugin {plugin} is broken: {named(error)}; repair or uninstall {plugin.distribution}, "
         f"or set {DISABLE}={plugin.name}"
     )
 
@@ -307,11 +336,73 @@ def _clash(what: str, name: str, first: Plugin, second: Plugin) -> str:
     )
 
 
-def _entry(name: str, kind: str, component: Callable[..., Any] | Lazy, plugin: Plugin) -> Entry:
+def _bound(entry: Entry, factory: Callable[..., Any], spec: Spec) -> _Bound:
+    """Return a component with the values of its options."""
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    hints = dict.fromkeys(parameters, Any) | dict(_hints(factory))
+    mapped = {name: base for name in parameters if (base := _entries_of(hints[name])) is not None}
+    given = dict(spec.options)
+    what = f"{KINDS[entry.kind]} {spec.name!r}"
+    for name in given:
+        _check_name(what, name, parameters, mapped)
+    single, mappings = {}, {}
+    for name, parameter in parameters.items():
+        if name in mapped:
+            mappings[name] = _mapping(what, parameter, mapped[name], given)
+        else:
+            single[name] = _option(what, parameter, hints[name], given.get(name))
+    return _Bound(entry, factory, single, mappings)
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Turn whatever a component raises into :class:`PluginError`.
+
+    Arguments:
+        what: what the component does not do, with its name and that of its plugin.
+
+    Raises:
+        UsageError: the component refuses a value of the user.
+        ResultsError: the store cannot be written.
+        PluginError: any other exception.
+    """
+    try:
+        yield
+    except (UsageError, ResultsError):
+        raise
+    except BaseException as error:
+        pass_interruption(error)
+        raise PluginError(f"{what}: {describe(error)}") from error
+
+
+def _entry(name: object, kind: str, component: Any, plugin: Plugin) -> Entry:
+    """Return a component as its hook gives it; raises TypeError, with attribute and type, if it is none."""
+    what = f"{KINDS[kind]} {name!r}"
+    if not isinstance(name, str):
+        raise TypeError(f"the name of {what} is a {type(name).__name__}, not a text")
     if isinstance(component, Lazy):
+        texts = {"target": component.target, "summary": component.summary, "source": component.source}
+        labels = {f"label {label!r}": text for label, text in component.labels.items()}
+        for attribute, text in (texts | labels).items():
+            if not isinstance(text, str):
+                raise TypeError(f"{attribute} of {what} is a {type(text).__name__}, not a text")
         return Entry(name, kind, component.summary, component.source, component, plugin, component.labels)
+    if not callable(component):
+        raise TypeError(f"{what} is a {type(component).__name__}, not a class, function or Lazy")
     summary = (inspect.getdoc(component) or "").partition("\n")[0].rstrip(".")
-    return Entry(name, kind, summary, str(getattr(component, "source", "")), component, plugin, {})
+    source = getattr(component, "source", "")
+    return Entry(name, kind, summary, source if isinstance(source, str) else "", component, plugin, {})
+
+
+def _names(value: Any, what: str) -> tuple[str, ...]:
+    """Return the names in an attribute of a component; raises TypeError if it is not a tuple of texts."""
+    if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+        raise TypeError(f"{what} is {value!r}, not a tuple of names")
+    return tuple(value)
 
 
 def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
@@ -383,14 +474,6 @@ def _interfaces() -> Mapping[Any, str]:
     from ampbench.interfaces import Divergence, Family, Method, Metric, Task
 
     return {Task: "tasks", Divergence: "divergences", Family: "families", Method: "methods", Metric: "metrics"}
-
-
-def _readable(spec: Spec) -> bool:
-    """Return whether the text of a spec is parsed to the same spec."""
-    try:
-        return Spec.parse(str(spec)) == spec
-    except UsageError:
-        return False
 
 
 def _convert(what: str, name: str, hint: Any, given: str) -> Any:

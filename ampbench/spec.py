@@ -65,12 +65,33 @@ class Spec:
     def __str__(self) -> str:
         return self.name + (":" + self._written() if self.options else "")
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether the text of the spec is parsed to the same spec."""
+        try:
+            return Spec.parse(str(self)) == self
+        except UsageError:
+            return False
+
     def nested(self) -> str:
         """Return the form of the spec inside another spec."""
         return self.name + (f"({self._written()})" if self.options else "")
 
     def _written(self) -> str:
         return ",".join(f"{key}={value}" for key, value in self.options)
+
+
+def component_name(text: str) -> str:
+    """Return the name in a component's spec; a text that is no spec is its own name.
+
+    Example:
+        >>> component_name("amp:divergence=jsd"), component_name("two words")
+        ('amp', 'two words')
+    """
+    try:
+        return Spec.parse(text).name
+    except UsageError:
+        return text
 
 
 def _bare(text: str) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-from ampbench.counts import whole
+from ampbench.counts import MAX_PARALLEL, whole
 from ampbench.errors import UsageError
 
 
@@ -21,7 +21,7 @@ def limited_threads(threads: int) -> Iterator[None]:
     """Let torch and the linear algebra libraries use so many CPU threads inside the block; restore them after it.
 
     Raises:
-        UsageError: less than one thread, or no whole number.
+        UsageError: less than one thread, more than 1024, or no whole number.
 
     Example:
         >>> before = torch.get_num_threads()
@@ -32,8 +32,8 @@ def limited_threads(threads: int) -> Iterator[None]:
         True
     """
     threads = whole("threads", threads)
-    if threads < 1:
-        raise UsageError(f"threads={threads} is impossible: 1 or more")
+    if not 1 <= threads <= MAX_PARALLEL:
+        raise UsageError(f"threads={threads} is impossible: 1 or more, and at most {MAX_PARALLEL}")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -18,6 +18,7 @@ from ampbench.assess.simulations import Prepared
 from ampbench.graph import Failed, Graph
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Posterior, Progress
+from ampbench.results.columns import Column
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,15 @@ class Calibration:
 
     @classmethod
     def read(cls, text: str) -> Calibration:
-        """Undo :meth:`text`."""
+        """Undo :meth:`text`; raises errors of many types for other texts."""
         values: dict[str, Any] = json.loads(text)
+        fraction = Column("", float, "", minimum=0, maximum=1)
+        columns = {"held_out": Column("", int, "", minimum=0), "fault": Column("", str, ""), "p": fraction}
+        columns |= {"outside": Column("", str, "", blank=True)}
+        faults = [column.fault(values[name], name) for name, column in columns.items()]
+        faults += [fraction.fault(value, f"coverage.{level}") for level, value in values["coverage"].items()]
+        if found := "; ".join(filter(None, faults)):
+            raise ValueError(found)
         return cls(**values)
 
 

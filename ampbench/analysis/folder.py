@@ -18,17 +18,19 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from ampbench import files
 from ampbench.analysis.calibration import Calibration, calibration
-from ampbench.analysis.request import FILE, Request
+from ampbench.analysis.request import FILE, Request, write
 from ampbench.api import infer_graph, restore_graph, save
 from ampbench.assess.simulations import Prepared
 from ampbench.bars import progress_bar
@@ -43,11 +45,15 @@ from ampbench.plots.pairs import pair_plot
 from ampbench.plots.predictive import predictive_plot
 from ampbench.reporting.inference_data import tree
 from ampbench.results import atomic
+from ampbench.results.checksums import Damage
 from ampbench.running.sampling import valid_samples
 from ampbench.seeding import derive, seeded
+from ampbench.text import to_csv
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Analysis:
     def fitted(self) -> Posterior:
         """The fit of the method for all observations, read from its file or made."""
         path, request = self.folder / "posterior.npz", self.request
-        if path.exists():
+        if os.path.lexists(path):
             return restore_graph(path, self.graph, list(self.observed), method=request.method, device=self.device)
         posterior = infer_graph(
             self.graph,
@@ -127,7 +133,7 @@ class Analysis:
         Raises:
             UsageError: the sizes differ, or the folder holds something else; the message names both.
         """
-        if not (self.folder / FILE).exists():
+        if not os.path.lexists(self.folder / FILE):
             self._check_size()
         self.request.claim(self.folder)
 
@@ -161,7 +167,7 @@ class Analysis:
                 drawn = valid_samples(posterior.sample(self.x, n), n, self.names, "at the observation")
             return _frame(drawn, self.names)
 
-        return self._table("samples.csv", draw)
+        return self._table("samples.csv", self.request.samples, draw)
 
     @property
     def _draws(self) -> Tensor:
@@ -178,13 +184,13 @@ class Analysis:
                 predicted = known.simulate(self._draws[: self.request.predictions]).flatten(1)
             return _frame(predicted, known.observed_names(predicted.shape[1]))
 
-        return self._table("predictions.csv", simulate)
+        return self._table("predictions.csv", self.request.predictions, simulate)
 
     @cached_property
     def calibration(self) -> Calibration | None:
         """Tests of calibration on held-out simulations; None if a sequential method fits to one observation."""
         path = self.folder / "calibration.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             if isinstance(self.fitted, Sequential):
                 return None
             request = self.request
@@ -193,14 +199,14 @@ class Analysis:
                 found = calibration(
                     self.posterior, self.graph, self.observed, n, seed, self.x, progress, self.prepared, request.failed
                 )
-            atomic.write(path, found.text().encode())
-        return Calibration.read(path.read_text())
+            write(path, found.text().encode())
+        return self._read(path.name, lambda: Calibration.read(files.read_text(path)))
 
     @cached_property
     def summary(self) -> DataFrame:
         """Mean, standard deviation and quantiles of each parameter."""
         table = summary_table(self._draws, self.names)
-        self._write("summary.csv", lambda: table.to_csv(index_label="parameter").encode())
+        self._write("summary.csv", lambda: to_csv(table, index_label="parameter").encode())
         return table
 
     def plots(self) -> list[str]:
@@ -237,15 +243,29 @@ class Analysis:
         return ""
 
     def _write(self, name: str, content: Callable[[], bytes]) -> None:
-        if not (path := self.folder / name).exists():
-            atomic.write(path, content())
+        if not os.path.lexists(path := self.folder / name):
+            write(path, content())
 
-    def _table(self, name: str, make: Callable[[], DataFrame]) -> DataFrame:
+    def _table(self, name: str, rows: int, make: Callable[[], DataFrame]) -> DataFrame:
         """Return a table of numbers from its file, which is written if there is none."""
         from pandas import read_csv
 
-        self._write(name, lambda: make().to_csv(index=False).encode())
-        return read_csv(self.folder / name, dtype=str).astype(float)  # every digit counts
+        def read() -> DataFrame:
+            with files.opened(self.folder / name, files.MAX_DATA_BYTES) as file:
+                found = read_csv(file, dtype=str).astype(float)  # every digit counts
+            if len(found) != rows:
+                raise ValueError(f"it has {len(found):,} rows, where {rows:,} should be")
+            return found
+
+        self._write(name, lambda: to_csv(make()).encode())
+        return self._read(name, read)
+
+    def _read(self, name: str, read: Callable[[], T]) -> T:
+        """Return what a file of the folder holds; raises :class:`UsageError` if it is damaged."""
+        try:
+            return read()
+        except Exception as error:  # whatever the file holds
+            raise UsageError(f"{Damage.of(self.folder / name, error)}; delete it, and it is made again") from error
 
     def _seeded(self, what: str) -> Any:
         return seeded(derive(self.request.seed, "analysis", what))

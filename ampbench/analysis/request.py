@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ampbench import files
 from ampbench.errors import UsageError
 from ampbench.graph import Failed
 from ampbench.results import atomic
+from ampbench.results.checksums import Damage, is_directory
 from ampbench.results.provenance import commit, versions
+from ampbench.results.store import listed
 
 FILE = "request.json"
 
@@ -56,21 +60,21 @@ class Request:
         """Write the request into its folder; an equal one is left as it is.
 
         Raises:
-            UsageError: the folder holds another request, of which the message names each difference, or other files.
-            OSError: the folder cannot be written.
+            UsageError: the folder holds another request, of which the message names each difference, or other files; or
+                it cannot be written.
         """
         path = folder / FILE
-        if path.exists():
+        if os.path.lexists(path):
             if differences := self._differences(_read(path)):
                 raise UsageError(
                     f"{folder} holds another inference: {'; '.join(differences)}. Take another --output, or the "
                     "arguments of the other inference to continue it"
                 )
             return
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if os.path.lexists(folder) and (not is_directory(folder) or listed(folder)):
             raise UsageError(f"{folder} is no empty folder and holds no inference; take another --output")
         made_with = {"versions": dict(versions()), "commit": commit()}
-        atomic.write(path, (json.dumps(asdict(self) | made_with, indent=1) + "\n").encode())
+        write(path, (json.dumps(asdict(self) | made_with, indent=1) + "\n").encode())
 
     def _differences(self, other: Mapping[str, Any]) -> list[str]:
         own = json.loads(json.dumps(asdict(self)))
@@ -81,14 +85,24 @@ class Request:
         ]
 
 
+def write(path: Path, content: bytes) -> None:
+    """Write a file of an analysis; raises :class:`UsageError` if it cannot be written."""
+    try:
+        atomic.write(path, content)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror or error}; make room there, or take another --output"
+        ) from error
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
-        if isinstance(found, dict):
-            return found
-    except ValueError:
-        pass
-    raise UsageError(f"{path} is damaged; take another --output, or delete the folder")
+        found = json.loads(files.read_bytes(path))
+    except Exception as error:  # whatever the file holds
+        raise UsageError(f"{Damage.of(path, error)}; take another --output, or delete the folder") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is damaged: it holds no object; take another --output, or delete the folder")
+    return found
 
 
 def _short(value: object) -> str:

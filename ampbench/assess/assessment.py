@@ -42,6 +42,7 @@ from ampbench.assess.outcome import Outcome
 from ampbench.assess.simulations import Prepared
 from ampbench.counts import whole
 from ampbench.errors import PluginError, UsageError
+from ampbench.faults import pass_interruption
 from ampbench.graph import Failed, Graph
 from ampbench.graph.failures import check_failed
 from ampbench.graph.prior import LatentPrior
@@ -231,7 +232,8 @@ def outcomes(
             with limited_threads(threads):
                 drawn = fit(held_out.evaluation_set, text, budget, started(text, budget))
                 outcome = _judged(held_out, text, budget, drawn, partial(test, trials=trials(len(wanted))))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            pass_interruption(error)
             outcome = Outcome(text, budget, error=describe_with_line(error), output=getattr(error, "output", ""))
         yield outcome
 

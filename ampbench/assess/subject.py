@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Gamma, Independent, LogNormal, Normal, Uniform
 
-from ampbench import registry
+from ampbench import files, npz, registry
 from ampbench.errors import GraphError, UsageError
+from ampbench.faults import pass_interruption
 from ampbench.graph import Graph, density, simulator
 from ampbench.graph.precision import as_written
 from ampbench.graph.priors import as_distribution
@@ -113,18 +113,23 @@ def read_observation(text: str) -> Tensor:
         >>> read_observation("0.5, -1e-2")
         tensor([ 0.5000, -0.0100])
     """
-    path = Path(text)
     try:
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False).ravel()
-        else:
-            values = np.array(re.split(r"[\s,;]+", (path.read_text() if path.is_file() else text).strip(" \n\t,;")))
-        return as_written(torch.from_numpy(values.astype(float)))
-    except (OSError, ValueError) as error:
+        return as_written(torch.from_numpy(_values(text).astype(float)))
+    except Exception as error:  # whatever the file holds
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise UsageError(
-            f"cannot read the observation {text!r}: {error}; write numbers such as 0.5,1.2, or the path of a file "
+            f"cannot read the observation {text!r}: {reason}; write numbers such as 0.5,1.2, or the path of a file "
             "of numbers (.npy or text)"
         ) from error
+
+
+def _values(text: str) -> np.ndarray:
+    """Return the numbers, or the texts of numbers, of a file or a text, shape (L,)."""
+    if text.endswith(".npy"):
+        with files.opened(text, files.MAX_DATA_BYTES) as file:
+            return npz.read_array(file).ravel()
+    content = files.read_text(text) if os.path.exists(text) else text  # a long text is no name of a file
+    return np.array(re.split(r"[\s,;]+", content.strip(" \n\t,;")))
 
 
 def _imported(text: str, what: str) -> Any:
@@ -140,7 +145,8 @@ def _imported(text: str, what: str) -> Any:
         if error.name == module.partition(".")[0]:
             raise UsageError(f"no module {module!r} here ({os.getcwd()}) or among the installed packages") from error
         raise UsageError(f"module {module!r} cannot be imported: {describe_with_line(error)}") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         raise UsageError(f"module {module!r} cannot be imported: {describe_with_line(error)}") from error
     try:
         return getattr(found, name)

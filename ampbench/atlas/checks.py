@@ -36,6 +36,7 @@ from torch import Tensor
 from ampbench.atlas.modes import NEIGHBOURS, dropped, empty_balls, empty_by_chance, labels, local_scale, nearest_mode
 from ampbench.atlas.moments import Moments, by_chance, combination, form, location, moments, shifts, widths
 from ampbench.errors import SamplesError
+from ampbench.faults import message, named, pass_interruption
 from ampbench.graph import component_names
 from ampbench.graph.prior import LatentPrior, not_finite
 from ampbench.graph.supports import elementwise
@@ -155,9 +156,11 @@ def _guarded(name: str, checks: list[Check]) -> Iterator[None]:
     try:
         with np.errstate(divide="raise", invalid="raise"):  # a record must not hold NaN
             yield
-    except Exception as error:  # a plugin's prior may raise anything
-        text = str(error) if isinstance(error, np.linalg.LinAlgError) else f"{type(error).__name__}: {error}"
-        checks.append(failed(name, text))
+    except np.linalg.LinAlgError as error:
+        checks.append(failed(name, message(error)))
+    except BaseException as error:  # a plugin's prior may raise anything
+        pass_interruption(error)
+        checks.append(failed(name, named(error)))
 
 
 def failed(name: str, why: str) -> Check:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ampbench.text import encodable
+
 COLUMNS = ["finding", "count", "total", "worst", "threshold", "observation", "seed", "text"]
 
 
@@ -29,7 +31,8 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     for values, part in checked.groupby(list(by), sort=True):
         group = dict(zip(by, values, strict=True))
         each = [
-            {**check, "run": row.Index, "observation": int(row.observation), "seed": int(row.seed)}
+            {name: encodable(value) for name, value in check.items()}
+            | {"run": row.Index, "observation": int(row.observation), "seed": int(row.seed)}
             for row in part.itertuples()
             for check in json.loads(row.findings_detail)
         ]

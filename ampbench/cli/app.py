@@ -1,10 +1,11 @@
 """Declarations of all commands. Slow imports are inside the commands, so that ``--help`` and ``list`` start fast.
 
-Exit codes: 0 success, 1 some runs failed (each is named), 2 usage error, 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 success, 1 some runs failed (each is named), 2 usage error, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ampbench import __version__
+from ampbench.cli.commands import Commands
 from ampbench.cli.options import (
     BatchOption,
     DataOption,
@@ -34,6 +36,7 @@ from ampbench.cli.options import (
     takes_sweep,
     whole_number,
 )
+from ampbench.console import complain, prepare_streams, say
 from ampbench.errors import (
     AmpbenchError,
     FitWarning,
@@ -43,9 +46,10 @@ from ampbench.errors import (
     StoredWarning,
 )
 from ampbench.hookspecs import KINDS
-from ampbench.reporting.text import plain
+from ampbench.text import line as on_one_line
 
 app = typer.Typer(
+    cls=Commands,
     help="Compare likelihood-free inference methods, and infer with adversarial message passing.",
     no_args_is_help=True,
     add_completion=False,
@@ -53,14 +57,34 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+ArgumentError: type[typer.BadParameter] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+"""The base class of errors in arguments, which typer does not export."""
+
 
 def main() -> None:
-    """Run the command line; an :class:`AmpbenchError` is printed without a traceback."""
+    """Run the command line; an :class:`AmpbenchError`, or an OSError of a path, is printed without a traceback."""
+    prepare_streams()
     warnings.showwarning = _show_warning
     try:
-        app()
+        sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would replace sys.excepthook
     except AmpbenchError as error:
-        print(f"ampbench: {plain(str(error))}", file=sys.stderr)
+        complain(f"ampbench: {error}")
+        sys.exit(2)
+    except ArgumentError as error:
+        shown = io.StringIO()
+        error.show(shown)
+        complain(shown.getvalue().rstrip("\n"))
+        sys.exit(error.exit_code)
+    except typer.Abort:  # standard input has ended
+        complain("Aborted!")
+        sys.exit(1)
+    except OSError as error:  # of a path that was given, or that lies in a folder that was given
+        if error.filename is None:
+            raise
+        path = error.filename2 or error.filename  # of a file that is renamed, the new name
+        complain(f"ampbench: cannot use {path}: {error.strerror or error}")
         sys.exit(2)
 
 
@@ -74,13 +98,13 @@ def _show_warning(
 ) -> None:
     """Print a warning; one of ampbench's own without the line of code that raised it."""
     own = issubclass(category, FitWarning | PrecisionWarning | ResultsWarning | SimulationWarning | StoredWarning)
-    text = f"ampbench: {plain(str(message))}\n" if own else ""
-    print(text or warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+    text = f"ampbench: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno, line)
+    say(text, end="", file=file or sys.stderr)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"ampbench {__version__}")
+        say(f"ampbench {__version__}")
         raise typer.Exit
 
 
@@ -556,5 +580,5 @@ def doctor() -> None:
 
     checks = check_installation()
     for check in checks:
-        print(f"{'ok' if check.ok else 'PROBLEM':8}{check.what}: {check.found}")
+        say(f"{'ok' if check.ok else 'PROBLEM':8}{on_one_line(check.what)}: {on_one_line(check.found)}")
     sys.exit(0 if all(check.ok for check in checks) else 1)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
 
 from ampbench import registry
 from ampbench.assess.assessment import HeldOut, hold_out, outcomes, prior_outcome, trials
@@ -31,18 +26,20 @@ from ampbench.bars import progress_bar
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.simulations import SIMULATE_AT_ONCE, SimulationOptions, subject_of
 from ampbench.cli.terminal import print_folded, print_table
+from ampbench.console import complain, say, status
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.graph.failures import check_failed
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
-from ampbench.reporting.text import duration, plain
+from ampbench.reporting.text import duration
 from ampbench.running.calls import CallError
 from ampbench.running.executors import imports
 from ampbench.running.process import start_server
 from ampbench.simulations import Batches, Simulations, StoredSimulator, warn_if_other_prior
 from ampbench.spec import split
+from ampbench.text import plain, to_json
 
 BAR_WIDTH = 12
 """Width, in characters, of the bar of the best fit."""
@@ -69,7 +66,7 @@ def run_assess(
 ) -> int:
     """Assess methods on a simulator, print outcomes and recommendation, and return the exit code.
 
-    The exit code is 1 if a fit failed, 130 after Ctrl-C, 143 after SIGTERM.
+    The exit code is 1 if a fit failed, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
 
     Arguments:
         subject: ``module:simulator`` if there is a prior, else a task's spec; None for stored simulations.
@@ -117,12 +114,12 @@ def run_assess(
     found, code = _fits(judges, names, sizes, loaded, worker)
     advice, permutations = recommend(found, yardstick, judges.rule), trials(len(names) * len(sizes))
     if as_json:
-        print(json.dumps(_as_json(found, yardstick, advice, judges, permutations), indent=1))
+        say(to_json(_as_json(found, yardstick, advice, judges, permutations)))
     else:
         _print(found, yardstick, advice, judges, permutations)
         if advice.outcome:
-            print("\nThe posterior of your data, as files:\n")
-            print(plain(_next_command(subject, prior, observation, simulations, advice.outcome)))
+            say("\nThe posterior of your data, as files:\n")
+            say(_next_command(subject, prior, observation, simulations, advice.outcome))
     return code or (0 if found and all(each.ok for each in found) else 1)
 
 
@@ -150,12 +147,12 @@ def _fits(
     """Fit each method with each budget until an interruption; return the outcomes, and its exit code or 0."""
     found: list[Outcome] = []
     try:
-        with interruptible(), Console(stderr=True).status("") as status:
+        with interruptible(), status() as update:
 
             def started(method: str, budget: int) -> Progress:
                 label = f"{method}, {budget:,} simulations (fit {len(found) + 1} of {len(names) * len(sizes)})"
-                status.update(escape(label))
-                return lambda done, total: status.update(escape(f"{label}: step {done} of {total}"))
+                update(label)
+                return lambda done, total: update(f"{label}: step {done} of {total}")
 
             for outcome in outcomes(judges, names, sizes, loaded, worker.fit, worker.lc2st, started):
                 found.append(outcome)
@@ -167,7 +164,7 @@ def _fits(
 def _stopped(interruption: KeyboardInterrupt, remark: str) -> int:
     """Print that the command was interrupted, and return its exit code."""
     word, code = exit_status(interruption)
-    print(f"ampbench: {word}; {remark}", file=sys.stderr)
+    complain(f"ampbench: {word}; {remark}")
     return code
 
 
@@ -215,8 +212,8 @@ def _print(
             if remark := each.error or each.warning:
                 print_folded(f"  {each.budget:,}: {remark}")
             if each.output:
-                print(_output_excerpt(each.output, "    "))
-        print()
+                say(_output_excerpt(each.output, "    "))
+        say()
     print_folded(
         f"score: the held-out {rule} score, lower is better, {mean_score(prior, rule):.3f} for the prior; "
         + (
@@ -247,7 +244,7 @@ def _print(
         else f"{len(judges.x):,} simulations were held out; the fits shared {len(judges.training):,} others, of which "
         "each used the first ones"
     )
-    print()
+    say()
     print_folded(f"Recommended: {advice.outcome.label if advice.outcome else 'none of these'}.")
     for reason in advice.reasons:
         print_folded(f"- {reason}")

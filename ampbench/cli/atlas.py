@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from ampbench import registry
 from ampbench.atlas.checks import CHECKS
 from ampbench.atlas.findings import tally
 from ampbench.cli.terminal import print_folded, print_table
+from ampbench.console import complain, say, status
 from ampbench.errors import ResultsError
 from ampbench.reporting.compare import GROUP_COLUMNS, count_unchecked, latest
 from ampbench.reporting.labels import labels, legend
-from ampbench.reporting.text import line
 from ampbench.results import load
+from ampbench.results.checksums import is_directory
 from ampbench.results.columns import records
 from ampbench.results.store import Store
 from ampbench.running.backfill import check_unchecked
+from ampbench.text import encodable, to_json
 
 
 def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_json: bool) -> None:
@@ -34,35 +34,34 @@ def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_j
     Raises:
         ResultsError: there is no such directory, or it cannot be written.
     """
-    if not results.is_dir():
+    if not is_directory(results):
         raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
     _check_unchecked(Store(results), tasks, methods)
     frame, _ = latest(load(results))
     for column, wanted in (("task", tasks), ("method", methods)):
-        frame = frame[frame[column].isin(wanted)] if wanted else frame
+        frame = frame[frame[column].isin(list(map(encodable, wanted)))] if wanted else frame
     table = tally(frame, [*GROUP_COLUMNS, "method"])
     if as_json:
-        print(json.dumps(records(table), indent=1))
+        say(to_json(records(table)))
     else:
         _print(table, count_unchecked(frame))
 
 
 def _check_unchecked(store: Store, tasks: Sequence[str], methods: Sequence[str]) -> None:
     """Check unchecked results, and show the progress on a terminal."""
-    console = Console(stderr=True, highlight=False)
-    with console.status("") as status:
+    with status() as update:
 
         def progress(done: int, total: int) -> None:
-            status.update(f"checking {done + 1} of {total}")
+            update(f"checking {done + 1} of {total}")
 
         count = check_unchecked(store, registry.load(), tasks, methods, progress)
     if count:
-        console.print(f"{count} unchecked results were checked")
+        complain(f"{count} unchecked results were checked")
 
 
 def _print(table: pd.DataFrame, unchecked: int) -> None:
     if table.empty:
-        print("no results were checked yet")
+        say("no results were checked yet")
     named = labels(table["method"])
     for values, part in table.groupby(GROUP_COLUMNS, sort=False):
         print_folded("task {}, budget {}, samples {}".format(*values))
@@ -71,7 +70,7 @@ def _print(table: pd.DataFrame, unchecked: int) -> None:
         worst = part[part["count"] > 0]
         for _, row in worst[worst["text"].fillna("") != ""].iterrows():
             print_folded(f"{named[row['method']]}: {row['finding']}: {row['text']}")
-        print()
+        say()
     for text in legend(named):
         print_folded(text)
     seen = [name for name in CHECKS if name in set(table["finding"])]
@@ -88,4 +87,4 @@ def _cells(row: pd.Series) -> tuple[str, ...]:
     if not row["finding"]:
         return "none", f"0/{row['total']}", "", "", ""
     size = (f"{row[column]:.3g}" for column in ("worst", "threshold"))
-    return line(row["finding"]), f"{row['count']}/{row['total']}", *size, str(int(row["observation"]))
+    return row["finding"], f"{row['count']}/{row['total']}", *size, str(int(row["observation"]))

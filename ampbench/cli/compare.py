@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +10,16 @@ import pandas as pd
 
 from ampbench.atlas.findings import summary_line
 from ampbench.cli.terminal import print_folded, print_table
+from ampbench.console import complain, say
 from ampbench.errors import UsageError
 from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, latest, summarise
 from ampbench.reporting.labels import labels, legend
 from ampbench.reporting.ledger import PublishedComparison, compare_published
 from ampbench.reporting.tables import interval, latex, markdown, p_value
-from ampbench.reporting.text import decimals, line, number
+from ampbench.reporting.text import decimals, number
 from ampbench.results import load
 from ampbench.results.columns import records
+from ampbench.text import line, to_csv, to_json
 
 LEGEND = (
     "n: seeds x observations; diff: paired difference to the lowest mean; p: p-value of that difference, by Holm's "
@@ -56,18 +56,15 @@ def show(results: Path, forms: Sequence[str], noise: bool, published: bool, mix:
     summary = summarise(frame)
     theirs = compare_published(latest(frame)[0], mix=mix) if published else None
     if form == "json":
-        print(json.dumps(_json(summary, theirs), indent=1))
+        say(to_json(_json(summary, theirs)))
         return
     if form == "text":
         _print(summary, noise, theirs)
         return
-    print({"csv": _csv, "markdown": markdown, "latex": latex}[form](summary.table), end="")
+    writers: dict[str, Callable[[pd.DataFrame], str]] = {"csv": to_csv, "markdown": markdown, "latex": latex}
+    say(writers[form](summary.table), end="")
     for remark in [*summary.remarks, *summary.limits]:
-        print(line(remark), file=sys.stderr)
-
-
-def _csv(table: pd.DataFrame) -> str:
-    return str(table.to_csv(index=False))
+        complain(line(remark))
 
 
 def _json(summary: Summary, theirs: PublishedComparison | None) -> dict[str, object]:
@@ -86,16 +83,16 @@ def _print(full: Summary, noise: bool, theirs: PublishedComparison | None) -> No
     named = labels([*full.table["method"], *full.findings["method"]])
     summary = _with_labels(full, named)
     if summary.table.empty:
-        print("no results yet")
+        say("no results yet")
     for group, tables in summary.table.groupby(GROUP_COLUMNS, sort=False):
         for label, part in _labelled(tables, [*GROUP_COLUMNS, "metric"]):
             print_folded(label)
             _print_scores(part)
-            print()
+            say()
         _print_findings(summary.findings[(summary.findings[GROUP_COLUMNS] == list(group)).all(axis=1)])
     if summary.unchecked:
         print_folded(f"{summary.unchecked} results are unchecked for failures; run ampbench atlas")
-        print()
+        say()
     if noise:
         _print_noise(summary.table)
     for label, part in _labelled(summary.ranks, ["budget", "samples", "metric"]):
@@ -104,7 +101,7 @@ def _print(full: Summary, noise: bool, theirs: PublishedComparison | None) -> No
         )
         rows = [(row.method, row.rank, interval(row.low, row.high, 2)) for row in part.itertuples(index=False)]
         print_table(["method", "rank", "95% interval"], rows, fold=0)
-        print()
+        say()
     if theirs:
         _print_published(theirs, named)
     for text in legend(named):
@@ -148,7 +145,7 @@ def _print_findings(part: pd.DataFrame) -> None:
     print_folded("findings, by number of runs (details: ampbench atlas):")
     for method, found in part.groupby("method", sort=False):
         print_folded(f"{method}: {summary_line(found)}")
-    print()
+    say()
 
 
 def _print_noise(table: pd.DataFrame) -> None:
@@ -157,9 +154,9 @@ def _print_noise(table: pd.DataFrame) -> None:
         print_folded(f"standard deviations of single scores; {label}")
         rows = part[columns].itertuples(index=False)
         print_table(["method", "seed", "observation", "rest", "metric"], rows, fold=0)
-        print()
+        say()
     print_folded("-: not identifiable; with one seed, observation includes rest")
-    print()
+    say()
 
 
 def _print_published(theirs: PublishedComparison, named: Mapping[str, str]) -> None:
@@ -168,7 +165,7 @@ def _print_published(theirs: PublishedComparison, named: Mapping[str, str]) -> N
         print_folded(f"ours and published c2st; {label}")
         columns = part[["method", "mean", "se", "origin"]].astype({"mean": float, "se": float})
         print_table(columns.columns, columns.itertuples(index=False), fold=3)
-        print()
+        say()
     print_folded(
         "se: standard error for independent fits; our scores of one seed share a fit if the method is amortised"
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
+from ampbench.console import LiteralConsole
 from ampbench.interfaces.events import Event, Finished, Fitting, Note
-from ampbench.reporting.text import duration, line, number, plain
+from ampbench.reporting.text import duration, number
 from ampbench.running.tally import Snapshot, Tally
 from ampbench.running.throttle import Throttle
+from ampbench.text import line, plain
 
 STEP_INTERVAL_S = 30.0
 """Seconds between two plain lines about running fits."""
@@ -27,7 +28,7 @@ class Display:
     """
 
     def __init__(self, tally: Tally) -> None:
-        self.console = Console(highlight=False)
+        self.console = LiteralConsole()
         self._tally = tally
         self._throttle = Throttle(STEP_INTERVAL_S)
         self._live = Live(
@@ -73,7 +74,7 @@ class Display:
 
     def _say(self, text: str) -> None:
         self.console.print(
-            escape(plain(text.replace("\n", " "))), soft_wrap=not self.console.is_terminal
+            Text(plain(text.replace("\n", " "))), soft_wrap=not self.console.is_terminal
         )  # a file gets one unfolded line
         self._throttle.restart()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ampbench import registry
-from ampbench.errors import AmpbenchError
+from ampbench.errors import PluginError, UsageError
 from ampbench.hookspecs import KINDS
 from ampbench.results.provenance import versions
+from ampbench.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,20 @@ def _devices() -> Iterator[Check]:
 
 
 def _components() -> Iterator[Check]:
-    try:
-        loaded = registry.load()
-    except AmpbenchError as error:
-        yield Check("plugins", str(error), False)
-        return
+    faults: list[PluginError] = []
+    loaded = registry.load(faults.append)
+    for fault in faults:
+        yield Check("plugins", str(fault), False)
     yield Check("plugins", ", ".join(loaded.plugins), True)
     for kind in KINDS:
         for name, entry in loaded.entries(kind).items():
+            if not Spec(name).is_readable:
+                unusable = f"its name cannot stand in a spec, so that nothing can use it; see plugin {entry.plugin}"
+                yield Check(f"{KINDS[kind]} {name!r}", unusable, False)
             try:
                 entry.factory()
-            except AmpbenchError as error:
+                with suppress(UsageError):  # it has options without a default
+                    loaded.packages(kind, name)
+            except PluginError as error:
                 yield Check(f"{KINDS[kind]} {name}", str(error), False)
         yield Check(kind, ", ".join(loaded.entries(kind)) or "none", True)

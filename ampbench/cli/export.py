@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from ampbench.cli.terminal import print_folded
+from ampbench.console import status
 from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.inference_data import inference_data
 from ampbench.results import load
-from ampbench.spec import Spec
+from ampbench.results.checksums import is_directory
+from ampbench.spec import Spec, component_name
 
 
 def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
@@ -28,12 +29,12 @@ def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
         UsageError: no run or several runs match, or the file cannot be written.
         ResultsError: the samples of the run are missing; the message gives the reason.
     """
-    if not results.is_dir():
+    if not is_directory(results):
         raise ResultsError(f"{str(results)!r} is no results directory; only a results directory contains samples")
     if not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist; make it first")
     found = select_run(load(results), wanted)
-    with Console(stderr=True).status("drawing reference samples, if the task stores none"):
+    with status("drawing reference samples, if the task stores none"):
         tree = inference_data(results, found["key"])
     try:
         tree.to_netcdf(output)
@@ -74,7 +75,7 @@ def _fits(column: pd.Series, value: object) -> pd.Series[bool]:
     if not isinstance(value, str):
         return column == value
     exact = column == str(Spec.parse(value))
-    return exact if exact.any() else column.map(lambda text: Spec.parse(text).name == value).astype(bool)
+    return exact if exact.any() else column.map(lambda text: component_name(text) == value).astype(bool)
 
 
 def _some(column: pd.Series) -> str:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from ampbench.analysis import Analysis, Calibration
 from ampbench.cli.infer_arguments import InferArguments, analysis_of
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.terminal import print_folded, print_table
+from ampbench.console import complain, say
 from ampbench.errors import AmpbenchError
+from ampbench.faults import pass_interruption
 from ampbench.running.failures import describe_with_line
+from ampbench.text import line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 def run_infer(given: InferArguments) -> int:
-    """Infer, print a summary, and return the exit code: 1 if a step failed, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Infer, print a summary, and return the exit code.
+
+    It is 1 if a step failed, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
+    """
     analysis, output = analysis_of(given), given.output
     try:
         with interruptible():
@@ -25,15 +30,16 @@ def run_infer(given: InferArguments) -> int:
             missing = _report(analysis)
     except KeyboardInterrupt as error:
         word, code = exit_status(error)
-        remark = f"finished steps are in {output}, and the same command again continues"
-        print(f"ampbench: {word}; {remark}", file=sys.stderr)
+        remark = f"finished steps are in {line(str(output))}, and the same command again continues"
+        complain(f"ampbench: {word}; {remark}")
         return code
     except AmpbenchError:
         raise
-    except Exception as error:  # of the user's simulator, or of a plugin
-        print(f"ampbench: {describe_with_line(error)}", file=sys.stderr)
+    except BaseException as error:  # of the user's simulator, or of a plugin
+        pass_interruption(error)
+        complain(f"ampbench: {describe_with_line(error)}")
         return 1
-    print()
+    say()
     print_folded(f"Files in {output}: {', '.join(sorted(each.name for each in output.iterdir()))}")
     for each in missing:
         print_folded(each)
@@ -46,7 +52,7 @@ def _report(analysis: Analysis) -> list[str]:
     samples = analysis.samples
     print_folded(f"{request.method}, {request.budget:,} simulations, {len(samples):,} posterior draws")
     _print_summary(analysis.summary)
-    print()
+    say()
     if request.predictions:
         print_folded(_predicted(analysis.predictions, request.observation))
     if request.held_out:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ampbench.cli.run import run_sweep
 from ampbench.cli.terminal import print_groups
+from ampbench.console import say
 from ampbench.reporting.ledger import reproduced, select, study
 from ampbench.results import load
 from ampbench.results.columns import records
 from ampbench.running.sweep import Request
+from ampbench.text import to_csv, to_json
 
 CAVEAT = (
     "diff_in_se: the difference in standard errors, computed for independent scores.\n"
@@ -36,16 +37,16 @@ def show_ledger(
     """
     frame = select(tasks, methods, budgets, classifiers)
     if as_json:
-        print(json.dumps(records(frame), indent=1))
+        say(to_json(records(frame)))
     elif as_csv:
-        print(frame.to_csv(index=False), end="")
+        say(to_csv(frame), end="")
     else:
         shown = frame.assign(samples=frame["samples"].astype("string").fillna("unknown"))
         shown = shown.astype({"n": "float64"})
         print_groups(
             shown, ["task", "budget", "classifier", "samples"], ["method", "c2st", "se", "source"], "no such score"
         )
-        print("se: standard error over observations and seeds; -: not published")
+        say("se: standard error over observations and seeds; -: not published")
 
 
 def reproduce(
@@ -69,5 +70,5 @@ def reproduce(
     code = run_sweep(Request(given=sweep, select=tuple(selections)), results, executor, device, {"threads": threads})
     columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
     print_groups(reproduced(load(results), found), ["task", "budget"], columns)
-    print(CAVEAT)
+    say(CAVEAT)
     return code

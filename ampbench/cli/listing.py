@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from dataclasses import dataclass
 
 from ampbench import registry
+from ampbench.cli.terminal import COLUMN_GAP
+from ampbench.console import LiteralConsole, cell, new_table, say
 from ampbench.hookspecs import KINDS
 from ampbench.registry import Entry
+
+MAX_NAME_WIDTH = 40
+"""Largest width, in characters, of names that are not folded."""
 
 
 def list_components(kind: str | None) -> None:
@@ -22,41 +24,54 @@ def list_components(kind: str | None) -> None:
 
 def list_plugins() -> None:
     """Print the installed plugins."""
-    table = _table("plugin", "distribution", "version", "entry point")
-    for plugin in registry.load().plugins.values():
-        table.add_row(*map(escape, (plugin.name, plugin.distribution, plugin.version, plugin.target)))
-    _print(table)
+    plugins = registry.load().plugins.values()
+    _print(
+        [
+            _Column("plugin", [plugin.name for plugin in plugins]),
+            _Column("distribution", [plugin.distribution for plugin in plugins]),
+            _Column("version", [plugin.version for plugin in plugins]),
+            _Column("entry point", [plugin.target for plugin in plugins]),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of a list; one that is less informative than others may be left out."""
+
+    title: str
+    cells: Sequence[str]
+    droppable: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(map(len, [self.title, *self.cells]))
 
 
 def _print_entries(kind: str, entries: Sequence[Entry]) -> None:
     """Print components; if the terminal is too narrow, the least informative columns are left out."""
-    console = Console()
     labels = dict.fromkeys(label for entry in entries for label in entry.labels)
-    columns = {
-        kind: [entry.name for entry in entries],
-        **{label: [entry.labels.get(label, "") for entry in entries] for label in labels},
-        "source": [entry.source for entry in entries],
-        "what it is": [entry.summary for entry in entries],
-        "from": [entry.plugin.distribution for entry in entries],
-    }
-    widths = {title: 2 + max(map(len, [title, *cells])) for title, cells in columns.items()}
-    droppable = (["from"] if len(set(columns["from"])) == 1 else []) + (["what it is"] if labels else [])
-    for title in droppable:
-        if sum(widths.values()) > console.width:
-            del columns[title], widths[title]
-    table = _table(*columns)
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*map(escape, row))
-    _print(table)
+    owners = [entry.plugin.distribution for entry in entries]
+    columns = [
+        _Column(kind, [entry.name for entry in entries]),
+        *(_Column(label, [entry.labels.get(label, "") for entry in entries]) for label in labels),
+        _Column("source", [entry.source for entry in entries]),
+        _Column("what it is", [entry.summary for entry in entries], droppable=bool(labels)),
+        _Column("from", owners, droppable=len(set(owners)) == 1),
+    ]
+    room = LiteralConsole().width
+    for column in columns[::-1]:
+        if column.droppable and sum(COLUMN_GAP + each.width for each in columns) > room:
+            columns.remove(column)
+    _print(columns)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _print(columns: Sequence[_Column]) -> None:
+    table = new_table()
     for i, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=i == 0)
-    return table
-
-
-def _print(table: Table) -> None:
-    Console().print(table)
-    print()
+        short = i == 0 and column.width <= MAX_NAME_WIDTH
+        table.add_column(cell(column.title), overflow="fold", no_wrap=short)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(cell, row))
+    LiteralConsole().print(table)
+    say()

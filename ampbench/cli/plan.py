@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from ampbench import registry
 from ampbench.cli.terminal import print_folded, print_table
-from ampbench.reporting.text import duration, line
+from ampbench.console import say
+from ampbench.reporting.text import duration
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
 from ampbench.running.plan import STATES, Estimate, Plan, Planned, plan
 from ampbench.running.sweep import Request
+from ampbench.text import line, to_json
 
 STATE_MEANINGS = {
     "failed": "will be run again; see ampbench failures",
@@ -34,13 +35,13 @@ def show_plan(request: Request, results: Path, as_json: bool = False) -> int:
     part = request.chosen(every)
     made = plan(part, Store(results))
     if as_json:
-        print(json.dumps([_row(planned) for planned in made.runs], indent=1))
+        say(to_json([_row(planned) for planned in made.runs]))
         return 0
     _print_table(made)
     if len(part) < len(every):
-        print(f"{len(part)} of {len(every)} runs are selected")
+        say(f"{len(part)} of {len(every)} runs are selected")
     _print_states(made, results)
-    print(_time(made.estimate))
+    say(_time(made.estimate))
     return 0
 
 
@@ -55,22 +56,22 @@ def _print_table(made: Plan) -> None:
         print_folded(method)
         rows = [[*cell, count.total(), *(count[state] for state in states)] for cell, count in cells.items()]
         print_table(["task", "budget", "runs", *states], rows, fold=0)
-        print()
+        say()
 
 
 def _print_states(made: Plan, results: Path) -> None:
     fits = len({planned.run.fit_key for planned in made.runs})
-    print(f"{len(made.runs)} runs, {fits} fits, in {line(str(results))}")
+    say(f"{len(made.runs)} runs, {fits} fits, in {line(str(results))}")
     count = made.count()
     for state in STATES:
         if count[state]:
-            print(f"  {count[state]:6} {state}" + (f": {STATE_MEANINGS[state]}" if state in STATE_MEANINGS else ""))
+            say(f"  {count[state]:6} {state}" + (f": {STATE_MEANINGS[state]}" if state in STATE_MEANINGS else ""))
     for planned in made.runs:
         if planned.state == "damaged":
-            print(f"  {line(planned.detail)}")
+            say(f"  {line(planned.detail)}")
     others = Counter(planned.versions for planned in made.runs if planned.versions)
     for versions, number in others.items():
-        print(f"  {number:6} are stored with other versions, which are not reused: {line(', '.join(versions))}")
+        say(f"  {number:6} are stored with other versions, which are not reused: {line(', '.join(versions))}")
 
 
 def _time(estimate: Estimate) -> str:

@@ -6,14 +6,13 @@ import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from ampbench import registry
+from ampbench.console import say, status
 from ampbench.errors import UsageError
 from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.metrics.references import build, reference_samples, write_arrays
 from ampbench.results.provenance import commit, versions
+from ampbench.text import line
 from ampbench.verify import Effort, Row, Subject, certify
 
 CHECKS = ("reference", "balance", "importance", "second sampler", "calibration")
@@ -29,9 +28,9 @@ def build_reference(spec: str, output: Path, samples: int) -> int:
         raise UsageError(f"task {spec!r} is forward-only: it has no reference posterior to draw samples from")
     folder = output / spec.replace(os.sep, "_")
     numbers = list(task.observations())
-    with Console(stderr=True).status("") as status:
+    with status() as update:
         subject = Subject(task, 0, replace(Effort(), judged=len(numbers)))
-        rows = certify(spec, subject, CHECKS, lambda check: status.update(escape(f"{spec}: checking: {check}")))
+        rows = certify(spec, subject, CHECKS, lambda check: update(f"{spec}: checking: {check}"))
         build(
             task,
             samples,
@@ -44,7 +43,7 @@ def build_reference(spec: str, output: Path, samples: int) -> int:
                 "commit": commit(),
             },
             [{key: value for key, value in asdict(row).items() if key != "task"} for row in rows],
-            lambda number: status.update(escape(f"{spec}: samples of observation {number} of {numbers[-1]}")),
+            lambda number: update(f"{spec}: samples of observation {number} of {numbers[-1]}"),
         )
     return _report(rows, folder, samples, len(numbers))
 
@@ -58,12 +57,13 @@ def export_reference(spec: str, observation: int, output: Path, samples: int) ->
         raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist; make it first")
     theta = reference_samples(task, observation, samples)
     write_arrays(output, {"theta": theta.numpy(), "x": task.numbered(observation).x.numpy()})
-    print(f"{output}: theta {tuple(theta.shape)}, the posterior of {spec}, observation {observation}")
+    say(line(f"{output}: theta {tuple(theta.shape)}, the posterior of {spec}, observation {observation}"))
 
 
 def _report(rows: list[Row], folder: Path, samples: int, number: int) -> int:
     failed = [row for row in rows if row.verdict == "failed"]
     for row in failed:
-        print(f"failed: {row.check}: {row.detail}")
-    print(f"{folder}: {samples} samples for each of {number} observations; {len(rows)} checks, {len(failed)} failed")
+        say(line(f"failed: {row.check}: {row.detail}"))
+    checks = f"{len(rows)} checks, {len(failed)} failed"
+    say(f"{line(str(folder))}: {samples} samples for each of {number} observations; {checks}")
     return 1 if failed else 0

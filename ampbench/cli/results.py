@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ampbench.cli.terminal import print_folded, print_groups
+from ampbench.console import say
 from ampbench.reporting.labels import labels, legend
 from ampbench.results import load
 from ampbench.results.columns import records
 from ampbench.results.frame import metric_columns
+from ampbench.text import to_csv, to_json
 
 
 def show_results(results: Path, as_json: bool, as_csv: bool) -> None:
     """Print the frame of a results directory, or of an exported file."""
     frame = load(results)
     if as_json:
-        print(json.dumps(records(frame), indent=1))
+        say(to_json(records(frame)))
     elif as_csv:
-        print(frame.to_csv(index=False), end="")
+        say(to_csv(frame), end="")
     else:
         named = labels(frame["method"])
         print_groups(

@@ -6,25 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from ampbench import registry
 from ampbench.cli.display import Display, lines
 from ampbench.cli.interruption import exit_status, interruptible
+from ampbench.console import LiteralConsole, say
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
-from ampbench.reporting.text import duration, line
+from ampbench.registry import blaming
+from ampbench.reporting.text import duration
 from ampbench.results import Record
-from ampbench.results.checksums import Damage
+from ampbench.results.checksums import Damage, is_directory
 from ampbench.results.store import Store, is_good
-from ampbench.running.heartbeat import Heartbeat, SweepStatus, sweep_statuses
+from ampbench.running.heartbeat import Heartbeat, SweepStatus, damaged_statuses, sweep_statuses
 from ampbench.running.sweep import Request
 from ampbench.running.tally import Tally
 from ampbench.spec import Spec
+from ampbench.text import line
 
 
 def run_sweep(request: Request, results: Path, executor: str, device: str, limits: dict[str, Any]) -> int:
-    """Run a sweep and return the exit code: 1 if runs failed, 130 after Ctrl-C, 143 after SIGTERM.
+    """Run a sweep and return the exit code: 1 if runs failed, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
 
     Arguments:
         request: the sweep.
@@ -46,21 +47,25 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
     found = {run: store.standing(run) for run in runs}
     todo = [run for run in runs if not is_good(found[run])]
     if len(todo) < len(runs):
-        print(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {results} already")
+        say(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {line(str(results))} already")
     for damage in found.values():
         if isinstance(damage, Damage):
-            print(f"run again: {line(str(damage))}")
+            say(f"run again: {line(str(damage))}")
     work = [Job(group, results.resolve(), device, Limits(**limits)) for group in jobs.group_by_fit(todo)]
     tally = Tally(todo)
     try:
-        with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display:
+        what = f"{loaded.entry('executors', executor)} failed"
+        with interruptible(), Heartbeat(results, tally.snapshot), Display(tally) as display, blaming(what):
             built.execute(work, both(tally, display))
     except KeyboardInterrupt as error:
         word, code = exit_status(error)
-        print(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {results}.")
-        print("The same command again continues.")
+        say(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {line(str(results))}.")
+        say("The same command again continues.")
         return code
-    return _report(tally.failed, tally.done, results)
+    if tally.done < tally.total:
+        left = tally.total - tally.done
+        say(f"the executor {executor!r} ended without an error before {left} of {tally.total} runs were done")
+    return _report(tally.failed, tally.done, results) or int(tally.done < tally.total)
 
 
 def with_workers(executor: str, workers: int | None) -> str:
@@ -75,18 +80,22 @@ def with_workers(executor: str, workers: int | None) -> str:
 
 def show_status(results: Path) -> int:
     """Print the numbers of stored results, and the progress of the sweeps that write to a results directory."""
-    console = Console(highlight=False, markup=False)
-    if not results.is_dir():
+    console = LiteralConsole()
+    if not is_directory(results):
         raise UsageError(f"there is no results directory {str(results)!r}")
-    records = list(Store(results).records())
+    entries = list(Store(results).scan())
+    damages = [each for each in entries if isinstance(each, Damage)]
+    records = [each.record for each in entries if not isinstance(each, Damage)]
     failed = sum(not record.ok for record in records)
-    console.print(f"{len(records) - failed} runs are stored in {results}, and {failed} failures")
+    console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
+    for damage in (*damages, *damaged_statuses(results)):
+        console.print(f"damaged: {line(str(damage))}", soft_wrap=True)
     found = sweep_statuses(results)
     if not found:
         console.print("no sweep is running")
     for sign in found:
         console.print()
-        console.print(_headline(sign), soft_wrap=True)
+        console.print(line(_headline(sign)), soft_wrap=True)
         for text in lines(sign.state):
             console.print(text, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
     return 0
@@ -102,7 +111,8 @@ def _headline(sign: SweepStatus) -> str:
 
 def _report(failed: Sequence[Record], total: int, results: Path) -> int:
     for record in failed:
-        print(f"failed: {line(str(record.run))}")
-    more = f", ampbench failures --results {results}" if failed else ""
-    print(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {results}{more}")
+        say(f"failed: {line(str(record.run))}")
+    folder = line(str(results))
+    more = f", ampbench failures --results {folder}" if failed else ""
+    say(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {folder}{more}")
     return 1 if failed else 0

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ampbench.console import say
 from ampbench.errors import ResultsError, unknown
-from ampbench.reporting.text import line, plain
 from ampbench.results import Record, upkeep
-from ampbench.results.checksums import Damage
+from ampbench.results.checksums import Damage, is_directory, warn_of
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
+from ampbench.text import line, to_json
 
 
 def check_store(results: Path) -> int:
     """Print the content of a store; return 1 if a file is damaged."""
     found = upkeep.check(Store(results))
-    print(
-        f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files"
-    )
+    say(f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files")
     for damage in found.damages:
-        print(f"  {line(str(damage))}")
+        say(f"  {line(str(damage))}")
     notes = {
         "results without stored samples; their scores are valid": found.bare,
         "records of schema 1, without checksums; only their keys were verified": found.unchecked,
@@ -32,28 +30,31 @@ def check_store(results: Path) -> int:
     }
     for note, count in notes.items():
         if count:
-            print(f"  {count} {note}")
+            say(f"  {count} {note}")
     if found.damages:
-        print("damaged results count as missing: the same 'ampbench run' repeats them")
+        say("damaged results count as missing: the same 'ampbench run' repeats them")
     return 1 if found.damages else 0
 
 
 def merge_stores(sources: Sequence[Path], into: Path) -> int:
     """Copy the records of several stores into one; return 1 if a source has damaged files."""
     done = upkeep.merge([Store(source) for source in sources], Store(into))
-    print(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
+    say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
     for key in done.different:
-        print(f"  {key} has other scores in the target, which are kept")
+        say(f"  {line(key)} has other scores in the target, which are kept")
     for damage in done.damages:
-        print(f"  left out: {line(str(damage))}")
+        say(f"  left out: {line(str(damage))}")
     return 1 if done.damages else 0
 
 
 def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool) -> int:
     """Remove unreferenced files, and print their paths."""
     for path in (removed := upkeep.collect(Store(results), failed, damaged, fits, dry)):
-        print(f"  {line(str(path))}")
-    print(f"{len(removed)} files {'would be ' if dry else ''}removed")
+        say(f"  {line(str(path))}")
+    for damage in upkeep.check(Store(results)).damages if damaged else ():
+        if upkeep.is_true_folder(damage.path):
+            say(f"  kept: {line(str(damage))}; remove this folder by hand")
+    say(f"{len(removed)} files {'would be ' if dry else ''}removed")
     return 0
 
 
@@ -62,14 +63,15 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     for kind in kinds:
         if kind not in FAILURES:
             raise unknown("kind of failure", kind, FAILURES)
-    if not results.is_dir():
+    if not is_directory(results):
         raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
     found = list(Store(results).scan())
     damages = [each for each in found if isinstance(each, Damage)]
     failures = [each.record for each in found if not isinstance(each, Damage) and not each.record.ok]
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
-        print(json.dumps([_row(record) for record in failures], indent=1))
+        warn_of(results, damages)
+        say(to_json([_row(record) for record in failures]))
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(failures, key=lambda record: (record.run.fit_key, record.run.observation)):
@@ -77,7 +79,7 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     for members in groups.values():
         _print_failure(members, with_traceback)
     for damage in damages:
-        print(f"damaged: {line(str(damage))}")
+        say(f"damaged: {line(str(damage))}")
     _print_closing(failures, len(found), len(damages))
     return 0
 
@@ -85,21 +87,21 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
 def _print_failure(members: Sequence[Record], with_traceback: bool) -> None:
     run, first = members[0].run, members[0]
     numbers = ", ".join(str(record.run.observation) for record in members)
-    print(f"{_kind(first)}: {line(run.task)}  {line(run.method)}")
-    print(f"  budget {run.budget}  seed {run.seed}  observation{'s' if len(members) > 1 else ''} {numbers}")
-    print(f"  {line(first.error)}")
+    say(f"{_kind(first)}: {line(run.task)}  {line(run.method)}")
+    say(f"  budget {run.budget}  seed {run.seed}  observation{'s' if len(members) > 1 else ''} {numbers}")
+    say(f"  {line(first.error)}")
     if with_traceback and first.traceback:
-        print("    " + plain(first.traceback.rstrip()).replace("\n", "\n    "))
-    print()
+        say("    " + first.traceback.rstrip().replace("\n", "\n    "))
+    say()
 
 
 def _print_closing(failures: Sequence[Record], total: int, damaged: int) -> None:
     count = Counter(map(_kind, failures))
     kinds = ", ".join(f"{number} {kind}" for kind, number in count.most_common())
-    print(f"{len(failures)} of {total} runs failed{': ' + kinds if kinds else ''}; {damaged} damaged")
+    say(f"{len(failures)} of {total} runs failed{': ' + kinds if kinds else ''}; {damaged} damaged")
     for kind in count:
         if kind in FAILURES:
-            print(f"  {kind}: {FAILURES[kind]}")
+            say(f"  {kind}: {FAILURES[kind]}")
 
 
 def _kind(record: Record) -> str:

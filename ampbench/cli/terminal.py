@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
-from rich.markup import escape
-from rich.table import Table
+from rich.console import JustifyMethod
 from rich.text import Text
 
-from ampbench.reporting.text import decimals, line, number
+from ampbench.console import LiteralConsole, cell, new_table, say
+from ampbench.reporting.text import decimals, number
+from ampbench.text import line
 
 COLUMN_GAP = 2
 """Number of spaces between two columns of a table."""
@@ -22,7 +22,7 @@ MIN_FOLDED_WIDTH = 20
 
 def print_folded(text: str) -> None:
     """Print one line, folded if the terminal is narrow."""
-    Console(highlight=False).print(Text(line(text), overflow="fold"))
+    LiteralConsole().print(line(text), overflow="fold")
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], fold: int = -1) -> None:
@@ -35,15 +35,17 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], fold: 
         rows: texts, integers and floats; all floats of a column get the same number of decimals, and NaN becomes "-".
         fold: index of the column that is folded if the terminal is narrow; -1 for none.
     """
-    headings, cells = list(columns), [list(row) for row in rows]
+    headings, cells = [cell(column) for column in columns], [list(row) for row in rows]
     numeric = [bool(cells) and all(isinstance(row[i], int | float) for row in cells) for i in range(len(headings))]
     shown = [list(row) for row in zip(*(_cells([row[i] for row in cells]) for i in range(len(headings))), strict=True)]
-    widths = [max(map(cell_len, [heading, *(row[i].plain for row in shown)])) for i, heading in enumerate(headings)]
+    widths = [
+        max(map(cell_len, [heading.plain, *(row[i].plain for row in shown)])) for i, heading in enumerate(headings)
+    ]
     if 0 <= fold < len(widths):
         widths[fold] = min(widths[fold], MIN_FOLDED_WIDTH)
-    console = Console(highlight=False)
+    console = LiteralConsole()
     for positions in _side_by_side(widths, console.width):
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = new_table()
         for i in positions:
             justify: JustifyMethod = "right" if numeric[i] else "left"
             table.add_column(headings[i], justify=justify, overflow="fold", no_wrap=i != fold)
@@ -67,18 +69,16 @@ def _side_by_side(widths: Sequence[int], room: int) -> list[list[int]]:
 def _cells(values: Sequence[object]) -> list[Text]:
     """Format the cells of a column."""
     digits = decimals(value for value in values if isinstance(value, float))
-    return [Text(number(value, digits) if isinstance(value, float) else line(str(value))) for value in values]
+    return [cell(number(value, digits) if isinstance(value, float) else str(value)) for value in values]
 
 
 def print_groups(frame: Any, by: list[str], columns: list[str], nothing: str = "no results yet") -> None:
     """Print a pandas frame as one table per group, each below a line that names the group."""
     if frame.empty:
-        print(nothing)
+        say(nothing)
     for values, part in frame.groupby(by, sort=False):
-        Console(highlight=False).print(
-            escape(line(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True))))
-        )
+        print_folded(", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True)))
         last_is_text = part[columns[-1]].dtype.kind not in "if"
         rows = zip(*(part[name].tolist() for name in columns), strict=True)
         print_table(columns, rows, fold=len(columns) - 1 if last_is_text else -1)
-        print()
+        say()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from ampbench import registry
+from ampbench.console import LiteralConsole, cell, new_table, say, status
 from ampbench.errors import AmpbenchError, UsageError
+from ampbench.text import to_json
 from ampbench.verify import CHECKS, QUICK_EFFORT, SIGNIFICANCE_LEVEL, Effort, Row, Subject, certify
 
 STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}
@@ -50,9 +47,9 @@ def run_verify(
         if not as_json:
             _print(spec, found)
     if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        say(to_json([asdict(row) for row in rows]))
     else:
-        print(_closing(rows, seed))
+        say(_closing(rows, seed))
     return 1 if any(row.verdict == "failed" for row in rows) else 0
 
 
@@ -66,28 +63,24 @@ def _examine(
         if asked and isinstance(error, UsageError):
             raise
         return [Row(spec, "build", "failed", str(error))]
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return certify(spec, Subject(task, seed, effort), checks)
-    with console.status("") as status:
+    with status() as update:
 
         def show(check: str) -> None:
-            status.update(escape(f"{spec}: {check} ({list(checks).index(check) + 1} of {len(checks)})"))
+            update(f"{spec}: {check} ({list(checks).index(check) + 1} of {len(checks)})")
 
         return certify(spec, Subject(task, seed, effort), checks, show)
 
 
 def _print(spec: str, rows: Sequence[Row]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold", title=escape(spec), title_justify="left")
+    table = new_table(spec)
     for column in ("check", "result", "p"):
         table.add_column(column, no_wrap=True)
     table.add_column("detail", overflow="fold")
     for row in rows:
         p = "" if row.p is None else f"{row.p:.2g}"
-        style = STYLES[row.verdict]
-        table.add_row(escape(row.check), f"[{style}]{row.verdict}[/{style}]", p, escape(row.detail))
-    Console(highlight=False).print(table)
-    print()
+        table.add_row(cell(row.check), cell(row.verdict, STYLES[row.verdict]), p, cell(row.detail))
+    LiteralConsole().print(table)
+    say()
     sys.stdout.flush()
 
 

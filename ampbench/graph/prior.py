@@ -22,6 +22,9 @@ from ampbench.graph.model import Graph, component_names, join, split
 from ampbench.graph.supports import elementwise, joined
 from ampbench.seeding import seeded
 
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+"""Types of samples."""
+
 
 class LatentPrior(Distribution):
     """p(theta) of a graph, with event shape (D,).
@@ -127,7 +130,23 @@ def parameter_names(graph: Graph, latents: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def not_finite(samples: Tensor, names: tuple[str, ...]) -> str:
+def wrong_type(samples: object, n: int, size: int) -> str:
+    """Return what samples are, if they are no tensor of floating-point numbers of the shape (n, size); "" if they are.
+
+    Example:
+        >>> wrong_type(torch.zeros(3, 2), 4, 2), wrong_type([0.0], 4, 2), wrong_type(torch.zeros(4, 2), 4, 2)
+        ('(3, 2)', 'list', '')
+    """
+    if not isinstance(samples, Tensor):
+        return type(samples).__name__
+    if samples.layout != torch.strided or samples.is_nested or samples.is_meta:
+        return f"a tensor without plain values ({'nested' if samples.is_nested else samples.layout}, {samples.device})"
+    if tuple(samples.shape) != (n, size):
+        return str(tuple(samples.shape))
+    return "" if samples.dtype in FLOATS else f"{tuple(samples.shape)} of {samples.dtype}"
+
+
+def not_finite(samples: Tensor, names: tuple[str, ...], what: str = "posterior samples") -> str:
     """Return a message with the number of samples (n, D) that are not finite, and their parameters; "" if all are.
 
     Example:
@@ -144,4 +163,4 @@ def not_finite(samples: Tensor, names: tuple[str, ...]) -> str:
         said = [f"{count} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count]
         parts.append(f"{names[i] if i < len(names) else f'component {i}'} ({', '.join(said)})")
     more = f" and {len(parts) - 5} more" if len(parts) > 5 else ""
-    return f"{bad} of {len(samples)} posterior samples are NaN or infinite: {', '.join(parts[:5])}{more}"
+    return f"{bad} of {len(samples)} {what} are NaN or infinite: {', '.join(parts[:5])}{more}"

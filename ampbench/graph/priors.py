@@ -30,6 +30,7 @@ from torch.distributions import Distribution, Independent, constraints
 from torch.distributions.constraints import Constraint
 
 from ampbench.errors import GraphError, SupportWarning
+from ampbench.faults import named, pass_interruption
 from ampbench.graph.law_faults import fault_of
 from ampbench.graph.laws import Accepted, Custom, Mixture, Product, Vectors, drawn_by
 from ampbench.graph.scipy_priors import from_scipy, is_of_scipy
@@ -164,9 +165,10 @@ def _probe(prior: Any, what: str) -> Any:
     try:
         with seeded(0):
             drawn = drawn_by(prior, PROBES)
-    except Exception as error:
+    except BaseException as error:
+        pass_interruption(error)
         raise GraphError(
-            f"{what} is {_seen(prior)} whose sample(({PROBES},)) failed ({type(error).__name__}: {error}); {EXPECTED}"
+            f"{what} is {_seen(prior)} whose sample(({PROBES},)) failed ({named(error)}); {EXPECTED}"
         ) from error
     if not isinstance(drawn, Tensor | np.ndarray) or drawn.shape[:1] != (PROBES,):
         shape = f" of shape {tuple(drawn.shape)}" if isinstance(drawn, Tensor | np.ndarray) else ""
@@ -181,9 +183,10 @@ def _check_density(law: Custom, drawn: Tensor, what: str) -> None:
     """Raise :class:`GraphError` unless the log density at draws is one finite number for each."""
     try:
         found = law.log_prob(drawn)
-    except Exception as error:
+    except BaseException as error:
+        pass_interruption(error)
         raise GraphError(
-            f"{what} is {_seen(law.law)} whose log_prob failed at {PROBES} draws ({type(error).__name__}: {error}); it "
+            f"{what} is {_seen(law.law)} whose log_prob failed at {PROBES} draws ({named(error)}); it "
             f"must take values of shape (n, D) and return (n,)"
         ) from error
     if not bool(found.isfinite().all()):

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import SimulationError, SimulationWarning
+from ampbench.faults import named, pass_interruption
 from ampbench.graph.copies import copied
 from ampbench.graph.failures import Report
 from ampbench.graph.model import Graph
@@ -134,7 +135,8 @@ class _Batches:
         try:
             with seeded(derive(self.seed, "values")):
                 return self._sampled(CANDIDATES, self.parents)
-        except Exception as error:
+        except BaseException as error:
+            pass_interruption(error)
             raise _Failed from error
 
     def draw(self, others: str, stream: int, rows: int = ROWS) -> Tensor:
@@ -152,7 +154,8 @@ class _Batches:
         try:
             with seeded(derive(self.seed, stream)):
                 drawn = self._sampled(rows, batch).double()
-        except Exception as error:
+        except BaseException as error:
+            pass_interruption(error)
             self._refuse_single(batch, rows, error)
             raise _Failed from error
         return torch.cat([drawn.nan_to_num(0.0, 0.0, 0.0), drawn.isnan()], dim=1) if self.node.gaps else drawn
@@ -176,7 +179,7 @@ class _Batches:
         a, b = divmod(int(distances.argmax()), len(z))
         return {"a": a, "b": b, "kept": int((distances[a] ** 2 + distances[b] ** 2).argmin())}
 
-    def _refuse_single(self, batch: tuple[Tensor, ...], rows: int, error: Exception) -> None:
+    def _refuse_single(self, batch: tuple[Tensor, ...], rows: int, error: BaseException) -> None:
         """Raise :class:`SimulationError` if the simulator fails for a batch, and works for a single theta."""
         function = self.node.conditional
         if not batch or not callable(function):
@@ -184,19 +187,20 @@ class _Batches:
         try:
             with seeded(self.seed):
                 _, one = read_output("", [function(*(copied(each[0]) for each in batch))], 1)
-        except Exception:
+        except BaseException as second:
+            pass_interruption(second)
             return
         try:
             with seeded(self.seed):
                 output = function(*map(copied, batch))
                 if row_count(output) == rows or row_count(output[0]) == rows:
                     return  # a row, or a column, for each theta: the fault is another one
-        except Exception:
-            pass
+        except BaseException as second:
+            pass_interruption(second)
         shapes = ", ".join(str(tuple(each.shape[1:])) for each in batch)
         raise SimulationError(
             f"node {self.node.name!r} works for a single theta of shape {shapes}, which gives {one.shape}, but "
-            f"not for a batch of {rows} ({type(error).__name__}: {error}); wrap it: "
+            f"not for a batch of {rows} ({named(error)}); wrap it: "
             "ampbench.one_at_a_time(simulate), or let it take (n, D) and return (n, L)"
         ) from error
 

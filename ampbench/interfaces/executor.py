@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ampbench.counts import count
+from ampbench.counts import MAX_PARALLEL, count
+from ampbench.errors import UsageError
 from ampbench.interfaces.events import Listener
 from ampbench.results import Run
+
+MAX_MEMORY = 2**20
+"""Largest memory limit in GiB, beyond that of any machine."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,14 @@ class Limits:
     retries: int = 2
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "threads", count("threads", self.threads))
+        object.__setattr__(self, "threads", count("threads", self.threads, most=MAX_PARALLEL))
         object.__setattr__(self, "retries", count("retries", self.retries, least=0))
+        if self.seconds is not None and not self.seconds > 0:
+            raise UsageError(f"seconds must be more than 0, or None for no limit; got {self.seconds}")
+        if self.memory is not None and not 0 < self.memory <= MAX_MEMORY:
+            raise UsageError(
+                f"memory must be more than 0 and at most {MAX_MEMORY} GiB, or None for no limit; got {self.memory}"
+            )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import UsageError
+from ampbench.faults import message, pass_interruption
 from ampbench.interfaces.description import Description
 from ampbench.interfaces.observations import number_of_draws, observations, real
 from ampbench.interfaces.summaries import summary_table
@@ -164,11 +165,13 @@ class Posterior(ABC):
                 pickle.dumps(value)
             except UsageError:
                 raise
-            except Exception as error:  # pickle raises errors of many types
+            except BaseException as error:  # pickle raises errors of many types
+                pass_interruption(error)
                 raise UsageError(
                     f"this {type(self).__name__} cannot be pickled: its {name.lstrip('_')} holds a function or an "
-                    f"object that has no name in a module ({error}); define simulator and prior at the top of a "
-                    "module, or write the posterior by ampbench.save(posterior, path), and read it by ampbench.restore"
+                    f"object that has no name in a module ({message(error)}); define simulator and prior at the top of "
+                    "a module, or write the posterior by ampbench.save(posterior, path), and read it by "
+                    "ampbench.restore"
                 ) from None
         return self.__dict__.copy()
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.errors import UsageError
+from ampbench.files import MAX_TEXT_BYTES
 
 State = Mapping[str, Tensor]
 
@@ -69,8 +70,12 @@ def text(values: Mapping[str, Any]) -> Tensor:
 
 
 def read_text(tensor: Tensor) -> dict[str, Any]:
-    """Undo :func:`text`."""
-    return json.loads(bytes(tensor.tolist()))
+    """Undo :func:`text`; raises ValueError for a tensor that is no text, or too long a one."""
+    if tensor.dtype != torch.uint8 or tensor.numel() > MAX_TEXT_BYTES:
+        raise ValueError(
+            f"{tensor.numel():,} numbers of {tensor.dtype} are no text of at most {MAX_TEXT_BYTES:,} bytes"
+        )
+    return json.loads(tensor.numpy().tobytes())
 
 
 def load(network: nn.Module, tensors: State, what: str) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ampbench.errors import UsageError
+from ampbench.errors import SimulationError, UsageError
+from ampbench.graph.prior import not_finite, parameter_names, wrong_type
 from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.results import atomic
 from ampbench.seeding import derive
@@ -33,10 +34,26 @@ def reference_samples(task: Task, number: int, n: int) -> Tensor:
 
     Raises:
         UsageError: the task has no such observation, no reference, or stored samples only and fewer than n.
+        SimulationError: the task returned samples of another type or shape, NaN or infinite values.
     """
+    drawn, names = _reference_samples(task, number, n), parameter_names(task.graph, task.latents)
+    what = f"task {type(task).__name__}, observation {number}"
+    if found := wrong_type(drawn, n, len(names)):
+        raise SimulationError(
+            f"{what}: the reference returned {found} for {n} samples, expected ({n}, D) with D = {len(names)}, "
+            "floating-point numbers in a tensor; correct the task"
+        )
+    if fault := not_finite(drawn, names, "reference samples"):
+        raise SimulationError(f"{what}: {fault}; correct the task")
+    return drawn.detach()
+
+
+def _reference_samples(task: Task, number: int, n: int) -> Tensor:
     observation = task.numbered(number)
     if isinstance(task, ShipsReference):
         stored = task.shipped_reference(number)
+        if not isinstance(stored, Tensor) or stored.ndim != 2:
+            return stored  # the caller refuses it
         if len(stored) >= n:
             return stored[:n]
         if not isinstance(task, HasReference):

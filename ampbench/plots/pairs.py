@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ampbench.plots.figures import POSTERIOR, needed, new_figure
+from ampbench.text import in_plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def pair_plot(draws: Tensor, names: Sequence[str]) -> Figure:
         values,
         bins=30,
         range=[_extent(column) for column in values.T],
-        labels=[_plain(name) for name in names[:shown]],
+        labels=[in_plot(name) for name in names[:shown]],
         quantiles=(0.025, 0.5, 0.975),
         levels=(0.5, 0.95),
         color=POSTERIOR,
@@ -75,8 +76,3 @@ def _extent(column: np.ndarray) -> tuple[float, float]:
     if least == most:
         return float(least) - abs(least) * 0.01 - 0.5, float(most) + abs(most) * 0.01 + 0.5
     return float(least) - 0.03 * (most - least), float(most) + 0.03 * (most - least)
-
-
-def _plain(name: str) -> str:
-    """Return a name of which matplotlib takes no character for mathematics."""
-    return name.replace("$", r"\$")

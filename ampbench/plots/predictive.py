@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from ampbench.plots.figures import DATA, POSTERIOR, new_figure
+from ampbench.text import in_plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +65,7 @@ def _histograms(simulations: np.ndarray, data: np.ndarray, names: Sequence[str])
     for i, axis in enumerate(axes[: len(data)]):
         axis.hist(simulations[:, i], bins=30, color=POSTERIOR, alpha=0.6, label="predicted")
         axis.axvline(data[i], color=DATA, label="observation")
-        axis.set_xlabel(names[i] if names else f"x[{i}]")
+        axis.set_xlabel(in_plot(names[i]) if names else f"x[{i}]")
         axis.set_yticks([])
     return _with_legend(figure, axes[0], simulations)
 

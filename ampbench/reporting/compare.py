@@ -194,7 +194,8 @@ def _mean_cells(rows: pd.DataFrame, metric: str, method: str, table: pd.DataFram
 def _metric_error(rows: pd.DataFrame, metric: str) -> float:
     """Return the root mean square of the metric's own standard errors; NaN if one is unknown."""
     kept = rows.loc[rows[metric].notna(), f"{metric}_provenance"].map(json.loads)
-    errors = [float(how.get("standard_error", math.nan)) for how in kept]
+    stated = [how.get("standard_error") for how in kept]
+    errors = [float(error) if isinstance(error, int | float) else math.nan for error in stated]
     return (sum(error**2 for error in errors) / len(errors)) ** 0.5 if errors else math.nan
 
 

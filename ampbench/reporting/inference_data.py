@@ -35,6 +35,7 @@ from ampbench.interfaces import HasReference, Task
 from ampbench.metrics.references import reference_samples
 from ampbench.results.frame import row
 from ampbench.results.store import Store, Stored
+from ampbench.text import plain
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -92,7 +93,7 @@ def tree(
         samples: posterior samples of all other variables, joined, shape (n, D).
         x: the observation, shape (L,).
         reference: reference samples, shape (m, D), or None.
-        attributes: numbers and texts to store as attributes.
+        attributes: numbers and texts to store as attributes; unprintable characters become escapes.
         predicted: simulations of the posterior predictive, shape (k, L), or None.
         sizes: number of components of each variable; by default those that the graph declares.
 
@@ -113,7 +114,11 @@ def tree(
     if predicted is not None:
         groups["posterior_predictive"] = _draws(known, predicted, seen)
     groups["observed_data"] = _cut(known, x, seen)
-    kept = {name: value for name, value in (attributes or {}).items() if value is not None}
+    kept = {
+        plain(name): plain(value) if isinstance(value, str) else value
+        for name, value in (attributes or {}).items()
+        if value is not None
+    }
     return from_dict(groups, attrs={"/": kept, "posterior": kept})
 
 
@@ -125,7 +130,7 @@ def _cut(sizes: Mapping[str, int], joined: Tensor, names: tuple[str, ...]) -> di
     """Split (*, D) into the named variables; a variable with one component gets the shape (*)."""
     parts = {names[0]: joined} if len(names) == 1 else _split(sizes, joined, names)
     arrays = {name: values.detach().cpu().numpy() for name, values in parts.items()}
-    return {name: values[..., 0] if values.shape[-1] == 1 else values for name, values in arrays.items()}
+    return {plain(name): values[..., 0] if values.shape[-1] == 1 else values for name, values in arrays.items()}
 
 
 def _split(sizes: Mapping[str, int], joined: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ampbench.errors import UsageError
-from ampbench.spec import Spec
+from ampbench.spec import Spec, component_name
 
 MAX_SPEC_LENGTH = 24
 """Longest spec, in characters, that is shown without a label; it fits beside the numbers of a table of 80 columns."""
@@ -58,19 +58,15 @@ def _read(text: str) -> Spec | None:
 
 def _brief(spec: Spec) -> str:
     options = dict(spec.options)
-    return " ".join([spec.name, *(_name(options[part]) for part in LABEL_OPTIONS if part in options)])
-
-
-def _name(value: str) -> str:
-    """Return the name of a component without its options."""
-    spec = _read(value)
-    return spec.name if spec else value
+    return " ".join([spec.name, *(component_name(options[part]) for part in LABEL_OPTIONS if part in options)])
 
 
 def _distinguished(spec: Spec, alike: Sequence[Spec]) -> str:
     """Return a label with the options in which a spec differs from those with an equal brief label."""
     options = dict(spec.options)
     differ = {key for key, value in options.items() if any(dict(other.options).get(key) != value for other in alike)}
-    parts = [options[part] if part in differ else _name(options[part]) for part in LABEL_OPTIONS if part in options]
+    parts = [
+        options[part] if part in differ else component_name(options[part]) for part in LABEL_OPTIONS if part in options
+    ]
     rest = [f"{key}={value}" for key, value in options.items() if key in differ and key not in LABEL_OPTIONS]
     return " ".join([spec.name, *parts, *rest])

@@ -26,7 +26,8 @@ import pandas as pd
 
 from ampbench.errors import UsageError, unknown
 from ampbench.results import schema
-from ampbench.spec import Spec
+from ampbench.spec import Spec, component_name
+from ampbench.text import encodable
 
 COLUMNS = schema.LEDGER.dtypes
 """The columns of the ledger, with their pandas dtypes."""
@@ -82,11 +83,11 @@ def select(
                 raise unknown("published task", task, everything["task"].unique())
         chosen = chosen[chosen["task"].isin(tasks)]
     for column, wanted in (("method", methods), ("classifier", classifiers)):
-        for part in wanted:
+        for part in map(encodable, wanted):
             if not everything[column].str.contains(part, case=False, regex=False).any():
                 raise unknown(f"published {column}", part, everything[column].unique())
         if wanted:
-            found = [chosen[column].str.contains(part, case=False, regex=False) for part in wanted]
+            found = [chosen[column].str.contains(part, case=False, regex=False) for part in map(encodable, wanted)]
             chosen = chosen[pd.concat(found, axis=1).any(axis=1)]
     if budgets:
         for budget in budgets:
@@ -137,7 +138,7 @@ def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = Fal
 def _ours(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return our means and standard errors, one row per task, budget, method and number of samples."""
     good = frame[frame[metric].notna()]
-    grouped = good.assign(task=good["task"].map(lambda text: Spec.parse(text).name)).groupby(
+    grouped = good.assign(task=good["task"].map(component_name)).groupby(
         ["task", "budget", "method", "samples"], as_index=False
     )
     table = grouped[metric].agg(mean="mean", se="sem", n="count")

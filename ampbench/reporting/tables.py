@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pandas as pd
 
-from ampbench.reporting.text import decimals, line, number
+from ampbench.reporting.text import decimals, number
+from ampbench.text import in_latex, in_markdown
 
 GROUP_COLUMNS = ["budget", "samples", "metric"]
 HEADINGS = [
@@ -23,24 +24,13 @@ HEADINGS = [
     "verdict",
 ]
 
-LATEX_ESCAPES = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{character: f"${character}$" for character in "<>|"},
-    "×": r"$\times$",
-    "−": r"$-$",
-    "…": r"\dots{}",
-}
-
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a comparison's table as one Markdown table for each budget, sample size and metric."""
     parts = []
     for title, rows in _groups(table):
-        lines = [f"{title}\n", _row(HEADINGS), _row("---" for _ in HEADINGS)]
-        lines += [_row(row) for row in _cells(rows, _escape_markdown, "**{}**".format)]
+        lines = [f"{in_markdown(title)}\n", _row(HEADINGS), _row("---" for _ in HEADINGS)]
+        lines += [_row(row) for row in _cells(rows, in_markdown, "**{}**".format)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -51,11 +41,11 @@ def latex(table: pd.DataFrame) -> str:
     for title, rows in _groups(table):
         lines = [
             r"\begin{table}",
-            rf"\caption{{{_escape_latex(title)}}}",
+            rf"\caption{{{in_latex(title)}}}",
             rf"\begin{{tabular}}{{{'l' * len(HEADINGS)}}}",
         ]
-        lines += [r"\toprule", " & ".join(map(_escape_latex, HEADINGS)) + r" \\", r"\midrule"]
-        lines += [" & ".join(row) + r" \\" for row in _cells(rows, _escape_latex, r"\textbf{{{}}}".format)]
+        lines += [r"\toprule", " & ".join(map(in_latex, HEADINGS)) + r" \\", r"\midrule"]
+        lines += [" & ".join(row) + r" \\" for row in _cells(rows, in_latex, r"\textbf{{{}}}".format)]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n")
     return "\n".join(parts)
 
@@ -90,10 +80,10 @@ def _cells(rows: pd.DataFrame, escape: Callable[[str], str], bold: Callable[[str
         difference = (
             f"{number(row.diff, digits, '+')} {interval(row.diff_low, row.diff_high, digits)}" if others else ""
         )
-        name, score = escape(line(row.method)), f"{mean} {interval(row.low, row.high, digits)}"
+        name, score = escape(row.method), f"{mean} {interval(row.low, row.high, digits)}"
         best = row.verdict == "best"
         yield [
-            escape(line(row.task)),
+            escape(row.task),
             bold(name) if best else name,
             escape(f"{row.seeds} × {row.observations}"),
             bold(score) if best else score,
@@ -105,13 +95,3 @@ def _cells(rows: pd.DataFrame, escape: Callable[[str], str], bold: Callable[[str
 
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _escape_markdown(text: str) -> str:
-    for character in "\\|*_`<[]":
-        text = text.replace(character, "\\" + character)
-    return text
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(LATEX_ESCAPES.get(character, character) for character in text)

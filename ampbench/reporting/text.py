@@ -1,34 +1,15 @@
-r"""Formatting of texts, numbers and durations for output.
-
-Names and messages come from sweep files, plugins and exceptions. They are printed literally: square brackets are not
-interpreted as markup, and control characters, which could move the cursor or change colours, are shown as escapes such
-as ``\x1b``.
-"""
+"""Formatting of numbers and durations for output; :mod:`ampbench.text` escapes texts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
+from ampbench.text import line as line
+from ampbench.text import plain as plain
+
 EXPONENT_THRESHOLD = 1e6
 """Smallest absolute value that is formatted with an exponent."""
-
-
-def plain(text: str) -> str:
-    r"""Replace unprintable characters by escapes, except line ends and tabs.
-
-    Example:
-        >>> print(plain("a\x1b[31m"))
-        a\x1b[31m
-    """
-    return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
-    )
-
-
-def line(text: str) -> str:
-    """Return a text on one line, with unprintable characters replaced by escapes."""
-    return plain(" ".join(text.split()))
 
 
 def decimals(values: Iterable[float]) -> int:

@@ -46,10 +46,19 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Put a file in the place of another one, or of an empty folder, which no part of this program makes."""
+    try:
+        os.replace(temporary, path)
+    except IsADirectoryError:
+        path.rmdir()  # raises OSError unless it is empty
+        os.replace(temporary, path)
 
 
 def _make(folder: Path) -> None:

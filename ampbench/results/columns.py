@@ -22,6 +22,9 @@ from ampbench.errors import ResultsError
 if TYPE_CHECKING:
     import pandas as pd
 
+MAX_SHOWN_CHARACTERS = 100
+"""Characters of a value that a message shows."""
+
 KINDS = {str: "text", int: "an integer", float: "a finite number"}
 
 
@@ -96,11 +99,13 @@ class Column:
         if isinstance(value, bool) or not isinstance(value, int | float if self.kind is float else self.kind):
             return False
         if isinstance(value, str):
+            if not is_unicode(value):
+                return False
             if not value:
                 return self.blank
             return value in self.values if self.values else self.form is None or self.form.accepts(value)
         assert isinstance(value, int | float)
-        if not math.isfinite(value) or (self.kind is int and not -(2**63) <= value < 2**63):
+        if not is_finite(value) or (self.kind is int and not -(2**63) <= value < 2**63):
             return False
         return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
@@ -128,7 +133,7 @@ class Column:
     def _placeholder(self, name: str) -> str | None:
         """Return the text that the placeholder matches in a name, "" without a placeholder, None if nothing matches."""
         pattern = re.sub(r"<.*?>", "(.+)", re.sub(r"[.+*?()\[\]{}^$|\\]", r"\\\g<0>", self.name))
-        match = re.fullmatch(pattern, name)
+        match = re.fullmatch(pattern, name, re.DOTALL)
         return None if match is None else match[1] if match.groups() else ""
 
 
@@ -207,6 +212,33 @@ class Table:
         return frame
 
 
+def is_finite(value: float) -> bool:
+    """Return whether a number is finite in double precision, which some integers are not.
+
+    Example:
+        >>> is_finite(1), is_finite(10**400)
+        (True, False)
+    """
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def is_unicode(text: str) -> bool:
+    r"""Return whether a text can be written, which one with half of a surrogate pair cannot.
+
+    Example:
+        >>> is_unicode("θ"), is_unicode("\ud800")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _first(faults: Sequence[str]) -> str:
     more = len(faults) - 1
     return faults[0] + (f" ({more} more row{'s' if more > 1 else ''} like it)" if more else "")
@@ -251,9 +283,12 @@ def _number(text: str) -> int | float | str | None:
     for kind in (int, float):
         with suppress(ValueError):
             number = kind(text)
-            return None if math.isnan(number) else number
+            return None if number != number else number  # NaN
     return text or None
 
 
 def _described(value: object) -> str:
-    return "missing" if value is None else repr(value)
+    if value is None:
+        return "missing"
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ampbench.errors import ResultsError, ResultsWarning
+from ampbench import files
+from ampbench.errors import ResultsError
 from ampbench.results import schema
-from ampbench.results.checksums import Damage
+from ampbench.results.checksums import Damage, is_directory, warn_of
 from ampbench.results.record import Check, Record
 from ampbench.results.store import Store
+from ampbench.text import encodable, from_csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +50,14 @@ def load(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     source = Path(path)
-    if source.is_file():
-        return _sorted(validate(_read(source), str(source)))
-    if not source.is_dir():
+    if not is_directory(source):
+        if os.path.exists(source):
+            return _sorted(validate(_read(source), str(source)))
         raise ResultsError(
             f"there is no results directory {str(source)!r}, nor such a file; run 'ampbench run --results {source}'"
         )
     found = list(Store(source).scan())
-    _warn(source, [each for each in found if isinstance(each, Damage)])
+    warn_of(source, [each for each in found if isinstance(each, Damage)])
     rows = [row(each.record) for each in found if not isinstance(each, Damage)]
     frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     types = {name: column.dtype for name, column in schema.RESULTS.described(frame.columns).items()}
@@ -101,14 +103,16 @@ def _read(path: Path) -> pd.DataFrame:
 
     try:
         if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
+            with files.opened(path, files.MAX_DATA_BYTES) as file:
+                found = pd.read_csv(file, dtype=str, keep_default_na=False)
+            return found.map(from_csv_cell).rename(columns=from_csv_cell)
         if path.suffix == ".json":
-            rows = json.loads(path.read_bytes())
+            rows = json.loads(files.read_bytes(path, files.MAX_DATA_BYTES))
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise ValueError("it is no JSON array of objects")
-            return pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
-    except (ValueError, OSError) as error:  # pandas' parsing errors are ValueErrors
-        raise ResultsError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+            return pd.DataFrame(map(_encodable, rows), columns=None if rows else list(COLUMNS))
+    except Exception as error:  # whatever the file holds
+        raise ResultsError(f"{path} cannot be read: {' '.join(Damage.of(path, error).reason.split())}") from error
     raise ResultsError(
         f"{path} is no results directory, and no .csv or .json file that 'ampbench results --csv' or '--json' printed"
     )
@@ -125,7 +129,10 @@ def metric_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def row(record: Record) -> dict[str, Any]:
-    """Return a record as a row of the frame: texts and numbers, NaN for a metric without a value."""
+    r"""Return a record as a row of the frame: texts and numbers, NaN for a metric without a value.
+
+    Lone surrogates in texts become escapes such as ``\ud800``.
+    """
     flat: dict[str, Any] = {name: getattr(record, name, None) for name in COLUMNS}
     flat |= {name: value for name, value in asdict(record.run).items() if name != "metrics"}
     flat |= {name: " ".join(flat[name]) for name in ("packages", "metric_packages")}
@@ -135,19 +142,13 @@ def row(record: Record) -> dict[str, Any]:
     for name, measured in record.metrics.items():
         flat[name] = math.nan if measured.value is None else measured.value
         flat[f"{name}_provenance"] = json.dumps(measured.provenance, sort_keys=True)
-    return flat | {f"version_{package}": version for package, version in record.versions.items()}
+    return _encodable(flat | {f"version_{package}": version for package, version in record.versions.items()})
+
+
+def _encodable(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without lone surrogates, which pandas refuses where pyarrow is installed."""
+    return {encodable(name): encodable(value) for name, value in flat.items()}
 
 
 def _detail(checks: Iterable[Check]) -> str:
     return json.dumps([{**asdict(check), "found": check.found} for check in checks], sort_keys=True)
-
-
-def _warn(directory: Path, damages: list[Damage]) -> None:
-    if damages:
-        more = f", and {len(damages) - 1} more" if len(damages) > 1 else ""
-        warnings.warn(
-            f"left out: {damages[0]}{more}; the same 'ampbench run' repeats what is damaged, "
-            f"'ampbench store check --results {directory}' lists it",
-            ResultsWarning,
-            stacklevel=3,
-        )

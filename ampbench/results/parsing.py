@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
-from ampbench.results.columns import Column
+from ampbench.results.columns import Column, is_finite, is_unicode
 from ampbench.results.record import Check, Draw, Measured, Origin, Record, Run
-from ampbench.results.schema import RESULTS
+from ampbench.results.schema import PROVENANCE, RESULTS, is_reserved
 
 T = TypeVar("T", Draw, Origin)
+
+MAX_ENTRIES = 200
+"""Largest number of metrics, and of versions: each is a column of the frame of all records."""
+
+MAX_TEXT = 10_000
+"""Characters of a text in a provenance."""
 
 TRACEBACK = Column("traceback", str, "", blank=True)
 TEXT = Column("", str, "", blank=True)
 VALUE = Column("value", float, "", optional=True)
 NUMBER = Column("", float, "")
+STANDARD_ERROR = Column("standard_error", float, "", minimum=0, maximum=1e100)  # its square is finite too
 
 
 def record(content: Mapping[str, Any]) -> Record:
@@ -31,9 +37,9 @@ def record(content: Mapping[str, Any]) -> Record:
     _check(TRACEBACK, content["traceback"], "traceback")
     if complaint := RESULTS.consistent({"kind": "", **content}):
         raise ValueError(complaint)
-    metrics = {
-        name: _measured(value, f"metrics.{name}") for name, value in _object(content["metrics"], "metrics").items()
-    }
+    metrics = {name: _measured(value, f"metrics.{name}") for name, value in _few(content["metrics"], "metrics").items()}
+    if (taken := next(filter(is_reserved, metrics), None)) is not None:
+        raise ValueError(f"metrics has {taken!r}, which is the name of another column of the results")
     bare = next((name for name, measured in metrics.items() if measured.value is None), None)
     if content["status"] == "ok" and bare is not None:
         raise ValueError(f"metrics.{bare}.value is missing, but status is 'ok'")
@@ -109,18 +115,25 @@ def _list(value: object) -> list[object]:
 
 def check_provenance(content: object, where: str) -> None:
     """Raise ValueError, which names field and value, unless all values of an object are texts or finite numbers."""
-    for name, value in _object(content, where).items():
-        if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+    found = _few(content, where)
+    for name, value in found.items():
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ValueError(f"{where}.{name} has {len(value):,} characters, more than {MAX_TEXT:,}")
+        if not (is_unicode(value) if isinstance(value, str) else isinstance(value, int | float) and is_finite(value)):
             raise ValueError(f"{where}.{name} is {value!r}, where text or a finite number should be")
+    if (error := found.get(STANDARD_ERROR.name)) is not None:
+        _check(STANDARD_ERROR, error, f"{where}.{STANDARD_ERROR.name}")
 
 
 def _versions(content: Mapping[str, Any]) -> None:
-    for name, version in _object(content["versions"], "versions").items():
+    for name, version in _few(content["versions"], "versions").items():
         _check(TEXT, version, f"versions.{name}")
+        if name.endswith(PROVENANCE):
+            raise ValueError(f"versions has {name!r}, which is the name of another column of the results")
 
 
 def _texts(value: object, where: str) -> list[str]:
-    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) and is_unicode(each) for each in value):
         raise ValueError(f"{where} is {value!r}, where a list of texts should be")
     return list(value)
 
@@ -129,6 +142,17 @@ def _object(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} is {value!r}, where an object should be")
     return value
+
+
+def _few(value: object, where: str) -> Mapping[str, Any]:
+    """Return an object of few entries with names that can be written."""
+    found = _object(value, where)
+    if len(found) > MAX_ENTRIES:
+        raise ValueError(f"{where} has {len(found):,} entries, more than {MAX_ENTRIES}")
+    for name in found:
+        if not isinstance(name, str) or not name or not is_unicode(name):
+            raise ValueError(f"{where} has an entry with the name {name!r:.80}, where a text should be")
+    return found
 
 
 def _check(column: Column, value: object, where: str) -> None:

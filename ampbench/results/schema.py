@@ -26,7 +26,7 @@ def _is_time(text: str) -> bool:
 def _holds(text: str, kind: type) -> bool:
     try:
         return isinstance(json.loads(text), kind)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -41,6 +41,9 @@ KEY = Form("20 hexadecimal digits", lambda text: bool(re.fullmatch("[0-9a-f]{20}
 TIME = Form("a time as ISO 8601, such as '2026-11-24T12:00:00+00:00'", _is_time)
 OBJECT = Form("a JSON object", lambda text: _holds(text, dict))
 ARRAY = Form("a JSON array", lambda text: _holds(text, list))
+
+PROVENANCE = "_provenance"
+"""Suffix of the column with the provenance of a metric."""
 
 TASK = Column("task", str, "the task's spec, with every option written out")
 METHOD = Column("method", str, "the method's spec as requested")
@@ -106,6 +109,17 @@ RESULTS = Table(
     ),
     _status_contradiction,
 )
+
+
+def is_reserved(metric: str) -> bool:
+    """Return whether no metric may have a name, since the frame has, or may have, another column of that name.
+
+    Example:
+        >>> is_reserved("budget"), is_reserved("version_torch"), is_reserved("c2st")
+        (True, True, False)
+    """
+    return metric in RESULTS.by_name or metric.startswith("version_") or metric.endswith(PROVENANCE)
+
 
 COMPARISON = Table(
     "comparisons",

@@ -12,7 +12,8 @@
 Any number of processes and machines may write to the same folder: files are named by the hash of their content, or of
 the inputs that determine it, and replaced atomically, so that two writers can at worst duplicate work. A truncated or
 altered file does not match its checksum and counts as missing. (The checksum is not a signature: whoever forges a
-record can compute its checksum too.) No file is ever unpickled.
+record can compute its checksum too.) No file is ever unpickled, and only regular files of a bounded size are read
+(:mod:`ampbench.files`, :mod:`ampbench.npz`).
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, BinaryIO, TypeGuard, TypeVar
 
 import numpy as np
 from torch import Tensor
 
+from ampbench import files, npz
 from ampbench.errors import ResultsError
 from ampbench.results import atomic, checksums, parsing, tensors
-from ampbench.results.checksums import Damage, read_checked, writing
+from ampbench.results.checksums import Damage, read_checked, unreadable, writing
 from ampbench.results.record import Check, Draw, Origin, Record, Run
 
 T = TypeVar("T")
@@ -189,10 +191,8 @@ class Store:
         return (found.record for found in self.scan() if isinstance(found, Stored))
 
     def all_keys(self) -> list[str]:
-        """Return the keys of all runs, sorted."""
-        if not self.runs.is_dir():
-            return []
-        return sorted(path.name for path in self.runs.iterdir() if _KEY.fullmatch(path.name))
+        """Return the keys of all runs, sorted; raises :class:`ResultsError` if the folder cannot be read."""
+        return sorted(path.name for path in listed(self.runs) if _KEY.fullmatch(path.name))
 
     def read(self, path: Path) -> Stored | Damage | None:
         """Read one record; None if there is no such file."""
@@ -226,13 +226,25 @@ class Store:
         return _put(buffer.getvalue(), self.array, check_array)
 
 
+def listed(folder: Path) -> list[Path]:
+    """Return the paths in a folder, sorted; none if it is missing; raises :class:`ResultsError` if it is unreadable."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        raise unreadable(folder, error) from error
+
+
 def _put(content: bytes, place: Callable[[str], Path], check: Callable[[Path], Damage | None]) -> str:
     """Write a file named by the SHA-256 of its content, unless it exists undamaged; return the SHA-256."""
     digest = hashlib.sha256(content).hexdigest()
     path = place(digest)
+    if len(content) > files.MAX_DATA_BYTES:
+        raise ResultsError(f"cannot write {path}: it has {len(content):,} bytes, more than {files.MAX_DATA_BYTES:,}")
     with suppress(OSError):  # it is missing, or owned by another user
         os.utime(path)  # it is in use again: keep it from being collected
-    if not path.exists() or check(path):
+    if not os.path.exists(path) or check(path):
         with writing(path):
             atomic.write(path, content)
     return digest
@@ -245,7 +257,7 @@ def _encode(record: Record) -> dict[str, Any]:
 
 
 def _decode(content: dict[str, Any], folder: str) -> Record:
-    """Convert parsed JSON to a record; raises one of :data:`ampbench.results.checksums.PARSING_ERRORS`."""
+    """Convert parsed JSON to a record; raises errors of many types."""
     key = content.pop("key")
     record = parsing.record(content)
     if not key == record.run.key == folder:
@@ -281,8 +293,8 @@ def is_good(found: Stored | Damage | None) -> TypeGuard[Stored]:
     return isinstance(found, Stored) and found.record.ok
 
 
-def _sha256(text: str) -> str:
-    if text and not _SHA256.fullmatch(text):
+def _sha256(text: object) -> str:
+    if not isinstance(text, str) or (text and not _SHA256.fullmatch(text)):
         raise ValueError(f"{text!r} is no SHA-256")
     return text
 
@@ -301,39 +313,40 @@ def check_state(path: Path) -> Damage | None:
 
 def load_array(path: Path) -> np.ndarray | Damage | None:
     """Verify the checksum of a file of samples and read it; None if it is missing."""
-    return _load(path, _parse_array)
+    return _load(path, _read_samples)
 
 
 def load_state(path: Path) -> dict[str, Tensor] | Damage | None:
     """Verify the checksum of a posterior state and read it; None if it is missing."""
-    return _load(path, tensors.parse)
+    return _load(path, tensors.read)
 
 
-def _load(path: Path, parse: Callable[[bytes], T]) -> T | Damage | None:
+def _load(path: Path, parse: Callable[[BinaryIO], T]) -> T | Damage | None:
     """Verify and parse a file named by the SHA-256 of its content; None if it is missing."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return Damage(path, f"it cannot be read: {error.strerror}")
-    if hashlib.sha256(content).hexdigest() != path.stem:
-        return Damage(path, "its content does not match the SHA-256 that it is named by")
-    return _parsed(path, content, parse)
+
+    def checked() -> T:
+        with files.opened(path, files.MAX_DATA_BYTES) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:
+                raise ValueError("its content does not match the SHA-256 that it is named by")
+            return parse(file)
+
+    return read_checked(path, checked)
 
 
 def _load_old(path: Path) -> np.ndarray | Damage | None:
     """Read samples of schema 1, which have no checksum; None if they are missing."""
-    return _parsed(path, path.read_bytes(), _parse_array) if path.exists() else None
+
+    def parse() -> np.ndarray:
+        with files.opened(path, files.MAX_DATA_BYTES) as file:
+            return _read_samples(file)
+
+    return read_checked(path, parse)
 
 
-def _parse_array(content: bytes) -> np.ndarray:
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return np.asarray(archive["theta"])
-
-
-def _parsed(path: Path, content: bytes, parse: Callable[[bytes], T]) -> T | Damage:
-    try:
-        return parse(content)
-    except Exception as error:  # zip, zlib and numpy raise exceptions of many types for damaged input
-        return Damage(path, f"{type(error).__name__}: {error}")
+def _read_samples(file: BinaryIO) -> np.ndarray:
+    samples = npz.read_arrays(file, names=["theta"])["theta"]
+    if samples.ndim != 2 or samples.dtype not in (np.float16, np.float32, np.float64):
+        raise ValueError(f"its samples are {samples.dtype} of shape {samples.shape}, where floats (n, D) should be")
+    if not np.isfinite(samples).all():
+        raise ValueError("its samples have NaN or infinite values")
+    return samples

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ampbench import npz
 
 
 def dump(tensors: Mapping[str, Tensor]) -> bytes:
@@ -41,5 +43,9 @@ def parse(content: bytes) -> dict[str, Tensor]:
     The tensors are copied into memory allocated by torch, since its alignment may change the last digits of a matrix
     product.
     """
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return {name: torch.from_numpy(archive[name]).clone() for name in archive.files}
+    return read(io.BytesIO(content))
+
+
+def read(file: BinaryIO) -> dict[str, Tensor]:
+    """Return the tensors of a file that is open for reading; see :func:`parse`."""
+    return {name: torch.from_numpy(array).clone() for name, array in npz.read_arrays(file).items()}

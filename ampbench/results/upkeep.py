@@ -6,15 +6,17 @@ is measured by the file system's clock, so that a wrong clock of one machine rem
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ampbench import files
 from ampbench.errors import ResultsError
 from ampbench.results import atomic
-from ampbench.results.checksums import Damage, writing
-from ampbench.results.store import FAILURE_FILE, RECORD_FILE, Store, Stored, check_array, check_state, is_good
+from ampbench.results.checksums import Damage, is_directory, read_checked, writing
+from ampbench.results.store import FAILURE_FILE, RECORD_FILE, Store, Stored, check_array, check_state, is_good, listed
 
 GRACE_PERIOD_S = 3600.0
 """Seconds for which an unfinished or unreferenced file is treated as in use."""
@@ -67,6 +69,7 @@ def check(store: Store) -> Inventory:
     _exists(store)
     kept = list(map(store.read_fit, _fits(store)))
     read = [
+        *_misplaced(store),
         *map(store.read, _records(store)),
         *map(store.read_draw, _draws(store)),
         *kept,
@@ -84,7 +87,7 @@ def check(store: Store) -> Inventory:
         damages=tuple(each for each in read if isinstance(each, Damage)),
         leftovers=tuple(_leftovers(store)),
         fits=sum(isinstance(each, tuple) for each in kept),
-        fit_bytes=sum(path.stat().st_size for path in (*_fits(store), *_states(store))),
+        fit_bytes=sum(map(_size, (*_fits(store), *_states(store)))),
     )
 
 
@@ -119,7 +122,7 @@ def collect(
     Arguments:
         store: the store.
         failed: also remove failures of any age.
-        damaged: also remove damaged files of any age.
+        damaged: also remove damaged files of any age, but no folder in the place of a file.
         fits: also remove kept fits of any age; an observation that is requested later then needs a new fit.
         dry: return the paths, but remove no file.
     """
@@ -128,7 +131,7 @@ def collect(
     unused = {path for path in _leftovers(store) if _is_old(path, now)}
     unwanted: set[Path] = set()
     if damaged:
-        unwanted |= {damage.path for damage in check(store).damages}
+        unwanted |= {damage.path for damage in check(store).damages if not is_true_folder(damage.path)}
     if failed:
         unwanted |= {path for path in _records(store) if _is_failure(store.read(path))}
     if fits:
@@ -141,7 +144,7 @@ def collect(
 
 def _remove(store: Store, path: Path) -> bool:
     """Remove a file, and the folder of its run if it becomes empty; return whether the file existed."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return False
     with writing(path):
         path.unlink(missing_ok=True)
@@ -154,34 +157,53 @@ def _remove(store: Store, path: Path) -> bool:
 def _is_old(path: Path, now: float) -> bool:
     """Whether a file is older than the grace period; checked again right before removal, since it may be in use."""
     try:
-        return now - path.stat().st_mtime > GRACE_PERIOD_S
+        return now - path.lstat().st_mtime > GRACE_PERIOD_S
     except FileNotFoundError:
         return False
 
 
+def is_true_folder(path: Path) -> bool:
+    """Return whether a path is a folder and no link to one; what is in a folder by mistake is removed by hand."""
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it was removed, or is a link to no file
+        return 0
+
+
 def _records(store: Store) -> list[Path]:
-    return [
-        path
-        for key in store.all_keys()
-        for name in (RECORD_FILE, FAILURE_FILE)
-        if (path := store.runs / key / name).exists()
-    ]
+    """Return the paths of records, of which one of each run is usually missing."""
+    return [store.runs / key / name for key in store.all_keys() for name in (RECORD_FILE, FAILURE_FILE)]
 
 
 def _draws(store: Store) -> list[Path]:
-    return sorted(store.draws.glob("[!.]*.json"))
+    return _named(store.draws, ".json")
 
 
 def _fits(store: Store) -> list[Path]:
-    return sorted(store.fits.glob("[!.]*.json"))
+    return _named(store.fits, ".json")
 
 
 def _states(store: Store) -> list[Path]:
-    return sorted(store.fits.glob("[!.]*.npz"))
+    return _named(store.fits, ".npz")
 
 
 def _arrays(store: Store) -> list[Path]:
-    return sorted(store.arrays.glob("[!.]*.npz"))
+    return _named(store.arrays, ".npz")
+
+
+def _named(folder: Path, suffix: str) -> list[Path]:
+    return [path for path in listed(folder) if path.suffix == suffix and not path.name.startswith(".")]
+
+
+def _misplaced(store: Store) -> Iterator[Damage]:
+    """Yield what is not a folder where the folder of a run should be."""
+    for path in (store.runs / key for key in store.all_keys()):
+        if os.path.lexists(path) and not os.path.isdir(path):
+            yield Damage(path, "it is no folder, where the folder of a run should be")
 
 
 def _is_failure(found: Stored | Damage | None) -> bool:
@@ -192,7 +214,7 @@ def _leftovers(store: Store) -> Iterator[Path]:
     """Yield unfinished files, failures of runs with a good result, and unreferenced samples and states."""
     runs = (store.runs / key for key in store.all_keys())
     for folder in (store.runs, *runs, store.draws, store.fits, store.arrays):
-        yield from sorted(folder.glob(f"{atomic.TEMPORARY_PREFIX}*"))
+        yield from _unfinished(folder)
     used = {found[1] for found in map(store.read_draw, _draws(store)) if isinstance(found, tuple)}
     for path in _records(store):
         found = store.read(path)
@@ -203,6 +225,13 @@ def _leftovers(store: Store) -> Iterator[Path]:
     yield from (path for path in _arrays(store) if path.stem not in used)
     kept = {found[1] for found in map(store.read_fit, _fits(store)) if isinstance(found, tuple)}
     yield from (path for path in _states(store) if path.stem not in kept)
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    try:
+        return [path for path in listed(folder) if path.name.startswith(atomic.TEMPORARY_PREFIX)]
+    except ResultsError:  # it is unreadable, which is the damage of its files
+        return []
 
 
 def _now(store: Store) -> float:
@@ -216,7 +245,7 @@ def _now(store: Store) -> float:
 
 
 def _exists(store: Store) -> None:
-    if not store.directory.is_dir():
+    if not is_directory(store.directory):
         raise ResultsError(f"there is no results directory {str(store.directory)!r}")
 
 
@@ -230,10 +259,9 @@ def _merge_record(source: Store, target: Store, path: Path, outcome: MergeReport
                 outcome.different.append(found.record.run.key)
         elif _copy_content(source.array(found.samples), target.array(found.samples), check_array, outcome):
             old = path.with_name("samples.npz")
-            if found.schema == 1 and old.exists():
-                _copy(old, target.runs / path.parent.name / old.name)
-            _copy(path, target.runs / path.parent.name / path.name)
-            outcome.copied += 1
+            if found.schema == 1:
+                _copy(old, target.runs / path.parent.name / old.name, outcome)
+            outcome.copied += _copy(path, target.runs / path.parent.name / path.name, outcome)
     elif found:
         outcome.damages.append(found)
 
@@ -256,21 +284,26 @@ def _merge_pair(
     if not found or isinstance(read(target, there), tuple):
         return
     if _copy_content(place(source, found[1]), place(target, found[1]), check, outcome):
-        _copy(path, there)
+        _copy(path, there, outcome)
 
 
 def _copy_content(path: Path, there: Path, check: Callable[[Path], Damage | None], outcome: MergeReport) -> bool:
     """Copy a content-addressed file if it exists; return whether it is undamaged or missing."""
-    if not path.exists():
-        return True
     if damage := check(path):
         outcome.damages.append(damage)
         return False
-    if not there.exists() or check(there):
-        _copy(path, there)
+    if not os.path.exists(there) or check(there):
+        return _copy(path, there, outcome)
     return True
 
 
-def _copy(path: Path, there: Path) -> None:
-    with writing(there):
-        atomic.write(there, path.read_bytes())
+def _copy(path: Path, there: Path, outcome: MergeReport) -> bool:
+    """Copy a file if it exists; return whether it could be read, or is missing."""
+    content = read_checked(path, lambda: files.read_bytes(path, files.MAX_DATA_BYTES))
+    if isinstance(content, Damage):
+        outcome.damages.append(content)
+        return False
+    if content is not None:
+        with writing(there):
+            atomic.write(there, content)
+    return True

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import AmpbenchError, ResultsError
+from ampbench.faults import pass_interruption
 from ampbench.interfaces import Progress, Task, silent
 from ampbench.metrics.references import reference_samples
 from ampbench.registry import Registry
@@ -75,7 +76,8 @@ def _reference(task: Task, run: Run, registry: Registry) -> Tensor | None:
         return None
     try:
         return reference_samples(task, run.observation, run.samples)
-    except AmpbenchError:
+    except BaseException as error:
+        pass_interruption(error)
         return None
 
 

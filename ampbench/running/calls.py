@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from ampbench.errors import AmpbenchError
+from ampbench.faults import pass_interruption
 from ampbench.interfaces import Limits, Progress, silent
 from ampbench.running.child import STEP_INTERVAL, Send
 from ampbench.running.failures import describe_with_line
@@ -119,6 +120,7 @@ def _answer(work: Callable[[StartStep], object], send: Send) -> None:
 
     try:
         answer: _Returned | _Raised = _Returned(work(start))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         answer = _Raised(describe_with_line(error))
     send(answer)

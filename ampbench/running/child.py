@@ -1,12 +1,11 @@
 """The child's side of :mod:`ampbench.running.process`: limits, output, and how a child ends.
 
 References:
-    *getrlimit(2)*, *prctl(2)*, Linux manual pages, https://man7.org/linux/man-pages/man2/getrlimit.2.html
+    *getrlimit(2)*, Linux manual pages, https://man7.org/linux/man-pages/man2/getrlimit.2.html
 """
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import os
 import signal
@@ -14,19 +13,20 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
 from ampbench.errors import AmpbenchError
 from ampbench.interfaces.executor import Limits
+from ampbench.running.guardian import adopt_orphans, end_with_parent
 from ampbench.threads import limited_threads
 
 GIBIBYTE = 2**30
 STEP_INTERVAL = 0.2
 """Seconds between two messages about the progress of a step."""
-LOST_STATUS, NO_MEMORY_STATUS = 255, 77
-"""Exit statuses: the parent has gone; the child ran out of memory even for its report."""
 Send = Callable[[Any], None]
 """Sends a message to the parent; it must be picklable."""
 
@@ -42,6 +42,11 @@ class Completed:
     error: AmpbenchError | None = None
 
 
+@dataclass(frozen=True)
+class OutOfMemory:
+    """The last message of a child that has no memory left, not even to report what it did."""
+
+
 def child_main(work: Callable[[Send], None], limits: Limits, output: Path, sender: Connection) -> None:
     """Do the work of a child process, under its limits.
 
@@ -52,17 +57,22 @@ def child_main(work: Callable[[Send], None], limits: Limits, output: Path, sende
         sender: the child's end of the pipe.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # that of the fork server is its own
     with suppress(PermissionError):
         os.setsid()  # so that what a plugin starts can be ended with it
-    _die_with_parent()
+    end_with_parent(signal.SIGKILL)
+    adopt_orphans()
+    _let_server_end()
     _redirect(output)
     _limit_memory(limits.memory)
+
+    out_of_memory = ForkingPickler.dumps(OutOfMemory())  # while there is memory
 
     def send(message: Any) -> None:
         try:
             sender.send(message)
         except OSError:  # the parent has gone; the plugin that reports progress must not get the error
-            os._exit(LOST_STATUS)
+            os._exit(1)
 
     try:
         with limited_threads(limits.threads):
@@ -71,16 +81,18 @@ def child_main(work: Callable[[Send], None], limits: Limits, output: Path, sende
         sender.send(Completed(error))
     except MemoryError as error:
         error.__traceback__ = None  # its frames hold the objects that filled the memory
-        os._exit(NO_MEMORY_STATUS)
+        sender.send_bytes(out_of_memory)
+        os._exit(1)
     else:
         sender.send(Completed())
 
 
-def _die_with_parent() -> None:
-    """End this process as soon as the fork server ends, which ends with the parent, however it ends (Linux)."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
+def _let_server_end() -> None:
+    """Close the pipe by which the fork server knows that its owner lives: every child is handed its write end."""
+    server: Any = forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
 
 
 def _redirect(path: Path) -> None:
@@ -102,5 +114,7 @@ def _limit_memory(gibibytes: float | None) -> None:
     if gibibytes is not None and sys.platform == "linux":
         import resource
 
-        limit = int(gibibytes * GIBIBYTE)
+        limit, (_, allowed) = int(gibibytes * GIBIBYTE), resource.getrlimit(resource.RLIMIT_DATA)
+        if allowed != resource.RLIM_INFINITY:
+            limit = min(limit, allowed)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -1,13 +1,10 @@
-"""Components of runs: how methods are built, which metrics compare with a reference, and how hooks are called."""
+"""Components of runs: how methods are built, and which metrics compare with a reference."""
 
 from __future__ import annotations
 
-from pluggy import HookCaller
-
+from ampbench.faults import pass_interruption
 from ampbench.interfaces import HasRevision, Method, NeedsSetting, Oracle, Task
-from ampbench.interfaces.events import Listener, Note
 from ampbench.registry import Registry
-from ampbench.running.failures import describe
 
 
 def build_method(registry: Registry, spec: str, task: Task) -> Method:
@@ -27,15 +24,6 @@ def needs_reference(registry: Registry, spec: str) -> bool:
     """Return whether a metric compares with reference samples; no, if it cannot be built, which its run reports."""
     try:
         return not isinstance(registry.build("metrics", spec), NeedsSetting)
-    except (Exception, SystemExit):
+    except BaseException as error:
+        pass_interruption(error)
         return False
-
-
-def call_hook(hook: HookCaller, listener: Listener, **arguments: object) -> None:
-    """Call every plugin's implementation of a life-cycle hook; one that raises is reported, and costs nothing else."""
-    for implementation in reversed(hook.get_hookimpls()):  # one by one: pluggy would stop at the first that raises
-        try:
-            implementation.function(*(arguments[name] for name in implementation.argnames))
-        except (Exception, SystemExit) as error:
-            plugin = implementation.plugin_name
-            listener(Note(f"the life-cycle hook {hook.name} of plugin {plugin!r} failed: {describe(error)}"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ampbench.faults import pass_interruption
 from ampbench.graph import Simulator
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Method, Metric, NeedsSetting, Task
@@ -13,8 +14,9 @@ from ampbench.interfaces.events import Listener, Note
 from ampbench.registry import Registry
 from ampbench.results import Run
 from ampbench.results.store import Store
-from ampbench.running.components import build_method, call_hook
+from ampbench.running.components import build_method
 from ampbench.running.failures import Failure, failure
+from ampbench.running.hooks import HookCalls, call_here
 
 
 @dataclass(frozen=True)
@@ -26,20 +28,22 @@ class Services:
         store: where fits, samples and records go.
         device: any torch device, for training.
         listener: called with each event.
+        call: calls life-cycle hooks.
     """
 
     registry: Registry
     store: Store
     device: str
     listener: Listener
+    call: HookCalls = call_here
 
     def note(self, text: str) -> None:
         """Tell the listener something that the user should know."""
         self.listener(Note(text))
 
     def call_hook(self, name: str, **arguments: object) -> None:
-        """Call a life-cycle hook of all plugins; see :func:`ampbench.running.components.call_hook`."""
-        call_hook(getattr(self.registry.hook, name), self.listener, **arguments)
+        """Call a life-cycle hook of all plugins; see :mod:`ampbench.running.hooks`."""
+        self.call(self.registry, self.listener, name, arguments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +77,8 @@ class Context:
     def _metric(self, spec: str) -> Metric | Failure:
         try:
             metric: Metric = self.services.registry.build("metrics", spec)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            pass_interruption(error)
             return failure(error)
         return metric
 

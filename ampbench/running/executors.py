@@ -21,8 +21,9 @@ import joblib
 import torch
 
 from ampbench import registry
-from ampbench.counts import whole
+from ampbench.counts import MAX_PARALLEL, whole
 from ampbench.errors import UsageError
+from ampbench.faults import pass_interruption
 from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Listener, both
 from ampbench.interfaces.executor import Executor
@@ -56,14 +57,17 @@ class Local(Executor):
     """Executes each fit in a child process, as many at a time as this machine has cores or GPUs.
 
     Arguments:
-        workers: how many at a time; 0 for as many as there are cores for their threads, or GPUs.
+        workers: how many at a time, at most 1024; 0 for as many as there are cores for their threads, or GPUs.
         per_gpu: how many workers share a GPU, if ``workers`` is 0.
     """
 
     def __init__(self, workers: int = 0, per_gpu: int = 1) -> None:
         workers, per_gpu = whole("workers", workers), whole("per_gpu", per_gpu)
-        if workers < 0 or per_gpu < 1:
-            raise UsageError(f"workers={workers} and per_gpu={per_gpu} are impossible: 0 or more, and 1 or more")
+        if not (0 <= workers <= MAX_PARALLEL and 1 <= per_gpu <= MAX_PARALLEL):
+            raise UsageError(
+                f"workers={workers} and per_gpu={per_gpu} are impossible: 0 or more, and 1 or more; "
+                f"both at most {MAX_PARALLEL}"
+            )
         self.workers, self.per_gpu = workers, per_gpu
 
     def execute(self, jobs: Sequence[Job], listener: Listener) -> None:
@@ -71,7 +75,7 @@ class Local(Executor):
         if not jobs:
             return
         available = devices(jobs[0].device)
-        workers = self.workers or self._worker_count(jobs[0], available)
+        workers = min(self.workers or self._worker_count(jobs[0], available), len(jobs))
         start_server(methods_import(jobs), jobs[0].limits.threads)
         free: queue.SimpleQueue[str] = queue.SimpleQueue()
         for number in range(workers):
@@ -149,6 +153,12 @@ def imports(methods: Iterable[str]) -> list[str]:
     plugins = registry.load()
     modules: dict[str, None] = {}
     for text in dict.fromkeys(methods):
-        with contextlib.suppress(Exception):  # a method that cannot be built fails in its own run
-            modules |= dict.fromkeys(plugins.build("methods", text).imports)
+        try:
+            modules |= dict.fromkeys(filter(_is_name, plugins.build("methods", text).imports))
+        except BaseException as error:  # a method that cannot be built fails in its own run
+            pass_interruption(error)
     return list(modules)
+
+
+def _is_name(module: object) -> bool:
+    return isinstance(module, str) and all(part.isidentifier() for part in module.split("."))

@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from ampbench.errors import AmpbenchError, SamplesError
+from ampbench.faults import MAX_MESSAGE, MAX_TRACEBACK, describe, message, shortened, trace, traceback_of
+from ampbench.registry import culprit
 
 OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory")
 """Texts of the RuntimeError by which torch reports a lack of memory on the CPU."""
@@ -29,35 +31,36 @@ class Failure:
     message: str
     traceback: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shortened(self.message, MAX_MESSAGE))
+        object.__setattr__(self, "traceback", shortened(self.traceback, MAX_TRACEBACK))
+
 
 def failure(error: BaseException) -> Failure:
-    """Return the failure that an exception means."""
-    return Failure(_kind(error), describe(error), "".join(traceback.format_exception(error)))
-
-
-def describe(error: BaseException) -> str:
-    """Return on one line what an exception says; one that was not raised on purpose is named by its type."""
-    text = " ".join(str(error).split())
-    return text if text and isinstance(error, AmpbenchError) else f"{type(error).__name__}: {text}"
+    """Return the failure that an exception means; it names the plugin whose code raised what was not on purpose."""
+    plugin = None if issubclass(type(error), AmpbenchError) else culprit(error)
+    told = f" (raised in plugin {plugin})" if plugin else ""
+    return Failure(_kind(error), describe(error) + told, trace(error))
 
 
 def describe_with_line(error: BaseException) -> str:
-    """Return :func:`describe`'s text and, unless the exception was raised on purpose, the line of code that raised it.
+    """Return :func:`ampbench.faults.describe`'s text and, unless the exception was raised on purpose, where it was.
 
-    It is the innermost line that belongs to no installed package: most likely it is the user's.
+    That is the innermost line that belongs to no installed package: most likely it is the user's.
     """
-    if isinstance(error, AmpbenchError):
+    if issubclass(type(error), AmpbenchError):
         return describe(error)
     libraries = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(traceback_of(error))
     own = [each for each in frames if not each.filename.startswith(libraries)] or frames
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
     return describe(error) + where
 
 
 def _kind(error: BaseException) -> str:
-    if isinstance(error, SamplesError):
+    kind = type(error)
+    if issubclass(kind, SamplesError):
         return "invalid-samples"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if issubclass(kind, MemoryError | torch.OutOfMemoryError):
         return "memory"
-    return "memory" if any(text in str(error) for text in OUT_OF_MEMORY_TEXTS) else "error"
+    return "memory" if any(text in message(error) for text in OUT_OF_MEMORY_TEXTS) else "error"

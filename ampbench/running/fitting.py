@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ampbench.errors import FitWarning, ResultsError
+from ampbench.counts import whole
+from ampbench.errors import FitWarning, PluginError, ResultsError
+from ampbench.faults import describe, message, pass_interruption
 from ampbench.graph import Simulator
 from ampbench.interfaces import CanRestore, HasState, Method, Posterior, Progress, Sequential, fit, rebuild
 from ampbench.interfaces.events import Fitting
@@ -20,7 +22,6 @@ from ampbench.results.checksums import Damage
 from ampbench.results.provenance import commit, versions
 from ampbench.results.record import Origin
 from ampbench.running.context import Context
-from ampbench.running.failures import describe
 from ampbench.running.preload import ALWAYS, preload
 from ampbench.seeding import derive, seeded
 
@@ -73,9 +74,9 @@ def fit_or_restore(context: Context, run: Run) -> Fit:
     if kept := restored_fit(context, run):
         return kept
     new = _new_fit(context, run)
-    context.services.call_hook("fit_finished", run=run, posterior=new.posterior)
     if isinstance(context.method, CanRestore) and isinstance(new.posterior, HasState):
         _keep(context, run, new.posterior, new.origin)
+    context.services.call_hook("fit_finished", run=run, posterior=new.posterior)
     return new
 
 
@@ -92,7 +93,8 @@ def restored_fit(context: Context, run: Run) -> Fit | None:
     preload((*ALWAYS, *context.method.imports))
     try:
         return Fit(rebuild(context.method, context.simulator(), state, context.services.device), origin)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         context.services.note(f"{run}: the kept fit cannot be restored, and is left aside: {describe(error)}")
         return None
 
@@ -105,7 +107,10 @@ def fit_to_observation(context: Context, run: Run, posterior: Sequential, origin
     with seeded(derive(run.seed, "fit", run.observation)):
         found = posterior.fit_to(x, lambda done, total: listener(Fitting(run, done, total)))
     seconds = time.perf_counter() - start
-    return Fit(found.posterior, replace(origin, fit_seconds=seconds, simulations=int(found.simulations)))
+    simulations = whole("simulations", found.simulations)
+    if not 0 <= simulations <= run.budget:
+        raise PluginError(f"{type(posterior).__name__} counts {simulations} simulations of a budget of {run.budget}")
+    return Fit(found.posterior, replace(origin, fit_seconds=seconds, simulations=simulations))
 
 
 def _new_fit(context: Context, run: Run) -> Fit:
@@ -128,7 +133,8 @@ def _keep(context: Context, run: Run, posterior: HasState, origin: Origin) -> No
         context.services.store.put_fit(run, posterior.state(), origin)
     except ResultsError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         context.services.note(f"{run}: the fit cannot be kept: {describe(error)}")
 
 
@@ -140,7 +146,7 @@ def _fit_warnings() -> Iterator[list[str]]:
         warnings.simplefilter("always", FitWarning)
         yield texts
     for each in caught:
-        if issubclass(each.category, FitWarning):
-            texts.append(str(each.message))
+        if isinstance(each.message, FitWarning):
+            texts.append(message(each.message))
         else:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

@@ -13,14 +13,19 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from ampbench.results import atomic
+from ampbench import files
+from ampbench.errors import ResultsError
+from ampbench.results import atomic, schema
+from ampbench.results.checksums import Damage, read_checked
+from ampbench.results.columns import Column
+from ampbench.results.store import listed
 from ampbench.running.tally import Activity, Best, Snapshot
 
 try:
@@ -32,6 +37,29 @@ WRITE_INTERVAL = 2.0
 """Seconds between two writes of the status file."""
 MAX_SILENCE = 60.0
 """Seconds without a write after which a sweep on another machine counts as ended."""
+MAX_STATUS_BYTES = 2**20
+"""Largest status file."""
+MAX_SECONDS = 1e15
+"""Longest duration in a status file: that of an estimate of a large sweep after its first run."""
+
+
+def _duration(name: str, optional: bool = False) -> Column:
+    return Column(name, float, "", optional=optional, minimum=0, maximum=MAX_SECONDS)
+
+
+def _number(name: str) -> Column:
+    return Column(name, int, "", minimum=0)
+
+
+OWNER = (Column("host", str, "", blank=True), _number("pid"), Column("began", str, "", form=schema.TIME))
+PROGRESS = (*map(_number, ("total", "done", "failed")), _duration("seconds"), _duration("left", optional=True))
+ACTIVITY = (Column("fit", str, ""), Column("step", str, ""), *map(_number, ("done", "total")), _duration("seconds"))
+BEST = (
+    *(Column(name, str, "") for name in ("task", "metric", "method")),
+    *map(_number, ("budget", "n")),
+    Column("mean", float, ""),
+)
+"""The fields of a status file: of the sweep, :class:`Snapshot`, :class:`Activity` and :class:`Best`."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +98,13 @@ class Heartbeat:
         self._began = datetime.now(UTC).isoformat(timespec="seconds")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._lock: IO[str] | None = None
+        self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Heartbeat:
         remove_dead(self._path.parent.parent)
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self._path.with_suffix(".lock"), "w", encoding="utf-8")
+            self._lock = _opened(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
             _lock(self._lock)
         self._write()
         self._thread.start()
@@ -103,37 +131,85 @@ class Heartbeat:
 
 def sweep_statuses(results: Path) -> list[SweepStatus]:
     """Return the statuses of the sweeps that write into a results directory, the oldest first."""
-    found = [status for path in sorted((results / "active").glob("*.json")) if (status := _read(path))]
+    found = [status for status in _read_all(results) if isinstance(status, SweepStatus)]
     return sorted(found, key=lambda status: status.began)
+
+
+def damaged_statuses(results: Path) -> list[Damage]:
+    """Return the damaged status files of a results directory, or that their folder is unreadable."""
+    return [status for status in _read_all(results) if isinstance(status, Damage)]
 
 
 def remove_dead(results: Path) -> None:
     """Remove the status files of killed sweeps of this machine: the next sweep continues their work."""
-    for path in (results / "active").glob("*.json"):
+    for path in _paths(results):
         status = _read(path)
-        if status and status.certain and not status.alive:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".lock").unlink(missing_ok=True)
+        if isinstance(status, SweepStatus) and status.certain and not status.alive:
+            with suppress(OSError):  # it is of another user
+                path.unlink(missing_ok=True)
+                path.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def _read(path: Path) -> SweepStatus | None:
-    """Read a status file; None if its sweep has just ended, or the file is damaged."""
+def _paths(results: Path) -> list[Path]:
+    """Return the paths of the status files; none if their folder is missing or unreadable."""
     try:
-        what = json.loads(path.read_text(encoding="utf-8"))
+        return [path for path in listed(results / "active") if path.suffix == ".json" and path.name[0] != "."]
+    except ResultsError:
+        return []
+
+
+def _read_all(results: Path) -> list[SweepStatus | Damage]:
+    try:
+        listed(results / "active")
+    except ResultsError as error:
+        return [Damage(results / "active", str(error))]
+    return [status for path in _paths(results) if (status := _read(path))]
+
+
+def _read(path: Path) -> SweepStatus | Damage | None:
+    """Read a status file; None if its sweep has just ended."""
+
+    def parse() -> SweepStatus:
+        what = json.loads(files.read_bytes(path, MAX_STATUS_BYTES))
         age = max(0.0, time.time() - path.stat().st_mtime)
-        state = what.pop("state")
-        running = tuple(Activity(**doing) for doing in state.pop("running"))
-        best = state.pop("best")
-        snapshot = Snapshot(running=running, best=Best(**best) if best else None, **state)
-        host, pid, began = str(what["host"]), int(what["pid"]), str(what["began"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    held = _held(path.with_suffix(".lock"))
-    certain = held is True or (held is False and host == platform.node())
-    return SweepStatus(host, pid, began, age, bool(held) if certain else age < MAX_SILENCE, certain, snapshot)
+        host, pid, began = (_checked(column, what[column.name]) for column in OWNER)
+        held = _held(path.with_suffix(".lock"))
+        certain = held is True or (held is False and host == platform.node())
+        alive = bool(held) if certain else age < MAX_SILENCE
+        return SweepStatus(host, pid, began, age, alive, certain, _snapshot(what["state"]))
+
+    return read_checked(path, parse)
 
 
-def _lock(file: IO[str]) -> None:
+def _snapshot(state: dict[str, Any]) -> Snapshot:
+    running = tuple(Activity(**_fields(doing, ACTIVITY)) for doing in state.pop("running"))
+    best = state.pop("best")
+    return Snapshot(
+        running=running, best=None if best is None else Best(**_fields(best, BEST)), **_fields(state, PROGRESS)
+    )
+
+
+def _fields(content: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:
+    """Return the fields of an object, which must be those of the columns, each with an allowed value."""
+    if sorted(content) != sorted(column.name for column in columns):
+        raise ValueError(f"it has the fields {', '.join(content)}")
+    return {column.name: _checked(column, content[column.name]) for column in columns}
+
+
+def _checked(column: Column, value: Any) -> Any:
+    if fault := column.fault(value):
+        raise ValueError(fault)
+    return value
+
+
+def _opened(path: Path, flags: int) -> IO[bytes]:
+    """Open a lock file without waiting for the other end of a FIFO, and without following a link."""
+    flags |= sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC"))
+    mode = "r+b" if flags & os.O_RDWR else "rb"
+    return open(path, mode, buffering=0, opener=lambda name, _: os.open(name, flags, 0o666))
+
+
+def _lock(file: IO[bytes]) -> None:
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -143,7 +219,7 @@ def _held(path: Path) -> bool | None:
     if not fcntl:
         return None
     try:
-        with open(path, encoding="utf-8") as file:
+        with _opened(path, os.O_RDONLY) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except BlockingIOError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +13,15 @@ from torch import Tensor
 
 from ampbench.atlas.checks import check_samples, failed
 from ampbench.errors import MetricError
-from ampbench.interfaces import Metric, NeedsSetting, Setting, ShipsReference, Task
+from ampbench.faults import describe, pass_interruption
+from ampbench.interfaces import Measurement, Metric, NeedsSetting, Setting, ShipsReference, Task
 from ampbench.interfaces.events import Measuring
 from ampbench.metrics.references import reference_samples
 from ampbench.results import Run
 from ampbench.results.parsing import check_provenance
 from ampbench.results.record import Check, Measured
 from ampbench.running.context import Context
-from ampbench.running.failures import Failure, describe, failure
+from ampbench.running.failures import Failure, failure
 from ampbench.running.sampling import Drawn
 from ampbench.spec import Spec
 
@@ -51,7 +53,8 @@ def measure_all(context: Context, run: Run, drawn: Drawn) -> Measurements:
         if context.compares(run):
             listener(Measuring(run, "reference samples"))
             reference = reference_samples(context.task, run.observation, run.samples)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         return Measurements(failure=failure(error), checks=atlas_checks(context.task, run, samples))
     metrics, failures = {}, []
     for spec in run.metrics:
@@ -78,8 +81,10 @@ def atlas_checks(task: Task, run: Run, samples: Tensor, reference: Tensor | None
     try:
         if reference is None and isinstance(task, ShipsReference):
             reference = task.shipped_reference(run.observation)[: run.samples]
-        return check_samples(task, samples, reference)
-    except (Exception, SystemExit) as error:
+        found = check_samples(task, samples, reference)
+        return tuple(each if math.isfinite(each.value) else failed(each.name, f"it is {each.value}") for each in found)
+    except BaseException as error:
+        pass_interruption(error)
         return (failed("all checks", describe(error)),)
 
 
@@ -94,12 +99,25 @@ def _measure(
         else:
             assert reference is not None
             measurement = metric.measure(samples, reference)
-        if not math.isfinite(measurement.value):
-            raise MetricError(f"the value is {measurement.value}")
-        check_provenance(measurement.provenance, "provenance")
-    except (Exception, SystemExit) as error:
+        return _checked(measurement)
+    except BaseException as error:
+        pass_interruption(error)
         return failure(error)
-    return Measured(float(measurement.value), "", dict(measurement.provenance))
+
+
+def _checked(measurement: object) -> Measured:
+    """Return what a metric returned; raises :class:`MetricError` unless it is a finite number with its provenance."""
+    if not isinstance(measurement, Measurement):
+        raise MetricError(f"it returned {reprlib.repr(measurement)}, expected a Measurement")
+    given = measurement.value
+    try:
+        value = math.nan if isinstance(given, str) else float(given)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise MetricError(f"the value is {reprlib.repr(given)}, expected a finite number")
+    check_provenance(measurement.provenance, "provenance")
+    return Measured(value, "", dict(measurement.provenance))
 
 
 def _joined(failures: Sequence[Failure]) -> Failure | None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from ampbench.results import Run
-from ampbench.results.checksums import Damage
-from ampbench.results.store import Store, is_good
+from ampbench.results.checksums import Damage, warn_of
+from ampbench.results.store import Store, Stored, is_good
 from ampbench.running.durations import Durations
 
 STATES = ("done", "failed", "damaged", "drawn", "fitted", "missing")
@@ -75,8 +75,15 @@ class Plan:
 
 
 def plan(runs: Sequence[Run], store: Store) -> Plan:
-    """Return the plan of runs, given a store; the store is not changed, and damaged files do not raise errors."""
-    records = list(store.records())
+    """Return the plan of runs, given a store; the store is not changed, and damaged files do not raise errors.
+
+    Warns:
+        ResultsWarning: records of other runs are damaged; the estimate is made without them.
+    """
+    found, keys = list(store.scan()), {run.key for run in runs}
+    others = [each for each in found if isinstance(each, Damage) and each.path.parent.name not in keys]
+    warn_of(store.directory, others)
+    records = [each.record for each in found if isinstance(each, Stored)]
     answers: defaultdict[str, list[Run]] = defaultdict(list)
     for record in records:
         if record.ok:

@@ -1,6 +1,7 @@
 """Work in a child process, which may raise, hang or end the process without harm to its parent.
 
-The child sends messages through a pipe; the parent limits the time of each step, and reports how the child ended.
+The child sends messages through a pipe; the parent limits the time of each step, and reports how the child ended. What
+a child started ends with it, and all end with the parent: see :mod:`ampbench.running.guardian`.
 
 =====================================  ==================================================================
 too much memory                        the allocation fails, as an exception, at the limit
@@ -30,21 +31,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from ampbench import files
 from ampbench.interfaces.executor import Limits
-from ampbench.running.child import LOST_STATUS, NO_MEMORY_STATUS, Completed, Send, child_main
-from ampbench.running.preload import ALWAYS, PRELOAD
+from ampbench.running.child import Completed, OutOfMemory, Send, child_main
+from ampbench.running.preload import ALWAYS, OWNER, PRELOAD
 
 POLL_INTERVAL = 0.2
 """Seconds between two checks of the clock and of the stop request."""
 MAX_START_SECONDS = 300.0
 """Time limit of the start of a child; the first child waits until the fork server has imported all modules."""
+MAX_READ_BYTES = 2**20
+"""Bytes at the end of an output in which its last words are looked for."""
 MAX_OUTPUT = 4000
 """Characters of a child's output that are kept with a failure."""
 SIGNALS_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -88,12 +92,26 @@ class Clock:
         self._step: object = None
         self._activity = "the start of its worker process"
         self._since = time.monotonic()  # not wall-clock time, which may jump
+        self._interrupted: tuple[float, str, float | None] | None = None
 
     def step(self, step: object, doing: str) -> None:
         """Set the step of the child; the time of a new step begins now."""
         if step != self._step:
             self._since = time.monotonic()
         self._step, self._activity, self._allowed = step, doing, self._then
+
+    def interrupt(self, doing: str, allowed: float) -> None:
+        """Interrupt the step by something with a time limit of its own, which may follow another interruption."""
+        now = time.monotonic()
+        if self._interrupted is None:
+            self._interrupted = (now - self._since, self._activity, self._allowed)
+        self._since, self._activity, self._allowed = now, doing, allowed
+
+    def resume(self) -> None:
+        """Go on with the interrupted step, if there is one."""
+        if self._interrupted is not None:
+            spent, self._activity, self._allowed = self._interrupted
+            self._since, self._interrupted = time.monotonic() - spent, None
 
     def late(self) -> str:
         """Return a message if the step has exceeded its time limit, or else ""."""
@@ -170,9 +188,12 @@ class _Server:
         """Start a child, and before it the fork server if none is running."""
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)  # the server must find what this process does
         main = nullcontext() if needs_main else _without_main()
-        with self._lock, main, _environment({**self._environment, "PYTHONPATH": path}):
+        environment = {**self._environment, OWNER: str(os.getpid()), "PYTHONPATH": path}
+        with self._lock, main, _environment(environment):
             multiprocessing.set_forkserver_preload(["ampbench.running.preload"])
-            forkserver.ensure_running()
+            resource_tracker.ensure_running()  # it unblocks SIGINT
+            with _without_ctrl_c():
+                forkserver.ensure_running()
             if child:
                 child.start()
 
@@ -190,40 +211,57 @@ def _follow(
     child: ForkServerProcess, receiver: Connection, on_message: Callable[[Any], None], clock: Clock, stop: Stop
 ) -> Ending | None:
     """Pass the messages of a child on until it ends."""
-    complete = False
+    complete = short = False
+    sources: list[Connection | int] = [receiver, child.sentinel]
     while True:
-        ready = connection.wait([receiver, child.sentinel], timeout=POLL_INTERVAL)
+        ready = connection.wait(sources, timeout=POLL_INTERVAL)
         if receiver in ready:
             try:
                 message = receiver.recv()
-            except (EOFError, OSError):  # it has ended
-                pass
+            except (EOFError, OSError):  # it has ended, or closed the pipe
+                sources.remove(receiver)
             else:
-                if not isinstance(message, Completed):
-                    on_message(message)
-                elif message.error:
-                    raise message.error
-                else:
-                    complete = True
+                match message:
+                    case Completed(error) if error:
+                        raise error
+                    case Completed():
+                        complete = True
+                    case OutOfMemory():
+                        short = True
+                    case _:
+                        on_message(message)
                 continue
         if stop.is_set():
             raise Stopped
         if late := clock.late():
             return Ending("timeout", late)
-        if child.sentinel in ready or receiver in ready:
-            child.join()
-            return None if complete else _cause(child.exitcode)
+        if child.sentinel in ready:
+            status = _exit_status(child)
+            if complete:
+                return None
+            return Ending("memory", "its worker process ran out of memory") if short else _cause(status)
+
+
+def _exit_status(child: ForkServerProcess) -> int | None:
+    """Wait for the end of a child; returns its exit status, negative for a signal, or None if the server has gone.
+
+    :attr:`multiprocessing.Process.exitcode` would be 255 in the last case, as if the child had ended itself with it.
+    """
+    try:
+        status: int | None = forkserver.read_signed(child.sentinel)
+    except (OSError, EOFError):
+        status = None
+    child.join()
+    return status
 
 
 def _cause(status: int | None) -> Ending:
     """Return the kind of failure and the message for the exit status of a child whose work was not complete."""
-    if status is None or status == LOST_STATUS:
+    if status is None:
         return Ending("killed", "its worker process was lost")
-    if status == NO_MEMORY_STATUS:
-        return Ending("memory", "its worker process ran out of memory")
     if status >= 0:
         return Ending("crashed", f"its worker process ended itself with exit status {status}")
-    name = signal.Signals(-status).name
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
     if -status in SIGNALS_FROM_OUTSIDE:
         return Ending(
             "killed", f"its worker process was killed by {name}, by hand or by the system when memory is short"
@@ -234,7 +272,7 @@ def _cause(status: int | None) -> Ending:
 def last_output(output: Path) -> str:
     """Return the end of a child's output, which after a crash shows where it crashed."""
     with suppress(OSError):
-        text = output.read_text(encoding="utf-8", errors="replace")
+        text = files.read_end(output, MAX_READ_BYTES).decode(errors="replace")
         before, modules, after = text.rpartition("\nExtension modules:")  # where faulthandler tells no more
         text = before if modules else after
         return text[-MAX_OUTPUT:]
@@ -259,6 +297,16 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Block SIGINT in this thread, and in processes that it starts: Ctrl-C in a terminal would reach their imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ampbench import files
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling
 from ampbench.results import Run
 from ampbench.running.throttle import Throttle
@@ -40,9 +41,7 @@ class RunLog:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"time": now, "host": platform.node(), "pid": os.getpid(), "event": event, **about_run, **about}
         with suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            files.append_line(self.path, json.dumps(line))
 
     def __call__(self, event: Event) -> None:
         """Log an event; the steps of a fit at intervals of :data:`STEP_INTERVAL`."""

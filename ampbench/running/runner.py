@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ampbench.errors import UsageError
+from ampbench.faults import pass_interruption
 from ampbench.interfaces.events import Finished
 from ampbench.results import Record, Run
 from ampbench.results.provenance import commit, versions
@@ -56,7 +57,8 @@ def _execute_group(context: Context) -> list[Record]:
         services.call_hook("run_started", run=run)
     try:
         context.task  # noqa: B018 — built here, since without a task no run of the group can begin
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         return [record_failure(run, failure(error), services) for run in context.runs]
     drawn = draw_all(context)
     return [_finish(context, run, drawn[run]) for run in context.runs]
@@ -94,7 +96,8 @@ def _check_versions(context: Context) -> None:
     try:
         fitted = packages(registry, context.task, context.method, run.task, run.resolved)
         judged = frozenset[str]().union(*(registry.packages("metrics", text) for text in run.metrics))
-    except (Exception, SystemExit):  # a component is not installed, or cannot be built: the run will report it
+    except BaseException as error:  # a component is not installed, or cannot be built: the run will report it
+        pass_interruption(error)
         return
     here = (fitted - {*run.packages}) | (judged - {*run.metric_packages})
     planned = ({*run.packages} - fitted) | ({*run.metric_packages} - judged)

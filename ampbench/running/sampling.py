@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from ampbench.errors import ResultsError, SamplesError
+from ampbench.faults import pass_interruption
 from ampbench.graph.precision import stored
-from ampbench.graph.prior import not_finite
+from ampbench.graph.prior import not_finite, wrong_type
 from ampbench.interfaces import Posterior, Sequential, UnfinishedFitError
 from ampbench.interfaces.events import Sampling
 from ampbench.results import Run
@@ -54,9 +55,11 @@ def draw_all(context: Context) -> dict[Run, Drawn | Failure]:
         fitted = fit_or_restore(context, lacking[0])
     except ResultsError:
         raise
-    except (Exception, SystemExit) as error:
-        if isinstance(error, UnfinishedFitError):
-            context.services.call_hook("fit_finished", run=lacking[0], posterior=error.posterior)
+    except UnfinishedFitError as error:
+        context.services.call_hook("fit_finished", run=lacking[0], posterior=error.posterior)
+        return outcome | dict.fromkeys(lacking, failure(error))
+    except BaseException as error:
+        pass_interruption(error)
         return outcome | dict.fromkeys(lacking, failure(error))
     return outcome | {run: _draw(context, run, fitted) for run in lacking}
 
@@ -71,14 +74,15 @@ def valid_samples(samples: object, n: int, names: tuple[str, ...], where: str = 
         where: the observation, for the message.
 
     Raises:
-        SamplesError: they are no tensor, have another shape, or hold NaN or infinite values.
+        SamplesError: they are no tensor of floating-point numbers, have another shape, or hold NaN or infinite values.
     """
     at = f" {where}" if where else ""
-    if not isinstance(samples, Tensor) or tuple(samples.shape) != (n, len(names)):
-        found = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
+    if found := wrong_type(samples, n, len(names)):
         raise SamplesError(
             f"the posterior returned {found} for {n} samples{at}, expected ({n}, D) with D = {len(names)}"
+            ", floating-point numbers in a tensor"
         )
+    assert isinstance(samples, Tensor)
     if not bool(samples.isfinite().all()):
         raise SamplesError(not_finite(samples, names) + at)
     return stored(samples.detach().cpu())
@@ -91,7 +95,8 @@ def _restored_posterior(context: Context) -> Posterior | None:
         return None
     try:
         fitted = restored_fit(context, run)
-    except (Exception, SystemExit):  # the method cannot be built; metrics that ask the posterior report that it lacks
+    except BaseException as error:  # the method cannot be built; metrics that ask the posterior report that it lacks
+        pass_interruption(error)
         return None
     return fitted.posterior if fitted else None
 
@@ -108,7 +113,8 @@ def _draw(context: Context, run: Run, fitted: Fit) -> Drawn | Failure:
             drawn = fitted.posterior.sample(x, run.samples)
             seconds = time.perf_counter() - start
         samples = valid_samples(drawn, run.samples, context.parameters).numpy()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interruption(error)
         return failure(error)
     draw = Draw(sample_seconds=seconds, **vars(fitted.origin))
     context.services.store.put_draw(run, samples, draw)

@@ -29,31 +29,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
-from operator import eq, ge, gt, le, lt, ne
+from operator import eq, ge, gt, index, le, lt, ne
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from ampbench import files
 from ampbench.counts import read_whole
-from ampbench.errors import AmpbenchError, PluginError, UsageError, unknown
+from ampbench.errors import UsageError, unknown
+from ampbench.faults import message, pass_interruption
 from ampbench.interfaces import HasReference, ShipsReference, Task
-from ampbench.registry import Registry
+from ampbench.registry import Registry, blaming
 from ampbench.results import Run
-from ampbench.results.frame import COLUMNS
+from ampbench.results.schema import is_reserved
 from ampbench.running.components import build_method, needs_reference, packages
 from ampbench.spec import Spec, split
 
 MAX_RUNS = 1_000_000
 """Largest number of runs of a sweep; larger ones are refused as mistakes."""
+MAX_PROBLEMS = 5
+"""Largest number of mistakes in a sweep that are listed."""
 
 Whole = Annotated[
     int, BeforeValidator(lambda given: int(given) if isinstance(given, float) and given.is_integer() else given)
 ]
 Number = Annotated[Whole, Field(ge=0, lt=2**63)]
 Positive = Annotated[Whole, Field(ge=1, lt=2**63)]
-Value = str | int | float | bool
+Value = Annotated[str | int | float | bool, BeforeValidator(lambda given: _value(given))]
 
 
 class Choice(BaseModel):
@@ -92,6 +96,12 @@ def _choice(given: object) -> object:
     if isinstance(given, Mapping | Choice):
         return given
     raise PydanticCustomError("choice", 'write a spec in quotes, or a table {spec = "…", grid = {…}}')
+
+
+def _value(given: object) -> object:
+    if isinstance(given, str | int | float | bool):
+        return given
+    raise PydanticCustomError("value", "write a text, a number or a truth value")
 
 
 Choices = Annotated[list[Annotated[Choice, BeforeValidator(_choice)]], Field(min_length=1)]
@@ -151,7 +161,7 @@ class Request:
 def read(path: Path) -> Sweep:
     """Read a sweep from a TOML file; raises :class:`UsageError` that names file, key, value and what is allowed."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(files.read_text(path, encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except RecursionError as error:
@@ -162,13 +172,13 @@ def read(path: Path) -> Sweep:
 
 
 def check(content: Mapping[str, Any], where: str) -> Sweep:
-    """Validate a sweep; ``where`` is named in the error."""
+    """Validate a sweep; raises :class:`UsageError` with ``where`` and what is wrong, misspelt keys first."""
     try:
         return Sweep.model_validate(content)
     except ValidationError as error:
-        first, *more = error.errors()
-        problem = f"{where}: {_problem(first)}"
-        raise UsageError(problem + (f" (and {len(more)} more)" if more else "")) from None
+        found = _problems(error.errors())
+        more = f" (and {len(found) - MAX_PROBLEMS} more)" if len(found) > MAX_PROBLEMS else ""
+        raise UsageError(f"{where}: {' | '.join(found[:MAX_PROBLEMS])}{more}") from None
 
 
 def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
@@ -183,21 +193,21 @@ def runs(sweep: Sweep, registry: Registry, where: str = "") -> list[Run]:
     for name, count in Counter(Spec.parse(text).name for text in metrics).items():
         if count > 1:
             raise UsageError(f"metric {name!r} is given {count} times; a metric has one column in the results")
-        if name in COLUMNS:
+        if is_reserved(name):
             raise UsageError(f"metric {name!r} is named like a column of the results; its plugin must rename it")
     written = tuple(metrics.values())
     methods = _specs(sweep.methods, "methods", registry, where)
     tasks = _specs(sweep.tasks, "tasks", registry, where)
     comparing = [text for text in metrics if needs_reference(registry, text)]
     numbers = {text: _numbers(text, sweep.observations, comparing, registry, where) for text in tasks}
-    _check_size(len(methods) * len(sweep.budgets) * len(sweep.seeds) * sum(len(some) for _, some in numbers.values()))
+    _check_size(len(methods) * len(sweep.budgets) * len(sweep.seeds) * sum(len(some) for *_, some in numbers.values()))
     judged = frozenset().union(*(registry.packages("metrics", text) for text in metrics))
     made = []
-    for text, (task, some) in numbers.items():
+    for text, (task, version, some) in numbers.items():
         for method, resolved in methods.items():
             fitted = tuple(sorted(_packages(registry, task, text, method)))
             for budget, seed, number in product(sweep.budgets, sweep.seeds, some):
-                what = (tasks[text], task.version, method, resolved, budget, number, seed, sweep.samples, written)
+                what = (tasks[text], version, method, resolved, budget, number, seed, sweep.samples, written)
                 made.append(Run(*what, fitted, tuple(sorted(judged))))
     return list({run.key: run for run in made}.values())
 
@@ -243,18 +253,40 @@ def _readable(spec: Spec) -> Spec:
     return spec
 
 
-def _problem(error: Any) -> str:
-    """Return a message with the key of a sweep that is wrong, its value, and the allowed values."""
-    loc = error["loc"]
-    key = ".".join(str(part) if str(part).isprintable() else repr(part) for part in loc)
-    if error["type"] == "extra_forbidden":
-        known = (Sweep if len(loc) == 1 else Choice).model_fields
-        near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown key {key!r}; known: {', '.join(known)}{hint}"
-    given = repr(error["input"])
-    short = given if len(given) <= 80 else given[:77] + "…"
-    return f"{key}: {error['msg']}{'' if error['type'] == 'missing' else f', got {short}'}"
+def _problems(errors: Sequence[Any]) -> list[str]:
+    """Return a message for each mistake: misspelt keys first, of which a missing key is a mere consequence."""
+    unknown_keys = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
+    meant = {(*loc[:-1], near) for loc in unknown_keys if (near := _nearest(loc))}
+    found = [_unknown_key(loc) for loc in unknown_keys]
+    for error in errors:
+        loc, kind = error["loc"], error["type"]
+        if kind == "missing" and loc not in meant:
+            found.append(f"{_key(loc)}: {error['msg']}")
+        elif kind not in ("missing", "extra_forbidden"):
+            found.append(f"{_key(loc)}: {error['msg']}, got {_short(repr(error['input']))}")
+    return found
+
+
+def _unknown_key(loc: tuple[int | str, ...]) -> str:
+    hint = f"; did you mean {near!r}?" if (near := _nearest(loc)) else ""
+    return f"unknown key {_key(loc)!r}; known: {', '.join(_known(loc))}{hint}"
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    """Return the key that a misspelt one resembles; "" if there is none."""
+    return next(iter(difflib.get_close_matches(str(loc[-1]), _known(loc), n=1)), "")
+
+
+def _known(loc: tuple[int | str, ...]) -> Sequence[str]:
+    return list((Sweep if len(loc) == 1 else Choice).model_fields)
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    return ".".join(_short(str(part) if str(part).isprintable() else repr(part)) for part in loc)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "…"
 
 
 def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) -> dict[str, str]:
@@ -265,18 +297,18 @@ def _specs(choices: Sequence[Choice], key: str, registry: Registry, where: str) 
         try:
             specs |= {str(spec): str(registry.checked(key, str(spec))) for spec in choice.specs()}
         except UsageError as error:
-            raise UsageError(f"{where}: {key}.{number}: {error}" if where else str(error)) from error
+            raise UsageError(f"{where}: {key}.{number}: {message(error)}" if where else message(error)) from error
     return specs
 
 
 def _numbers(
     text: str, wanted: Sequence[int], comparing: Sequence[str], registry: Registry, where: str
-) -> tuple[Task, list[int]]:
-    """Return a task and the numbers of its observations to run on.
+) -> tuple[Task, str, list[int]]:
+    """Return a task, its version, and the numbers of its observations to run on.
 
     Raises:
         UsageError: a metric compares with reference samples, and the task has none; or an observation does not exist.
-        PluginError: the task cannot list its observations.
+        PluginError: the task cannot say its version, or list its observations.
     """
     task: Task = registry.build("tasks", text)
     if comparing and not isinstance(task, HasReference | ShipsReference):
@@ -285,28 +317,28 @@ def _numbers(
             f"{', '.join(comparing)}; take one that needs none, such as mpd, or: ampbench assess {text!r}"
         )
         raise UsageError(f"{where}: metrics: {problem}" if where else problem)
-    try:
-        known = sorted(task.observations())
-    except AmpbenchError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"task {text!r} cannot say what its observations are: {type(error).__name__}: {error}"
-        ) from error
+    plugin = registry.entry("tasks", text).plugin
+    with blaming(f"plugin {plugin}: task {text!r} cannot say what its version is"):
+        version = task.version
+        if not isinstance(version, str):
+            raise TypeError(f"it is a {type(version).__name__}, not a text")
+    with blaming(f"plugin {plugin}: task {text!r} cannot say what its observations are"):
+        known = sorted(map(index, task.observations()))
     if not known:
         raise UsageError(f"task {text!r} has no numbered observations, so that there is nothing to run on")
     for place, number in enumerate(wanted):
         if number not in known:
             problem = f"unknown observation {number} of task {text!r}; known: {', '.join(map(str, known))}"
             raise UsageError(f"{where}: observations.{place}: {problem}" if where else problem)
-    return task, list(wanted) or known
+    return task, version, list(wanted) or known
 
 
 def _packages(registry: Registry, task: Task, task_spec: str, method_spec: str) -> frozenset[str]:
     """Return the versions on which a fit depends; without a revision if the method cannot be built."""
     try:
         return packages(registry, task, build_method(registry, method_spec, task), task_spec, method_spec)
-    except (Exception, SystemExit):  # the run will report it
+    except BaseException as error:  # the run will report it
+        pass_interruption(error)
         return registry.packages("tasks", task_spec) | registry.packages("methods", method_spec)
 
 

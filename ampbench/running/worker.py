@@ -10,6 +10,7 @@ too much memory                        the allocation fails at the limit, as an 
 a step takes too long                  the parent kills the child, records ``timeout``, continues in a new child
 ``os._exit``, a segmentation fault     the parent records ``crashed``, continues in a new child
 ``kill -9``, a lost machine            the parent starts the job again, at most ``retries`` times
+a life-cycle hook does any of this     a note; the parent starts the job again, without the hooks of this plugin
 =====================================  ==================================================================
 
 See :mod:`ampbench.running.process` for how a child is started and limited. A new child does not compute again what is
@@ -21,7 +22,7 @@ must repeat the fit, which counts as a retry. When no retry is left, the remaini
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -34,6 +35,8 @@ from ampbench.running import jobs, runner
 from ampbench.running.child import STEP_INTERVAL, Send
 from ampbench.running.context import Services
 from ampbench.running.failures import Failure
+from ampbench.running.hook_calls import Apart, HookWatch
+from ampbench.running.hooks import Calling, call_in_worker
 from ampbench.running.process import Clock, Ending, Stop, last_output, run_in_child
 from ampbench.running.runlog import RunLog, log_path
 from ampbench.running.throttle import Throttle
@@ -47,11 +50,13 @@ class _EarlyEnd:
         failure: the failure to record for the runs at fault.
         at_fault: the runs that the child was executing.
         fitted: whether a new child needs no fit: all samples were drawn, or the fit is stored.
+        calling: the life-cycle hook that it was calling, which then is at fault instead of the runs.
     """
 
     failure: Failure
     at_fault: Sequence[Run]
     fitted: bool
+    calling: Calling | None = None
 
 
 def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
@@ -68,33 +73,38 @@ def isolated(job: Job, listener: Listener, stop: Stop | None = None) -> None:
     """
     stop = stop or threading.Event()
     store = Store(job.results)
+    hooks = Apart(job.results, job.limits, stop)
     retries = job.limits.retries
     todo = jobs.pending(job.runs, store)
     while todo:
-        todo, end = _attempt(replace(job, runs=tuple(todo)), listener, stop)
+        todo, end = _attempt(replace(job, runs=tuple(todo)), listener, stop, hooks)
         if end is None:
             return
+        if end.calling:
+            _leave_out(end.calling, end.failure, hooks, store, listener)
+            continue
         lost = end.failure.kind == "killed"
         repeats = lost or not end.fitted
         again = retries > 0 or not repeats
         retries -= repeats
         if not (lost and again):
             todo = [run for run in todo if run not in end.at_fault]
-            _fail(end.at_fault, end.failure, job, store, listener)
+            _fail(end.at_fault, end.failure, job, store, listener, hooks)
         if todo and not again:
             reason = f"not reached: the process of its fit ended {job.limits.retries + 1} times; {end.failure.message}"
-            _fail(todo, Failure("not-run", reason), job, store, listener)
+            _fail(todo, Failure("not-run", reason), job, store, listener, hooks)
             return
         if todo:
             listener(Note(f"{end.failure.message}, at {end.at_fault[0]}; {len(todo)} runs of this fit are tried again"))
 
 
-def _attempt(job: Job, listener: Listener, stop: Stop) -> tuple[list[Run], _EarlyEnd | None]:
+def _attempt(job: Job, listener: Listener, stop: Stop, hooks: Apart) -> tuple[list[Run], _EarlyEnd | None]:
     """Run one child until it ends; returns the runs without a record, and how the child ended if that was early."""
     store, log = Store(job.results), RunLog(log_path(job.results, job.runs[0]))
     watch = _Watch(job, listener)
     output = log.path.with_suffix(".out")
-    ending = run_in_child(partial(_execute, job), job.limits, output, watch.on_event, watch.clock, stop)
+    work = partial(_execute, job, frozenset(hooks.left_out))
+    ending = run_in_child(work, job.limits, output, watch.hooks.on_message, watch.clock, stop)
     end = watch.end(ending) if ending else None
     if end:
         log.write("lost", kind=end.failure.kind, message=end.failure.message)
@@ -111,6 +121,7 @@ class _Watch:
         self.job, self.listener = job, listener
         self.finished: set[Run] = set()
         self.clock = Clock(job.limits.seconds)
+        self.hooks = HookWatch(job.limits, self.clock, self.on_event)
         self._at: Sequence[Run] = ()
         self._drawn = False
 
@@ -133,7 +144,7 @@ class _Watch:
         left = [run for run in self.job.runs if run not in self.finished]
         at_fault = [run for run in self._at or left if run in left and (self._at or store.draw(run) is None)]
         fitted = self._drawn or (bool(self._at) and store.fitted(self.job.runs[0]))
-        return _EarlyEnd(Failure(ending.kind, ending.message), at_fault or left, fitted)
+        return _EarlyEnd(Failure(ending.kind, ending.message), at_fault or left, fitted, self.hooks.calling)
 
     def _begin_step(self, at: Sequence[Run], doing: str, drawn: bool = False) -> None:
         """Begin a step with a time limit of its own: the fit; sampling at an observation; measuring it."""
@@ -141,9 +152,17 @@ class _Watch:
         self._at, self._drawn = at, drawn
 
 
-def _fail(runs: Iterable[Run], failure: Failure, job: Job, store: Store, listener: Listener) -> None:
+def _leave_out(calling: Calling, failure: Failure, hooks: Apart, store: Store, listener: Listener) -> None:
+    """Leave out a plugin whose hook did not return; the plugins after it hear of a finished run all the same."""
+    hooks.leave_out(calling, failure.message, listener)
+    if calling.hook == "run_finished" and (record := store.get(calling.run.key)):
+        arguments = {"run": calling.run, "record": record}
+        hooks.call_rest(calling.plugin, registry.load(), listener, calling.hook, arguments)
+
+
+def _fail(runs: Iterable[Run], failure: Failure, job: Job, store: Store, listener: Listener, hooks: Apart) -> None:
     """Record a failure for runs whose child ended early."""
-    services = Services(registry.load(), store, job.device, listener)
+    services = Services(registry.load(), store, job.device, listener, hooks)
     for run in runs:
         drawn = store.draw(run)
         log = log_path(job.results, run)
@@ -151,10 +170,11 @@ def _fail(runs: Iterable[Run], failure: Failure, job: Job, store: Store, listene
         runner.record_failure(run, replace(failure, traceback=trace), services, drawn[0] if drawn else None)
 
 
-def _execute(job: Job, send: Send) -> None:
-    """Execute the runs of a job, in the child."""
+def _execute(job: Job, left_out: Collection[str], send: Send) -> None:
+    """Execute the runs of a job, in the child, without the hooks of some plugins."""
     listener = _ChildListener(send, RunLog(log_path(job.results, job.runs[0])))
-    runner.execute(job.runs, Services(registry.load(), Store(job.results), job.device, listener))
+    hooks = partial(call_in_worker, left_out, send)
+    runner.execute(job.runs, Services(registry.load(), Store(job.results), job.device, listener, hooks))
 
 
 class _ChildListener:

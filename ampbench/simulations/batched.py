@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ampbench.errors import SimulationError, UsageError
+from ampbench.faults import describe
 from ampbench.graph import Failed, Graph, Simulator, probe_simulators
 from ampbench.graph.failures import Report
 from ampbench.graph.outputs import Layout
-from ampbench.running.failures import describe
 from ampbench.seeding import derive, seeded
 from ampbench.simulations.batches import Arrays, Batch, Batches
 from ampbench.simulations.identity import roots

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from ampbench.errors import PrecisionWarning, SimulationError, UsageError
+from ampbench.faults import pass_interruption
 from ampbench.graph import Graph
 from ampbench.graph.failures import Report
 from ampbench.interfaces import Limits, Progress, silent
@@ -149,7 +150,8 @@ class Batches:
         for batch in batches:
             try:
                 values = draw(read(), batch)
-            except Exception as error:
+            except BaseException as error:
+                pass_interruption(error)
                 raise _Failed(batch, describe_with_line(error)) from error
             finished(batch, self._store(batch, values))
 
@@ -158,7 +160,7 @@ class Batches:
     ) -> None:
         start_server(["ampbench.simulations.batches"], self.limits.threads)
         stop = threading.Event()
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="ampbench") as pool:
+        with ThreadPoolExecutor(min(self.workers, len(batches)), thread_name_prefix="ampbench") as pool:
             futures = {pool.submit(self._in_child, batch, read, stop): batch for batch in batches}
             reported: set[Future[Arrays]] = set()
             try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ampbench import files
 from ampbench.errors import ResultsError, ResultsWarning, StoredWarning, UsageError
 from ampbench.results import atomic, checksums, tensors
 
@@ -61,10 +63,10 @@ class Folder:
             StoredWarning: the source code of a simulator has changed since the folder was made.
         """
         folder = cls(Path(path).expanduser())
-        if folder.path.exists() and not folder.path.is_dir():
+        if not checksums.is_directory(folder.path) and os.path.lexists(folder.path):
             raise UsageError(f"the store {str(path)!r} is a file; give a folder")
         file = folder.path / IDENTITY
-        found = checksums.read_checked(file, lambda: checksums.read(file)[1])
+        found = checksums.read_checked(file, lambda: _identity(file))
         if isinstance(found, checksums.Damage):
             raise ResultsError(f"{found}; give another folder, or remove this one to simulate again")
         if found is None:
@@ -100,26 +102,26 @@ class Folder:
         Warns:
             ResultsWarning: a file is damaged; it is removed.
         """
-        files: dict[str, list[Path]] = {}
+        paths: dict[str, list[Path]] = {}
         for path in self.path.glob("*/*.npz"):
-            files.setdefault(f"{path.parent.name}/{path.stem.rpartition('-')[0]}", []).append(path)
-        found = {key: self._values(files.get(key, ())) for key in keys}
+            paths.setdefault(f"{path.parent.name}/{path.stem.rpartition('-')[0]}", []).append(path)
+        found = {key: self._values(paths.get(key, ())) for key in keys}
         return {key: values for key, values in found.items() if values is not None}
 
     def _values(self, paths: Iterable[Path]) -> dict[str, np.ndarray] | None:
         for path in paths:
             try:
-                content = path.read_bytes()
-            except OSError as error:
-                raise ResultsError(f"cannot read {path}: {error.strerror or error}") from error
-            if _digest(content) == path.stem.rpartition("-")[2]:
-                return {name: value.numpy() for name, value in tensors.parse(content).items()}
-            warnings.warn(
-                f"{path} is damaged: its checksum does not match its content; its batch is simulated again",
-                ResultsWarning,
-                stacklevel=2,
-            )
-            path.unlink(missing_ok=True)
+                return _read_batch(path)
+            except FileNotFoundError:  # another process has removed it
+                continue
+            except Exception as error:
+                if isinstance(error, OSError) and not isinstance(error, files.UnusualFileError):
+                    raise ResultsError(f"cannot read {path}: {error.strerror or error}") from error
+                warnings.warn(
+                    f"{checksums.Damage.of(path, error)}; its batch is simulated again", ResultsWarning, stacklevel=2
+                )
+            with checksums.writing(path):
+                path.unlink(missing_ok=True)
         return None
 
     def _begin(self, identity: Mapping[str, Any]) -> None:
@@ -154,6 +156,22 @@ class Folder:
                 StoredWarning,
                 stacklevel=2,
             )
+
+
+def _identity(file: Path) -> dict[str, Any]:
+    """Return what the simulations of a folder belong to; raises errors of many types for a damaged file."""
+    found = checksums.read(file)[1]
+    if not isinstance(found.get("source", {}), dict):
+        raise ValueError(f"source is {_short(found['source'])}, where an object should be")
+    return found
+
+
+def _read_batch(path: Path) -> dict[str, np.ndarray]:
+    """Return the values of a batch; raises errors of many types for a damaged file."""
+    with files.opened(path, files.MAX_DATA_BYTES) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS] != path.stem.rpartition("-")[2]:
+            raise ValueError("its checksum does not match its content")
+        return {name: value.numpy() for name, value in tensors.read(file).items()}
 
 
 def _agree(a: Any, b: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ampbench import files
 from ampbench.errors import UsageError
 from ampbench.simulations.columns import Columns
 
@@ -30,11 +31,11 @@ def read_netcdf(path: Path) -> Columns:
         import xarray
     except ImportError as error:
         raise _missing(path) from error
-    if not path.exists():
-        raise FileNotFoundError(path)
+    with files.opened(path, files.MAX_DATA_BYTES):  # the libraries open it by its name
+        pass
     try:
         with xarray.open_datatree(path) as tree:
-            return variables(tree.load())
+            return variables(_bounded(tree).load())
     except (ImportError, NotImplementedError, TypeError):  # the library for version 3 of NetCDF knows no groups
         pass
     except ValueError as error:
@@ -42,11 +43,18 @@ def read_netcdf(path: Path) -> Columns:
             raise
     try:
         with xarray.open_dataset(path) as dataset:
-            return variables(dataset.load())
+            return variables(_bounded(dataset).load())
     except (ImportError, ValueError) as error:
         if isinstance(error, ValueError) and "engine" not in str(error):
             raise
         raise _missing(path) from error
+
+
+def _bounded(source: Any) -> Any:
+    """Return a dataset or tree that is not loaded yet; raises UsageError if it is too large, which it says itself."""
+    if source.nbytes > files.MAX_DATA_BYTES:
+        raise UsageError(f"its variables have {source.nbytes:,} bytes, more than {files.MAX_DATA_BYTES:,}")
+    return source
 
 
 def _missing(path: Path) -> UsageError:

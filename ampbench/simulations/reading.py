@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import numpy as np
-
+from ampbench import files, npz
 from ampbench.errors import UsageError
 from ampbench.simulations.arrays import Simulations
 from ampbench.simulations.columns import Columns, by_variable, theta_and_x
@@ -117,25 +116,36 @@ def _read_file(path: Path) -> Columns:
 
 
 def _read_npz(path: Path) -> Columns:
-    with np.load(path, allow_pickle=False) as archive:
-        return Columns({name: archive[name] for name in archive.files})
+    with files.opened(path, files.MAX_DATA_BYTES) as file:
+        return Columns(npz.read_arrays(file))
 
 
 def _read_csv(path: Path) -> Columns:
     import pandas as pd
 
-    return _columns(pd.read_csv(path, skipinitialspace=True))
+    with files.opened(path, files.MAX_DATA_BYTES) as file:
+        return _columns(pd.read_csv(file, skipinitialspace=True))
 
 
 def _read_parquet(path: Path) -> Columns:
     import pandas as pd
 
-    if not path.exists():
-        raise FileNotFoundError(path)
     try:
-        return _columns(pd.read_parquet(path))
+        with files.opened(path, files.MAX_DATA_BYTES) as file:
+            _check_parquet(file)
+            return _columns(pd.read_parquet(file))
     except ImportError as error:
         raise UsageError(f"reading {str(path)!r} needs pyarrow: pip install 'ampbench[parquet]'") from error
+
+
+def _check_parquet(file: BinaryIO) -> None:
+    """Raise ValueError for a table that is too large; long columns of equal values take little of a file."""
+    from pyarrow.parquet import read_metadata
+
+    held = read_metadata(file)
+    if (size := 8 * held.num_rows * held.num_columns) > files.MAX_DATA_BYTES:
+        raise ValueError(f"its table has {size:,} bytes, more than {files.MAX_DATA_BYTES:,}")
+    file.seek(0)
 
 
 READERS: Mapping[str, Callable[[Path], Columns]] = {

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ampbench.counts import count, whole
+from ampbench.counts import MAX_PARALLEL, count, whole
 from ampbench.errors import UsageError
 from ampbench.graph import Failed, Graph, Simulator, density, simulator
 from ampbench.interfaces import Limits, Posterior, Progress, Sequential, silent
@@ -132,7 +132,7 @@ def in_batches(
     if workers is None and batch is None and store is None:
         return None
     size = DEFAULT_SIZE if batch is None else count("batch", batch)
-    number = 0 if workers is None else count("workers", workers)
+    number = 0 if workers is None else count("workers", workers, most=MAX_PARALLEL)
     folder = None if store is None else Folder.open(store, identity(graph, whole("seed", seed), size))
     return Batches(size, number, limits, folder, progress, read)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ampbench.errors import unknown
+from ampbench.faults import named, pass_interruption
 from ampbench.verify.calibration import calibration
 from ampbench.verify.finding import Finding, Row, SkipCheck, judge
 from ampbench.verify.golden import simulator_golden
@@ -74,6 +75,7 @@ def _findings(check: str, subject: Subject) -> list[Finding]:
             findings.append(finding)
     except SkipCheck as reason:
         findings.append(Finding(check, str(reason), None, "skipped"))
-    except Exception as error:  # a third party's task may raise anything
-        findings.append(Finding(check, f"{type(error).__name__}: {error}", None, "failed"))
+    except BaseException as error:  # a third party's task may raise anything
+        pass_interruption(error)
+        findings.append(Finding(check, named(error), None, "failed"))
     return findings

@@ -10,7 +10,7 @@ a worker is lost              dask assigns its job to another worker; after more
                               ``distributed.scheduler.allowed-failures`` losses (3) the runs of the job are recorded
                               as ``killed``
 the scheduler is lost         the sweep waits ``patience`` seconds for a scheduler at the same address, and submits the
-                              unfinished runs
+                              unfinished runs; workers detect this within a second, and end with their child processes
 Ctrl-C                        the jobs are cancelled; workers detect this within a second, and end their child processes
 ============================  =======================================================================================
 
@@ -24,18 +24,19 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import socket
+import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from distributed import Client, Future, KilledWorker, get_worker
+from distributed import Client, Future, KilledWorker, Status, get_worker
 
 from ampbench import registry
 from ampbench.errors import AmpbenchError, UsageError
+from ampbench.faults import named, trace
 from ampbench.interfaces import Job
 from ampbench.interfaces.events import Event, Finished, Listener, Note, both
 from ampbench.results import Record, Run
@@ -44,40 +45,44 @@ from ampbench.running import jobs, runner
 from ampbench.running.context import Services
 from ampbench.running.executors import methods_import
 from ampbench.running.failures import Failure
+from ampbench.running.hook_calls import Apart
 from ampbench.running.process import start_server
 from ampbench.running.worker import isolated
 from ampbench_dask.environment import DAEMON
 from ampbench_dask.notices import decode, encode
+from ampbench_dask.probe import probe
+from ampbench_dask.security import Credentials
 
 POLL_INTERVAL_S = 0.2
 """Seconds between two checks of the futures while no events arrive."""
 SYNC_TIMEOUT_S = 30.0
 """Maximum delay in seconds until a worker's result is visible to this process, on network file systems."""
+ENDING = (Status.closing, Status.closed, Status.failed)
+"""Statuses of a worker that will not return results."""
 LOST_STATUSES = ("lost", "cancelled")
 """Statuses of a future after its scheduler was lost."""
 
 
-def connect(address: str, patience: float, listener: Listener) -> Client:
+def connect(address: str, credentials: Credentials, patience: float, listener: Listener) -> Client:
     """Return a client of a scheduler, waiting for it if need be.
 
     Raises:
-        UsageError: the address is malformed.
+        UsageError: what answers is no scheduler that accepts the credentials, and whose own are accepted.
         AmpbenchError: the scheduler does not answer for ``patience`` seconds.
     """
     start, announced = time.monotonic(), False
     while True:
         try:
-            return Client(address, timeout="5s", set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
-            if isinstance(error, ValueError):
-                raise UsageError(f"{address!r} is no address of a dask scheduler: {error}") from error
+            probe(address, credentials)
+            return Client(address, timeout="5s", set_as_default=False, security=credentials.security)
+        except OSError as error:
             if time.monotonic() - start > patience:
                 raise AmpbenchError(
-                    f"no dask scheduler answers at {address} for {patience:g} s; start it, or set patience=SECONDS; "
-                    "finished runs are stored, and the same command continues the sweep"
+                    f"no dask scheduler answers at {address} for {patience:g} s ({error}); start it, "
+                    "or set patience=SECONDS; finished runs are stored, and the same command continues the sweep"
                 ) from error
             if not announced:
-                listener(Note(f"waiting for a dask scheduler at {address}"))
+                listener(Note(f"waiting for a dask scheduler at {address}: {error}"))
                 announced = True
             time.sleep(1)
 
@@ -126,6 +131,8 @@ def _session(client: Client, jobs: Sequence[Job], listener: Listener) -> None:
         client.submit(work, job, topic, imports, key=f"{topic}-{job.runs[0].fit_digest}", pure=False): job
         for job in jobs
     }
+    if not client.scheduler_info()["workers"]:
+        listener(Note("the dask scheduler has no workers yet; the runs begin when one connects"))
     try:
         while waiting:
             with suppress(queue.Empty):
@@ -179,13 +186,13 @@ def _stored_record(run: Run, store: Store, returned: Record | None) -> Record:
 def _fail(job: Job, error: BaseException, listener: Listener) -> None:
     """Record failures of a job's unfinished runs: its worker was lost too often, or dask could not execute it."""
     kind = "killed" if isinstance(error, KilledWorker) else "error"
-    text = " ".join(str(error).split())
-    failure = Failure(kind, f"{type(error).__name__}: {text}", "".join(traceback.format_exception(error)))
+    told = Failure(kind, named(error), trace(error))
     store = Store(job.results)
-    services = Services(registry.load(), store, job.device, listener)
+    hooks = Apart(job.results, job.limits, threading.Event())
+    services = Services(registry.load(), store, job.device, listener, hooks)
     for run in jobs.pending(job.runs, store):
         drawn = store.draw(run)
-        runner.record_failure(run, failure, services, drawn[0] if drawn else None)
+        runner.record_failure(run, told, services, drawn[0] if drawn else None)
     for run in job.runs:
         if record := store.get(run.key):
             listener(Finished(record))
@@ -221,12 +228,17 @@ def work(job: Job, topic: str, imports: Sequence[str]) -> list[Record]:
 
 
 class _Cancelled:
-    """Whether dask has cancelled or forgotten a task, with the interface of :class:`threading.Event`."""
+    """Whether dask has cancelled or forgotten a task, or its worker is ending; a :class:`threading.Event` to read.
+
+    A worker that has lost its scheduler waits for its threads before it ends.
+    """
 
     def __init__(self, worker: Any, key: object) -> None:
         self._worker, self._key = worker, key
 
     def is_set(self) -> bool:
+        if self._worker.status in ENDING:
+            return True
         task = self._worker.state.tasks.get(self._key)
         return task is None or task.state == "cancelled"
 

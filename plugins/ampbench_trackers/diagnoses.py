@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ampbench.interfaces import CanDiagnose, Posterior
 from ampbench.results import Run
+from ampbench.text import to_csv
 from ampbench_trackers.curves import label
 
 if TYPE_CHECKING:
@@ -28,5 +29,5 @@ def write_diagnosis(folder: Path, run: Run, posterior: Posterior) -> DataFrame |
     path = folder / "diagnostics" / f"{label(run)}.csv"
     diagnosis = posterior.diagnose()
     path.parent.mkdir(parents=True, exist_ok=True)
-    diagnosis.to_csv(path, index=False)
+    path.write_text(to_csv(diagnosis), encoding="utf-8")
     return diagnosis

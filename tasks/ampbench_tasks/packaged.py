@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
-from importlib.resources import files
+from importlib import resources
+from importlib.resources import as_file
+from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ampbench.errors import UsageError
+from ampbench import files, npz
+from ampbench.errors import PluginError, UsageError
 from ampbench.interfaces import Observation
 from ampbench.interfaces.golden import Golden
 
-DATA = files("ampbench_tasks").joinpath("data")
+DATA = resources.files("ampbench_tasks").joinpath("data")
 
 
 @cache
 def observations(folder: str) -> Mapping[int, Observation]:
     """Return numbered observations, with the parameters and the seed that generated them (``observations.json``)."""
-    text = DATA.joinpath(folder, "observations.json").read_text(encoding="utf-8")
-    return {
-        int(number): Observation(x=torch.tensor(row["x"]), theta=torch.tensor(row["theta"]), seed=row["seed"])
-        for number, row in json.loads(text).items()
-    }
+    with _shipped(folder, "observations.json") as path:
+        return {
+            int(number): Observation(x=torch.tensor(row["x"]), theta=torch.tensor(row["theta"]), seed=row["seed"])
+            for number, row in json.loads(files.read_bytes(path)).items()
+        }
 
 
 @cache
 def golden(folder: str) -> Golden:
     """Return the statistics of an independent implementation (``golden.json``)."""
-    return Golden.loads(DATA.joinpath(folder, "golden.json").read_text(encoding="utf-8"))
+    with _shipped(folder, "golden.json") as path:
+        return Golden.loads(files.read_text(path))
 
 
 def golden_of_defaults(folder: str, given: Mapping[str, float], defaults: Mapping[str, float]) -> Golden:
@@ -48,5 +52,18 @@ def golden_of_defaults(folder: str, given: Mapping[str, float], defaults: Mappin
 
 def reference(folder: str, number: int) -> Tensor:
     """Return the stored posterior samples (n, D) of a numbered observation (``reference.npz``)."""
-    with DATA.joinpath(folder, "reference.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return torch.from_numpy(stored[str(number)])
+    with _shipped(folder, "reference.npz") as path, files.opened(path, files.MAX_DATA_BYTES) as file:
+        return torch.from_numpy(npz.read_arrays(file, names=[str(number)])[str(number)])
+
+
+@contextmanager
+def _shipped(folder: str, name: str) -> Iterator[Path]:
+    """Yield the path of a file that ships with the tasks; raises :class:`PluginError` if it cannot be read."""
+    with as_file(DATA.joinpath(folder, name)) as path:
+        try:
+            yield path
+        except Exception as error:  # whatever the file holds
+            raise PluginError(
+                f"{path}, which ships with ampbench_tasks, cannot be read: {type(error).__name__}: {error}; install "
+                "ampbench again"
+            ) from error

@@ -301,7 +301,8 @@ def test_without_held_out_simulations_there_is_nothing(model: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "word", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
+    ("number", "word", "code"),
+    [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143), (signal.SIGHUP, "terminated", 129)],
 )
 def test_an_interrupt_leaves_no_process_and_judges_what_is_there(
     model: str, tmp_path: Path, gone: Callable[[int], bool], number: int, word: str, code: int

