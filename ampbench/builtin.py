@@ -17,6 +17,11 @@ def methods() -> Mapping[str, Lazy]:
             "adversarial message passing with one network for all repeats",
             "Karaletsos 2016",
         ),
+        "amp-learned": Lazy(
+            "ampbench.amp.factors:LearnedFactors",
+            "adversarial message passing with learned densities of black-box factors",
+            "Karaletsos 2016, Alg. 1, line 8",
+        ),
     }
 
 

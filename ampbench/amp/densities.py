@@ -115,35 +115,13 @@ def _fault(graph: Graph, site: Site) -> str:
     return ""
 
 
-class FamilyDensity(Densities):
-    """The density of the families of a site.
+class SiteDensities(Densities):
+    """The densities of a site: those of its families, and those of the model that are known.
 
     Arguments:
         bottom_up: the families.
         factors: the inverse factors of the site's variables.
         site: the tuple of variables.
-    """
-
-    def __init__(self, bottom_up: BottomUp, factors: Sequence[Factor], site: Site) -> None:
-        self.bottom_up = bottom_up
-        self.factors = factors
-        self.site = site
-
-    def family(self, tuples: Tuples) -> Tensor:
-        """Return log q(variable | context), shape (*,)."""
-        return self.bottom_up.log_prob(self._values(tuples), self.factors)
-
-    def _values(self, tuples: Tuples) -> dict[str, Tensor]:
-        names = (*self.site.variables, *self.site.context)
-        joined = torch.cat([tuples.variable, tuples.context], dim=-1)
-        return split(joined, {name: self.bottom_up.sizes[name] for name in names})
-
-
-class SiteDensities(FamilyDensity):
-    """The densities of a site: those of its families, and those of the model that are known.
-
-    Arguments:
-        bottom_up, factors, site: see :class:`FamilyDensity`.
         log_likelihood: maps values of the site's variables to log p(context | variables), or raises an error if the
             likelihood is unknown; see :class:`KnownLikelihood`.
         log_prior: maps values of the site's variables to the log-density of its learned variables; see
@@ -158,9 +136,15 @@ class SiteDensities(FamilyDensity):
         log_likelihood: Callable[[Mapping[str, Tensor]], Tensor],
         log_prior: Callable[[Mapping[str, Tensor]], Tensor],
     ) -> None:
-        super().__init__(bottom_up, factors, site)
+        self.bottom_up = bottom_up
+        self.factors = factors
+        self.site = site
         self.log_likelihood = log_likelihood
         self.log_prior = log_prior
+
+    def family(self, tuples: Tuples) -> Tensor:
+        """Return log q(variable | context), shape (*,)."""
+        return self.bottom_up.log_prob(self._values(tuples), self.factors)
 
     def likelihood(self, tuples: Tuples) -> Tensor:
         """Return log p(context | variable), shape (*,)."""
@@ -169,3 +153,8 @@ class SiteDensities(FamilyDensity):
     def prior(self, tuples: Tuples) -> Tensor:
         """Return the log-density of the learned variables, shape (*,)."""
         return self.log_prior(self._values(tuples))
+
+    def _values(self, tuples: Tuples) -> dict[str, Tensor]:
+        names = (*self.site.variables, *self.site.context)
+        joined = torch.cat([tuples.variable, tuples.context], dim=-1)
+        return split(joined, {name: self.bottom_up.sizes[name] for name in names})

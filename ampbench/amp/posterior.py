@@ -25,7 +25,7 @@ from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import LocalComparison
 from ampbench.amp.diagnostics import ChainPair, diagnose
 from ampbench.amp.engine import Trained
-from ampbench.amp.refinement import AdversaryRatio, Refinement, Resampled
+from ampbench.amp.refinement import Refinement, Resampled
 from ampbench.amp.restriction import draw_inside, restricted
 from ampbench.amp.stored_coordinates import parts_of
 from ampbench.graph import Graph, join, split
@@ -215,4 +215,4 @@ def _chain_pair(
     families, refined = trained.learned.bottom_up, _refined(refinement)
     if refined is None:
         return ChainPair(families, comparisons, trained.adversaries)
-    return ChainPair(Resampled(families, AdversaryRatio(comparisons[0], refined)), comparisons, [refined])
+    return ChainPair(Resampled(families, comparisons[0], refined), comparisons, [refined])

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -178,35 +178,19 @@ def _ratio(comparison: LocalComparison) -> HasLogRatio:
     return comparison.divergence if isinstance(comparison.divergence, HasLogRatio) else HasLogRatio()
 
 
-@dataclass(frozen=True)
-class AdversaryRatio:
-    """The function from coordinates of all variables, (N, B, D_i), to the log-ratio that an adversary estimates, (N, B).
-
-    Attributes:
-        comparison: the single local comparison.
-        adversary: the adversary.
-    """
-
-    comparison: LocalComparison
-    adversary: nn.Module
-
-    def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Return the log-ratio."""
-        return _ratio(self.comparison).log_ratio(self.adversary, view(values, self.comparison))
-
-
 class Resampled:
     """A bottom-up chain whose draws are resampled; its interface is that of :class:`~ampbench.amp.chains.BottomUp`.
 
     Arguments:
         bottom_up: the families.
-        log_ratio: maps coordinates of all variables, (N, B, D_i), to log p − log q, (N, B), up to a constant for each
-            item of evidence.
+        comparison: the single local comparison.
+        adversary: the adversary that estimates the log-ratio.
     """
 
-    def __init__(self, bottom_up: BottomUp, log_ratio: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
+    def __init__(self, bottom_up: BottomUp, comparison: LocalComparison, adversary: nn.Module) -> None:
         self.bottom_up = bottom_up
-        self.log_ratio = log_ratio
+        self.comparison = comparison
+        self.adversary = adversary
 
     def __call__(self, evidence: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         """Infer all latents from evidence, (B, D_i) per variable: (particles, B, D_i) per variable."""
@@ -223,7 +207,8 @@ class Resampled:
 
     def _draw(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         values = self.bottom_up.through(factors, given, max(MIN_CANDIDATES, CANDIDATES_PER_DRAW * particles))
-        selected = systematic(inclusion(self.log_ratio(values), particles))
+        log_ratio = _ratio(self.comparison).log_ratio(self.adversary, view(values, self.comparison))
+        selected = systematic(inclusion(log_ratio, particles))
         return {
             name: value.gather(0, selected[..., None].expand(-1, -1, value.shape[-1])) for name, value in values.items()
         }

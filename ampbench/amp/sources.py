@@ -75,20 +75,6 @@ class Simulations(Source):
         return held_out_score(bottom_up, self.held_out, self._observed)
 
 
-class Draws(Simulations):
-    """Draws of a surrogate in the place of simulations; held-out simulations of the true model remain the measure.
-
-    Arguments:
-        draws: in network coordinates, one tensor (n, D_i) per variable.
-        simulations: the source whose held-out simulations are used.
-    """
-
-    def __init__(self, draws: Mapping[str, Tensor], simulations: Simulations) -> None:
-        self.model = simulations.model
-        self.held_out, self._kept = simulations.held_out, dict(draws)
-        self._observed, self._likelihood = simulations._observed, simulations._likelihood
-
-
 def split(rows: Mapping[str, Tensor], fraction: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the first ``fraction`` of the rows, at least one, and the rest; rows are independent draws."""
     n = len(next(iter(rows.values())))

@@ -22,6 +22,11 @@ def families() -> Mapping[str, Lazy]:
         "maf": Lazy(
             "ampbench_families.maf:MaskedAutoregressive", "masked autoregressive flow (zuko)", "Papamakarios et al. 2017"
         ),
+        "several": Lazy(
+            "ampbench_families.several:Several",
+            "several families for a learned factor, chosen by held-out density",
+            "Gneiting & Raftery 2007",
+        ),
         "bernoulli": Lazy(
             "ampbench_families.bernoulli:Bernoulli", "0/1 vectors, straight-through gradients", "Maddison et al. 2017"
         ),

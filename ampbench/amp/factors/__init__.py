@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ampbench.amp.factors.fitting import LearnedFactor, black_boxes, learn_factor
-from ampbench.amp.factors.surrogate import surrogate
+from ampbench.amp.factors.method import LearnedFactors
 
-__all__ = ["LearnedFactor", "black_boxes", "learn_factor", "surrogate"]
+__all__ = ["LearnedFactors"]

@@ -19,39 +19,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import FlatViews, LocalComparison
-from ampbench.amp.densities import FamilyDensity
+from ampbench.amp.comparisons import FlatViews
 from ampbench.amp.engine import Settings, train
-from ampbench.amp.likelihood import MaximumLikelihood
-from ampbench.amp.sites import Site
+from ampbench.amp.factors.likelihood import MaximumLikelihood
+from ampbench.amp.method import AMP
 from ampbench.amp.sources import Simulations
 from ampbench.graph import Factor, Graph
+from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import Family, Progress
+from ampbench.interfaces.family import HasCandidates
 
 
 @dataclass(frozen=True)
 class LearnedFactor:
-    """A density of a variable given its parents, in network coordinates.
+    """A density of a variable given its parents.
 
     Attributes:
         factor: the variable, and its parents.
         label: which of the candidate families was chosen.
-        density: the chain that consists of this factor.
-        scores: by candidate, the mean of −log p̂ over held-out simulations, in network coordinates.
+        density: the chain that consists of this factor, in network coordinates.
+        coordinates: of the variable and its parents.
+        scores: by candidate, the mean of −log p̂(x | pa) over held-out simulations.
     """
 
     factor: Factor
     label: str
     density: BottomUp
+    coordinates: Mapping[str, Coordinates]
     scores: Mapping[str, float]
-
-    @property
-    def conditional(self) -> nn.Module:
-        """The conditional of the variable."""
-        return self.density.conditional(self.factor)
 
 
 def black_boxes(graph: Graph) -> tuple[Factor, ...]:
@@ -59,49 +58,58 @@ def black_boxes(graph: Graph) -> tuple[Factor, ...]:
     return tuple(Factor(node.name, node.parents) for node in graph.nodes if node.kind == "simulator")
 
 
+def candidates(family: Family) -> Mapping[str, Family]:
+    """Return the families that a family stands for, by label."""
+    return family.candidates() if isinstance(family, HasCandidates) else {"family": family}
+
+
 def learn_factor(
     factor: Factor,
+    graph: Graph,
     simulations: Mapping[str, Tensor],
-    candidates: Mapping[str, Family],
+    families: Mapping[str, Family],
     settings: Settings,
+    device: torch.device,
     progress: Progress,
 ) -> LearnedFactor:
-    """Fit every candidate to one factor, and keep the one with the best held-out density.
+    """Fit every family to one factor, and keep the one with the best held-out density.
 
     Arguments:
         factor: the variable, and its parents.
-        simulations: in network coordinates, one tensor (n, D_i) per variable.
-        candidates: families with a density, by label.
+        graph: the model.
+        simulations: one tensor (n, D_i) per variable; the first of them are held out.
+        families: candidates with a density, by label.
         settings: of each training.
+        device: of the networks.
         progress: called after every step.
 
     Raises:
         UsageError: a family has no density.
         TrainingError: a loss or a gradient became NaN or infinite.
     """
-    total = settings.steps * len(candidates)
-    fitted: dict[str, tuple[float, BottomUp]] = {}
-    for place, (label, family) in enumerate(candidates.items()):
+    names = (factor.variable, *factor.context)
+    coordinates = {name: Coordinates(simulations[name], graph[name].support) for name in names}
+    rows = {name: coordinates[name].encode(simulations[name]).to(device) for name in names}
+    total, best, scores = settings.steps * len(families), "", dict[str, float]()
+    for place, (label, family) in enumerate(families.items()):
         start = place * settings.steps
-        fitted[label] = _fit(factor, simulations, family, settings, lambda done, _, s=start: progress(s + done, total))
-    best = min(fitted, key=lambda label: fitted[label][0])
-    return LearnedFactor(factor, best, fitted[best][1], {label: score for label, (score, _) in fitted.items()})
+        density, comparisons = _assemble(factor, graph, coordinates, family, device)
+        source = Simulations(rows, factor.context, settings.held_out, likelihood=True)
+        trained = train(FlatViews(density, comparisons), source, settings, lambda done, _, s=start: progress(s + done, total))
+        fitted = trained.learned.bottom_up
+        scores[label] = source.score(fitted, trained.learned.model)
+        if not best or scores[label] < scores[best]:
+            best, kept = label, fitted
+    return LearnedFactor(factor, best, kept.requires_grad_(False).eval(), coordinates, scores)
 
 
-def _fit(
-    factor: Factor, simulations: Mapping[str, Tensor], family: Family, settings: Settings, progress: Progress
-) -> tuple[float, BottomUp]:
-    """Fit one family to a factor; return its held-out score, and the chain that consists of it."""
-    rows = {name: simulations[name] for name in (factor.variable, *factor.context)}
-    sizes = {name: value.shape[1] for name, value in rows.items()}
-    evidence = frozenset(factor.context)
-    with rows[factor.variable].device:
-        density = BottomUp({evidence: (factor,)}, sizes, {factor.variable: family})
-    site = Site((factor.variable,), factor.context)
-    comparison = LocalComparison(
-        f"{factor}", site, evidence, (factor,), MaximumLikelihood(), FamilyDensity(density, (factor,), site)
-    )
-    source = Simulations(rows, factor.context, settings.held_out, likelihood=True)
-    trained = train(FlatViews(density, [comparison]), source, settings, progress)
-    fitted = trained.learned.bottom_up.requires_grad_(False).eval()
-    return source.score(fitted, trained.learned.model), fitted
+def build_density(
+    factor: Factor, graph: Graph, coordinates: Mapping[str, Coordinates], family: Family, device: torch.device
+) -> BottomUp:
+    """Return the untrained chain that consists of one factor."""
+    return _assemble(factor, graph, coordinates, family, device)[0]
+
+
+def _assemble(factor, graph, coordinates, family, device):  # type: ignore[no-untyped-def]
+    chains = {frozenset(factor.context): (factor,)}
+    return AMP(MaximumLikelihood(), family).assemble(graph.ancestral([factor.variable]), coordinates, chains, device)
