@@ -67,6 +67,8 @@ FOLLOWED_S, STATUS_S, KILL_S = 1.0, 10.0, 60.0
 PATIENCE_S = 10.0
 """Seconds after the end of a sweep within which its processes have to end."""
 TIMEOUT_S = 120
+CACHE = "torchinductor_"
+"""Name of torch's cache, which all processes share and keep."""
 GROWTH, SLACK_MIB = 1.2, 50
 """The largest memory in the second half may be 1.2 times that of the first half, and 50 MiB."""
 TIMES = {"fit_seconds", "sample_seconds", "metric_seconds", "finished", "traceback"}
@@ -97,7 +99,7 @@ class Soak:
         workers = 4
         self.pause = minutes * 60 * workers * 0.8 / (len(METHODS) * seeds * BUDGET)
         self.scheduler = self._launch("scheduler", "distributed.cli.dask_scheduler", "--host", self.address)
-        flags = ("--nthreads", "1", "--nworkers", "1", "--no-dashboard")
+        flags = ("--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--local-directory", str(folder / "dask"))
         self.workers = [
             self._launch(f"dask worker {i}", "distributed.cli.dask_worker", self.address, *flags) for i in (1, 2)
         ]
@@ -278,7 +280,8 @@ class Soak:
             if checked.returncode:
                 self.fault(f"store check of {name} exited with {checked.returncode}: {checked.stderr[-500:]}")
         unfinished = [*self.folder.rglob(".writing-*"), *(self.folder / "together" / "active").glob("*")]
-        for path in (*unfinished, *self.temporary.iterdir()):
+        temporary = [path for path in self.temporary.iterdir() if not path.name.startswith(CACHE)]
+        for path in (*unfinished, *temporary):
             self.fault(f"the file {path.relative_to(self.folder)} is left")
         for each in self.sweeps:  # dask's own processes log tracebacks when a connection is lost
             if "Traceback" in each.output.read_text(errors="replace"):
@@ -303,9 +306,8 @@ class Soak:
             middle = (each.memory[0][0] + each.memory[-1][0]) / 2
             first = max(used for when, used in each.memory if when <= middle)
             second = max(used for when, used in each.memory if when >= middle)
-            self.say(
-                f"largest memory of the {each.role}: {first:.0f} MiB, then {second:.0f} MiB ({each.starts} starts)"
-            )
+            halves = f"{first:.0f} MiB in the first half, {second:.0f} MiB in the second"
+            self.say(f"largest memory of the {each.role}: {halves} ({each.starts} starts)")
             if second > GROWTH * first + SLACK_MIB:
                 self.fault(f"the memory of the {each.role} grew")
 

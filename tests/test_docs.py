@@ -192,3 +192,14 @@ def test_pages_of_tasks_are_current() -> None:
         page = (ROOT / "docs" / "tasks" / f"{name}.md").read_text(encoding="utf-8")
         caption = page.rstrip().splitlines()[-1]
         assert page == tasks["page"](entry, registry.build("tasks", name), caption), f"{name}: {outdated}"
+
+
+def test_the_tests_that_the_page_on_security_names_exist() -> None:
+    """``file.py::test``, or ``::test`` of the file before."""
+    page, file = (ROOT / "docs" / "security.md").read_text(), ROOT
+    named = re.findall(r"`([a-z_/]+\.py)(?:::(test_[a-z_]+))?`|`::(test_[a-z_]+)`", page)
+    for path, first, further in named:
+        file = ROOT / "tests" / path.removeprefix("tests/") if path else file
+        assert file.exists(), file
+        assert f"def {first or further}" in file.read_text(), f"{file}: {first or further}"
+    assert len(named) > 30

@@ -25,9 +25,10 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as error:
             sys.exit(end(error))
         except BaseException as error:
+            from ampbench.console import complain  # imports rich
             from ampbench.registry import culprit
 
             if not (plugin := culprit(error)):
                 raise
-            print(f"ampbench: {describe(error)} (raised in plugin {plugin})", file=sys.stderr)
+            complain(f"ampbench: {describe(error)} (raised in plugin {plugin})")
             sys.exit(1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TypeVar
 
 from ampbench.errors import AmpbenchError
@@ -68,8 +71,7 @@ def call_in_child(
             case _Returned() | _Raised():
                 answers.append(message)
 
-    with TemporaryDirectory(prefix="ampbench-") as folder:
-        output = Path(folder) / "output"
+    with _output() as output:
         stop = stop or threading.Event()
         ending = run_in_child(partial(_answer, work), limits, output, on_message, clock, stop, needs_main)
         printed = last_output(output)
@@ -80,6 +82,17 @@ def call_in_child(
         raise CallError(answer.message, printed)
     value: T = answer.value  # type: ignore[assignment]
     return value
+
+
+@contextmanager
+def _output() -> Iterator[Path]:
+    """Return the path of a new file for the output of a child; on Linux it has no name, so that no kill leaves it."""
+    if sys.platform == "linux":
+        with TemporaryFile() as file:
+            yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+    else:
+        with TemporaryDirectory(prefix="ampbench-") as folder:
+            yield Path(folder) / "output"
 
 
 @dataclass(frozen=True)

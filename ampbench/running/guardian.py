@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -82,7 +84,11 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _watch(sweep: int, server: int, ends: set[signal.Signals]) -> None:
-    """End every orphan, and the fork server with the sweep; return when no child is left."""
+    """End every orphan, and the fork server with the sweep; return when no child is left.
+
+    The folder of the server's socket is then removed, if the sweep, which removes it otherwise, has ended before.
+    """
+    folder = _socket_folder()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
@@ -97,6 +103,18 @@ def _watch(sweep: int, server: int, ends: set[signal.Signals]) -> None:
         orphans.end({server})
         arrived = signal.sigtimedwait({signal.SIGCHLD, *ends}, POLL_INTERVAL)
         asked = asked or (arrived is not None and arrived.si_signo in ends)
+    if folder and os.getppid() != sweep:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _socket_folder() -> Path | None:
+    """Return the temporary folder of multiprocessing in which the socket of the fork server lies."""
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
+            name = found.getsockname() if found.family == socket.AF_UNIX else ""
+            if isinstance(name, str) and (folder := Path(name).parent).name.startswith("pymp-"):
+                return folder
+    return None
 
 
 def _end_all(number: int, frame: FrameType | None) -> None:

@@ -21,6 +21,7 @@ References:
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import queue
 import socket
@@ -107,13 +108,24 @@ def serve(connected: Callable[[], Client], jobs: Sequence[Job], listener: Listen
 
     remaining = list(jobs)
     while remaining:
-        with _closing(connected()) as client:
+        with _quiet(), _closing(connected()) as client:
             _session(client, remaining, once)
         remaining = [
             replace(job, runs=rest) for job in remaining if (rest := tuple(r for r in job.runs if r not in finished))
         ]
         if remaining:
             listener(Note(f"the dask scheduler was lost; {len(remaining)} fits are submitted again"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tracebacks that dask logs for a lost connection out of the terminal; a note says that it was lost."""
+    logger = logging.getLogger("distributed.client")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _session(client: Client, jobs: Sequence[Job], listener: Listener) -> None:

@@ -122,7 +122,9 @@ def test_all_end_with_the_fork_server(
 )
 def test_all_end_with_the_sweep(tmp_path: Path, alive: Callable[[int], bool], number: signal.Signals) -> None:
     """Three workers, which hang in C and in Python, and ignore signals, each with a process of each kind."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(temporary)}
     sweep = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path), *HUNG], env=environment)
     until(lambda: all(len(read(tmp_path / then)) == 1 + len(KINDS) for then in HUNG))
     left = below(sweep.pid)
@@ -130,3 +132,5 @@ def test_all_end_with_the_sweep(tmp_path: Path, alive: Callable[[int], bool], nu
     sweep.send_signal(number)
     sweep.wait()
     until(lambda: not any(map(alive, left)), GRACE + 2)
+    files = [path for path in temporary.iterdir() if not path.name.startswith("torchinductor")]  # torch's cache
+    assert not files
