@@ -97,6 +97,11 @@ class AMPPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         )
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        """The number of components of every variable."""
+        return {name: each.features for name, each in self._coordinates.items()}
+
+    @property
     def history(self) -> DataFrame:
         """Losses, gradient norms, learning rates and held-out scores: one row per check."""
         rows = list(self.trained.history)

@@ -20,22 +20,9 @@ from __future__ import annotations
 
 from typing import final
 
-from torch import Tensor, nn
-
-from ampbench.interfaces import Tuples
-from ampbench_divergences.without_adversary import WithoutAdversary
+from ampbench.amp.likelihood import MaximumLikelihood
 
 
 @final
-class ForwardKL(WithoutAdversary):
+class ForwardKL(MaximumLikelihood):
     """Forward Kullback-Leibler divergence for families that have a density."""
-
-    likelihood = True
-
-    def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return −E_p[log q(variable | context)].
-
-        Raises:
-            UsageError: the family has no density.
-        """
-        return -p.densities.family(p.detach()).mean()

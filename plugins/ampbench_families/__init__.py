@@ -20,7 +20,9 @@ def families() -> Mapping[str, Lazy]:
         "mixture": Lazy("ampbench_families.mixture:Mixture", "mixture of diagonal Gaussians", "Figurnov et al. 2018"),
         "flow": Lazy("ampbench_families.flow:Flow", "neural spline flow (zuko)", "Durkan et al. 2019"),
         "maf": Lazy(
-            "ampbench_families.maf:MaskedAutoregressive", "masked autoregressive flow (zuko)", "Papamakarios et al. 2017"
+            "ampbench_families.maf:MaskedAutoregressive",
+            "masked autoregressive flow (zuko)",
+            "Papamakarios et al. 2017",
         ),
         "several": Lazy(
             "ampbench_families.several:Several",

@@ -1,6 +1,6 @@
 r"""Fit conditional densities to the black-box factors of a model: Algorithm 1, line 8, "or specified model".
 
-For every node that is a simulator, a density of the variable given its parents is fitted by maximum likelihood to the
+For a node that is a simulator, a density of the variable given its parents is fitted by maximum likelihood to the
 simulations of the budget,
 
 .. math:: \hat p(x \mid \mathrm{pa}) = \arg\max_{q} \sum_n \log q(x_n \mid \mathrm{pa}_n),
@@ -16,18 +16,20 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import FlatViews
+from ampbench.amp.comparisons import FlatViews, LocalComparison
+from ampbench.amp.diagnostics import ROWS, ChainPair
 from ampbench.amp.engine import Settings, train
-from ampbench.amp.factors.likelihood import MaximumLikelihood
+from ampbench.amp.likelihood import MaximumLikelihood
 from ampbench.amp.method import AMP
 from ampbench.amp.sources import Simulations
+from ampbench.errors import UsageError
 from ampbench.graph import Factor, Graph
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import Family, Progress
@@ -42,15 +44,24 @@ class LearnedFactor:
         factor: the variable, and its parents.
         label: which of the candidate families was chosen.
         density: the chain that consists of this factor, in network coordinates.
+        comparisons: its only comparison.
         coordinates: of the variable and its parents.
-        scores: by candidate, the mean of −log p̂(x | pa) over held-out simulations.
+        scores: by candidate, the mean of −log p̂(x | pa) over held-out simulations, in network coordinates.
+        held_out: held-out simulations, at most :data:`ampbench.amp.diagnostics.ROWS`, in network coordinates.
     """
 
     factor: Factor
     label: str
     density: BottomUp
+    comparisons: Sequence[LocalComparison]
     coordinates: Mapping[str, Coordinates]
     scores: Mapping[str, float]
+    held_out: Mapping[str, Tensor]
+
+    @property
+    def chain_pair(self) -> ChainPair:
+        """The chains of the simulator and of the density, without trained adversaries."""
+        return ChainPair(self.density, self.comparisons, [torch.nn.Identity()])
 
 
 def black_boxes(graph: Graph) -> tuple[Factor, ...]:
@@ -60,7 +71,7 @@ def black_boxes(graph: Graph) -> tuple[Factor, ...]:
 
 def candidates(family: Family) -> Mapping[str, Family]:
     """Return the families that a family stands for, by label."""
-    return family.candidates() if isinstance(family, HasCandidates) else {"family": family}
+    return family.candidates() if isinstance(family, HasCandidates) else {"": family}
 
 
 def learn_factor(
@@ -84,32 +95,43 @@ def learn_factor(
         progress: called after every step.
 
     Raises:
-        UsageError: a family has no density.
+        UsageError: a family has no density, or draws other values than those of a discrete variable.
         TrainingError: a loss or a gradient became NaN or infinite.
     """
     names = (factor.variable, *factor.context)
     coordinates = {name: Coordinates(simulations[name], graph[name].support) for name in names}
     rows = {name: coordinates[name].encode(simulations[name]).to(device) for name in names}
-    total, best, scores = settings.steps * len(families), "", dict[str, float]()
+    source = Simulations(rows, factor.context, settings.held_out, likelihood=True)
+    held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
+    fitted: dict[str, LearnedFactor] = {}
+    scores: dict[str, float] = {}
     for place, (label, family) in enumerate(families.items()):
-        start = place * settings.steps
-        density, comparisons = _assemble(factor, graph, coordinates, family, device)
-        source = Simulations(rows, factor.context, settings.held_out, likelihood=True)
-        trained = train(FlatViews(density, comparisons), source, settings, lambda done, _, s=start: progress(s + done, total))
-        fitted = trained.learned.bottom_up
-        scores[label] = source.score(fitted, trained.learned.model)
-        if not best or scores[label] < scores[best]:
-            best, kept = label, fitted
-    return LearnedFactor(factor, best, kept.requires_grad_(False).eval(), coordinates, scores)
+
+        def step(done: int, total: int, before: int = place * settings.steps) -> None:
+            progress(before + done, len(families) * total)
+
+        density, comparisons = assemble(factor, graph, coordinates, family, device)
+        trained = train(FlatViews(density, comparisons), source, settings, step)
+        density = trained.learned.bottom_up
+        scores[label] = source.score(density, trained.learned.model)
+        fitted[label] = LearnedFactor(factor, label, density, comparisons, coordinates, scores, held_out)
+    return fitted[min(scores, key=lambda label: scores[label])]
 
 
-def build_density(
+def assemble(
     factor: Factor, graph: Graph, coordinates: Mapping[str, Coordinates], family: Family, device: torch.device
-) -> BottomUp:
-    """Return the untrained chain that consists of one factor."""
-    return _assemble(factor, graph, coordinates, family, device)[0]
+) -> tuple[BottomUp, list[LocalComparison]]:
+    """Return the untrained chain that consists of one factor, and its only comparison.
 
-
-def _assemble(factor, graph, coordinates, family, device):  # type: ignore[no-untyped-def]
+    Raises:
+        UsageError: the variable is discrete, and the family draws other values.
+    """
     chains = {frozenset(factor.context): (factor,)}
-    return AMP(MaximumLikelihood(), family).assemble(graph.ancestral([factor.variable]), coordinates, chains, device)
+    above = graph.ancestral([factor.variable])
+    try:
+        return AMP(MaximumLikelihood(), family).assemble(above, coordinates, chains, device)
+    except UsageError as error:
+        raise UsageError(
+            f"no density can be learned for the black-box factor {factor}: {error} (for a learned factor the option is "
+            f"factor.{factor.variable}); or take 'amp', which learns no factor"
+        ) from error

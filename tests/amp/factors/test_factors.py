@@ -1,0 +1,234 @@
+"""Learned factors against known densities, their use by the inverse, and what is left aside."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, constraints
+
+from ampbench import registry
+from ampbench.amp.factors import LearnedFactors
+from ampbench.amp.factors.fitting import black_boxes, candidates, learn_factor
+from ampbench.amp.factors.method import Served
+from ampbench.amp.factors.posterior import FactorPosterior
+from ampbench.amp.factors.reweighting import Reweighting, effective_share
+from ampbench.amp.factors.surrogate import draw_within, surrogate
+from ampbench.amp.method import AMP
+from ampbench.amp.posterior import AMPDensity
+from ampbench.amp.refinement import CANDIDATES_PER_DRAW
+from ampbench.errors import TrainingError, UsageError
+from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.interfaces import fit, silent
+from ampbench.seeding import seeded
+from ampbench.testing import MethodConformance
+from ampbench_families.flow import Flow
+from ampbench_families.gaussian import Gaussian
+from ampbench_families.implicit import Implicit
+from ampbench_families.maf import MaskedAutoregressive
+from ampbench_families.several import Several
+
+PRIOR = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
+CPU = torch.device("cpu")
+NOISE = 0.5
+SMALL = Gaussian(width=32, depth=1)
+
+
+def noisy(theta: Tensor) -> Tensor:
+    return 2 * theta + NOISE * torch.randn_like(theta)
+
+
+def linear() -> Graph:
+    """theta ~ N(0, I), x ~ N(2 theta, 0.25 I): the posterior is N(8 x / 17, I / 17)."""
+    return Graph(density("theta", PRIOR), simulator("x", noisy, ["theta"], size=2))
+
+
+def amp(family: object = SMALL, steps: int = 300) -> AMP:
+    divergence = registry.load().build("divergences", "forward-kl")
+    return AMP(divergence, family, steps=steps)  # type: ignore[arg-type]
+
+
+def learned(**options: object) -> LearnedFactors:
+    given: dict[str, object] = {"amp": amp(), "factors": SMALL, "draws": 2000}
+    return LearnedFactors(**(given | options))  # type: ignore[arg-type]
+
+
+def settings(steps: int = 300) -> object:
+    return amp(steps=steps).settings
+
+
+class TestLearnedFactors(MethodConformance):
+    least = 10
+
+    def make(self) -> LearnedFactors:
+        return learned(amp=amp(steps=20), draws=200)
+
+
+@pytest.mark.parametrize("family", [SMALL, MaskedAutoregressive(transforms=2, width=16), Several(SMALL, SMALL)])
+def test_a_factor_is_near_the_true_density(family: object) -> None:
+    """The held-out Kullback-Leibler divergence, which is known here, is small."""
+    graph = linear()
+    with seeded(0):
+        values = Simulator(graph, ["x"], 2000, seed=0).sample(2000)
+        (factor,) = black_boxes(graph)
+        found = learn_factor(factor, graph, values, candidates(family), settings(500), CPU, silent)  # type: ignore[arg-type]
+        model = surrogate(graph, [found])
+        fresh = Simulator(graph, ["x"], 2000, seed=1).sample(2000)
+        truth = Normal(2 * fresh["theta"], NOISE).log_prob(fresh["x"]).sum(1)
+        gap = truth - model.log_prob(fresh, ["x"])
+    assert float(gap.mean()) + 3 * float(gap.std()) / 2000**0.5 >= 0
+    assert float(gap.mean()) < 0.1
+
+
+def test_draws_of_the_surrogate_are_those_of_the_simulator() -> None:
+    graph = linear()
+    with seeded(0):
+        values = Simulator(graph, ["x"], 2000, seed=0).sample(2000)
+        (factor,) = black_boxes(graph)
+        found = learn_factor(factor, graph, values, {"": SMALL}, settings(500), CPU, silent)  # type: ignore[arg-type]
+        drawn = draw_within(surrogate(graph, [found]), values, ["x"], 5000)
+    assert drawn["x"].shape == (5000, 2)
+    assert bool((drawn["x"] >= values["x"].amin(0)).all() and (drawn["x"] <= values["x"].amax(0)).all())
+    noise = drawn["x"] - 2 * drawn["theta"]
+    assert noise.std(0).tolist() == pytest.approx([NOISE, NOISE], rel=0.1)
+    assert drawn["theta"].std(0).tolist() == pytest.approx([1, 1], rel=0.1)
+
+
+def test_a_surrogate_far_from_the_simulator_is_refused() -> None:
+    far = Graph(density("theta", PRIOR), simulator("x", lambda theta: theta + 100, ["theta"], size=2))
+    with seeded(0), pytest.raises(TrainingError, match=r"fewer than one in 20 draws .* of x"):
+        draw_within(far, linear().sample(100), ["x"], 50)
+
+
+def test_a_factor_sees_its_own_parents_only() -> None:
+    """Two black boxes of a graph are learned apart."""
+    graph = Graph(
+        density("z", PRIOR),
+        simulator("a", noisy, ["z"], size=2),
+        simulator("b", lambda a: a.sum(1, keepdim=True) + torch.randn(len(a), 1), ["a"], size=1),
+    )
+    posterior = fit(learned(amp=amp(steps=20)), Simulator(graph, ["b"], 300, seed=0))
+    assert isinstance(posterior, FactorPosterior)
+    assert [str(each.factor) for each in posterior.factors] == ["(a | z)", "(b | a)"]
+    assert [set(each.coordinates) for each in posterior.factors] == [{"a", "z"}, {"a", "b"}]
+    with seeded(0):
+        assert posterior.sample(torch.tensor([0.5]), 5).shape == (5, 4)
+    assert posterior.diagnose()["tuple"].tolist()[-2:] == ["(a | z)", "(b | a)"]
+
+
+def test_weights_correct_a_poor_proposal() -> None:
+    """With the exact density in the place of the surrogate, draws of a hasty inverse become draws of the posterior."""
+    graph = linear()
+    with seeded(0):
+        proposal = fit(amp(Gaussian(width=8, depth=0), steps=300), Simulator(graph, ["x"], 1000, seed=0))
+    assert isinstance(proposal, AMPDensity)
+    exact = Graph(
+        density("theta", PRIOR),
+        density("x", lambda theta: Independent(Normal(2 * theta, NOISE), 1), ["theta"]),
+    )
+    weights = Reweighting(proposal, exact, {"theta": 2}, {"x": 2})
+    x = torch.tensor([1.0, -2.0])
+    with seeded(0):
+        before, after = proposal.sample(x, 4000), weights.sample(x, 4000)
+        share = effective_share(weights.log_weights(proposal.sample(x, 4000), x))
+    mean, sd = 8 * x / 17, 17**-0.5
+    drawn = (before, after)
+    error = [float(((each.mean(0) - mean) / sd).abs().max() + (each.std(0) / sd - 1).abs().max()) for each in drawn]
+    assert error[0] > 1, "the proposal is poor"
+    assert error[1] < 0.15
+    assert 1 / CANDIDATES_PER_DRAW < share < 0.3, "there are enough candidates, and not many more"
+
+
+def test_the_choice_has_the_best_score() -> None:
+    posterior = fit(learned(amp=amp(steps=20)), Simulator(linear(), ["x"], 200, seed=0))
+    assert isinstance(posterior, FactorPosterior)
+    choice = posterior.choice
+    labels = [
+        (f"{on}{how}", on == "draws", bool(how)) for on in ("simulations", "draws") for how in ("", ", resampled")
+    ]
+    assert set(choice.scores) == {label for label, *_ in labels}
+    best = min(choice.scores, key=lambda label: choice.scores[label])
+    assert (best, choice.on_draws, choice.resampled) in labels
+
+
+def test_a_factor_that_its_family_cannot_describe_is_left_aside() -> None:
+    """x is ± theta, which no Gaussian describes; the inverse is trained on simulations, and its draws are kept."""
+
+    def either(theta: Tensor) -> Tensor:
+        return (torch.randint(0, 2, (len(theta), 1)) * 2 - 1) * theta + 0.1 * torch.randn_like(theta)
+
+    graph = Graph(density("theta", PRIOR), simulator("x", either, ["theta"], size=2))
+    posterior = fit(learned(amp=amp(Flow(width=16, transforms=1), steps=400)), Simulator(graph, ["x"], 1000, seed=0))
+    assert isinstance(posterior, FactorPosterior)
+    assert (posterior.choice.on_draws, posterior.choice.resampled) == (False, False)
+    verdict = posterior.diagnose().set_index("tuple")
+    assert float(verdict.loc["(x | theta)", "p_value"]) < 0.01
+
+
+def test_without_a_density_nothing_is_resampled() -> None:
+    method = learned(amp=AMP(registry.load().build("divergences", "jsd"), Implicit(width=16, depth=1), steps=20))
+    posterior = fit(method, Simulator(linear(), ["x"], 200, seed=0))
+    assert isinstance(posterior, FactorPosterior)
+    assert set(posterior.choice.scores) == {"simulations", "draws"}
+    assert posterior.effective_share(torch.zeros(2)) == 1.0
+
+
+def test_draws_are_no_simulations() -> None:
+    source = Simulator(linear(), ["x"], 200, seed=0)
+    posterior = fit(learned(amp=amp(steps=20)), source)
+    assert source.spent == 200
+    assert isinstance(posterior, FactorPosterior)
+    assert posterior.choice.draws == 2000
+
+
+def test_progress_ends_at_its_total() -> None:
+    seen: list[tuple[int, int]] = []
+    with seeded(0):
+        learned(amp=amp(steps=20)).fit(Simulator(linear(), ["x"], 100, 0), CPU, lambda *each: seen.append(each))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (60, 60)
+    assert {total for _, total in seen} == {60}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"factor": {"y": SMALL}}, "unknown black-box factor 'y'; known: x"),
+        ({"factors": Implicit()}, "has no density"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        fit(learned(amp=amp(steps=20), **options), Simulator(linear(), ["x"], 100, seed=0))
+
+
+def test_what_cannot_be_learned_is_named() -> None:
+    known = Graph(density("theta", PRIOR), density("x", lambda theta: Independent(Normal(theta, 1.0), 1), ["theta"]))
+    with pytest.raises(UsageError, match="no black-box factor: theta, x have densities"):
+        fit(learned(), Simulator(known, ["x"], 100, seed=0))
+    counts = Graph(
+        density("theta", PRIOR),
+        simulator("x", lambda t: torch.poisson(t.exp()), ["theta"], support=constraints.nonnegative_integer),
+    )
+    with pytest.raises(UsageError, match=r"black-box factor \(x \| theta\).*discrete"):
+        fit(learned(amp=amp(steps=20)), Simulator(counts, ["x"], 100, seed=0))
+    with pytest.raises(UsageError, match="needs the method 'amp' inside, got Prior"):
+        registry.load().build("methods", "amp-learned:amp=prior")
+    with pytest.raises(UsageError, match="draws"):
+        learned(draws=5)
+    with pytest.raises(UsageError, match="chooses among families"):
+        fit(amp(Several(SMALL, SMALL), steps=10), Simulator(linear(), ["x"], 100, seed=0))
+
+
+def test_served_values_are_the_simulations() -> None:
+    values = linear().sample(10)
+    served = Served(Simulator(linear(), ["x"], 50, seed=3), values)
+    assert (served.remaining, served.seed) == (10, 3)
+    assert torch.equal(served.sample(10)["x"], values["x"])
+
+
+def test_the_effective_share_of_equal_weights_is_one() -> None:
+    assert effective_share(torch.zeros(10)) == pytest.approx(1)
+    assert effective_share(torch.tensor([0.0, -math.inf])) == pytest.approx(0.5)
