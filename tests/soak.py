@@ -331,6 +331,7 @@ def _differences(first: Stored, second: Stored) -> Iterator[str]:
 
 def main() -> None:
     """Run the soak, and exit with 1 if a check fails."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background commands of a shell ignore it
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seeds", type=int, default=50)

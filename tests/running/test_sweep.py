@@ -60,6 +60,12 @@ def test_what_is_wrong_is_named(change: dict[str, object], message: str) -> None
         sweep.check(GOOD | change, "here")
 
 
+def test_a_misspelt_key_is_named_instead_of_the_missing_one() -> None:
+    content = {("methdos" if key == "methods" else key): value for key, value in GOOD.items()}
+    with pytest.raises(UsageError, match=r"here: unknown key 'methdos'; known: .*; did you mean 'methods'\?$"):
+        sweep.check(content, "here")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
