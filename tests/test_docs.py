@@ -69,20 +69,14 @@ def test_readme_example() -> None:
     assert outcome.attempted >= 7
 
 
-def test_the_examples_of_the_page_on_repeated_variables_run() -> None:
+@pytest.mark.parametrize(("page", "least"), [("structure", 15), ("sets-and-series", 15), ("learned-factors", 5)])
+def test_the_examples_of_a_page_run(page: str, least: int) -> None:
+    if page == "sets-and-series":
+        pytest.importorskip("sbi")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)  # the fits of the page are short
-        outcome = doctest.testfile(str(ROOT / "docs" / "structure.md"), module_relative=False)
-    assert outcome.attempted > 15
-    assert outcome.failed == 0
-
-
-def test_the_examples_of_the_page_on_sets_and_series_run() -> None:
-    pytest.importorskip("sbi")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FitWarning)  # the fits of the page are short
-        outcome = doctest.testfile(str(ROOT / "docs" / "sets-and-series.md"), module_relative=False)
-    assert outcome.attempted > 15
+        outcome = doctest.testfile(str(ROOT / "docs" / f"{page}.md"), module_relative=False)
+    assert outcome.attempted > least
     assert outcome.failed == 0
 
 
