@@ -16,6 +16,7 @@ References:
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -33,8 +34,9 @@ from ampbench.amp.method import AMP
 from ampbench.amp.posterior import AMPDensity, AMPPosterior
 from ampbench.amp.sources import split
 from ampbench.amp.stored_coordinates import from_parts
-from ampbench.errors import UsageError, unknown
+from ampbench.errors import FitWarning, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator, join
+from ampbench.graph.coordinates import is_partly_discrete
 from ampbench.interfaces import CanRestore, Default, Family, HasRevision, Method, Posterior, Progress
 from ampbench.interfaces import state as states
 from ampbench.interfaces.state import State
@@ -87,6 +89,10 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         steps = _Steps(progress, settings.steps, 2 + sum(len(self._families(each)) for each in learned))
 
         first = self.amp.fit(Served(simulator, values), device, steps.next(1))
+        for each in learned:
+            if self._is_unlearnable(each, simulator.graph):
+                warnings.warn(_left_aside(each, simulator.graph), FitWarning, stacklevel=2)
+                return posterior_of(first, (), Choice(False, False, {}, 0), None)
         factors = [
             learn_factor(
                 each,
@@ -114,7 +120,8 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         parts = states.parts(state)
         inverse = self.amp.restore(simulator, parts["inverse"], device)
         learned = self._black_boxes(simulator.graph)
-        factors = [self._restored(each, simulator.graph, parts[f"factor{i}"], device) for i, each in enumerate(learned)]
+        kept = [(each, parts[f"factor{i}"]) for i, each in enumerate(learned) if f"factor{i}" in parts]
+        factors = [self._restored(each, simulator.graph, state, device) for each, state in kept]
         choice = Choice(**states.read_text(parts["choice"]["notes"]))
         return posterior_of(inverse, factors, choice, _weights(inverse, factors, simulator))
 
@@ -134,6 +141,11 @@ class LearnedFactors(Method, CanRestore, HasRevision):
             raise unknown("black-box factor", name, [each.variable for each in found])
         return found
 
+    def _is_unlearnable(self, factor: Factor, graph: Graph) -> bool:
+        """Return whether a variable has discrete components, and no option names a family for it."""
+        support = graph[factor.variable].support
+        return factor.variable not in self.factor and (support.is_discrete or is_partly_discrete(support))
+
     def _families(self, factor: Factor) -> Mapping[str, Family]:
         return candidates(self.factor.get(factor.variable, self.factors))
 
@@ -150,6 +162,14 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         density.requires_grad_(False).eval()
         held_out = {name: value.to(device) for name, value in parts["held_out"].items()}
         return LearnedFactor(factor, notes["label"], density, comparisons, coordinates, notes["scores"], held_out)
+
+
+def _left_aside(factor: Factor, graph: Graph) -> str:
+    return (
+        f"no density is learned for the black-box factor {factor}, whose variable is discrete "
+        f"({graph[factor.variable].support}); the inverse trained on simulations is used. The option "
+        f"factor.{factor.variable}=… names a family of such values"
+    )
 
 
 class Served(Simulator):

@@ -19,9 +19,9 @@ from ampbench.amp.factors.surrogate import draw_within, surrogate
 from ampbench.amp.method import AMP
 from ampbench.amp.posterior import AMPDensity
 from ampbench.amp.refinement import CANDIDATES_PER_DRAW
-from ampbench.errors import TrainingError, UsageError
+from ampbench.errors import FitWarning, TrainingError, UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import fit, silent
+from ampbench.interfaces import fit, rebuild, silent
 from ampbench.seeding import seeded
 from ampbench.testing import MethodConformance
 from ampbench_families.flow import Flow
@@ -163,7 +163,8 @@ def test_a_factor_that_its_family_cannot_describe_is_left_aside() -> None:
     posterior = fit(learned(amp=amp(Flow(width=16, transforms=1), steps=400)), Simulator(graph, ["x"], 1000, seed=0))
     assert isinstance(posterior, FactorPosterior)
     assert (posterior.choice.on_draws, posterior.choice.resampled) == (False, False)
-    verdict = posterior.diagnose().set_index("tuple")
+    fresh = Simulator(graph, ["x"], 1000, seed=1).sample(1000)
+    verdict = posterior.diagnose(fresh).set_index("tuple")
     assert float(verdict.loc["(x | theta)", "p_value"]) < 0.01
 
 
@@ -208,18 +209,33 @@ def test_what_cannot_be_learned_is_named() -> None:
     known = Graph(density("theta", PRIOR), density("x", lambda theta: Independent(Normal(theta, 1.0), 1), ["theta"]))
     with pytest.raises(UsageError, match="no black-box factor: theta, x have densities"):
         fit(learned(), Simulator(known, ["x"], 100, seed=0))
-    counts = Graph(
-        density("theta", PRIOR),
-        simulator("x", lambda t: torch.poisson(t.exp()), ["theta"], support=constraints.nonnegative_integer),
-    )
-    with pytest.raises(UsageError, match=r"black-box factor \(x \| theta\).*discrete"):
-        fit(learned(amp=amp(steps=20)), Simulator(counts, ["x"], 100, seed=0))
     with pytest.raises(UsageError, match="needs the method 'amp' inside, got Prior"):
         registry.load().build("methods", "amp-learned:amp=prior")
     with pytest.raises(UsageError, match="draws"):
         learned(draws=5)
     with pytest.raises(UsageError, match="chooses among families"):
         fit(amp(Several(SMALL, SMALL), steps=10), Simulator(linear(), ["x"], 100, seed=0))
+
+
+def test_a_discrete_black_box_is_left_aside() -> None:
+    """No family has a density of counts; the inverse trained on simulations is used, also when it is restored."""
+    counts = Graph(
+        density("theta", PRIOR),
+        simulator("x", lambda t: torch.poisson(t.exp()), ["theta"], support=constraints.nonnegative_integer),
+    )
+    method, source = learned(amp=amp(steps=20)), Simulator(counts, ["x"], 100, seed=0)
+    with pytest.warns(FitWarning, match=r"no density is learned for the black-box factor \(x \| theta\).*discrete"):
+        posterior = fit(method, source)
+    assert isinstance(posterior, FactorPosterior)
+    assert (posterior.factors, posterior.choice.draws) == ((), 0)
+    again = rebuild(method, source, posterior.state())
+    x = torch.tensor([1.0, 2.0])
+    with seeded(1):
+        first = posterior.sample(x, 10)
+    with seeded(1):
+        assert torch.equal(again.sample(x, 10), first)
+    with pytest.raises(UsageError, match=r"black-box factor \(x \| theta\).*discrete"):
+        fit(learned(amp=amp(steps=20), factor={"x": SMALL}), source.renewed(1))
 
 
 def test_served_values_are_the_simulations() -> None:
