@@ -7,7 +7,7 @@ context and noise, :math:`x = f(c, \varepsilon),\ \varepsilon \sim p(\varepsilon
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -30,17 +30,6 @@ class Family(ABC):
     @abstractmethod
     def __call__(self, features: int, context: int) -> Conditional:
         """Build q(x | context) for x of ``features`` components and a context of ``context`` components, 0 or more."""
-
-
-class HasCandidates(ABC):
-    """Ability of a family: it stands for several families, of which held-out simulations choose one.
-
-    Only learned factors of a model are chosen so; see :mod:`ampbench.amp.factors`.
-    """
-
-    @abstractmethod
-    def candidates(self) -> Mapping[str, Family]:
-        """Return the families, by label."""
 
 
 @dataclass(frozen=True)

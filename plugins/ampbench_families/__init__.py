@@ -24,11 +24,6 @@ def families() -> Mapping[str, Lazy]:
             "masked autoregressive flow (zuko)",
             "Papamakarios et al. 2017",
         ),
-        "several": Lazy(
-            "ampbench_families.several:Several",
-            "several families for a learned factor, chosen by held-out density",
-            "Gneiting & Raftery 2007",
-        ),
         "bernoulli": Lazy(
             "ampbench_families.bernoulli:Bernoulli", "0/1 vectors, straight-through gradients", "Maddison et al. 2017"
         ),

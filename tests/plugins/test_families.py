@@ -22,6 +22,7 @@ from ampbench_families.embedded import Embedded
 from ampbench_families.flow import Flow
 from ampbench_families.gaussian import Gaussian
 from ampbench_families.implicit import Implicit
+from ampbench_families.maf import MaskedAutoregressive
 from ampbench_families.mixture import Mixture
 from ampbench_families.pathwise import pathwise
 
@@ -64,6 +65,11 @@ class TestMixture(FamilyConformance):
 class TestFlow(FamilyConformance):
     def make(self) -> Flow:
         return Flow(width=32, depth=1)
+
+
+class TestMaskedAutoregressive(FamilyConformance):
+    def make(self) -> MaskedAutoregressive:
+        return MaskedAutoregressive(width=32, depth=1)
 
 
 class TestCoupling(FamilyConformance):

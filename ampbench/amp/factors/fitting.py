@@ -33,7 +33,6 @@ from ampbench.errors import UsageError
 from ampbench.graph import Factor, Graph
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import Family, Progress
-from ampbench.interfaces.family import HasCandidates
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,6 @@ class LearnedFactor:
 def black_boxes(graph: Graph) -> tuple[Factor, ...]:
     """Return the factors of a graph that can be sampled, and have no known density."""
     return tuple(Factor(node.name, node.parents) for node in graph.nodes if node.kind == "simulator")
-
-
-def candidates(family: Family) -> Mapping[str, Family]:
-    """Return the families that a family stands for, by label."""
-    return family.candidates() if isinstance(family, HasCandidates) else {"": family}
 
 
 def learn_factor(

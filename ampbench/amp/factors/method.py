@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ampbench.amp.engine import Settings
-from ampbench.amp.factors.fitting import LearnedFactor, assemble, black_boxes, candidates, learn_factor
+from ampbench.amp.factors.fitting import LearnedFactor, assemble, black_boxes, learn_factor
 from ampbench.amp.factors.posterior import Choice, FactorPosterior, posterior_of
 from ampbench.amp.factors.reweighting import Reweighting
 from ampbench.amp.factors.surrogate import draw_within, surrogate
@@ -59,8 +59,9 @@ class LearnedFactors(Method, CanRestore, HasRevision):
 
     Arguments:
         amp: trains the inverse.
-        factors: the family of all learned factors, or ``several``; it needs a density.
-        factor: by the name of a variable, the family of its learned factor.
+        factors: the family of all learned factors; it needs a density.
+        alternatives: by any label, further families that are tried for these factors.
+        factor: by the name of a variable, the only family that is tried for its learned factor.
         draws: number of draws of the surrogate on which the inverse is trained.
     """
 
@@ -69,7 +70,8 @@ class LearnedFactors(Method, CanRestore, HasRevision):
     def __init__(
         self,
         amp: Annotated[Method, Default("amp(divergence=forward-kl,family=flow)")],
-        factors: Annotated[Family, Default("several")],
+        factors: Annotated[Family, Default("maf")],
+        alternatives: Mapping[str, Family] = MappingProxyType({}),
         factor: Mapping[str, Family] = MappingProxyType({}),
         draws: int = 100_000,
     ) -> None:
@@ -77,7 +79,7 @@ class LearnedFactors(Method, CanRestore, HasRevision):
             raise UsageError(f"method 'amp-learned' needs the method 'amp' inside, got {type(amp).__name__}")
         half_open(self, draws=(draws, 100, MAX_DRAWS))
         self.amp = amp
-        self.factors = factors
+        self.candidates = {"factors": factors, **alternatives}
         self.factor = factor
         self.draws = draws
 
@@ -147,7 +149,8 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         return factor.variable not in self.factor and (support.is_discrete or is_partly_discrete(support))
 
     def _families(self, factor: Factor) -> Mapping[str, Family]:
-        return candidates(self.factor.get(factor.variable, self.factors))
+        only = self.factor.get(factor.variable)
+        return self.candidates if only is None else {"factor": only}
 
     def _restored(self, factor: Factor, graph: Graph, state: State, device: torch.device) -> LearnedFactor:
         """Build a learned factor from its state."""
@@ -156,7 +159,10 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         notes = states.read_text(parts["choice"]["notes"])
         families = self._families(factor)
         if notes["label"] not in families:
-            raise UsageError(f"the state has a factor of {factor.variable!r} of a family that 'factors' does not name")
+            raise UsageError(
+                f"the state has a factor of {factor.variable!r} whose family is the option {notes['label']!r}, but the "
+                f"options name {', '.join(families)}; give the options that it was made with"
+            )
         density, comparisons = assemble(factor, graph, coordinates, families[notes["label"]], device)
         states.load(density, parts["density"], "this family")
         density.requires_grad_(False).eval()
