@@ -26,6 +26,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,6 +40,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from ampbench import files
+from ampbench.errors import UsageError
 from ampbench.interfaces.executor import Limits
 from ampbench.running.child import Completed, OutOfMemory, Send, child_main
 from ampbench.running.preload import ALWAYS, OWNER, PRELOAD
@@ -193,9 +195,22 @@ class _Server:
             multiprocessing.set_forkserver_preload(["ampbench.running.preload"])
             resource_tracker.ensure_running()  # it unblocks SIGINT
             with _without_ctrl_c():
-                forkserver.ensure_running()
+                _ensure_running()
             if child:
                 child.start()
+
+
+def _ensure_running() -> None:
+    """Start the fork server if none is running; raises :class:`UsageError` if its socket cannot have a name."""
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        if "AF_UNIX" not in str(error):
+            raise
+        raise UsageError(
+            f"no worker process can be started: the path of the folder for temporary files, {tempfile.gettempdir()}, "
+            "has more than 75 characters, so that no socket can have a name in it; set TMPDIR to a shorter path"
+        ) from error
 
 
 _SERVER = _Server()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 from work_in_child import end
@@ -28,3 +32,17 @@ from ampbench.running.calls import CallError, call_in_child
 def test_endings(kind: str, number: int, message: str) -> None:
     with pytest.raises(CallError, match=re.escape(message)):
         call_in_child(partial(end, kind, number), Limits(seconds=2))
+
+
+def test_a_long_path_of_temporary_files_is_named(tmp_path: Path) -> None:
+    """In which the socket of the fork server cannot have a name."""
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    code = (
+        "from ampbench.errors import UsageError\nfrom ampbench.running.process import start_server\n"
+        "try:\n    start_server((), 1)\nexcept UsageError as error:\n    print(error)"
+    )
+    environment = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert str(folder) in done.stdout
+    assert "set TMPDIR to a shorter path" in done.stdout

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def test_all_end_with_the_fork_server(
     call_in_child(partial(leave, tmp_path / "again", "return"), Limits())
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short path: the name of a socket in it has at most 107 bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize(
     "number",
     [
@@ -120,10 +128,10 @@ def test_all_end_with_the_fork_server(
         *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV)),
     ],
 )
-def test_all_end_with_the_sweep(tmp_path: Path, alive: Callable[[int], bool], number: signal.Signals) -> None:
+def test_all_end_with_the_sweep(
+    tmp_path: Path, temporary: Path, alive: Callable[[int], bool], number: signal.Signals
+) -> None:
     """Three workers, which hang in C and in Python, and ignore signals, each with a process of each kind."""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": str(temporary)}
     sweep = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path), *HUNG], env=environment)
     until(lambda: all(len(read(tmp_path / then)) == 1 + len(KINDS) for then in HUNG))
