@@ -6,8 +6,8 @@ r"""Soak test: 500 short runs for an hour, during which processes are killed at 
 
 Ten methods, of which one is hostile (``tests/soak_plugin``), infer the slow task of this plugin with 50 seeds each.
 The undisturbed sweep comes first, without pauses. Then two sweeps with these runs write to one folder: one on the two
-workers of a dask scheduler, the other, with the methods in reverse order, on two local workers. Every minute a process
-is killed at random, and started again where a user would start it again:
+workers of a dask scheduler, the other on two local workers; both take the runs in the same order. Every minute a
+process is killed at random, and started again where a user would start it again:
 
 ==============  ==================================================================
 worker          SIGKILL to a process in which a fit runs
@@ -16,8 +16,8 @@ scheduler       SIGKILL to the scheduler of dask
 dask worker     SIGKILL to a worker of dask
 ==============  ==================================================================
 
-``ampbench status`` is asked every ten seconds. After the last kill both sweeps are repeated until they end by
-themselves. The script checks at the end, and exits with 1 if a check fails:
+``ampbench status`` is asked every ten seconds. After the last kill both sweeps are ended, and repeated without pauses
+until they end by themselves. The script checks at the end, and exits with 1 if a check fails:
 
 - every run has one valid record, equal to that of the undisturbed sweep but for times, and equal samples;
 - ``ampbench store check`` finds nothing damaged, and no temporary file is left;
@@ -96,7 +96,7 @@ class Soak:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-        workers = 4
+        workers = 2  # of each sweep; both take the runs in the same order
         self.pause = minutes * 60 * workers * 0.8 / (len(METHODS) * seeds * BUDGET)
         self.scheduler = self._launch("scheduler", "distributed.cli.dask_scheduler", "--host", self.address)
         flags = ("--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--local-directory", str(folder / "dask"))
@@ -106,7 +106,7 @@ class Soak:
         dask = ("--executor", f"dask:address={self.address}")
         self.sweeps = [
             self._sweep("sweep on dask", METHODS, "together", *dask),
-            self._sweep("second sweep", METHODS[::-1], "together", "--workers", "2"),
+            self._sweep("second sweep", METHODS, "together", "--workers", "2"),
         ]
 
     def run(self) -> None:
@@ -120,7 +120,11 @@ class Soak:
         self._until_ended(alone)
         self.say(f"undisturbed sweep: {time.monotonic() - began:.0f} s, exit status {alone.ended()}")
         self._disturb()
-        for each in self.sweeps:
+        for each in self.sweeps:  # what is left is done without pauses
+            if each.process and each.ended() is None:
+                each.process.send_signal(signal.SIGTERM)
+                each.process.wait()
+            each.process = None
             each.environment = {**each.environment, "SOAK_PAUSE": "0"}
         for each in self.sweeps:
             self._until_ended(each)
