@@ -43,9 +43,8 @@ def test_json_is_read_as_it_was(text: str) -> None:
 
 @given(ANY)
 def test_no_spreadsheet_computes_a_cell(text: str) -> None:
-    ((heading, value), (shown, number)) = csv.reader(
-        io.StringIO(to_csv(pd.DataFrame([[text, -1.5]], columns=[text, "n"])))
-    )
+    frame = pd.DataFrame([[text, -1.5]], columns=pd.Index([text, "n"], dtype=object))  # pyarrow refuses surrogates
+    ((heading, value), (shown, number)) = csv.reader(io.StringIO(to_csv(frame)))
     assert heading == shown
     assert shown.lstrip()[:1] not in {*"=+-@＝＋－＠"}
     assert shown[:1] not in {*"\t\r"}

@@ -65,7 +65,7 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         draws: number of draws of the surrogate on which the inverse is trained.
     """
 
-    drop_bias = "the surrogate draws parameters whose simulations would have failed; take 'amp' or 'npe'"
+    drop_bias = "the surrogate draws parameters whose simulations would have failed"
 
     def __init__(
         self,
