@@ -99,7 +99,7 @@ class Soak:
         workers = 2  # of each sweep; both take the runs in the same order
         self.pause = minutes * 60 * workers * 0.8 / (len(METHODS) * seeds * BUDGET)
         self.scheduler = self._launch("scheduler", "distributed.cli.dask_scheduler", "--host", self.address)
-        flags = ("--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--local-directory", str(folder / "dask"))
+        flags = ("--nthreads", "1", "--nworkers", "1", "--no-dashboard")
         self.workers = [
             self._launch(f"dask worker {i}", "distributed.cli.dask_worker", self.address, *flags) for i in (1, 2)
         ]
@@ -154,6 +154,7 @@ class Soak:
             "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
             "SOAK_PAUSE": str(self.pause),
             "TMPDIR": str(self.temporary),
+            "DASK_TEMPORARY_DIRECTORY": str(self.folder / "dask"),  # dask's own, which it cleans up by itself
         }
         return Launch(role, command, environment, self.folder)
 
