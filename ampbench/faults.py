@@ -22,7 +22,7 @@ MAX_TRACEBACK = 20_000
 
 
 class _Watch:
-    """What is known of the signals that interrupt this process.
+    """The signals that interrupt this process: whether they are watched, and whether one has arrived.
 
     Attributes:
         watching: whether handlers of ampbench see these signals.

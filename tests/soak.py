@@ -191,7 +191,7 @@ class Soak:
             self._keep_cluster()
             for each in self.sweeps:
                 if each.ended() not in (None, 0, 1):
-                    self.fault(f"{each.role} ended with {each.ended()}; see {each.output}")
+                    self.fault(f"{each.role} ended with {each.ended()}; see {each.output.name}")
                     each.start()
 
     def _keep_cluster(self) -> None:
@@ -263,7 +263,7 @@ class Soak:
             time.sleep(FOLLOWED_S)
             self._keep_cluster()
         if each.ended() not in (0, 1):
-            self.fault(f"the {each.role} ended with {each.ended()}; see {each.output}")
+            self.fault(f"the {each.role} ended with {each.ended()}; see {each.output.name}")
 
     def _check_left(self, each: Launch) -> None:
         """Check that no process of an ended launch is left."""

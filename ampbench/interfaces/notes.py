@@ -10,7 +10,7 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Notes(BaseModel):
-    """What :meth:`ampbench.interfaces.description.Description.notes` returns; no type is converted."""
+    """The notes that :meth:`ampbench.interfaces.description.Description.notes` returns; no type is converted."""
 
     model_config = ConfigDict(strict=True)
 

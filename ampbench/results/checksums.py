@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from ampbench import files
 from ampbench.errors import ResultsError, ResultsWarning
+from ampbench.faults import named
 from ampbench.results import atomic
 from ampbench.results.record import SCHEMA_VERSION
 
@@ -44,7 +45,7 @@ class Damage:
         if isinstance(error, OSError):
             reason = f"it cannot be read: {error.strerror or error}"
         else:
-            reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+            reason = str(error) if type(error) is ValueError else named(error)
         if len(reason) > MAX_REASON_CHARACTERS:
             reason = f"{reason[:MAX_REASON_CHARACTERS]}…"
         return cls(path, reason)

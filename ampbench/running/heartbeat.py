@@ -142,28 +142,25 @@ def damaged_statuses(results: Path) -> list[Damage]:
 
 def remove_dead(results: Path) -> None:
     """Remove the status files of killed sweeps of this machine: the next sweep continues their work."""
-    for path in _paths(results):
-        status = _read(path)
-        if isinstance(status, SweepStatus) and status.certain and not status.alive:
-            with suppress(OSError):  # it is of another user
-                path.unlink(missing_ok=True)
-                path.with_suffix(".lock").unlink(missing_ok=True)
+    with suppress(ResultsError):  # the folder is unreadable
+        for path in _paths(results):
+            status = _read(path)
+            if isinstance(status, SweepStatus) and status.certain and not status.alive:
+                with suppress(OSError):  # it is of another user
+                    path.unlink(missing_ok=True)
+                    path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _paths(results: Path) -> list[Path]:
-    """Return the paths of the status files; none if their folder is missing or unreadable."""
-    try:
-        return [path for path in listed(results / "active") if path.suffix == ".json" and path.name[0] != "."]
-    except ResultsError:
-        return []
+    """Return the paths of the status files; raises :class:`ResultsError` if their folder is unreadable."""
+    return [path for path in listed(results / "active") if path.suffix == ".json" and path.name[0] != "."]
 
 
 def _read_all(results: Path) -> list[SweepStatus | Damage]:
     try:
-        listed(results / "active")
+        return [status for path in _paths(results) if (status := _read(path))]
     except ResultsError as error:
         return [Damage(results / "active", str(error))]
-    return [status for path in _paths(results) if (status := _read(path))]
 
 
 def _read(path: Path) -> SweepStatus | Damage | None:

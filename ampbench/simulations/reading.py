@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from ampbench import files, npz
 from ampbench.errors import UsageError
+from ampbench.faults import named
 from ampbench.simulations.arrays import Simulations
 from ampbench.simulations.columns import Columns, by_variable, theta_and_x
 from ampbench.simulations.netcdf import is_xarray, read_netcdf, variables
@@ -110,9 +111,7 @@ def _read_file(path: Path) -> Columns:
     except FileNotFoundError as error:
         raise UsageError(f"there is no file {str(path)!r} of simulations; check the path") from error
     except Exception as error:  # zip, numpy, pandas and xarray raise errors of many types for damaged files
-        raise UsageError(
-            f"cannot read simulations from {str(path)!r}: {type(error).__name__}: {error}; write the file again"
-        ) from error
+        raise UsageError(f"cannot read simulations from {str(path)!r}: {named(error)}; write the file again") from error
 
 
 def _read_npz(path: Path) -> Columns:

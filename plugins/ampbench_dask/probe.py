@@ -15,6 +15,7 @@ from distributed.comm.registry import get_backend
 from distributed.security import Security
 
 from ampbench.errors import UsageError
+from ampbench.faults import named
 from ampbench_dask.security import ADVICE, CONFIGURATION, Credentials, reason
 
 CONNECT_TIMEOUT_S = 3.0
@@ -85,7 +86,7 @@ def probe(address: str, credentials: Credentials) -> None:
             raise OSError(_innermost(error)) from error
         raise UsageError(
             f"what answers at address={address} is no dask scheduler{' with TLS' if encrypted(address) else ''} "
-            f"({type(error).__name__}: {error}); give the address that 'dask scheduler' prints as 'Scheduler at'"
+            f"({named(error)}); give the address that 'dask scheduler' prints as 'Scheduler at'"
         ) from error
 
 

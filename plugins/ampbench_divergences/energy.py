@@ -23,10 +23,11 @@ from typing import final
 
 from torch import Tensor, nn
 
+from ampbench.amp.without_adversary import WithoutAdversary
 from ampbench.errors import UsageError
 from ampbench.interfaces import Tuples
 from ampbench.statistics.scoring_rules import kernel_score
-from ampbench_divergences.without_adversary import WithoutAdversary, multiple_particles
+from ampbench_divergences.particles import multiple_particles
 
 SQUARED_DISTANCE_OFFSET = 1e-12
 """Added to squared distances: the power has no finite gradient where two particles coincide."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ampbench.amp.likelihood import MaximumLikelihood
+from ampbench.amp.without_adversary import MaximumLikelihood
 
 
 @final

@@ -37,10 +37,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from ampbench.amp.without_adversary import WithoutAdversary
 from ampbench.interfaces import Tuples
 from ampbench.options import at_least, between
 from ampbench.statistics.scoring_rules import kernel_score
-from ampbench_divergences.without_adversary import WithoutAdversary, multiple_particles
+from ampbench_divergences.particles import multiple_particles
 
 MIN_POWER = -1.0
 """Minimum of the power β."""

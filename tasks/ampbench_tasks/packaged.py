@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ampbench import files, npz
 from ampbench.errors import PluginError, UsageError
+from ampbench.faults import named
 from ampbench.interfaces import Observation
 from ampbench.interfaces.golden import Golden
 
@@ -64,6 +65,5 @@ def _shipped(folder: str, name: str) -> Iterator[Path]:
             yield path
         except Exception as error:  # whatever the file holds
             raise PluginError(
-                f"{path}, which ships with ampbench_tasks, cannot be read: {type(error).__name__}: {error}; install "
-                "ampbench again"
+                f"{path}, which ships with ampbench_tasks, cannot be read: {named(error)}; install ampbench again"
             ) from error

@@ -160,6 +160,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SWEEP = ["--task", "hostile", "--method", "fails", "--budget", "9"]
 COMMANDS: Mapping[str, Sequence[str]] = {
     "list": ["list"],
     "list metrics": ["list", "metrics"],
@@ -170,7 +171,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "verify of an unknown task": ["verify", EVERYTHING],
     "reference build": ["reference", "build", "hostile", "--samples", "10", "--output", "\x1b[45m\udcff"],
     "reference export": ["reference", "export", "hostile", "--output", "\x1b[45m\udcff.npz"],
-    "run": ["run", "--task", "hostile", "--method", "fails", "--budget", "9", "--executor", "in-process", "--results"],
+    "run": ["run", *SWEEP, "--executor", "in-process", "--results"],
     "run of what cannot be built": [
         "run",
         "--task",
@@ -187,31 +188,11 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "run with an unknown option": ["run", f"--{EVERYTHING}", "9"],
     "run of a missing file": ["run", EVERYTHING],
     "run with a bad number": ["run", "--budget", EVERYTHING],
-    "run with a bad selection": [
-        "run",
-        "--task",
-        "hostile",
-        "--method",
-        "fails",
-        "--budget",
-        "9",
-        "--select",
-        EVERYTHING,
-    ],
-    "run on an unknown device": [
-        "run",
-        "--task",
-        "hostile",
-        "--method",
-        "fails",
-        "--budget",
-        "9",
-        "--device",
-        EVERYTHING,
-    ],
+    "run with a bad selection": ["run", *SWEEP, "--select", EVERYTHING],
+    "run on an unknown device": ["run", *SWEEP, "--device", EVERYTHING],
     "an unknown command": [EVERYTHING],
-    "plan": ["plan", "--task", "hostile", "--method", "fails", "--budget", "9", "--results"],
-    "plan as JSON": ["plan", "--task", "hostile", "--method", "fails", "--budget", "9", "--json", "--results"],
+    "plan": ["plan", *SWEEP, "--results"],
+    "plan as JSON": ["plan", *SWEEP, "--json", "--results"],
     "status": ["status", "--results"],
     "failures": ["failures", "--traceback", "--results"],
     "failures as JSON": ["failures", "--json", "--results"],

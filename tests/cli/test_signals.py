@@ -62,7 +62,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 
 def test_a_closed_terminal_ends_a_command_in_order() -> None:
-    """What it prints afterwards goes nowhere."""
+    """The output of the command afterwards goes nowhere."""
     ours, theirs = pty.openpty()
     command = subprocess.Popen(
         [sys.executable, "-c", WAITS], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True

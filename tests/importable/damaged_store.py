@@ -176,7 +176,7 @@ UNUSUAL: dict[str, Callable[[Path], object]] = {
     "loop of links": lambda path: path.symlink_to(path.name),
     "link to a folder": lambda path: path.symlink_to("/"),
 }
-"""What may lie in the place of a file."""
+"""Paths that are no files, in the place of a file."""
 
 METRIC = ("metrics", "mmd", "value")
 RECORDS: dict[str, Callable[[Path], object]] = {
@@ -241,4 +241,4 @@ RECORDS: dict[str, Callable[[Path], object]] = {
     "schema of a list": resealed(put("schema")([2])),
     "unknown field": resealed(put("extra")(1)),
 }
-"""What may be wrong with a record."""
+"""Damages of a record, by name."""

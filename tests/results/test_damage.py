@@ -1,4 +1,4 @@
-"""Whatever is wrong with one file is damage of that file: it is named, and all others are shown, by every command."""
+"""A fault of one file is damage of this file: every command names the file, and shows all others."""
 
 from __future__ import annotations
 

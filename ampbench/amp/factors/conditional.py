@@ -28,19 +28,19 @@ class FactorConditional(nn.Module):
     def __init__(self, density: BottomUp, coordinates: Mapping[str, Coordinates]) -> None:
         super().__init__()
         self.density = density
+        (self._factor,) = density.factors
         self._coordinates = coordinates
 
     def forward(self, *parents: Tensor | int) -> Distribution:
         """Return the distribution of x given values (n, D_j) of the parents; without parents, given the number n."""
-        (factor,) = self.density.factors
-        if not factor.context:
+        if not self._factor.context:
             assert isinstance(parents[0], int)
             context = torch.zeros(parents[0], 0)
         else:
-            values = dict(zip(factor.context, parents, strict=True))
+            values = dict(zip(self._factor.context, parents, strict=True))
             encoded = {name: self._coordinates[name].encode(torch.as_tensor(value)) for name, value in values.items()}
-            context = join(encoded, factor.context)
-        return FactorDistribution(self.density, self._coordinates[factor.variable], context)
+            context = join(encoded, self._factor.context)
+        return FactorDistribution(self.density, self._coordinates[self._factor.variable], context)
 
 
 class FactorDistribution(Distribution):
@@ -56,21 +56,21 @@ class FactorDistribution(Distribution):
     has_rsample = False
 
     def __init__(self, density: BottomUp, coordinates: Coordinates, context: Tensor) -> None:
-        self._density, self._coordinates = density, coordinates
+        (factor,) = density.factors
+        self._draw, self._density = density.conditional(factor), density.density(factor)
+        self._device, self._coordinates = density.device, coordinates
         self._context = context.to(density.device)
         super().__init__(context.shape[:-1], torch.Size([coordinates.features]), validate_args=False)
 
     @torch.no_grad()
     def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Draw x, shape (*sample_shape, n, D)."""
-        (factor,) = self._density.factors
         context = self._context.expand(*sample_shape, *self._context.shape)
-        return self._coordinates.decode(self._density.conditional(factor)(context).cpu())
+        return self._coordinates.decode(self._draw(context).cpu())
 
     @torch.no_grad()
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p̂(x | pa), shape (n,), for x (n, D)."""
-        (factor,) = self._density.factors
-        coordinates = self._coordinates.encode(value).to(self._density.device)
-        inner = self._density.density(factor).log_prob(coordinates, self._context)
+        coordinates = self._coordinates.encode(value).to(self._device)
+        inner = self._density.log_prob(coordinates, self._context)
         return inner.cpu() + self._coordinates.log_slope(value).to(inner)

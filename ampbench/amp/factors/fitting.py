@@ -26,9 +26,9 @@ from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import FlatViews, LocalComparison
 from ampbench.amp.diagnostics import ROWS, ChainPair
 from ampbench.amp.engine import Settings, train
-from ampbench.amp.likelihood import MaximumLikelihood
 from ampbench.amp.method import AMP
 from ampbench.amp.sources import Simulations
+from ampbench.amp.without_adversary import MaximumLikelihood
 from ampbench.errors import UsageError
 from ampbench.graph import Factor, Graph
 from ampbench.graph.coordinates import Coordinates

@@ -111,7 +111,7 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         model, names = surrogate(simulator.graph, factors), [each.variable for each in learned]
         drawn = draw_within(model, values, names, self.draws)
         second = _again(self.amp, settings, held_out, drawn, simulator, device, steps.next(1))
-        return _best({False: first, True: second}, factors, simulator, held_out, self.draws)
+        return _best({False: first, True: second}, factors, model, simulator, held_out, self.draws)
 
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
         """Return the revision of the inverse."""
@@ -125,7 +125,8 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         kept = [(each, parts[f"factor{i}"]) for i, each in enumerate(learned) if f"factor{i}" in parts]
         factors = [self._restored(each, simulator.graph, state, device) for each, state in kept]
         choice = Choice(**states.read_text(parts["choice"]["notes"]))
-        return posterior_of(inverse, factors, choice, _weights(inverse, factors, simulator))
+        weights = _weights(inverse, surrogate(simulator.graph, factors), simulator)
+        return posterior_of(inverse, factors, choice, weights)
 
     def _black_boxes(self, graph: Graph) -> tuple[Factor, ...]:
         """Return the factors to learn.
@@ -228,36 +229,34 @@ def _again(
     return made.fit(Served(simulator, values), device, progress)
 
 
-def _weights(inverse: AMPPosterior, factors: Sequence[LearnedFactor], simulator: Simulator) -> Reweighting | None:
-    """Return the weights of the draws of an inverse; None if its density, or that of the prior, is unknown."""
+def _weights(inverse: AMPPosterior, model: Graph, simulator: Simulator) -> Reweighting | None:
+    """Return the weights of the draws of an inverse by the density of the surrogate; None if the inverse has none."""
     if not isinstance(inverse, AMPDensity):
         return None
     latents, observed = (
         {name: inverse.sizes[name] for name in names} for names in (simulator.latents, simulator.observed)
     )
-    return Reweighting(inverse, surrogate(simulator.graph, factors), latents, observed)
+    return Reweighting(inverse, model, latents, observed)
 
 
 def _best(
     inverses: Mapping[bool, AMPPosterior],
     factors: Sequence[LearnedFactor],
+    model: Graph,
     simulator: Simulator,
     held_out: Mapping[str, Tensor],
     draws: int,
 ) -> FactorPosterior:
     """Return the posterior with the best score of held-out simulations."""
-    scores: dict[str, float] = {}
-    tried: dict[str, tuple[bool, bool]] = {}
+    tried: dict[str, FactorPosterior] = {}
     for on_draws, inverse in inverses.items():
-        weights = _weights(inverse, factors, simulator)
+        weights = _weights(inverse, model, simulator)
         for resampled in (False, True) if weights else (False,):
             label = f"{'draws' if on_draws else 'simulations'}{', resampled' if resampled else ''}"
-            posterior = posterior_of(inverse, factors, Choice(on_draws, resampled, {}, draws), weights)
-            scores[label], tried[label] = score(posterior, held_out, simulator), (on_draws, resampled)
-    on_draws, resampled = tried[min(scores, key=lambda label: scores[label])]
-    choice = Choice(on_draws, resampled, scores, draws)
-    inverse = inverses[on_draws]
-    return posterior_of(inverse, factors, choice, _weights(inverse, factors, simulator))
+            tried[label] = posterior_of(inverse, factors, Choice(on_draws, resampled, {}, draws), weights)
+    scores = {label: score(posterior, held_out, simulator) for label, posterior in tried.items()}
+    best = tried[min(scores, key=lambda label: scores[label])]
+    return posterior_of(best.inverse, factors, replace(best.choice, scores=scores), best.weights)
 
 
 @torch.no_grad()

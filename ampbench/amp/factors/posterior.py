@@ -47,7 +47,8 @@ class FactorPosterior(Posterior, HasHistory, HasState, CanDiagnose):
     Attributes:
         inverse: the trained inverse.
         factors: the learned factors.
-        choice: what was tried.
+        choice: the posteriors that were tried, and which of them is used.
+        weights: by which draws of the inverse are resampled; None if they are not.
     """
 
     def __init__(
@@ -56,20 +57,18 @@ class FactorPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         self.inverse = inverse
         self.factors = tuple(factors)
         self.choice = choice
-        self._weights = weights if choice.resampled else None
+        self.weights = weights if choice.resampled else None
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
-        return (self._weights or self.inverse).sample(observation, n)
+        return (self.weights or self.inverse).sample(observation, n)
 
     def effective_share(self, observation: Tensor, seed: int = 0) -> float:
         """Return the effective share of the draws at an observation (L,), between 0 and 1; 1 if none is resampled."""
-        if self._weights is None:
+        if self.weights is None:
             return 1.0
         with seeded(derive(seed, "share")):
-            return effective_share(
-                self._weights.log_weights(self.inverse.sample(observation, SHARE_DRAWS), observation)
-            )
+            return effective_share(self.weights.log_weights(self.inverse.sample(observation, SHARE_DRAWS), observation))
 
     @property
     def history(self) -> DataFrame:

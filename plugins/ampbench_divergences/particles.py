@@ -1,25 +1,11 @@
-"""Base class of divergences without an adversary: only the families are trained."""
+"""The particles that scores without an adversary compare pairwise."""
 
 from __future__ import annotations
 
-from abc import ABC
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.interfaces import Divergence, Tuples
-
-
-class WithoutAdversary(Divergence, ABC):
-    """A divergence without a trained adversary; a subclass defines the families' loss."""
-
-    def adversary(self, features: int) -> nn.Module:
-        """Return a module without parameters."""
-        return nn.Identity()
-
-    def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
-        """Return 0: there are no parameters to train."""
-        return p.joint.new_zeros(())
+from ampbench.interfaces import Tuples
 
 
 def multiple_particles(divergence: str, p: Tuples, q: Tuples) -> Tensor:

@@ -1,16 +1,16 @@
-"""The divergence of maximum likelihood, which trains conditionals that have a density, without an adversary."""
+"""Divergences without an adversary: only the families are trained."""
 
 from __future__ import annotations
+
+from abc import ABC
 
 from torch import Tensor, nn
 
 from ampbench.interfaces import Divergence, Tuples
 
 
-class MaximumLikelihood(Divergence):
-    """−E_p[log q(variable | context)], up to a constant the forward Kullback-Leibler divergence."""
-
-    likelihood = True
+class WithoutAdversary(Divergence, ABC):
+    """A divergence without a trained adversary; a subclass defines the families' loss."""
 
     def adversary(self, features: int) -> nn.Module:
         """Return a module without parameters."""
@@ -19,6 +19,12 @@ class MaximumLikelihood(Divergence):
     def adversary_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return 0: there are no parameters to train."""
         return p.joint.new_zeros(())
+
+
+class MaximumLikelihood(WithoutAdversary):
+    """−E_p[log q(variable | context)], up to a constant the forward Kullback-Leibler divergence."""
+
+    likelihood = True
 
     def family_loss(self, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
         """Return −E_p[log q(variable | context)].
