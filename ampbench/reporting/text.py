@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ampbench.text import line as line
-from ampbench.text import plain as plain
-
 EXPONENT_THRESHOLD = 1e6
 """Smallest absolute value that is formatted with an exponent."""
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampbench.cli.terminal import print_table
-from ampbench.reporting.text import decimals, duration, line, number, plain
+from ampbench.reporting.text import decimals, duration, number
+from ampbench.text import line, plain
 
 
 @given(st.text())
