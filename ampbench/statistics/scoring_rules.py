@@ -34,7 +34,7 @@ def log_score(samples: Tensor, truth: Tensor) -> Tensor:
     Returns:
         The scores, shape (B,).
     """
-    return kernel_score(samples, truth, _log_distance)
+    return kernel_score(samples, truth, log_distance)
 
 
 def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
@@ -56,8 +56,9 @@ def kernel_score(samples: Tensor, truth: Tensor, kernel: Callable[[Tensor, Tenso
 def two_sample_score(a: Tensor, b: Tensor) -> Tensor:
     """Return the score E log‖a − b‖ − ½ E log‖a − a′‖ of samples a, (n, D), given data b, (m, D); lower is better."""
     first, second = torch.triu_indices(len(a), len(a), offset=1, device=a.device)
-    return torch.cdist(a, b).clamp_min(MIN_DISTANCE).log().mean() - _log_distance(a[first], a[second]).mean() / 2
+    return torch.cdist(a, b).clamp_min(MIN_DISTANCE).log().mean() - log_distance(a[first], a[second]).mean() / 2
 
 
-def _log_distance(a: Tensor, b: Tensor) -> Tensor:
+def log_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return log ‖a − b‖ of points (*, D), at least that of :data:`MIN_DISTANCE`: shape (*,)."""
     return torch.linalg.vector_norm(a - b, dim=-1).clamp_min(MIN_DISTANCE).log()

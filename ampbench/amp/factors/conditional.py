@@ -2,10 +2,13 @@ r"""A learned factor as a conditional of the model: a density of values, compute
 
 .. math:: \log \hat p(x \mid \mathrm{pa}) = \log \hat p_u\big(u(x) \mid u(\mathrm{pa})\big)
           + \log\left|\det \frac{\partial u}{\partial x}\right|
+
+Of whole numbers x it is a probability, see :mod:`ampbench.amp.factors.dequantisation`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from ampbench.amp.chains import BottomUp
+from ampbench.amp.factors.dequantisation import POINTS, points_within, quantised
 from ampbench.graph import join
 from ampbench.graph.coordinates import Coordinates
 
@@ -23,11 +27,13 @@ class FactorConditional(nn.Module):
     Arguments:
         density: the chain that consists of the factor.
         coordinates: of the variable and its parents.
+        whole: whether the variable is dequantised.
     """
 
-    def __init__(self, density: BottomUp, coordinates: Mapping[str, Coordinates]) -> None:
+    def __init__(self, density: BottomUp, coordinates: Mapping[str, Coordinates], whole: bool) -> None:
         super().__init__()
         self.density = density
+        self.whole = whole
         (self._factor,) = density.factors
         self._coordinates = coordinates
 
@@ -40,7 +46,8 @@ class FactorConditional(nn.Module):
             values = dict(zip(self._factor.context, parents, strict=True))
             encoded = {name: self._coordinates[name].encode(torch.as_tensor(value)) for name, value in values.items()}
             context = join(encoded, self._factor.context)
-        return FactorDistribution(self.density, self._coordinates[self._factor.variable], context)
+        made = WholeFactorDistribution if self.whole else FactorDistribution
+        return made(self.density, self._coordinates[self._factor.variable], context)
 
 
 class FactorDistribution(Distribution):
@@ -74,3 +81,17 @@ class FactorDistribution(Distribution):
         coordinates = self._coordinates.encode(value).to(self._device)
         inner = self._density.log_prob(coordinates, self._context)
         return inner.cpu() + self._coordinates.log_slope(value).to(inner)
+
+
+class WholeFactorDistribution(FactorDistribution):
+    """P̂(x | pa) of dequantised whole numbers; arguments as for :class:`FactorDistribution`."""
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        """Draw x, shape (*sample_shape, n, D)."""
+        return quantised(super().sample(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log P̂(x | pa), shape (n,), for x (n, D)."""
+        y, log_slope = points_within(value)
+        found = torch.stack([super(WholeFactorDistribution, self).log_prob(each) for each in y])
+        return (found + log_slope).logsumexp(0) - math.log(POINTS)

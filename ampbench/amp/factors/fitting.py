@@ -6,7 +6,8 @@ simulations of the budget,
 .. math:: \hat p(x \mid \mathrm{pa}) = \arg\max_{q} \sum_n \log q(x_n \mid \mathrm{pa}_n),
 
 which is the forward Kullback-Leibler divergence at the tuple {x} ∪ pa(x), so that the loop of the engine trains it. A
-factor sees its own parents only, whatever the size of the graph. Several families are tried; the density of held-out
+factor sees its own parents only, whatever the size of the graph. Whole numbers are dequantised
+(:mod:`ampbench.amp.factors.dequantisation`). Several families are tried; the density of held-out
 simulations, a proper score, chooses the family and its checkpoint.
 
 References:
@@ -26,6 +27,7 @@ from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import FlatViews, LocalComparison
 from ampbench.amp.diagnostics import ROWS, ChainPair
 from ampbench.amp.engine import Settings, train
+from ampbench.amp.factors.dequantisation import continuous, dequantised, is_whole
 from ampbench.amp.method import AMP
 from ampbench.amp.sources import Simulations
 from ampbench.amp.without_adversary import MaximumLikelihood
@@ -44,7 +46,8 @@ class LearnedFactor:
         label: which of the candidate families was chosen.
         density: the chain that consists of this factor, in network coordinates.
         comparisons: its only comparison.
-        coordinates: of the variable and its parents.
+        whole: whether x is dequantised.
+        coordinates: of the variable, or of its dequantised values, and of its parents.
         scores: by candidate, the mean of −log p̂(x | pa) over held-out simulations, in network coordinates.
         held_out: held-out simulations, at most :data:`ampbench.amp.diagnostics.ROWS`, in network coordinates.
     """
@@ -53,6 +56,7 @@ class LearnedFactor:
     label: str
     density: BottomUp
     comparisons: Sequence[LocalComparison]
+    whole: bool
     coordinates: Mapping[str, Coordinates]
     scores: Mapping[str, float]
     held_out: Mapping[str, Tensor]
@@ -61,6 +65,11 @@ class LearnedFactor:
     def chain_pair(self) -> ChainPair:
         """The chains of the simulator and of the density, without trained adversaries."""
         return ChainPair(self.density, self.comparisons, [torch.nn.Identity()])
+
+    def encode(self, simulations: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return simulations in network coordinates, on the device of the density."""
+        values = _continuous_values(self.factor, simulations) if self.whole else simulations
+        return {name: each.encode(values[name]).to(self.density.device) for name, each in self.coordinates.items()}
 
 
 def black_boxes(graph: Graph) -> tuple[Factor, ...]:
@@ -93,6 +102,9 @@ def learn_factor(
         TrainingError: a loss or a gradient became NaN or infinite.
     """
     names = (factor.variable, *factor.context)
+    whole = is_whole(graph[factor.variable].support)
+    if whole:
+        graph, simulations = continuous(graph, factor.variable), _continuous_values(factor, simulations)
     coordinates = {name: Coordinates(simulations[name], graph[name].support) for name in names}
     rows = {name: coordinates[name].encode(simulations[name]).to(device) for name in names}
     source = Simulations(rows, factor.context, settings.held_out, likelihood=True)
@@ -108,8 +120,12 @@ def learn_factor(
         trained = train(FlatViews(density, comparisons), source, settings, step)
         density = trained.learned.bottom_up
         scores[label] = source.score(density, trained.learned.model)
-        fitted[label] = LearnedFactor(factor, label, density, comparisons, coordinates, scores, held_out)
+        fitted[label] = LearnedFactor(factor, label, density, comparisons, whole, coordinates, scores, held_out)
     return fitted[min(scores, key=lambda label: scores[label])]
+
+
+def _continuous_values(factor: Factor, simulations: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {**simulations, factor.variable: dequantised(simulations[factor.variable])}
 
 
 def assemble(

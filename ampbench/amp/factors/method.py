@@ -3,11 +3,11 @@ r"""Adversarial message passing with learned factors: what a black-box simulator
 1. The inverse is trained on the simulations of the budget.
 2. A conditional density is learned for every black-box factor (:mod:`ampbench.amp.factors.fitting`). The inverse is
    trained again, on draws of this surrogate, which cost no simulation; simulations choose its checkpoint.
-3. The draws of both inverses are resampled by the density of the surrogate, if all densities are known
+3. Draws of both inverses are resampled by the density of the surrogate, if all densities are known
    (:mod:`ampbench.amp.factors.reweighting`).
 
-Of these posteriors, the one with the best score of held-out simulations is used, the log-distance score of
-:mod:`ampbench.statistics.scoring_rules`, which is proper. So a factor that its families cannot describe is left aside.
+The posterior is the mixture of these with the best score of held-out simulations (:mod:`ampbench.amp.factors.stack`).
+So a factor that its families cannot describe is left aside.
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048, Algorithm 1, section 5.4.
@@ -26,31 +26,29 @@ import torch
 from torch import Tensor
 
 from ampbench.amp.engine import Settings
+from ampbench.amp.factors.dequantisation import continuous, is_whole
 from ampbench.amp.factors.fitting import LearnedFactor, assemble, black_boxes, learn_factor
-from ampbench.amp.factors.posterior import Choice, FactorPosterior, posterior_of
-from ampbench.amp.factors.reweighting import Reweighting
+from ampbench.amp.factors.posterior import DRAWS, RESAMPLED, SIMULATIONS, FactorPosterior, Stacking, posterior_of
+from ampbench.amp.factors.stack import reweighting_of, stack
 from ampbench.amp.factors.surrogate import draw_within, surrogate
 from ampbench.amp.method import AMP
-from ampbench.amp.posterior import AMPDensity, AMPPosterior
+from ampbench.amp.posterior import AMPPosterior
 from ampbench.amp.sources import split
 from ampbench.amp.stored_coordinates import from_parts
 from ampbench.errors import FitWarning, UsageError, unknown
-from ampbench.graph import Factor, Graph, Simulator, join
+from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import is_partly_discrete
-from ampbench.interfaces import CanRestore, Default, Family, HasRevision, Method, Posterior, Progress
+from ampbench.interfaces import CanRestore, Default, Family, HasRevision, Method, Progress
 from ampbench.interfaces import state as states
 from ampbench.interfaces.state import State
 from ampbench.options import half_open
-from ampbench.statistics.scoring_rules import log_score
 
 LEARNING_RATE = 5e-4
 """Peak learning rate of the learned factors."""
 MAX_DRAWS = 10**7
 """Upper bound of draws; larger numbers are refused as mistakes."""
-SCORED = 300
-"""Held-out simulations, at most, by which posteriors are compared."""
-SCORE_DRAWS = 32
-"""Draws for each of them."""
+REVISION = "amp-learned==2"
+"""Part of the keys of runs: the posterior is a mixture, where it was one of its parts."""
 
 
 @final
@@ -84,7 +82,7 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         self.draws = draws
 
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> FactorPosterior:
-        """Spend the whole budget, train, learn, train again, and choose."""
+        """Spend the whole budget, train, learn, train again, and mix."""
         learned = self._black_boxes(simulator.graph)
         values = simulator.sample(simulator.remaining)
         settings = self.amp.settings.on(len(next(iter(values.values()))))
@@ -94,7 +92,7 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         for each in learned:
             if self._is_unlearnable(each, simulator.graph):
                 warnings.warn(_left_aside(each, simulator.graph), FitWarning, stacklevel=2)
-                return posterior_of(first, (), Choice(False, False, {}, 0), None)
+                return posterior_of({SIMULATIONS: first}, (), Stacking({SIMULATIONS: 1.0}, {}, 0), None)
         factors = [
             learn_factor(
                 each,
@@ -111,22 +109,24 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         model, names = surrogate(simulator.graph, factors), [each.variable for each in learned]
         drawn = draw_within(model, values, names, self.draws)
         second = _again(self.amp, settings, held_out, drawn, simulator, device, steps.next(1))
-        return _best({False: first, True: second}, factors, model, simulator, held_out, self.draws)
+        return stack({SIMULATIONS: first, DRAWS: second}, factors, model, simulator, held_out, self.draws)
 
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
-        """Return the revision of the inverse."""
-        return self.amp.revision(graph, observed)
+        """Return the revisions of the mixture and of the inverse."""
+        return " ".join(filter(None, (REVISION, self.amp.revision(graph, observed))))
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> FactorPosterior:
         """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""
         parts = states.parts(state)
-        inverse = self.amp.restore(simulator, parts["inverse"], device)
+        trained = {name: parts[name] for name in (SIMULATIONS, DRAWS) if name in parts}
+        inverses = {name: self.amp.restore(simulator, each, device) for name, each in trained.items()}
         learned = self._black_boxes(simulator.graph)
         kept = [(each, parts[f"factor{i}"]) for i, each in enumerate(learned) if f"factor{i}" in parts]
         factors = [self._restored(each, simulator.graph, state, device) for each, state in kept]
-        choice = Choice(**states.read_text(parts["choice"]["notes"]))
-        weights = _weights(inverse, surrogate(simulator.graph, factors), simulator)
-        return posterior_of(inverse, factors, choice, weights)
+        stacking = Stacking(**states.read_text(parts["stacking"]["notes"]))
+        resampled = RESAMPLED in stacking.weights
+        reweighting = reweighting_of(inverses, surrogate(simulator.graph, factors), simulator) if resampled else None
+        return posterior_of(inverses, factors, stacking, reweighting)
 
     def _black_boxes(self, graph: Graph) -> tuple[Factor, ...]:
         """Return the factors to learn.
@@ -145,9 +145,10 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         return found
 
     def _is_unlearnable(self, factor: Factor, graph: Graph) -> bool:
-        """Return whether a variable has discrete components, and no option names a family for it."""
+        """Return whether a variable has discrete components, not whole numbers, and no option names a family for it."""
         support = graph[factor.variable].support
-        return factor.variable not in self.factor and (support.is_discrete or is_partly_discrete(support))
+        discrete = support.is_discrete or is_partly_discrete(support)
+        return factor.variable not in self.factor and discrete and not is_whole(support)
 
     def _families(self, factor: Factor) -> Mapping[str, Family]:
         only = self.factor.get(factor.variable)
@@ -156,6 +157,8 @@ class LearnedFactors(Method, CanRestore, HasRevision):
     def _restored(self, factor: Factor, graph: Graph, state: State, device: torch.device) -> LearnedFactor:
         """Build a learned factor from its state."""
         parts = states.parts(state)
+        whole = is_whole(graph[factor.variable].support)
+        graph = continuous(graph, factor.variable) if whole else graph
         coordinates = from_parts(parts, graph, (factor.variable, *factor.context))
         notes = states.read_text(parts["choice"]["notes"])
         families = self._families(factor)
@@ -168,7 +171,9 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         states.load(density, parts["density"], "this family")
         density.requires_grad_(False).eval()
         held_out = {name: value.to(device) for name, value in parts["held_out"].items()}
-        return LearnedFactor(factor, notes["label"], density, comparisons, coordinates, notes["scores"], held_out)
+        return LearnedFactor(
+            factor, notes["label"], density, comparisons, whole, coordinates, notes["scores"], held_out
+        )
 
 
 def _left_aside(factor: Factor, graph: Graph) -> str:
@@ -227,42 +232,3 @@ def _again(
     made = copy.copy(amp)
     made.settings = replace(settings, held_out=held / total, weight_decay=0.0)
     return made.fit(Served(simulator, values), device, progress)
-
-
-def _weights(inverse: AMPPosterior, model: Graph, simulator: Simulator) -> Reweighting | None:
-    """Return the weights of the draws of an inverse by the density of the surrogate; None if the inverse has none."""
-    if not isinstance(inverse, AMPDensity):
-        return None
-    latents, observed = (
-        {name: inverse.sizes[name] for name in names} for names in (simulator.latents, simulator.observed)
-    )
-    return Reweighting(inverse, model, latents, observed)
-
-
-def _best(
-    inverses: Mapping[bool, AMPPosterior],
-    factors: Sequence[LearnedFactor],
-    model: Graph,
-    simulator: Simulator,
-    held_out: Mapping[str, Tensor],
-    draws: int,
-) -> FactorPosterior:
-    """Return the posterior with the best score of held-out simulations."""
-    tried: dict[str, FactorPosterior] = {}
-    for on_draws, inverse in inverses.items():
-        weights = _weights(inverse, model, simulator)
-        for resampled in (False, True) if weights else (False,):
-            label = f"{'draws' if on_draws else 'simulations'}{', resampled' if resampled else ''}"
-            tried[label] = posterior_of(inverse, factors, Choice(on_draws, resampled, {}, draws), weights)
-    scores = {label: score(posterior, held_out, simulator) for label, posterior in tried.items()}
-    best = tried[min(scores, key=lambda label: scores[label])]
-    return posterior_of(best.inverse, factors, replace(best.choice, scores=scores), best.weights)
-
-
-@torch.no_grad()
-def score(posterior: Posterior, held_out: Mapping[str, Tensor], simulator: Simulator) -> float:
-    """Return the mean log-distance score of held-out simulations, in standard deviations of theta; lower is better."""
-    theta, x = (join(held_out, names)[:SCORED] for names in (simulator.latents, simulator.observed))
-    scale = theta.std(0).clamp_min(torch.finfo(theta.dtype).tiny)
-    drawn = torch.stack([posterior.sample(each, SCORE_DRAWS) for each in x], dim=1)
-    return float(log_score(drawn / scale, theta / scale).mean())

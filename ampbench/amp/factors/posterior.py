@@ -1,4 +1,11 @@
-"""Posteriors of adversarial message passing with learned factors."""
+r"""Posteriors of adversarial message passing with learned factors: a mixture of the posteriors that were trained.
+
+.. math:: q(\theta \mid x) = w_1\, q_1(\theta \mid x) + w_2\, q_2(\theta \mid x) + w_3\, r(\theta \mid x)
+
+with the inverse :math:`q_1` that is trained on simulations, :math:`q_2` trained on draws of the surrogate, and r, the
+resampled draws of both (:mod:`ampbench.amp.factors.reweighting`). The weights are those of
+:mod:`ampbench.statistics.stacking`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
+import torch
 from torch import Tensor
 
 from ampbench.amp.diagnostics import diagnose
@@ -20,60 +28,75 @@ from ampbench.seeding import derive, seeded
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+SIMULATIONS, DRAWS, RESAMPLED = "simulations", "draws", "resampled"
+"""Names of the parts of the mixture."""
 SHARE_DRAWS = 2000
 """Draws by which the effective share is estimated."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which of the posteriors that were tried is used.
+class Stacking:
+    """The weights of the mixture, and how they were found.
 
     Attributes:
-        on_draws: whether the inverse was trained on draws of the surrogate, rather than on simulations.
-        resampled: whether its draws are resampled by the density of the surrogate.
-        scores: the mean log-distance score of held-out simulations of each posterior that was tried; lower is better.
+        weights: by part; a part without weight is not in the mixture, and they sum to 1.
+        scores: the mean score of held-out simulations of each part that was tried, and of the mixture, ``stacked``;
+            lower is better. It is −log q(θ | x) if all densities are known, else the log-distance score.
         draws: number of draws of the surrogate, which are no simulations.
     """
 
-    on_draws: bool
-    resampled: bool
+    weights: Mapping[str, float]
     scores: Mapping[str, float]
     draws: int
 
 
 class FactorPosterior(Posterior, HasHistory, HasState, CanDiagnose):
-    """The chosen inverse, and the learned factors.
+    """The mixture, and the learned factors.
 
     Attributes:
-        inverse: the trained inverse.
+        inverses: by part, the trained inverses that the mixture needs.
         factors: the learned factors.
-        choice: the posteriors that were tried, and which of them is used.
-        weights: by which draws of the inverse are resampled; None if they are not.
+        stacking: the weights of the mixture.
+        reweighting: the part ``resampled``; None if it has no weight.
     """
 
     def __init__(
-        self, inverse: AMPPosterior, factors: Sequence[LearnedFactor], choice: Choice, weights: Reweighting | None
+        self,
+        inverses: Mapping[str, AMPPosterior],
+        factors: Sequence[LearnedFactor],
+        stacking: Stacking,
+        reweighting: Reweighting | None,
     ) -> None:
-        self.inverse = inverse
+        self.inverses = dict(inverses)
         self.factors = tuple(factors)
-        self.choice = choice
-        self.weights = weights if choice.resampled else None
+        self.stacking = stacking
+        self.reweighting = reweighting
 
     def sample(self, observation: Tensor, n: int) -> Tensor:
         """Draw from the posterior: (L,) -> (n, D)."""
-        return (self.weights or self.inverse).sample(observation, n)
+        weights = torch.tensor(list(self.stacking.weights.values()), dtype=torch.float64)
+        counts = torch.multinomial(weights, n, replacement=True).bincount(minlength=len(weights)).tolist()
+        parts = zip(self.stacking.weights, counts, strict=True)
+        drawn = torch.cat([self._part(name).sample(observation, count) for name, count in parts if count])
+        return drawn[torch.randperm(n)] if len(weights) > 1 else drawn
 
     def effective_share(self, observation: Tensor, seed: int = 0) -> float:
-        """Return the effective share of the draws at an observation (L,), between 0 and 1; 1 if none is resampled."""
-        if self.weights is None:
+        """Return the effective share of the resampled draws at an observation (L,); 1 if none is resampled."""
+        if self.reweighting is None:
             return 1.0
         with seeded(derive(seed, "share")):
-            return effective_share(self.weights.log_weights(self.inverse.sample(observation, SHARE_DRAWS), observation))
+            drawn = self.reweighting.propose(observation, SHARE_DRAWS)
+            return effective_share(self.reweighting.log_weights(drawn, observation.expand(len(drawn), -1)))
+
+    @property
+    def main(self) -> AMPPosterior:
+        """The inverse with the larger weight."""
+        return self.inverses[max(self.inverses, key=lambda name: self.stacking.weights.get(name, 0.0))]
 
     @property
     def history(self) -> DataFrame:
-        """Losses, gradient norms, learning rates and held-out scores of the inverse: one row per check."""
-        return self.inverse.history
+        """Losses, gradient norms, learning rates and held-out scores of the main inverse: one row per check."""
+        return self.main.history
 
     def diagnose(
         self,
@@ -83,7 +106,7 @@ class FactorPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         level: float = 0.01,
         seed: int = 0,
     ) -> DataFrame:
-        """Test the inverse at every tuple, and every learned factor, by two-sample tests.
+        """Test the main inverse at every tuple, and every learned factor, by two-sample tests.
 
         Arguments:
             simulations, teacher_forcing, folds, level, seed: see :meth:`ampbench.amp.posterior.AMPPosterior.diagnose`.
@@ -96,41 +119,53 @@ class FactorPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         """
         import pandas as pd
 
-        found = [self.inverse.diagnose(simulations, teacher_forcing, folds, level, seed)]
+        found = [self.main.diagnose(simulations, teacher_forcing, folds, level, seed)]
         for each in self.factors:
-            rows = each.held_out if simulations is None else _encoded(each, simulations)
+            rows = each.held_out if simulations is None else each.encode(simulations)
             with seeded(derive(seed, "diagnose", each.factor.variable)):
                 found.append(diagnose(each.chain_pair, *each.chain_pair.on_simulations(rows, True), folds, level))
         return pd.concat(found, ignore_index=True)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the states of the inverse and of the factors, and the choice."""
-        choice = self.choice
-        chosen = {"on_draws": choice.on_draws, "resampled": choice.resampled, "draws": choice.draws}
-        parts = {"inverse": self.inverse.state(), "choice": {"notes": states.text({**chosen, "scores": choice.scores})}}
+        """Return the states of the inverses and of the factors, and the weights."""
+        notes = {"weights": self.stacking.weights, "scores": self.stacking.scores, "draws": self.stacking.draws}
+        parts: dict[str, Mapping[str, Tensor]] = {"stacking": {"notes": states.text(notes)}}
+        parts |= {name: each.state() for name, each in self.inverses.items()}
         return states.joined(parts | {f"factor{i}": _state(each) for i, each in enumerate(self.factors)})
+
+    def _part(self, name: str) -> Posterior | Reweighting:
+        if name != RESAMPLED:
+            return self.inverses[name]
+        assert self.reweighting is not None
+        return self.reweighting
 
 
 @final
 class FactorDensity(FactorPosterior, HasDensity):
-    """A posterior with a density: the inverse has one, and its draws are not resampled."""
+    """A posterior with a density: the inverses have one, and no draw is resampled."""
 
     def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
         """Return log q(theta | x), shape ``(*,)``, for theta ``(*, D)`` and x ``(*, L)``."""
-        assert isinstance(self.inverse, AMPDensity)
-        return self.inverse.log_prob(value, context)
+        parts = []
+        for name, weight in self.stacking.weights.items():
+            inverse = self.inverses[name]
+            assert isinstance(inverse, AMPDensity)
+            parts.append(inverse.log_prob(value, context) + torch.tensor(weight).log())
+        return torch.stack(parts).logsumexp(0)
 
 
 def posterior_of(
-    inverse: AMPPosterior, factors: Sequence[LearnedFactor], choice: Choice, weights: Reweighting | None
+    inverses: Mapping[str, AMPPosterior],
+    factors: Sequence[LearnedFactor],
+    stacking: Stacking,
+    reweighting: Reweighting | None,
 ) -> FactorPosterior:
-    """Return the posterior: with a density if its draws have one."""
-    known = isinstance(inverse, AMPDensity) and not choice.resampled
-    return (FactorDensity if known else FactorPosterior)(inverse, factors, choice, weights)
-
-
-def _encoded(factor: LearnedFactor, simulations: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: each.encode(simulations[name]).to(factor.density.device) for name, each in factor.coordinates.items()}
+    """Return the posterior of the parts that have weight: with a density if its draws have one."""
+    resampled = RESAMPLED in stacking.weights
+    kept = {name: each for name, each in inverses.items() if resampled or name in stacking.weights}
+    known = not resampled and all(isinstance(each, AMPDensity) for each in kept.values())
+    made = FactorDensity if known else FactorPosterior
+    return made(kept, factors, stacking, reweighting if resampled else None)
 
 
 def _state(factor: LearnedFactor) -> dict[str, Tensor]:

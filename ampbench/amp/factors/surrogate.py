@@ -25,7 +25,7 @@ MAX_TRIES = 20
 
 def surrogate(graph: Graph, factors: Iterable[LearnedFactor]) -> Graph:
     """Return the graph with learned factors in the place of its black boxes."""
-    learned = {each.factor.variable: FactorConditional(each.density, each.coordinates) for each in factors}
+    learned = {each.factor.variable: FactorConditional(each.density, each.coordinates, each.whole) for each in factors}
     return Graph(
         *(
             replace(node, kind="learned", conditional=learned[node.name]) if node.name in learned else node

@@ -13,17 +13,19 @@ from ampbench import registry
 from ampbench.amp.factors import LearnedFactors
 from ampbench.amp.factors.fitting import black_boxes, learn_factor
 from ampbench.amp.factors.method import Served
-from ampbench.amp.factors.posterior import FactorPosterior
+from ampbench.amp.factors.posterior import FactorPosterior, Stacking, posterior_of
 from ampbench.amp.factors.reweighting import Reweighting, effective_share
+from ampbench.amp.factors.stack import reweighting_of
 from ampbench.amp.factors.surrogate import draw_within, surrogate
 from ampbench.amp.method import AMP
-from ampbench.amp.posterior import AMPDensity
+from ampbench.amp.posterior import AMPDensity, AMPPosterior
 from ampbench.amp.refinement import CANDIDATES_PER_DRAW
 from ampbench.errors import FitWarning, TrainingError, UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import Family, fit, rebuild, silent
+from ampbench.interfaces import Family, HasDensity, fit, rebuild, silent
 from ampbench.seeding import seeded
 from ampbench.testing import MethodConformance
+from ampbench_families.bernoulli import Bernoulli
 from ampbench_families.flow import Flow
 from ampbench_families.gaussian import Gaussian
 from ampbench_families.implicit import Implicit
@@ -43,6 +45,13 @@ def noisy(theta: Tensor) -> Tensor:
 def linear() -> Graph:
     """theta ~ N(0, I), x ~ N(2 theta, 0.25 I): the posterior is N(8 x / 17, I / 17)."""
     return Graph(density("theta", PRIOR), simulator("x", noisy, ["theta"], size=2))
+
+
+def known() -> Graph:
+    """The model :func:`linear`, with its density."""
+    return Graph(
+        density("theta", PRIOR), density("x", lambda theta: Independent(Normal(2 * theta, NOISE), 1), ["theta"])
+    )
 
 
 def amp(family: object = SMALL, steps: int = 300) -> AMP:
@@ -140,33 +149,69 @@ def test_weights_correct_a_poor_proposal() -> None:
     with seeded(0):
         proposal = fit(amp(Gaussian(width=8, depth=0), steps=300), Simulator(graph, ["x"], 1000, seed=0))
     assert isinstance(proposal, AMPDensity)
-    exact = Graph(
-        density("theta", PRIOR),
-        density("x", lambda theta: Independent(Normal(2 * theta, NOISE), 1), ["theta"]),
-    )
-    weights = Reweighting(proposal, exact, {"theta": 2}, {"x": 2})
+    weights = Reweighting([proposal], known(), {"theta": 2}, {"x": 2})
     x = torch.tensor([1.0, -2.0])
+    mean, sd = 8 * x / 17, 17**-0.5
     with seeded(0):
         before, after = proposal.sample(x, 4000), weights.sample(x, 4000)
-        share = effective_share(weights.log_weights(proposal.sample(x, 4000), x))
-    mean, sd = 8 * x / 17, 17**-0.5
+        share = effective_share(weights.log_weights(proposal.sample(x, 4000), x.expand(4000, 2)))
+        theta = mean + sd * torch.randn(400, 2)
+        estimated = weights.log_prob(theta, x.expand(400, 2))
     drawn = (before, after)
     error = [float(((each.mean(0) - mean) / sd).abs().max() + (each.std(0) / sd - 1).abs().max()) for each in drawn]
     assert error[0] > 1, "the proposal is poor"
     assert error[1] < 0.15
     assert 1 / CANDIDATES_PER_DRAW < share < 0.3, "there are enough candidates, and not many more"
+    truth = Normal(mean, sd).log_prob(theta).sum(1)
+    assert float((estimated - truth).mean()) == pytest.approx(0, abs=0.1), "the evidence is that of 256 draws"
 
 
-def test_the_choice_has_the_best_score() -> None:
+def test_the_mixture_has_the_best_score() -> None:
     posterior = fit(learned(amp=amp(steps=20)), Simulator(linear(), ["x"], 200, seed=0))
     assert isinstance(posterior, FactorPosterior)
-    choice = posterior.choice
-    labels = [
-        (f"{on}{how}", on == "draws", bool(how)) for on in ("simulations", "draws") for how in ("", ", resampled")
-    ]
-    assert set(choice.scores) == {label for label, *_ in labels}
-    best = min(choice.scores, key=lambda label: choice.scores[label])
-    assert (best, choice.on_draws, choice.resampled) in labels
+    stacking = posterior.stacking
+    assert set(stacking.scores) == {"simulations", "draws", "resampled", "stacked"}
+    assert min(stacking.scores, key=lambda label: stacking.scores[label]) == "stacked"
+    assert sum(stacking.weights.values()) == pytest.approx(1)
+    assert set(stacking.weights) <= {"simulations", "draws", "resampled"}
+
+
+def mixture(weights: dict[str, float]) -> FactorPosterior:
+    """Return a mixture of two short trainings, with these weights."""
+    method = learned(amp=amp(steps=20))
+    source = Simulator(linear(), ["x"], 200, seed=0)
+    first, second = fit(method.amp, source.renewed(1)), fit(method.amp, source.renewed(2))
+    assert isinstance(first, AMPPosterior)
+    assert isinstance(second, AMPPosterior)
+    inverses = {"simulations": first, "draws": second}
+    return posterior_of(inverses, (), Stacking(weights, {}, 0), reweighting_of(inverses, known(), source))
+
+
+@pytest.mark.parametrize("weights", [{"simulations": 0.25, "draws": 0.75}, {"draws": 1.0}, {"resampled": 1.0}])
+def test_a_mixture_has_what_its_parts_need(weights: dict[str, float]) -> None:
+    made = mixture(weights)
+    assert set(made.inverses) == (set(weights) if "resampled" not in weights else {"simulations", "draws"})
+    assert isinstance(made, HasDensity) == ("resampled" not in weights)
+    with seeded(0):
+        assert made.sample(torch.zeros(2), 101).shape == (101, 2)
+
+
+def test_the_density_of_a_mixture_is_one_in_all() -> None:
+    made = mixture({"simulations": 0.4, "draws": 0.6})
+    assert isinstance(made, HasDensity)
+    line = torch.linspace(-8, 8, 321)
+    grid = torch.cartesian_prod(line, line)
+    assert float(made.log_prob(grid, torch.zeros(len(grid), 2)).exp().sum() * 0.05**2) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_draws_of_a_mixture_have_its_density() -> None:
+    """The mean of a function of the draws is its integral."""
+    made = mixture({"simulations": 0.4, "draws": 0.6})
+    means = [each.sample(torch.ones(2), 20_000).mean(0) for each in made.inverses.values()]
+    with seeded(0):
+        drawn = made.sample(torch.ones(2), 20_000)
+    assert torch.allclose(drawn.mean(0), 0.4 * means[0] + 0.6 * means[1], atol=0.05)
+    assert abs(float(torch.corrcoef(torch.stack([drawn[1:, 0], drawn[:-1, 0]]))[0, 1])) < 0.05, "in random order"
 
 
 def test_a_factor_that_its_family_cannot_describe_is_left_aside() -> None:
@@ -178,7 +223,7 @@ def test_a_factor_that_its_family_cannot_describe_is_left_aside() -> None:
     graph = Graph(density("theta", PRIOR), simulator("x", either, ["theta"], size=2))
     posterior = fit(learned(amp=amp(Flow(width=16, transforms=1), steps=400)), Simulator(graph, ["x"], 1000, seed=0))
     assert isinstance(posterior, FactorPosterior)
-    assert (posterior.choice.on_draws, posterior.choice.resampled) == (False, False)
+    assert posterior.stacking.weights["simulations"] > 0.8
     fresh = Simulator(graph, ["x"], 1000, seed=1).sample(1000)
     verdict = posterior.diagnose(fresh).set_index("tuple")
     assert float(verdict.loc["(x | theta)", "p_value"]) < 0.01
@@ -188,7 +233,8 @@ def test_without_a_density_nothing_is_resampled() -> None:
     method = learned(amp=AMP(registry.load().build("divergences", "jsd"), Implicit(width=16, depth=1), steps=20))
     posterior = fit(method, Simulator(linear(), ["x"], 200, seed=0))
     assert isinstance(posterior, FactorPosterior)
-    assert set(posterior.choice.scores) == {"simulations", "draws"}
+    assert set(posterior.stacking.scores) == {"simulations", "draws", "stacked"}
+    assert min(posterior.stacking.scores.values()) == posterior.stacking.scores["stacked"]
     assert posterior.effective_share(torch.zeros(2)) == 1.0
 
 
@@ -197,7 +243,7 @@ def test_draws_are_no_simulations() -> None:
     posterior = fit(learned(amp=amp(steps=20)), source)
     assert source.spent == 200
     assert isinstance(posterior, FactorPosterior)
-    assert posterior.choice.draws == 2000
+    assert posterior.stacking.draws == 2000
 
 
 def test_progress_ends_at_its_total() -> None:
@@ -222,9 +268,8 @@ def test_wrong_options_are_named(options: dict[str, object], message: str) -> No
 
 
 def test_what_cannot_be_learned_is_named() -> None:
-    known = Graph(density("theta", PRIOR), density("x", lambda theta: Independent(Normal(theta, 1.0), 1), ["theta"]))
     with pytest.raises(UsageError, match="no black-box factor: theta, x have densities"):
-        fit(learned(), Simulator(known, ["x"], 100, seed=0))
+        fit(learned(), Simulator(known(), ["x"], 100, seed=0))
     with pytest.raises(UsageError, match="needs the method 'amp' inside, got Prior"):
         registry.load().build("methods", "amp-learned:amp=prior")
     with pytest.raises(UsageError, match="draws"):
@@ -232,24 +277,27 @@ def test_what_cannot_be_learned_is_named() -> None:
 
 
 def test_a_discrete_black_box_is_left_aside() -> None:
-    """No family has a density of counts; the inverse trained on simulations is used, also when it is restored."""
-    counts = Graph(
+    """No family has a density of bits unless an option names one; the inverse trained on simulations is used."""
+    bits = Graph(
         density("theta", PRIOR),
-        simulator("x", lambda t: torch.poisson(t.exp()), ["theta"], support=constraints.nonnegative_integer),
+        simulator("x", lambda t: (t + torch.randn_like(t) > 0).float(), ["theta"], support=constraints.boolean),
     )
-    method, source = learned(amp=amp(steps=20)), Simulator(counts, ["x"], 100, seed=0)
+    method, source = learned(amp=amp(steps=20)), Simulator(bits, ["x"], 100, seed=0)
     with pytest.warns(FitWarning, match=r"no density is learned for the black-box factor \(x \| theta\).*discrete"):
         posterior = fit(method, source)
     assert isinstance(posterior, FactorPosterior)
-    assert (posterior.factors, posterior.choice.draws) == ((), 0)
+    assert (posterior.factors, posterior.stacking.draws) == ((), 0)
     again = rebuild(method, source, posterior.state())
-    x = torch.tensor([1.0, 2.0])
+    x = torch.tensor([1.0, 0.0])
     with seeded(1):
         first = posterior.sample(x, 10)
     with seeded(1):
         assert torch.equal(again.sample(x, 10), first)
     with pytest.raises(UsageError, match=r"black-box factor \(x \| theta\).*discrete"):
         fit(learned(amp=amp(steps=20), factor={"x": SMALL}), source.renewed(1))
+    named = fit(learned(amp=amp(steps=20), factor={"x": Bernoulli(width=16, depth=1)}), source.renewed(2))
+    assert isinstance(named, FactorPosterior)
+    assert [each.label for each in named.factors] == ["factor"]
 
 
 def test_served_values_are_the_simulations() -> None:
