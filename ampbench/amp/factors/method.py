@@ -7,7 +7,8 @@ r"""Adversarial message passing with learned factors: what a black-box simulator
    (:mod:`ampbench.amp.factors.reweighting`).
 
 The posterior is the mixture of these with the best score of held-out simulations (:mod:`ampbench.amp.factors.stack`).
-So a factor that its families cannot describe is left aside.
+So a factor that its families cannot describe is left aside. Of repeated variables
+(:mod:`ampbench.amp.factors.templates`), one inverse of the two is chosen.
 
 References:
     Karaletsos 2016, *Adversarial message passing for graphical models*, arXiv:1612.05048, Algorithm 1, section 5.4.
@@ -20,21 +21,24 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 import torch
 from torch import Tensor
 
 from ampbench.amp.engine import Settings
-from ampbench.amp.factors.dequantisation import continuous, is_whole
-from ampbench.amp.factors.fitting import LearnedFactor, assemble, black_boxes, learn_factor
+from ampbench.amp.factors.dequantisation import is_whole
+from ampbench.amp.factors.fitting import LearnedFactor, black_boxes, learn_factor, restore
 from ampbench.amp.factors.posterior import DRAWS, RESAMPLED, SIMULATIONS, FactorPosterior, Stacking, posterior_of
 from ampbench.amp.factors.stack import reweighting_of, stack
-from ampbench.amp.factors.surrogate import draw_within, surrogate
+from ampbench.amp.factors.surrogate import surrogate
+from ampbench.amp.factors.templates import TemplateChoice, TemplateFactorPosterior, draw_blocks, repeats, single
 from ampbench.amp.method import AMP
 from ampbench.amp.posterior import AMPPosterior
 from ampbench.amp.sources import split
-from ampbench.amp.stored_coordinates import from_parts
+from ampbench.amp.templates.method import TemplateAMP
+from ampbench.amp.templates.posterior import Model
+from ampbench.amp.templates.sources import score
 from ampbench.errors import FitWarning, UsageError, unknown
 from ampbench.graph import Factor, Graph, Simulator
 from ampbench.graph.coordinates import is_partly_discrete
@@ -60,7 +64,8 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         factors: the family of all learned factors; it needs a density.
         alternatives: by any label, further families that are tried for these factors.
         factor: by the name of a variable, the only family that is tried for its learned factor.
-        draws: number of draws of the surrogate on which the inverse is trained.
+        draws: number of draws of the surrogate on which the inverse is trained; of repeated variables, each repeat
+            counts.
     """
 
     drop_bias = "the surrogate draws parameters whose simulations would have failed"
@@ -73,60 +78,106 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         factor: Mapping[str, Family] = MappingProxyType({}),
         draws: int = 100_000,
     ) -> None:
-        if not isinstance(amp, AMP):
-            raise UsageError(f"method 'amp-learned' needs the method 'amp' inside, got {type(amp).__name__}")
+        if not isinstance(amp, AMP | TemplateAMP):
+            raise UsageError(
+                f"method 'amp-learned' needs the method 'amp' or 'amp-templates' inside, got {type(amp).__name__}"
+            )
         half_open(self, draws=(draws, 100, MAX_DRAWS))
         self.amp = amp
         self.candidates = {"factors": factors, **alternatives}
         self.factor = factor
         self.draws = draws
 
-    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> FactorPosterior:
-        """Spend the whole budget, train, learn, train again, and mix."""
+    def fit(
+        self, simulator: Simulator, device: torch.device, progress: Progress
+    ) -> FactorPosterior | TemplateFactorPosterior:
+        """Spend the whole budget, train, learn, train again, and mix; of repeated variables, choose."""
+        if isinstance(self.amp, TemplateAMP):
+            return self._fit_template(self.amp, simulator, device, progress)
         learned = self._black_boxes(simulator.graph)
         values = simulator.sample(simulator.remaining)
         settings = self.amp.settings.on(len(next(iter(values.values()))))
-        steps = _Steps(progress, settings.steps, 2 + sum(len(self._families(each)) for each in learned))
+        steps = self._steps(learned, settings, progress)
 
         first = self.amp.fit(Served(simulator, values), device, steps.next(1))
-        for each in learned:
-            if self._is_unlearnable(each, simulator.graph):
-                warnings.warn(_left_aside(each, simulator.graph), FitWarning, stacklevel=2)
-                return posterior_of({SIMULATIONS: first}, (), Stacking({SIMULATIONS: 1.0}, {}, 0), None)
-        factors = [
-            learn_factor(
-                each,
-                simulator.graph,
-                values,
-                self._families(each),
-                replace(settings, learning_rate=LEARNING_RATE, weight_decay=0.0),
-                device,
-                steps.next(len(self._families(each))),
-            )
-            for each in learned
-        ]
+        if self._some_unlearnable(learned, simulator.graph):
+            return posterior_of({SIMULATIONS: first}, (), Stacking({SIMULATIONS: 1.0}, {}, 0), None)
+        factors = [self._learn(each, simulator.graph, values, settings, device, steps) for each in learned]
         held_out, _ = split(values, settings.held_out)
-        model, names = surrogate(simulator.graph, factors), [each.variable for each in learned]
-        drawn = draw_within(model, values, names, self.draws)
+        model = surrogate(simulator.graph, factors)
+        drawn = {name: value for name, value in model.sample(self.draws).items() if name in values}
         second = _again(self.amp, settings, held_out, drawn, simulator, device, steps.next(1))
         return stack({SIMULATIONS: first, DRAWS: second}, factors, model, simulator, held_out, self.draws)
 
+    def _fit_template(
+        self, amp: TemplateAMP, simulator: Simulator, device: torch.device, progress: Progress
+    ) -> TemplateFactorPosterior:
+        graph = Model.of(simulator).graph
+        learned = self._black_boxes(graph)
+        singles = [single(graph, each) for each in learned]
+        prepared = amp.prepare(simulator, device)
+        settings = replace(amp.settings, particles=1)
+        steps = self._steps(learned, settings, progress)
+
+        first = amp.train_on(prepared, prepared.kept, device, steps.next(1))
+        if self._some_unlearnable(learned, graph):
+            return TemplateFactorPosterior(first, (), TemplateChoice(False, {}, 0))
+        factors = [
+            self._learn(each, alone, repeats(prepared, each), settings, device, steps)
+            for each, alone in zip(learned, singles, strict=True)
+        ]
+        drawn, total = draw_blocks(surrogate(graph, factors), prepared, self.draws, device)
+        second = amp.train_on(prepared, drawn, device, steps.next(1))
+        scores = {name: score(first.held_out, q.views) for name, q in ((SIMULATIONS, first), (DRAWS, second))}
+        on_draws = scores[DRAWS] < scores[SIMULATIONS]
+        return TemplateFactorPosterior(second if on_draws else first, factors, TemplateChoice(on_draws, scores, total))
+
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
         """Return the revisions of the mixture and of the inverse."""
-        return " ".join(filter(None, (REVISION, self.amp.revision(graph, observed))))
+        inside = self.amp.revision(graph, observed) if isinstance(self.amp, AMP) else ""
+        return " ".join(filter(None, (REVISION, inside)))
 
-    def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> FactorPosterior:
+    def restore(
+        self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device
+    ) -> FactorPosterior | TemplateFactorPosterior:
         """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""
         parts = states.parts(state)
+        if isinstance(self.amp, TemplateAMP):
+            inverse = self.amp.restore(simulator, parts["inverse"], device)
+            graph = inverse.model.graph
+            factors = self._restored(graph, {each: single(graph, each) for each in black_boxes(graph)}, parts, device)
+            return TemplateFactorPosterior(inverse, factors, TemplateChoice(**_notes(parts, "choice")))
         trained = {name: parts[name] for name in (SIMULATIONS, DRAWS) if name in parts}
         inverses = {name: self.amp.restore(simulator, each, device) for name, each in trained.items()}
-        learned = self._black_boxes(simulator.graph)
-        kept = [(each, parts[f"factor{i}"]) for i, each in enumerate(learned) if f"factor{i}" in parts]
-        factors = [self._restored(each, simulator.graph, state, device) for each, state in kept]
-        stacking = Stacking(**states.read_text(parts["stacking"]["notes"]))
+        graph = simulator.graph
+        factors = self._restored(graph, dict.fromkeys(self._black_boxes(graph), graph), parts, device)
+        stacking = Stacking(**_notes(parts, "stacking"))
         resampled = RESAMPLED in stacking.weights
-        reweighting = reweighting_of(inverses, surrogate(simulator.graph, factors), simulator) if resampled else None
+        reweighting = reweighting_of(inverses, surrogate(graph, factors), simulator) if resampled else None
         return posterior_of(inverses, factors, stacking, reweighting)
+
+    def _restored(
+        self, graph: Graph, alone: Mapping[Factor, Graph], parts: Mapping[str, State], device: torch.device
+    ) -> list[LearnedFactor]:
+        """Return the learned factors of a state, given the graphs in which they were learned."""
+        kept = [(each, parts[f"factor{i}"]) for i, each in enumerate(alone) if f"factor{i}" in parts]
+        return [restore(each, alone[each], state, self._families(each), device) for each, state in kept]
+
+    def _steps(self, learned: Sequence[Factor], settings: Settings, progress: Progress) -> _Steps:
+        return _Steps(progress, settings.steps, 2 + sum(len(self._families(each)) for each in learned))
+
+    def _learn(
+        self,
+        factor: Factor,
+        graph: Graph,
+        values: Mapping[str, Tensor],
+        settings: Settings,
+        device: torch.device,
+        steps: _Steps,
+    ) -> LearnedFactor:
+        families = self._families(factor)
+        settings = replace(settings, learning_rate=LEARNING_RATE, weight_decay=0.0)
+        return learn_factor(factor, graph, values, families, settings, device, steps.next(len(families)))
 
     def _black_boxes(self, graph: Graph) -> tuple[Factor, ...]:
         """Return the factors to learn.
@@ -144,36 +195,27 @@ class LearnedFactors(Method, CanRestore, HasRevision):
             raise unknown("black-box factor", name, [each.variable for each in found])
         return found
 
-    def _is_unlearnable(self, factor: Factor, graph: Graph) -> bool:
-        """Return whether a variable has discrete components, not whole numbers, and no option names a family for it."""
-        support = graph[factor.variable].support
-        discrete = support.is_discrete or is_partly_discrete(support)
-        return factor.variable not in self.factor and discrete and not is_whole(support)
+    def _some_unlearnable(self, learned: Sequence[Factor], graph: Graph) -> bool:
+        """Return whether a variable has discrete components, not whole numbers, and no option names a family for it.
+
+        Warns:
+            FitWarning: one has.
+        """
+        for each in learned:
+            support = graph[each.variable].support
+            discrete = support.is_discrete or is_partly_discrete(support)
+            if discrete and each.variable not in self.factor and not is_whole(support):
+                warnings.warn(_left_aside(each, graph), FitWarning, stacklevel=3)
+                return True
+        return False
 
     def _families(self, factor: Factor) -> Mapping[str, Family]:
         only = self.factor.get(factor.variable)
         return self.candidates if only is None else {"factor": only}
 
-    def _restored(self, factor: Factor, graph: Graph, state: State, device: torch.device) -> LearnedFactor:
-        """Build a learned factor from its state."""
-        parts = states.parts(state)
-        whole = is_whole(graph[factor.variable].support)
-        graph = continuous(graph, factor.variable) if whole else graph
-        coordinates = from_parts(parts, graph, (factor.variable, *factor.context))
-        notes = states.read_text(parts["choice"]["notes"])
-        families = self._families(factor)
-        if notes["label"] not in families:
-            raise UsageError(
-                f"the state has a factor of {factor.variable!r} whose family is the option {notes['label']!r}, but the "
-                f"options name {', '.join(families)}; give the options that it was made with"
-            )
-        density, comparisons = assemble(factor, graph, coordinates, families[notes["label"]], device)
-        states.load(density, parts["density"], "this family")
-        density.requires_grad_(False).eval()
-        held_out = {name: value.to(device) for name, value in parts["held_out"].items()}
-        return LearnedFactor(
-            factor, notes["label"], density, comparisons, whole, coordinates, notes["scores"], held_out
-        )
+
+def _notes(parts: Mapping[str, State], name: str) -> dict[str, Any]:
+    return states.read_text(parts[name]["notes"])
 
 
 def _left_aside(factor: Factor, graph: Graph) -> str:

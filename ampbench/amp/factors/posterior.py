@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor
 
-from ampbench.amp.diagnostics import diagnose
 from ampbench.amp.factors.fitting import LearnedFactor
 from ampbench.amp.factors.reweighting import Reweighting, effective_share
 from ampbench.amp.posterior import AMPDensity, AMPPosterior
-from ampbench.amp.stored_coordinates import parts_of
 from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior
 from ampbench.interfaces import state as states
 from ampbench.seeding import derive, seeded
@@ -119,19 +117,16 @@ class FactorPosterior(Posterior, HasHistory, HasState, CanDiagnose):
         """
         import pandas as pd
 
-        found = [self.main.diagnose(simulations, teacher_forcing, folds, level, seed)]
-        for each in self.factors:
-            rows = each.held_out if simulations is None else each.encode(simulations)
-            with seeded(derive(seed, "diagnose", each.factor.variable)):
-                found.append(diagnose(each.chain_pair, *each.chain_pair.on_simulations(rows, True), folds, level))
-        return pd.concat(found, ignore_index=True)
+        tested = [each.diagnose(simulations, folds, level, seed) for each in self.factors]
+        main = self.main.diagnose(simulations, teacher_forcing, folds, level, seed)
+        return pd.concat([main, *tested], ignore_index=True)
 
     def state(self) -> dict[str, Tensor]:
         """Return the states of the inverses and of the factors, and the weights."""
         notes = {"weights": self.stacking.weights, "scores": self.stacking.scores, "draws": self.stacking.draws}
         parts: dict[str, Mapping[str, Tensor]] = {"stacking": {"notes": states.text(notes)}}
         parts |= {name: each.state() for name, each in self.inverses.items()}
-        return states.joined(parts | {f"factor{i}": _state(each) for i, each in enumerate(self.factors)})
+        return states.joined(parts | {f"factor{i}": each.state() for i, each in enumerate(self.factors)})
 
     def _part(self, name: str) -> Posterior | Reweighting:
         if name != RESAMPLED:
@@ -166,9 +161,3 @@ def posterior_of(
     known = not resampled and all(isinstance(each, AMPDensity) for each in kept.values())
     made = FactorDensity if known else FactorPosterior
     return made(kept, factors, stacking, reweighting if resampled else None)
-
-
-def _state(factor: LearnedFactor) -> dict[str, Tensor]:
-    notes = states.text({"label": factor.label, "scores": factor.scores})
-    parts = {"density": factor.density.state_dict(), **parts_of(factor.coordinates), "held_out": factor.held_out}
-    return states.joined(parts | {"choice": {"notes": notes}})

@@ -7,7 +7,7 @@ networks infer the latents of evidence of any size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal, final
 
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.method import check_discrete
 from ampbench.amp.stored_coordinates import from_parts
-from ampbench.amp.templates.batches import encode, learn_coordinates
+from ampbench.amp.templates.batches import Batch
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.global_views import GlobalViews
 from ampbench.amp.templates.posterior import Model, TemplatePosterior
-from ampbench.amp.templates.sources import TemplateSimulations, simulate
+from ampbench.amp.templates.sources import Prepared, TemplateSimulations, simulate
 from ampbench.amp.templates.views import TemplateViews
 from ampbench.errors import unknown
 from ampbench.graph import Simulator
@@ -113,14 +113,27 @@ class TemplateAMP(Method, CanRestore):
         Warns:
             FitWarning: an adversary still distinguishes the chains.
         """
+        prepared = self.prepare(simulator, device)
+        return self.train_on(prepared, prepared.kept, device, progress)
+
+    def prepare(self, simulator: Simulator, device: torch.device) -> Prepared:
+        """Spend the whole budget; arguments and errors as for :meth:`fit`."""
         model = Model.of(simulator)
         for name in sorted({*self.divergences, *self.families} - set(model.inferred)):
             raise unknown("inferred variable", name, model.inferred)
-        blocks = simulate(simulator)
-        coordinates = learn_coordinates(model.graph, [block.values for block in blocks])
-        encoded = [encode(model.graph, coordinates, block.values, block.sizes, device) for block in blocks]
+        return Prepared.of(model, simulate(simulator), self.settings.held_out, device)
+
+    def train_on(
+        self, prepared: Prepared, kept: Sequence[Batch], device: torch.device, progress: Progress
+    ) -> TemplatePosterior:
+        """Train on some simulations in network coordinates; those that are held out choose the checkpoint.
+
+        Warns:
+            FitWarning: an adversary still distinguishes the chains.
+        """
+        model, coordinates = prepared.model, prepared.coordinates
         views = self._views(model, coordinates, device)
-        source = TemplateSimulations(encoded, views, self.settings.held_out, self.repeats)
+        source = TemplateSimulations(prepared.held_out, kept, views, self.repeats)
         try:
             trained = train(views, source, self.settings, progress)
         except UnfinishedTrainingError as error:

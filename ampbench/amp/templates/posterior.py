@@ -115,6 +115,8 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
     Attributes:
         model: the graph and its inverse.
         trained: families, adversaries, and the training history.
+        views: the tuples of both chains.
+        held_out: held-out simulations with chosen repeats; none of a restored posterior.
     """
 
     def __init__(
@@ -127,9 +129,9 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
     ) -> None:
         self.model = model
         self.trained = trained
-        self._views = type(views).of(trained.learned.bottom_up, views.divergences)
+        self.views = type(views).of(trained.learned.bottom_up, views.divergences)
         self._coordinates = coordinates
-        self._held_out = held_out
+        self.held_out = held_out
 
     def state(self) -> dict[str, Tensor]:
         """Return families, adversaries with their reader, coordinates and history."""
@@ -169,20 +171,20 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
         warn_if_told_apart(self._pair(), *self._both(), advice)
 
     def _pair(self) -> ChainPair:
-        return ChainPair(self.trained.learned.bottom_up, self._views.comparisons, self.trained.adversaries)  # type: ignore[arg-type]
+        return ChainPair(self.trained.learned.bottom_up, self.views.comparisons, self.trained.adversaries)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def _both(self) -> tuple[TuplesBySite, TuplesBySite]:
         """Return the tuples of p and of q at one repeat of every held-out simulation, with the reader's features."""
-        if not self._held_out:
+        if not self.held_out:
             raise UsageError("a restored posterior has no held-out simulations; diagnose it before saving")
         sides: list[tuple[TuplesBySite, TuplesBySite]] = []
-        for batch in self._held_out:
+        for batch in self.held_out:
             chosen = one_each(batch, self.trained.learned.bottom_up.factors)
-            p, q = self._views.top_down(chosen), self._views.forced(chosen, 1)
+            p, q = self.views.top_down(chosen), self.views.forced(chosen, 1)
             sides.append(self.trained.reader(with_messages(p), with_messages(q)))
         return tuple(  # type: ignore[return-value]
-            {at: joined([side[at] for side in each]) for at in self._views.comparisons}
+            {at: joined([side[at] for side in each]) for at in self.views.comparisons}
             for each in zip(*sides, strict=True)
         )
 

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.sources import SCORE_PARTICLES, Source, split
-from ampbench.amp.templates.batches import Batch, choose
+from ampbench.amp.templates.batches import Batch, choose, encode, learn_coordinates
 from ampbench.amp.templates.chain import TemplateBottomUp
+from ampbench.amp.templates.posterior import Model
 from ampbench.amp.templates.views import TemplateViews, factor_of
 from ampbench.errors import UsageError
 from ampbench.graph import Simulator
 from ampbench.graph.axes import size_at
+from ampbench.graph.coordinates import Coordinates
 from ampbench.statistics.scoring_rules import log_score
 
 BLOCKS = 64
@@ -69,31 +71,56 @@ def simulate(simulator: Simulator) -> list[Block]:
     return [Block(each, simulator.sample(n, sizes=each)) for each in sizes]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Simulations, drawn under the budget, for a training.
+
+    Attributes:
+        model: the graph and its inverse.
+        coordinates: of every variable.
+        blocks: the simulations.
+        held_out, kept: their parts in network coordinates, by block.
+    """
+
+    model: Model
+    coordinates: Mapping[str, Coordinates]
+    blocks: Sequence[Block]
+    held_out: Sequence[Batch]
+    kept: Sequence[Batch]
+
+    @classmethod
+    def of(cls, model: Model, blocks: Sequence[Block], held_out: float, device: torch.device) -> Prepared:
+        """Return simulations of which a fraction of every block is held out."""
+        coordinates = learn_coordinates(model.graph, [block.values for block in blocks])
+        encoded = [encode(model.graph, coordinates, block.values, block.sizes, device) for block in blocks]
+        parts = [split({"place": torch.arange(len(each))}, held_out) for each in encoded]
+        held, kept = (
+            [batch.take(each[i]["place"]) for batch, each in zip(encoded, parts, strict=True)] for i in (0, 1)
+        )
+        return cls(model, coordinates, blocks, held, kept)
+
+
 class TemplateSimulations(Source):
     """Simulations of repeated variables; their observed variables are the evidence.
 
     Arguments:
-        blocks: simulations in network coordinates.
+        held_out: simulations for the score, by block, in network coordinates.
+        kept: those of the training.
         views: the families and the divergences.
-        held_out: fraction of every block that is held out for the score.
         repeats: number of repeats of every factor that a step of the training takes.
 
     Attributes:
         held_out: for every block, held-out simulations with chosen repeats.
     """
 
-    def __init__(self, blocks: Sequence[Batch], views: TemplateViews, held_out: float, repeats: int) -> None:
+    def __init__(self, held_out: Sequence[Batch], kept: Sequence[Batch], views: TemplateViews, repeats: int) -> None:
         self.model = nn.Module()
         self.views = views
         self.repeats = repeats
         roots = any(not factor.cell for factor in views.bottom_up.factors)
         self._least = MIN_ROOTS if roots else MIN_SIMULATIONS
-        self.held_out = []
-        self._kept = []
-        for block in blocks:
-            first, rest = split({"place": torch.arange(len(block))}, held_out)
-            self.held_out.append(self._chosen(block.take(first["place"]), SCORED_REPEATS))
-            self._kept.append(block.take(rest["place"]))
+        self.held_out = [self._chosen(each, SCORED_REPEATS) for each in held_out]
+        self._kept = kept
 
     def top_down(self, size: int) -> Batch:
         """Return simulations of one block, chosen at random with replacement, and chosen repeats.
@@ -109,21 +136,25 @@ class TemplateSimulations(Source):
         """Return the simulations, whose observed variables are the evidence."""
         return drawn
 
-    @torch.no_grad()
     def score(self, bottom_up: TemplateBottomUp, model: nn.Module) -> float:
-        """Return the mean score of all factors over held-out simulations, with simulated separators."""
-        views = TemplateViews.of(bottom_up, self.views.divergences)  # also of a global adversary
-        scores = []
-        for batch in self.held_out:
-            likelihood = all(at.divergence.likelihood for at in views.comparisons)
-            p = views.top_down(batch)
-            q = p if likelihood else views.forced(batch, SCORE_PARTICLES)
-            for at in views.comparisons:
-                each = -p[at].densities.family(p[at]) if likelihood else log_score(q[at].variable, p[at].variable)
-                weight = 1.0 / (1.0 + 9.0 * factor_of(at).first)  # a first repeat is one of many
-                scores.append(weight * each.mean())
-        return float(torch.stack(scores).mean())
+        """Return the held-out score, see :func:`score`."""
+        return score(self.held_out, TemplateViews.of(bottom_up, self.views.divergences))  # also of a global adversary
 
     def _chosen(self, batch: Batch, most: int) -> Batch:
         rows = {factor: choose(factor, len(batch), batch.sizes, most) for factor in self.views.bottom_up.factors}
         return Batch(batch.sizes, batch.values, batch.present, rows)
+
+
+@torch.no_grad()
+def score(held_out: Sequence[Batch], views: TemplateViews) -> float:
+    """Return the mean score of all factors over simulations, with simulated separators, at chosen repeats."""
+    scores = []
+    for batch in held_out:
+        likelihood = all(at.divergence.likelihood for at in views.comparisons)
+        p = views.top_down(batch)
+        q = p if likelihood else views.forced(batch, SCORE_PARTICLES)
+        for at in views.comparisons:
+            each = -p[at].densities.family(p[at]) if likelihood else log_score(q[at].variable, p[at].variable)
+            weight = 1.0 / (1.0 + 9.0 * factor_of(at).first)  # a first repeat is one of many
+            scores.append(weight * each.mean())
+    return float(torch.stack(scores).mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,11 +17,11 @@ from ampbench.amp.factors.method import Served
 from ampbench.amp.factors.posterior import FactorPosterior, Stacking, posterior_of
 from ampbench.amp.factors.reweighting import Reweighting, effective_share
 from ampbench.amp.factors.stack import reweighting_of
-from ampbench.amp.factors.surrogate import draw_within, surrogate
+from ampbench.amp.factors.surrogate import surrogate
 from ampbench.amp.method import AMP
 from ampbench.amp.posterior import AMPDensity, AMPPosterior
 from ampbench.amp.refinement import CANDIDATES_PER_DRAW
-from ampbench.errors import FitWarning, TrainingError, UsageError
+from ampbench.errors import FitWarning, UsageError
 from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.interfaces import Family, HasDensity, fit, rebuild, silent
 from ampbench.seeding import seeded
@@ -113,7 +114,7 @@ def test_draws_of_the_surrogate_are_those_of_the_simulator() -> None:
         values = Simulator(graph, ["x"], 2000, seed=0).sample(2000)
         (factor,) = black_boxes(graph)
         found = learn_factor(factor, graph, values, {"": SMALL}, settings(500), CPU, silent)  # type: ignore[arg-type]
-        drawn = draw_within(surrogate(graph, [found]), values, ["x"], 5000)
+        drawn = surrogate(graph, [found]).sample(5000)
     assert drawn["x"].shape == (5000, 2)
     assert bool((drawn["x"] >= values["x"].amin(0)).all() and (drawn["x"] <= values["x"].amax(0)).all())
     noise = drawn["x"] - 2 * drawn["theta"]
@@ -121,10 +122,19 @@ def test_draws_of_the_surrogate_are_those_of_the_simulator() -> None:
     assert drawn["theta"].std(0).tolist() == pytest.approx([1, 1], rel=0.1)
 
 
-def test_a_surrogate_far_from_the_simulator_is_refused() -> None:
-    far = Graph(density("theta", PRIOR), simulator("x", lambda theta: theta + 100, ["theta"], size=2))
-    with seeded(0), pytest.raises(TrainingError, match=r"fewer than one in 20 draws .* of x"):
-        draw_within(far, linear().sample(100), ["x"], 50)
+def test_draws_are_within_the_limits_and_the_prior_is_kept() -> None:
+    """Limits that leave out most draws change the values of x, and no value of theta."""
+    graph = linear()
+    with seeded(0):
+        values = Simulator(graph, ["x"], 500, seed=0).sample(500)
+        (factor,) = black_boxes(graph)
+        found = learn_factor(factor, graph, values, {"": SMALL}, settings(500), CPU, silent)  # type: ignore[arg-type]
+        narrow = replace(found, limits=(torch.full((2,), -0.5), torch.full((2,), 0.5)))
+        drawn = surrogate(graph, [narrow]).sample(2000)
+    assert float(drawn["x"].abs().max()) <= 0.5
+    assert drawn["theta"].std(0).tolist() == pytest.approx([1, 1], rel=0.1)
+    inside = ((drawn["theta"].abs() < 0.2).all(1)).nonzero()[:, 0]
+    assert float((drawn["x"][inside].abs() == 0.5).float().mean()) < 0.05, "new draws, where there are some inside"
 
 
 def test_a_factor_sees_its_own_parents_only() -> None:
@@ -270,7 +280,7 @@ def test_wrong_options_are_named(options: dict[str, object], message: str) -> No
 def test_what_cannot_be_learned_is_named() -> None:
     with pytest.raises(UsageError, match="no black-box factor: theta, x have densities"):
         fit(learned(), Simulator(known(), ["x"], 100, seed=0))
-    with pytest.raises(UsageError, match="needs the method 'amp' inside, got Prior"):
+    with pytest.raises(UsageError, match="needs the method 'amp' or 'amp-templates' inside, got Prior"):
         registry.load().build("methods", "amp-learned:amp=prior")
     with pytest.raises(UsageError, match="draws"):
         learned(draws=5)
