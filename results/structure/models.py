@@ -334,8 +334,8 @@ MODELS: Mapping[str, Model] = {
     "tree_4": TreeModel((4,), 310_000),
     "tree_6": TreeModel((6,), 1_270_000),
     "lgssm": StateSpaceModel((10, 50, 100, 1000), 1_000_000),
-    "hierarchical": HierarchicalModel((3, 10, 100, 1000), 300_000, ("y",)),
-    "chain_binomial_sites": SitesModel((3, 10, 100, 1000), 300_000, ("y",)),
+    "hierarchical": HierarchicalModel((3, 10, 100, 1000), 1_000_000, ("y",)),
+    "chain_binomial_sites": SitesModel((3, 10, 100, 1000), 3_000_000, ("y",)),
     "radon": RadonModel((85,), 10_000_000, ("y",)),
 }
 """By name; 10,000 simulations of every chain and tree. A county counts as 116 houses, most of which do not exist."""
