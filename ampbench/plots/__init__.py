@@ -1,1 +1,0 @@
-"""Plots of posteriors and of their predictions, as figures of matplotlib."""
