@@ -35,6 +35,8 @@ MIN_CONTOUR_DRAWS = 200
 SMOOTH_BELOW = 3000
 """Number of draws below which densities are smoothed before contours are drawn, by one of the 30 bins."""
 BINS = 30
+LABEL_DISTANCE = 0.42
+"""Distance of a label to its axis, in inches, which has the room of slanted tick labels."""
 LEVELS = (0.5, 0.95)
 """Shares of the draws that the contours hold."""
 QUANTILES = (0.025, 0.5, 0.975)
@@ -114,7 +116,7 @@ def _single(draws: Tensor, names: Sequence[str], reference: Tensor | None, truth
     size = len(common.labels)
     side = max(3.2, (1.9 if size <= 6 else 1.3) * size)
     figure = new_figure(side, side, layout=None)  # corner places the panels
-    _draw(figure, values, common, POSTERIOR)
+    _draw(figure, values, common, POSTERIOR, side)
     _explain(figure, common, {"draws": POSTERIOR})
     return figure
 
@@ -131,8 +133,8 @@ def _several(
     figure = new_figure(side * columns, side * -(-len(arrays) // columns), layout=None)
     parts = figure.subfigures(-(-len(arrays) // columns), columns, squeeze=False).ravel()
     for part, (label, values) in zip(parts, arrays.items(), strict=False):
-        _draw(part, values, common, look[label].colour)
-        part.suptitle(f"{shown(label, int(side * 9))}\n{len(values):,} draws", fontsize="medium", va="top")
+        _draw(part, values, common, look[label].colour, side)
+        part.suptitle(f"{shown(label, int(side * 9))}, {len(values):,} draws", fontsize="medium", y=0.995, va="top")
     _explain(figure, common, {})
     if whole := f"{shown(title, 200)}{_more(names)}".removeprefix(", "):
         figure.suptitle(whole, y=1.02, va="bottom")
@@ -173,9 +175,10 @@ def _common(
     return _Frame(labels, limits, exact, None if true is None or np.isnan(true).all() else true)
 
 
-def _draw(canvas: Any, values: Array, common: _Frame, colour: str) -> None:
-    """Draw the panels of one set onto an empty figure, or a part of one."""
-    many = len(values) >= MIN_CONTOUR_DRAWS
+def _draw(canvas: Any, values: Array, common: _Frame, colour: str, side: float) -> None:
+    """Draw the panels of one set onto an empty figure, or a part of one, of a width in inches."""
+    many, panel = len(values) >= MIN_CONTOUR_DRAWS, 0.9 * side / (len(common.labels) + 0.6)
+    pad = max(0.0, LABEL_DISTANCE / panel - 0.3)  # corner places labels at 0.3 panels below the axis
     _corner(
         canvas,
         values,
@@ -185,6 +188,7 @@ def _draw(canvas: Any, values: Array, common: _Frame, colour: str) -> None:
         plot_contours=many,
         plot_density=many,
         plot_datapoints=True,
+        labelpad=pad,
     )
     if common.reference is not None:
         _corner(
@@ -197,9 +201,12 @@ def _draw(canvas: Any, values: Array, common: _Frame, colour: str) -> None:
             plot_datapoints=False,
             no_fill_contours=True,
             contour_kwargs={"linewidths": 1.0, "colors": REFERENCE},
+            labelpad=pad,
         )
     for axis in canvas.axes:
         axis.grid(False)
+    for axis in canvas.axes[:: len(common.labels) + 1]:  # the diagonal
+        axis.set_ylim(0, 1.1 * max(patch.get_xy()[:, 1].max() for patch in axis.patches))
     if common.truth is not None:
         _mark(canvas, common.truth)
 
@@ -229,7 +236,6 @@ def _corner(canvas: Any, values: Array, common: _Frame, colour: str, **options: 
         quiet=True,
         fig=canvas,
         max_n_ticks=4,
-        labelpad=0.12,
         **options,
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ampbench.figures.style import DATA, POSTERIOR, new_figure, shown, styled
+from ampbench.figures.style import DATA, POSTERIOR, frame, new_figure, shown, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,6 +108,4 @@ def _image(simulations: np.ndarray, data: np.ndarray) -> Figure:
 
 def _with_legend(figure: Figure, axis: Any, simulations: np.ndarray) -> Figure:
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
-    figure.suptitle(f"posterior predictive, {len(simulations):,} simulations", fontsize="medium")
-    return figure
+    return frame(figure, f"posterior predictive, {len(simulations):,} simulations", handles, labels)

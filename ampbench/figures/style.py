@@ -16,7 +16,6 @@ import importlib
 import io
 import os
 import textwrap
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -33,13 +32,13 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D")
+PALETTE = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#6B6B6B")
 """Colours of methods, parameters and curves, in the order of their use."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 """Markers of methods; colour and marker together differ for 70 methods."""
 INK, QUIET, FAINT, BAND = "#1a1a1a", "#5f6368", "#e3e3e3", "#d9d9d9"
 """Colours of text, of axes and remarks, of grids, and of bands."""
-POSTERIOR, DATA, REFERENCE = PALETTE[0], PALETTE[1], INK
+POSTERIOR, DATA, REFERENCE = PALETTE[0], "#D55E00", INK
 """Colours of what the posterior says, of data and true parameters, and of reference samples."""
 
 FORMATS: dict[str, dict[str, None]] = {
@@ -53,6 +52,8 @@ MAX_LABEL = 60
 """Longest label, in characters; of a longer one the beginning and the end are shown."""
 CHARACTERS_PER_INCH = 14
 """Characters of the font of a legend that fit into an inch."""
+LINE = 0.19
+"""Height of a line of a legend, in inches."""
 
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -126,10 +127,23 @@ def new_figure(width: float, height: float, layout: str | None = "constrained") 
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn."""
+    """How a method is drawn.
+
+    Attributes:
+        colour, marker: of its symbols and lines.
+        dashed: whether lines are dashed and symbols hollow, which tells methods of one colour apart.
+    """
 
     colour: str
     marker: str
+    dashed: bool = False
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The options of a line of matplotlib."""
+        face = "white" if self.dashed else self.colour
+        style = "--" if self.dashed else "-"
+        return {"color": self.colour, "marker": self.marker, "linestyle": style, "markerfacecolor": face}
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
@@ -137,11 +151,12 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
     Example:
         >>> looks(["npe", "nle"])["nle"]
-        Look(colour='#D55E00', marker='s')
+        Look(colour='#009E73', marker='s', dashed=False)
     """
     known = dict.fromkeys(names)
     return {
-        name: Look(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(known)
+        name: Look(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)], i // len(PALETTE) % 2 == 1)
+        for i, name in enumerate(known)
     }
 
 
@@ -172,26 +187,42 @@ def folded(text: str, width: float) -> str:
     return "\n".join(textwrap.wrap(text, max(20, int(width * CHARACTERS_PER_INCH))))
 
 
-def add_title(figure: Figure, title: str, remarks: Iterable[str] = ()) -> None:
-    """Put a title above a figure, and remarks in smaller lines below it."""
-    width = figure.get_figwidth()
-    figure.suptitle(folded(title, 0.8 * width))
-    if told := "; ".join(remarks):
-        figure.text(0.5, 0, folded(told, width), ha="center", va="top", fontsize=8, color=QUIET)
+def frame(
+    figure: Figure, title: str, handles: Iterable[Any] = (), names: Iterable[str] = (), remarks: Iterable[str] = ()
+) -> Figure:
+    """Put a title above the panels of a figure, a legend and remarks below them; the figure becomes higher by these.
 
-
-def add_legend(figure: Figure, handles: Iterable[Any], names: Iterable[str]) -> None:
-    """Put a legend below all panels, in as many columns as fit."""
+    Arguments:
+        figure: with a constrained layout.
+        title: what is drawn.
+        handles, names: of the legend, which has as many columns as fit; none for no legend.
+        remarks: what is missing from the figure, or limits it.
+    """
+    width, panels = figure.get_size_inches()
     handles, names = list(handles), list(names)
-    if not handles:
-        return
-    columns = figure.get_figwidth() * CHARACTERS_PER_INCH / (max(map(len, names)) + 6)
-    figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(len(names), int(columns))))
+    heading, told = folded(title, 0.8 * width), folded("; ".join(remarks), 1.1 * width)
+    fit = width * CHARACTERS_PER_INCH / (max(map(len, names), default=0) + 7)
+    columns = max(1, min(len(names), int(fit)))
+    rows = -(-len(names) // columns)
+    above = LINE * (heading.count("\n") + 1) * 1.2 + 0.12
+    legend = LINE * rows + 0.1 if names else 0.0
+    below = legend + (LINE * 0.8 * (told.count("\n") + 1) + 0.08 if told else 0.0)
+    height = panels + above + below
+    figure.set_size_inches(width, height)
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, below / height, 1, panels / height))
+    figure.text(0.5, 1 - 0.06 / height, heading, ha="center", va="top", fontsize=11)
+    if names:
+        anchor = (0.5, below / height)
+        figure.legend(handles, names, loc="upper center", bbox_to_anchor=anchor, ncols=columns, borderaxespad=0)
+    if told:
+        figure.text(0.5, 0.06 / height, told, ha="center", va="bottom", fontsize=8, color=QUIET)
+    return figure
 
 
 def add_legend_below(figure: Figure, handles: Iterable[Any], names: Iterable[str]) -> None:
     """Put a legend below a figure without a layout."""
-    figure.legend(list(handles), list(names), loc="upper center", bbox_to_anchor=(0.5, 0.01), ncols=3)
+    figure.legend(list(handles), list(names), loc="upper center", bbox_to_anchor=(0.5, -0.08 / figure.get_figheight()), ncols=3)
 
 
 def check_path(path: Path) -> None:
@@ -217,8 +248,7 @@ def image(figure: Figure, suffix: str = ".png") -> bytes:
         suffix: ``.png``, ``.svg`` or ``.pdf``.
     """
     buffer = io.BytesIO()
-    with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "constrained_layout not applied")  # of a figure that is too small for it
+    with style():
         figure.savefig(
             buffer,
             format=suffix.lower().removeprefix("."),
