@@ -188,7 +188,12 @@ def folded(text: str, width: float) -> str:
 
 
 def frame(
-    figure: Figure, title: str, handles: Iterable[Any] = (), names: Iterable[str] = (), remarks: Iterable[str] = ()
+    figure: Figure,
+    title: str,
+    handles: Iterable[Any] = (),
+    names: Iterable[str] = (),
+    remarks: Iterable[str] = (),
+    axis: str = "",
 ) -> Figure:
     """Put a title above the panels of a figure, a legend and remarks below them; the figure becomes higher by these.
 
@@ -197,6 +202,7 @@ def frame(
         title: what is drawn.
         handles, names: of the legend, which has as many columns as fit; none for no legend.
         remarks: what is missing from the figure, or limits it.
+        axis: label of the horizontal axes of all panels together.
     """
     width, panels = figure.get_size_inches()
     handles, names = list(handles), list(names)
@@ -207,11 +213,14 @@ def frame(
     above = LINE * (heading.count("\n") + 1) * 1.2 + 0.12
     legend = LINE * rows + 0.1 if names else 0.0
     below = legend + (LINE * 0.8 * (told.count("\n") + 1) + 0.08 if told else 0.0)
-    height = panels + above + below
+    room = LINE if axis else 0.0
+    height = panels + above + room + below
     figure.set_size_inches(width, height)
     engine: Any = figure.get_layout_engine()
-    engine.set(rect=(0, below / height, 1, panels / height))
+    engine.set(rect=(0, (below + room) / height, 1, panels / height))
     figure.text(0.5, 1 - 0.06 / height, heading, ha="center", va="top", fontsize=11)
+    if axis:
+        figure.text(0.5, (below + 0.08) / height, axis, ha="center", va="bottom")
     if names:
         anchor = (0.5, below / height)
         figure.legend(handles, names, loc="upper center", bbox_to_anchor=anchor, ncols=columns, borderaxespad=0)

@@ -41,10 +41,11 @@ def budget_plot(
 @styled
 def draw_budgets(found: Scores) -> Figure:
     """Return the figure of mean scores that :func:`ampbench.plots.scores.scores` computed."""
-    made = new_panels(found, "number of simulations")
+    made = new_panels(found)
     for panel in made.panels:
         _draw(panel, made, sorted(found.table["budget"].unique()))
-    return finish(made, f"mean {shown(found.metric)} with 95 % intervals; lower is better", found, {})
+    title = f"mean {shown(found.metric)} with 95 % intervals; lower is better"
+    return finish(made, title, "number of simulations", found, {})
 
 
 def _draw(panel: Panel, made: Panels, budgets: Sequence[int]) -> None:

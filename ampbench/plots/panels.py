@@ -75,14 +75,14 @@ class Panels:
         return axes.transData + moved
 
 
-def new_panels(found: Scores, axis: str) -> Panels:
-    """Return empty panels: titles, a label of the horizontal axis, and the axis of the scores."""
+def new_panels(found: Scores) -> Panels:
+    """Return empty panels with titles and the axis of the scores."""
     groups = list(found.table.groupby(["task", "samples"], sort=True))
     if len(groups) > MAX_PANELS:
         raise UsageError(f"{len(groups)} tasks, but a figure has at most {MAX_PANELS} panels; select tasks by --task")
     columns = min(MAX_COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
-    figure = new_figure(max(MIN_WIDTH, PANEL[0] * columns), PANEL[1] * rows + (0.7 if rows == 1 else 0.3))
+    figure = new_figure(max(MIN_WIDTH, PANEL[0] * columns), PANEL[1] * rows + (0.6 if rows == 1 else 0.2))
     axes = figure.subplots(rows, columns, squeeze=False, sharey=found.metric in BOUNDS).ravel()
     several = found.table.groupby("task")["samples"].nunique().max() > 1
     panels = []
@@ -98,12 +98,11 @@ def new_panels(found: Scores, axis: str) -> Panels:
             each.remove()
         if i % columns == 0:
             each.set_ylabel(shown(found.metric, 30))
-    figure.supxlabel(axis, fontsize="medium")
     return Panels(figure, tuple(panels), looks(sorted(found.table["method"].unique())))
 
 
-def finish(made: Panels, title: str, found: Scores, extra: Mapping[str, Any]) -> Figure:
-    """Add title, remarks and a legend of the methods, and of further handles by their labels."""
+def finish(made: Panels, title: str, axis: str, found: Scores, extra: Mapping[str, Any]) -> Figure:
+    """Add title, horizontal axis, remarks, and a legend of the methods and of further handles by their labels."""
     lines = needed("matplotlib.lines")
     named = labels(made.look)
     handles = [lines.Line2D([], [], **look.line) for look in made.look.values()]
@@ -111,4 +110,4 @@ def finish(made: Panels, title: str, found: Scores, extra: Mapping[str, Any]) ->
     told = [shown(text, 160) for text in found.remarks[:MAX_REMARKS]]
     if (more := len(found.remarks) - MAX_REMARKS) > 0:
         told.append(f"and {more} more remarks")
-    return frame(made.figure, title, [*handles, *extra.values()], [*names, *extra], told)
+    return frame(made.figure, title, [*handles, *extra.values()], [*names, *extra], told, axis)

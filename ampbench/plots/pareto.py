@@ -1,6 +1,6 @@
 """Scores against time: what a score costs, and which methods no other one beats in both.
 
-Black steps are the Pareto front of the means. A symbol on the front has a black edge; a pale symbol is clearly
+Black steps are the Pareto front of the means. A symbol on the front has a black ring; a pale symbol is clearly
 dominated: another method has a lower score in less time, and the intervals of neither overlap. Between the two, the data
 do not tell.
 """
@@ -48,7 +48,7 @@ def pareto_plot(
 @styled
 def draw_pareto(found: Scores) -> Figure:
     """Return the figure of means and times that :func:`ampbench.plots.scores.scores` computed."""
-    made = new_panels(found, "seconds of fit and sampling")
+    made = new_panels(found)
     sizes = _sizes(sorted(found.table["budget"].unique()))
     for panel in made.panels:
         _draw(panel, made, sizes)
@@ -58,11 +58,11 @@ def draw_pareto(found: Scores) -> Figure:
         for budget, size in sizes.items()
     }
     extra["not dominated, by means"] = lines.Line2D(
-        [], [], color=INK, linewidth=1, marker="o", markerfacecolor="white", markeredgecolor=INK
+        [], [], color=INK, linewidth=1, marker="o", markersize=10, markerfacecolor="none"
     )
     extra["pale: clearly dominated"] = lines.Line2D([], [], color=QUIET, marker="o", linestyle="", alpha=PALE)
     title = f"mean {shown(found.metric)} against time, with 95 % intervals; lower and faster is better"
-    return finish(made, title, found, extra)
+    return finish(made, title, "seconds of fit and sampling", found, extra)
 
 
 def _sizes(budgets: Sequence[int]) -> dict[int, float]:
@@ -76,9 +76,10 @@ def _draw(panel: Panel, made: Panels, sizes: dict[int, float]) -> None:
     rows = rows.assign(front=~dominated(rows), pale=clearly_dominated(rows))
     front = rows[rows["front"]].sort_values(["seconds", "mean"])
     axes.step(front["seconds"], front["mean"], where="post", color=INK, linewidth=1, zorder=1.5)
+    for row in front.itertuples():
+        axes.plot(row.seconds, row.mean, "o", color=INK, markersize=sizes[row.budget] + 5, markerfacecolor="none")
     for row in rows.sort_values(["method", "budget"]).itertuples():
-        look = made.look[row.method]
-        line = {**look.line, "linestyle": ""}
+        line = {**made.look[row.method].line, "linestyle": ""}
         axes.errorbar(
             [row.seconds],
             [row.mean],
@@ -86,11 +87,9 @@ def _draw(panel: Panel, made: Panels, sizes: dict[int, float]) -> None:
             yerr=[[row.mean - row.low], [row.high - row.mean]],
             **line,
             markersize=sizes[row.budget],
-            markeredgecolor=INK if row.front else look.colour,
-            markeredgewidth=1.2 if row.front or look.dashed else 0.5,
             elinewidth=1,
             alpha=PALE if row.pale else 1,
-            zorder=3 if row.front else 2,
+            zorder=3,
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(needed("matplotlib.ticker").FuncFormatter(lambda value, _: f"{value:g}"))
