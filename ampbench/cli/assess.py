@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ampbench import registry
+from ampbench.analysis.calibration import ranks_by_name
 from ampbench.assess.assessment import HeldOut, hold_out, outcomes, prior_outcome, trials
 from ampbench.assess.fits import IsolatedWorker
 from ampbench.assess.lc2st import outside_range
@@ -31,6 +32,7 @@ from ampbench.counts import read_whole
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.graph.failures import check_failed
+from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
 from ampbench.reporting.text import duration
@@ -303,6 +305,7 @@ def _as_json(
 ) -> dict[str, Any]:
     rows = [_json_row(each, fault) for each, fault in zip(found, faults(found), strict=True)]
     chosen = advice.outcome
+    names = parameter_names(judges.graph, judges.graph.latents(judges.observed))
     return {
         "rule": judges.rule,
         "failed": judges.failed,
@@ -312,6 +315,7 @@ def _as_json(
         "permutations": None if judges.observation is None else permutations,
         "prior": _json_row(prior, ""),
         "fits": rows,
+        "ranks": {f"{each.method}, budget {each.budget:,}": ranks_by_name(names, each) for each in found if each.ok},
         "recommendation": {
             "method": chosen.method if chosen else None,
             "budget": chosen.budget if chosen else None,

@@ -105,14 +105,30 @@ def _own(diagram: Diagram, own: list[Vertex], alone: bool) -> Placed:
     level = layers(parents)
     depth, widest = max(level.values()) + 1, max(list(level.values()).count(i) for i in level.values())
     if alone and depth > FLAT_ABOVE and depth > 1.5 * widest:
-        broad = max(width for width, _ in sizes.values())
-        turned = positions(parents, {name: HEIGHT for name in names}, GAP + 0.15, broad + GAP)
-        centres = {name: (broad / 2 - y, -x) for name, (x, y) in turned.items()}
+        centres = _turned(parents, max(width for width, _ in sizes.values()))
     else:
         found = positions(parents, {name: size[0] for name, size in sizes.items()}, GAP, LAYER)
         centres = {name: (x, y - HEIGHT / 2) for name, (x, y) in found.items()}
     right = max(x + sizes[name][0] / 2 for name, (x, _) in centres.items())
     return Placed(centres, sizes, (), right, max(HEIGHT / 2 - y for _, y in centres.values()))
+
+
+def _turned(parents: Mapping[str, list[str]], broad: float) -> dict[str, Point]:
+    """Return positions from left to right; of a chain whose variables have children of their own, those lie below."""
+    ends = {name for name, above in parents.items() if len(above) == 1 and not any(name in each for each in parents.values())}
+    trunk = {name: above for name, above in parents.items() if name not in ends}
+    level = layers(trunk)
+    if not trunk or len(set(level.values())) < len(trunk):
+        turned = positions(parents, {name: HEIGHT for name in parents}, GAP + 0.15, broad + GAP)
+        return {name: (broad / 2 - y, -x) for name, (x, y) in turned.items()}
+    centres = {name: (broad / 2 + i * (broad + GAP), -HEIGHT / 2) for name, i in level.items()}
+    below = dict.fromkeys(trunk, 0)
+    for name in parents:
+        if name in ends:
+            (above,) = parents[name]
+            below[above] += 1
+            centres[name] = (centres[above][0], -HEIGHT / 2 - 0.85 * LAYER * below[above])
+    return centres
 
 
 def _boxed(diagram: Diagram, cell: tuple[Axis, ...]) -> Placed:

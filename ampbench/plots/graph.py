@@ -42,7 +42,7 @@ KIND_NAMES = {
     "ghost": "dashed outline: repeat before",
     "message": "message of the evidence",
 }
-MIN_WIDTH = 4.6
+MIN_WIDTH = 5.8
 """Smallest width of a figure, in inches."""
 
 
@@ -92,12 +92,10 @@ def draw_model(model: Model, title: str = "") -> Figure:
 def _tuples(model: Model) -> list[str]:
     if not model.tuples:
         return []
-    found = [
-        f"{i}. {text}{', adversary' if compared else ''}" for i, (text, compared) in enumerate(model.tuples, start=1)
-    ]
+    found = [f"{i}. {text}{' *' if compared else ''}" for i, (text, compared) in enumerate(model.tuples, start=1)]
     more = len(found) - MAX_TUPLES
     told = [*found[:MAX_TUPLES], *([f"… and {more} more"] if more > 0 else [])]
-    return ["tuples of the inverse, in sampling order:", *told]
+    return ["tuples of the inverse, in sampling order; at those with * an adversary compares the chains:", *told]
 
 
 def _bounds(diagram: Diagram, placed: Placed) -> tuple[float, float, float]:
