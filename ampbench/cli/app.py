@@ -13,7 +13,6 @@ from typing import Annotated, TextIO
 
 import typer
 
-from ampbench import __version__
 from ampbench.cli.commands import Commands
 from ampbench.cli.declared import installation, reports, simulators, stores, sweeps, tasks
 from ampbench.console import complain, prepare_streams, say
@@ -82,6 +81,8 @@ def _show_warning(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from ampbench import __version__
+
         say(f"ampbench {__version__}")
         raise typer.Exit
 
