@@ -15,6 +15,7 @@ import typer
 
 from ampbench.cli.commands import Commands
 from ampbench.cli.declared import installation, reports, simulators, stores, sweeps, tasks
+from ampbench.cli.options import takes_quiet
 from ampbench.console import complain, prepare_streams, say
 from ampbench.errors import (
     AmpbenchError,
@@ -120,6 +121,9 @@ GROUPS = {"store": stores.app, "reference": tasks.reference}
 """Commands with commands of their own."""
 
 for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+    app.command(_name)(takes_quiet(_command))
 for _name, _group in GROUPS.items():
+    for _registered in _group.registered_commands:
+        if _registered.callback is not None:
+            _registered.callback = takes_quiet(_registered.callback)
     app.add_typer(_group, name=_name)

@@ -78,6 +78,14 @@ def compare(
         bool, typer.Option("--noise", help="Also standard deviations of single scores by source.")
     ] = False,
     published: Annotated[bool, typer.Option("--published", help="Also published C2ST scores.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also a table for each task and metric, with intervals and differences.")
+    ] = False,
+    task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Only this task; repeatable.")] = None,
+    budget: Annotated[
+        list[int] | None, typer.Option(parser=whole_number, metavar="N", help="Only this budget; repeatable.")
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this metric; repeatable.")] = None,
     mix: Annotated[
         bool, typer.Option("--mix", help="Include published scores of other classifiers and sample sizes.")
     ] = False,
@@ -88,12 +96,14 @@ def compare(
 ) -> None:
     """Compare methods on the same observations and seeds, with intervals.
 
-    Lower scores are better. A method is best only if all others are significantly worse, over at least three seeds.
+    Begins with mean ranks over tasks, and mean scores. Lower scores are better. A method is best only if all others
+    are significantly worse, over at least three seeds.
     """
-    from ampbench.cli.compare import show
+    from ampbench.cli.compare import Selection, show
 
     forms = {"markdown": markdown, "latex": latex, "csv": csv, "json": json}
-    show(results, [form for form, wanted in forms.items() if wanted], noise, published, mix)
+    selection = Selection(task or (), budget or (), metric or ())
+    show(results, [form for form, wanted in forms.items() if wanted], noise, published, mix, details, selection)
 
 
 def ledger(
