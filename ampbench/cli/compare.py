@@ -161,7 +161,7 @@ def _print(
     if theirs:
         _print_published(theirs, named)
     for text in legend(named):
-        remark(text)
+        print_folded(text)
     if ranked:
         remark(LEADERS_LEGEND)
     if explained:
