@@ -8,14 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from ampbench.cli.terminal import print_folded
-from ampbench.console import say, status
+from ampbench.console import document, status
 from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.inference_data import inference_data
 from ampbench.results import load
 from ampbench.results.checksums import is_directory
 from ampbench.spec import Spec, component_name
-from ampbench.text import to_json
 
 
 def export(results: Path, output: Path, wanted: Mapping[str, object], as_json: bool = False) -> None:
@@ -46,7 +45,7 @@ def export(results: Path, output: Path, wanted: Mapping[str, object], as_json: b
             name: {str(each): list(values.shape) for each, values in group.data_vars.items()}
             for name, group in tree.children.items()
         }
-        say(to_json({"output": str(output), "key": str(found["key"]), "groups": groups}))
+        document({"output": str(output), "key": str(found["key"]), "groups": groups})
         return
     what = ", ".join(f"{name} {found[name]}" for name in ("budget", "seed", "observation"))
     print_folded(f"{output}: {found['task']}, {found['method']}, {what}")

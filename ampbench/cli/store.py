@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ampbench import console
-from ampbench.console import say
+from ampbench.console import document, say
 from ampbench.errors import ResultsError, unknown
 from ampbench.results import Record, upkeep
 from ampbench.results.checksums import Damage, is_directory, warn_of
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
-from ampbench.text import line, to_json
+from ampbench.text import line
 
 
 def check_store(results: Path, as_json: bool = False) -> int:
@@ -22,7 +22,7 @@ def check_store(results: Path, as_json: bool = False) -> int:
     found = upkeep.check(Store(results))
     if as_json:
         counts = {name: getattr(found, name) for name in ("good", "failed", "bare", "unchecked", "fits", "fit_bytes")}
-        say(to_json(counts | {"leftovers": len(found.leftovers), "damages": _damages(found.damages)}))
+        document(counts | {"leftovers": len(found.leftovers), "damages": _damages(found.damages)})
         return 1 if found.damages else 0
     say(f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files")
     for damage in found.damages:
@@ -46,7 +46,7 @@ def merge_stores(sources: Sequence[Path], into: Path, as_json: bool = False) -> 
     done = upkeep.merge([Store(source) for source in sources], Store(into))
     if as_json:
         counts = {"copied": done.copied, "present": done.present, "different": list(done.different)}
-        say(to_json(counts | {"damages": _damages(done.damages)}))
+        document(counts | {"damages": _damages(done.damages)})
         return 1 if done.damages else 0
     say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
     for key in done.different:
@@ -59,11 +59,10 @@ def merge_stores(sources: Sequence[Path], into: Path, as_json: bool = False) -> 
 def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool, as_json: bool = False) -> int:
     """Remove unreferenced files, and print their paths."""
     removed = upkeep.collect(Store(results), failed, damaged, fits, dry)
-    kept = (
-        [each for each in upkeep.check(Store(results)).damages if upkeep.is_true_folder(each.path)] if damaged else []
-    )
+    damages = upkeep.check(Store(results)).damages if damaged else ()
+    kept = [each for each in damages if upkeep.is_true_folder(each.path)]
     if as_json:
-        say(to_json({"removed": [str(path) for path in removed], "dry_run": dry, "kept": _damages(kept)}))
+        document({"removed": [str(path) for path in removed], "dry_run": dry, "kept": _damages(kept)})
         return 0
     for path in removed:
         say(f"  {line(str(path))}")
@@ -91,7 +90,7 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
         warn_of(results, damages)
-        say(to_json([failure_row(record) for record in failures]))
+        document([failure_row(record) for record in failures])
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(failures, key=lambda record: (record.run.fit_key, record.run.observation)):
