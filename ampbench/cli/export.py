@@ -81,7 +81,7 @@ def _fits(column: pd.Series, value: object) -> pd.Series[bool]:
     """Return where a column equals a value; a spec also matches by its name, if no spec equals the value."""
     if not isinstance(value, str):
         return column == value
-    exact = column == str(Spec.parse(value))
+    exact = column == (value if column.name == "key" else str(Spec.parse(value)))
     return exact if exact.any() else column.map(lambda text: component_name(text) == value).astype(bool)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ampbench.cli.completion import SCRIPTS
 from ampbench.cli.options import ResultsOption
 from ampbench.hookspecs import KINDS
 
@@ -45,3 +46,17 @@ def doctor(
     from ampbench.cli.doctor import run_doctor
 
     sys.exit(run_doctor(results, json))
+
+
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="|".join(SCRIPTS), help="The shell.")],
+    install: Annotated[bool, typer.Option("--install", help="Write the script where the shell looks for it.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: shell, script, file.")] = False,
+) -> None:
+    """Print the script that lets a shell complete commands, options, components and keys of runs.
+
+    For one session: source <(ampbench completion bash); in fish: ampbench completion fish | source
+    """
+    from ampbench.cli.shells import show_completion
+
+    show_completion(shell, install, json)

@@ -60,6 +60,7 @@ def export(
     observation: Annotated[
         int | None, typer.Option(parser=whole_number, metavar="N", help="Number of the observation.")
     ] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Key of the run, a name in DIR/runs.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object: file, run, and shapes by group.")] = False,
 ) -> None:
     """Write the posterior samples of a stored run for ArviZ, with reference samples and observation.
@@ -69,7 +70,7 @@ def export(
     from ampbench.cli.export import export as write
 
     wanted = {"task": task, "method": method, "budget": budget, "samples": samples}
-    wanted |= {"seed": seed, "observation": observation}
+    wanted |= {"seed": seed, "observation": observation, "key": key}
     write(results, output, {name: value for name, value in wanted.items() if value is not None}, json)
 
 
