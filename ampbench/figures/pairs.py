@@ -16,7 +16,17 @@ import numpy as np
 from torch import Tensor
 
 from ampbench.errors import UsageError
-from ampbench.figures.style import DATA, POSTERIOR, REFERENCE, add_legend_below, looks, needed, new_figure, shown, styled
+from ampbench.figures.style import (
+    DATA,
+    POSTERIOR,
+    REFERENCE,
+    add_legend_below,
+    looks,
+    needed,
+    new_figure,
+    shown,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,7 +105,9 @@ def pair_plots(
         UsageError: as :func:`pair_plot`, or there are no or too many sets.
     """
     if not 0 < len(samples) <= MAX_SETS:
-        raise UsageError(f"{len(samples)} sets of samples; at most {MAX_SETS} are drawn side by side, choose among them")
+        raise UsageError(
+            f"{len(samples)} sets of samples; at most {MAX_SETS} are drawn side by side, choose among them"
+        )
     return _several(samples, names, reference, truth, title)
 
 
@@ -160,9 +172,7 @@ def _checked(what: str, draws: Tensor, names: Sequence[str]) -> Array:
     return values
 
 
-def _common(
-    arrays: Sequence[Array], names: Sequence[str], reference: Tensor | None, truth: Tensor | None
-) -> _Frame:
+def _common(arrays: Sequence[Array], names: Sequence[str], reference: Tensor | None, truth: Tensor | None) -> _Frame:
     exact = None if reference is None else _checked("reference samples", reference, names)
     true = None if truth is None else truth.detach().cpu().double().numpy()[:MAX_COMPONENTS]
     if true is not None and (true.ndim != 1 or len(truth) != len(names)):  # type: ignore[arg-type]

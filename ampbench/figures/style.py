@@ -231,7 +231,9 @@ def frame(
 
 def add_legend_below(figure: Figure, handles: Iterable[Any], names: Iterable[str]) -> None:
     """Put a legend below a figure without a layout."""
-    figure.legend(list(handles), list(names), loc="upper center", bbox_to_anchor=(0.5, -0.08 / figure.get_figheight()), ncols=3)
+    figure.legend(
+        list(handles), list(names), loc="upper center", bbox_to_anchor=(0.5, -0.08 / figure.get_figheight()), ncols=3
+    )
 
 
 def check_path(path: Path) -> None:

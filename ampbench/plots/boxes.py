@@ -98,10 +98,7 @@ def _own(diagram: Diagram, own: list[Vertex], alone: bool) -> Placed:
         return Placed({}, {}, (), 0.0, 0.0)
     names = {vertex.name for vertex in own}
     sizes = {vertex.name: _size(vertex) for vertex in own}
-    parents = {
-        vertex.name: [name for name in diagram.parents[vertex.name] if name in names]
-        for vertex in own
-    }
+    parents = {vertex.name: [name for name in diagram.parents[vertex.name] if name in names] for vertex in own}
     level = layers(parents)
     depth, widest = max(level.values()) + 1, max(list(level.values()).count(i) for i in level.values())
     if alone and depth > FLAT_ABOVE and depth > 1.5 * widest:
@@ -115,7 +112,11 @@ def _own(diagram: Diagram, own: list[Vertex], alone: bool) -> Placed:
 
 def _turned(parents: Mapping[str, list[str]], broad: float) -> dict[str, Point]:
     """Return positions from left to right; of a chain whose variables have children of their own, those lie below."""
-    ends = {name for name, above in parents.items() if len(above) == 1 and not any(name in each for each in parents.values())}
+    ends = {
+        name
+        for name, above in parents.items()
+        if len(above) == 1 and not any(name in each for each in parents.values())
+    }
     trunk = {name: above for name, above in parents.items() if name not in ends}
     level = layers(trunk)
     if not trunk or len(set(level.values())) < len(trunk):

@@ -47,7 +47,7 @@ LEVEL = 0.95
 """Probability with which all curves of a calibrated fit stay inside their bands."""
 MAX_FITS = 6
 """Largest number of fits of a figure."""
-MAX_COLOURS = 7
+MAX_COLOURS = 6
 """Largest number of parameters with a colour of their own: of more, those that leave their bands the farthest."""
 
 

@@ -86,7 +86,9 @@ def draw_model(model: Model, title: str = "") -> Figure:
         limit = int(width * 13)
         axes.text(MARGIN, -height - 0.08 - TEXT_LINE * i, shown(line, limit), va="top", fontsize=8.5)
     handles, names = _legend(diagrams)
-    return frame(figure, shown(title, 90) or "model and inverse", handles, names, [shown(each, 200) for each in model.remarks])
+    return frame(
+        figure, shown(title, 90) or "model and inverse", handles, names, [shown(each, 200) for each in model.remarks]
+    )
 
 
 def _tuples(model: Model) -> list[str]:
@@ -147,7 +149,9 @@ def _draw(axes: Axes, diagram: Diagram, placed: Placed, x: float, y: float) -> N
         right = corner[0] + box.width - 0.1
         axes.text(right, corner[1] + 0.06, box.caption, ha="right", va="bottom", fontsize=8, color=QUIET)
     centres = {name: (a + x, b + y) for name, (a, b) in placed.centres.items()}
-    drawn = {vertex.name: _vertex(vertex, centres[vertex.name], placed.sizes[vertex.name]) for vertex in diagram.vertices}
+    drawn = {
+        vertex.name: _vertex(vertex, centres[vertex.name], placed.sizes[vertex.name]) for vertex in diagram.vertices
+    }
     for vertex in diagram.vertices:
         axes.add_patch(drawn[vertex.name])
         text = "\n".join(label(vertex))

@@ -69,9 +69,7 @@ class Panels:
     def offset(self, axes: Axes, method: str) -> Any:
         """Return coordinates of the data in which a method is a few points beside the others."""
         place = list(self.look).index(method) - (len(self.look) - 1) / 2
-        moved = needed("matplotlib.transforms").ScaledTranslation(
-            place * DODGE / 72, 0, self.figure.dpi_scale_trans
-        )
+        moved = needed("matplotlib.transforms").ScaledTranslation(place * DODGE / 72, 0, self.figure.dpi_scale_trans)
         return axes.transData + moved
 
 

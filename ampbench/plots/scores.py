@@ -76,7 +76,9 @@ def scores(
     others = [name for name in metric_columns(frame) if name != metric]
     frame = frame.drop(columns=[*others, *(f"{name}_provenance" for name in others)])
     found = [summarise(part) for _, part in frame.groupby("task", sort=True)]  # ranks over tasks are not needed
-    told = [text for each in found for text in each.remarks if not text.startswith("failed: ") and DIFFERENCES not in text]
+    told = [
+        text for each in found for text in each.remarks if not text.startswith("failed: ") and DIFFERENCES not in text
+    ]
     lost = _failed(frame, metric)
     table = pd.concat([each.table for each in found])
     if table.empty:

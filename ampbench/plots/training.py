@@ -28,7 +28,7 @@ PANELS = (
 )
 """The panels, each with the beginnings of the columns that it shows; other columns have a panel together."""
 LOGARITHMIC = {"gradient norm", "learning rate"}
-MAX_CURVES = 7
+MAX_CURVES = 6
 """Largest number of curves of a panel with a colour and a name: those that vary most; others are grey."""
 MAX_NAME = 30
 
