@@ -31,7 +31,7 @@ class Calibration:
         p: p-value of the hypothesis that the fit is calibrated.
         coverage: level in percent → share of central intervals that contain the true parameter.
         outside: where the observation lies outside the range of the held-out simulations; "" if nowhere.
-        ranks: by parameter, the normalised ranks of its true values among their draws; empty in files of older versions.
+        ranks: by parameter, the normalised ranks of its true values among their draws; empty in older files.
     """
 
     held_out: int

@@ -35,14 +35,14 @@ from ampbench.api import infer_graph, restore_graph, save
 from ampbench.assess.simulations import Prepared
 from ampbench.bars import progress_bar
 from ampbench.errors import UsageError
+from ampbench.figures.pairs import pair_plot
+from ampbench.figures.predictive import predictive_plot
 from ampbench.graph import Graph, join
 from ampbench.graph.failures import Report
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import HasState, Posterior, Sequential
 from ampbench.interfaces.description import Description
 from ampbench.interfaces.summaries import summary_table
-from ampbench.plots.pairs import pair_plot
-from ampbench.plots.predictive import predictive_plot
 from ampbench.reporting.inference_data import tree
 from ampbench.results import atomic
 from ampbench.results.checksums import Damage

@@ -13,7 +13,6 @@ from ampbench.console import document, status
 from ampbench.errors import UsageError
 from ampbench.figures.pairs import pair_plot, pair_plots
 from ampbench.figures.style import check_path, needed, save_figure
-
 from ampbench.interfaces import HasHistory
 from ampbench.plots.budget import draw_budgets
 from ampbench.plots.calibration import MAX_FITS, Calibrated, draw_calibration, posterior_ranks
@@ -119,7 +118,7 @@ def _of_paths(paths: Sequence[Path]) -> tuple[dict[str, Calibrated], list[str]]:
         remarks += failed
     if older := [label for label, fit in found.items() if not fit.ranks]:
         remarks.append(
-            f"no ranks are stored of {', '.join(older)}, made by an older version: the coverage of two levels is drawn, "
+            f"no ranks are stored of {', '.join(older)}, made by an older version: drawn is the coverage of two levels, "
             "a mean over parameters, with intervals that hold for any dependence between these"
         )
     return found, remarks

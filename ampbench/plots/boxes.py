@@ -1,6 +1,6 @@
-"""Positions of the vertices and boxes of a diagram, in inches: a box for each plate, chain or tree, inside its outer one.
+"""Positions of the vertices and boxes of a diagram, in inches: a box for each plate, chain or tree.
 
-The variables of outer axes stand above the boxes, since they are parents of what is inside and never children.
+Boxes of inner axes are inside those of outer ones. The variables of outer axes stand above the boxes, since they are parents of what is inside and never children.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _turned(parents: Mapping[str, list[str]], broad: float) -> dict[str, Point]:
     trunk = {name: above for name, above in parents.items() if name not in ends}
     level = layers(trunk)
     if not trunk or len(set(level.values())) < len(trunk):
-        turned = positions(parents, {name: HEIGHT for name in parents}, GAP + 0.15, broad + GAP)
+        turned = positions(parents, dict.fromkeys(parents, HEIGHT), GAP + 0.15, broad + GAP)
         return {name: (broad / 2 - y, -x) for name, (x, y) in turned.items()}
     centres = {name: (broad / 2 + i * (broad + GAP), -HEIGHT / 2) for name, i in level.items()}
     below = dict.fromkeys(trunk, 0)

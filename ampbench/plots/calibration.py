@@ -2,8 +2,8 @@ r"""Plots of calibration: ranks of true parameters, and coverage of central inte
 
 With u the normalised ranks of a parameter over n held-out simulations (:mod:`ampbench.statistics.calibration`), which
 are uniform if the posterior is calibrated, a curve on the left is :math:`F_n(u) - u`, and one on the right the
-distribution function of :math:`|2 u - 1|`, which is the coverage of central intervals by their level. Bands are those of
-Kolmogorov's test,
+distribution function of :math:`|2 u - 1|`, which is the coverage of central intervals by their level. Bands are those
+of Kolmogorov's test,
 
 .. math:: \sup_u |F_n(u) - u| \le c_n(\alpha), \qquad \alpha = 0.05 / (2 D),
 
@@ -78,7 +78,7 @@ def posterior_ranks(
         progress: called with (simulations done, held_out).
 
     Raises:
-        UsageError: the posterior is fitted to one observation, has no description, or too few simulations are asked for.
+        UsageError: the posterior is fitted to one observation, has no description, or held_out is too small.
         SimulationError, SamplesError: simulator or posterior returned something unusable.
     """
     if isinstance(posterior, Sequential):
@@ -147,7 +147,7 @@ def band(n: int, curves: int) -> float:
     return float(kstwo.ppf(1 - (1 - LEVEL) / curves, n))
 
 
-def distribution(values: Sequence[float]) -> tuple[Array, Array]:
+def distribution(values: Sequence[float] | Array) -> tuple[Array, Array]:
     """Return the corners of the empirical distribution function on (0, 1): points and values.
 
     Example:
@@ -176,12 +176,12 @@ def _excess(fit: Calibrated, name: str) -> float:
     """Return the largest distance of the curves of a parameter to those of a calibrated fit, in units of the band."""
     if name not in fit.ranks:
         return 0.0
-    u = np.asarray(fit.ranks[name])
+    u = np.asarray(fit.ranks[name], dtype=float)
     far = max(float(np.abs(f - x).max()) for x, f in map(distribution, (u, _folded(u))))
     return far / band(fit.held_out, 2 * len(fit.ranks))
 
 
-def _folded(ranks: Sequence[float]) -> Array:
+def _folded(ranks: Sequence[float] | Array) -> Array:
     return np.abs(2 * np.asarray(ranks, dtype=float) - 1)
 
 
@@ -198,11 +198,11 @@ def _curves(left: Axes, right: Axes, fit: Calibrated, colours: Mapping[str, str]
     left.fill_between(level, np.maximum(-half, -level), np.minimum(half, 1 - level), color=BAND, linewidth=0, zorder=0)
     right.fill_between(level, np.clip(level - half, 0, 1), np.clip(level + half, 0, 1), color=BAND, lw=0, zorder=0)
     for name, ranks in fit.ranks.items():
-        look = {"color": colours.get(name, QUIET), "linewidth": 1.4 if name in colours else 0.6}
+        look: dict[str, Any] = {"color": colours.get(name, QUIET), "linewidth": 1.4 if name in colours else 0.6}
         order = 3 if name in colours else 2
         u, f = distribution(ranks)
         left.plot(u, f - u, zorder=order, label=shown(name), **look)
-        right.plot(*distribution(_folded(ranks).tolist()), zorder=order, label=shown(name), **look)
+        right.plot(*distribution(_folded(ranks)), zorder=order, label=shown(name), **look)
     reach = max(1.3 * half, *(np.abs(line.get_ydata()).max() * 1.1 for line in left.lines[1:]))
     left.set_ylim(-reach, reach)
 

@@ -1,8 +1,8 @@
 """Diagrams: what a drawing of a model or of its inverse shows, without positions.
 
-A variable that is repeated stands once, in the box of its axes. A link to the repeat before, along a chain or a tree, is
-one from a ghost of the variable. The inverse of repeated variables reads evidence of many repeats as a message; a square
-in the box stands for it.
+A variable that is repeated stands once, in the box of its axes. A link to the repeat before, along a chain or a tree,
+is one from a ghost of the variable. The inverse of repeated variables reads evidence of many repeats as a message; a
+square in the box stands for it.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def describe(graph: Graph, observed: Sequence[str], folded: bool | None = None) 
         graph, observed, sizes = repetition.template, repetition.observed(observed), repetition.sizes
     if len(graph.nodes) > MAX_VARIABLES:
         raise UsageError(
-            f"the graph has {len(graph.nodes)} variables, and at most {MAX_VARIABLES} are drawn; draw some of them with "
-            "their ancestors (--only NAME,…), or write repeated variables along axes (docs/structure.md)"
+            f"the graph has {len(graph.nodes)} variables, and at most {MAX_VARIABLES} are drawn; draw some of them "
+            "with their ancestors (--only NAME,…), or write repeated variables along axes (docs/structure.md)"
         )
     shaded = {*observed, *graph.covariates}
     model = _model(graph, shaded, sizes)
@@ -154,7 +154,7 @@ def _flat(graph: Graph, observed: Sequence[str], model: Diagram) -> tuple[Diagra
     factors = graph.inverse(observed)
     compared = {frozenset((*site.variables, *site.context)) for site in sites(factors, observed, "local")}
     by_name = {vertex.name: vertex for vertex in model.vertices}
-    parents: dict[str, tuple[str, ...]] = {name: () for name in observed}
+    parents: dict[str, tuple[str, ...]] = dict.fromkeys(observed, ())
     parents |= {factor.variable: tuple(factor.context) for factor in factors}
     barren = frozenset(factor.variable for factor in factors if factor.barren)
     diagram = Diagram("inverse q", tuple(by_name[name] for name in parents), parents, barren)
@@ -178,7 +178,7 @@ def _template(graph: Graph, observed: Sequence[str], model: Diagram) -> tuple[Di
     for factor in factors:
         found[factor.variable] = tuple(dict.fromkeys((*found.get(factor.variable, ()), *_context(graph, factor))))
     given = dict.fromkeys(name for context in found.values() for name in context if name not in found)
-    parents = {**{name: () for name in given}, **found}
+    parents = {**dict.fromkeys(given, ()), **found}
     diagram = Diagram(
         "inverse q",
         tuple(vertices[name] for name in parents),

@@ -14,6 +14,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -135,5 +136,5 @@ def _placed(rows: Orders, parents: Parents, widths: Mapping[str, float], gap: fl
 
 def _starts(row: Sequence[str], widths: Mapping[str, float], gap: float) -> np.ndarray:
     """Return the closest coordinates that keep the distances, the first one at 0."""
-    steps = [(widths[a] + widths[b]) / 2 + gap for a, b in zip(row, row[1:], strict=False)]
+    steps = [(widths[a] + widths[b]) / 2 + gap for a, b in pairwise(row)]
     return np.concatenate([[0.0], np.cumsum(steps)])

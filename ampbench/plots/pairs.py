@@ -155,8 +155,10 @@ def _with_exact(pairs: Pairs, task: Task, number: int, samples: int) -> Pairs:
 
 
 def of_files(paths: Sequence[Path]) -> Pairs:
-    """Return the samples of files: npz with an array theta (n, D), csv with a column for each component, or folders of
-    ``ampbench infer``.
+    """Return the samples of files.
+
+    Arguments:
+        paths: npz with an array theta (n, D), csv with a column for each component, or folders of ``ampbench infer``.
 
     Raises:
         UsageError: a file cannot be read, or files have other components than the first one.

@@ -1,8 +1,8 @@
 """Scores against time: what a score costs, and which methods no other one beats in both.
 
 Black steps are the Pareto front of the means. A symbol on the front has a black ring; a pale symbol is clearly
-dominated: another method has a lower score in less time, and the intervals of neither overlap. Between the two, the data
-do not tell.
+dominated: another method has a lower score in less time, and the intervals of neither overlap. Between the two, the
+data do not tell.
 """
 
 from __future__ import annotations

@@ -37,9 +37,9 @@ class Scores:
 
     Attributes:
         metric: the metric.
-        table: one row per task, sample size, method and budget: ``mean``, ``low`` and ``high`` of the score, ``seconds``,
-            ``seconds_low`` and ``seconds_high`` of the time, and ``n``, ``seeds`` and ``observations``. Ends of intervals
-            are NaN where they cannot be estimated.
+        table: one row per task, sample size, method and budget: ``mean``, ``low`` and ``high`` of the score,
+            ``seconds``, ``seconds_low`` and ``seconds_high`` of the time, and ``n``, ``seeds`` and ``observations``. Ends
+            of intervals are NaN where they cannot be estimated.
         remarks: what is missing from the table, or limits it.
     """
 
@@ -136,7 +136,7 @@ def _failed(frame: pd.DataFrame, metric: str) -> list[str]:
     lost = current[current[metric].isna()]
     told = []
     for group, part in lost.groupby([*GROUP_COLUMNS, "method"], sort=True):
-        task, budget, samples, method = group
+        task, budget, _, method = group
         there = int((current[[*GROUP_COLUMNS, "method"]] == list(group)).all(axis=1).sum())
         failed = int((part["status"] != "ok").sum())
         what = f"{failed} failed" if failed else f"have no value of {metric}"

@@ -51,8 +51,8 @@ def training_plot(history: pd.DataFrame, title: str = "training") -> Figure:
     """
     if STEP not in history.columns or history.empty:
         raise UsageError(
-            f"the history has {len(history)} rows and the columns {', '.join(map(str, history.columns)) or 'none'}, but "
-            "no step; give posterior.history"
+            f"the history has {len(history)} rows and the columns {', '.join(map(str, history.columns)) or 'none'}, "
+            "but no step; give posterior.history"
         )
     return _draw(history, title)
 

@@ -182,7 +182,7 @@ def _given(
 ) -> dict[str, list[Any]]:
     """Return the allowed values of each column that an option names."""
     several = {"method": list(method or ()), "budget": list(budget or ()), "seed": list(seed or ())}
-    found = {name: [value] for name, value in single.items() if value is not None}
+    found: dict[str, list[Any]] = {name: [value] for name, value in single.items() if value is not None}
     return found | {name: values for name, values in several.items() if values}
 
 
