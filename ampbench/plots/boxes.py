@@ -1,6 +1,7 @@
 """Positions of the vertices and boxes of a diagram, in inches: a box for each plate, chain or tree.
 
-Boxes of inner axes are inside those of outer ones. The variables of outer axes stand above the boxes, since they are parents of what is inside and never children.
+Boxes of inner axes are inside those of outer ones. The variables of outer axes stand above the boxes, since they are
+parents of what is inside and never children.
 """
 
 from __future__ import annotations

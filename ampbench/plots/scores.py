@@ -38,8 +38,8 @@ class Scores:
     Attributes:
         metric: the metric.
         table: one row per task, sample size, method and budget: ``mean``, ``low`` and ``high`` of the score,
-            ``seconds``, ``seconds_low`` and ``seconds_high`` of the time, and ``n``, ``seeds`` and ``observations``. Ends
-            of intervals are NaN where they cannot be estimated.
+            ``seconds``, ``seconds_low`` and ``seconds_high`` of the time, and ``n``, ``seeds`` and ``observations``.
+            Ends of intervals are NaN where they cannot be estimated.
         remarks: what is missing from the table, or limits it.
     """
 

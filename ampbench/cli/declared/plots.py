@@ -181,8 +181,8 @@ def _given(
     seed: Iterable[int] | None = None,
 ) -> dict[str, list[Any]]:
     """Return the allowed values of each column that an option names."""
-    several = {"method": list(method or ()), "budget": list(budget or ()), "seed": list(seed or ())}
-    found: dict[str, list[Any]] = {name: [value] for name, value in single.items() if value is not None}
+    several: dict[str, list[Any]] = {"method": [*(method or ())], "budget": [*(budget or ())], "seed": [*(seed or ())]}
+    found = {name: [value] for name, value in single.items() if value is not None}
     return found | {name: values for name, values in several.items() if values}
 
 
