@@ -118,8 +118,8 @@ def _of_paths(paths: Sequence[Path]) -> tuple[dict[str, Calibrated], list[str]]:
         remarks += failed
     if older := [label for label, fit in found.items() if not fit.ranks]:
         remarks.append(
-            f"no ranks are stored of {', '.join(older)}, made by an older version: drawn is the coverage of two levels, a "
-            "mean over parameters, with intervals that hold for any dependence between these"
+            f"no ranks are stored of {', '.join(older)}, made by an older version: drawn is the coverage of two "
+            "levels, a mean over parameters, with intervals that hold for any dependence between these"
         )
     return found, remarks
 
