@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def pairs(names: list[str]) -> Figure:
 
 def side_by_side(names: list[str]) -> Figure:
     draws = torch.linspace(-1, 1, 500).reshape(250, 2).cos()
-    return pair_plots({name: draws for name in names[:2]}, ["a", "b"], title=names[0])
+    return pair_plots(dict.fromkeys(names[:2], draws), ["a", "b"], title=names[0])
 
 
 def predictive(names: list[str]) -> Figure:
@@ -48,7 +49,7 @@ def predictive(names: list[str]) -> Figure:
 
 def calibration(names: list[str]) -> Figure:
     ranks = [(i + 0.5) / 60 for i in range(60)]
-    return calibration_plot({name or "empty": {each: ranks for each in names} for name in names[:2]})
+    return calibration_plot({name or "empty": dict.fromkeys(names, ranks) for name in names[:2]})
 
 
 def training(names: list[str]) -> Figure:
@@ -60,7 +61,7 @@ def training(names: list[str]) -> Figure:
 def model(names: list[str]) -> Figure:
     known = [name for name in names if name]
     nodes = [density(known[0], ONE)]
-    nodes += [simulator(name, torch.sin, [before]) for before, name in zip(known, known[1:], strict=False)]
+    nodes += [simulator(name, torch.sin, [before]) for before, name in itertools.pairwise(known)]
     return graph_plot(Graph(*nodes), [known[-1]], title=names[0])
 
 

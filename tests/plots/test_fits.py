@@ -57,9 +57,7 @@ def test_without_ranks_coverage_is_drawn() -> None:
     assert [(float(x[0]), float(y[0])) for x, y in points] == [(0.5, 0.4), (0.9, 0.8)]
 
 
-@pytest.mark.parametrize(
-    "ranks", [{}, {"a": []}, {"a": [0.5], "b": [0.1, 0.2]}, {"a": [math.nan]}, {"a": [1.5]}]
-)
+@pytest.mark.parametrize("ranks", [{}, {"a": []}, {"a": [0.5], "b": [0.1, 0.2]}, {"a": [math.nan]}, {"a": [1.5]}])
 def test_what_are_no_ranks(ranks: dict[str, list[float]]) -> None:
     with pytest.raises(UsageError, match="are no numbers from 0 to 1"):
         calibration_plot({"fit": ranks})
@@ -88,7 +86,9 @@ def test_assessments_are_read(tmp_path: Path) -> None:
     good = {"method": "amp", "budget": 1000, "error": "", "coverage_50": 0.5, "coverage_90": 0.9}
     bad = {"method": "npe", "budget": 1000, "error": "no sbi"}
     path = tmp_path / "a.json"
-    path.write_text(json.dumps({"held_out": 50, "fits": [good, bad], "ranks": {"amp, budget 1,000": {"a": [0.5] * 50}}}))
+    path.write_text(
+        json.dumps({"held_out": 50, "fits": [good, bad], "ranks": {"amp, budget 1,000": {"a": [0.5] * 50}}})
+    )
     found, remarks = calibration_of_assessment(path)
     assert found == {"amp, budget 1,000": Calibrated(50, {"a": [0.5] * 50}, {0.5: 0.5, 0.9: 0.9})}
     assert remarks == ["npe, budget 1,000 failed: no sbi"]
