@@ -43,8 +43,8 @@ of a Gaussian; a few draws in far tails would leave no room for the others."""
 MIN_CONTOUR_DRAWS = 200
 """Smallest number of draws for which contours are drawn."""
 SMOOTH_BELOW = 3000
-"""Number of draws below which densities are smoothed before contours are drawn, by one of the 30 bins."""
-BINS = 30
+"""Number of draws below which densities are smoothed before contours are drawn, by 0.8 of the 40 bins."""
+BINS = 40
 LABEL_DISTANCE = 0.42
 """Distance of a label to its axis, in inches, which has the room of slanted tick labels."""
 LEVELS = (0.5, 0.95)
@@ -241,7 +241,7 @@ def _corner(canvas: Any, values: Array, common: _Frame, colour: str, **options: 
         labels=common.labels,
         levels=LEVELS,
         color=colour,
-        smooth=1.0 if len(values) < SMOOTH_BELOW else None,
+        smooth=0.8 if len(values) < SMOOTH_BELOW else None,
         hist_kwargs={"density": True, "linewidth": 1.3},
         quiet=True,
         fig=canvas,

@@ -103,7 +103,9 @@ def _own(diagram: Diagram, own: list[Vertex], alone: bool) -> Placed:
     level = layers(parents)
     depth, widest = max(level.values()) + 1, max(list(level.values()).count(i) for i in level.values())
     if alone and depth > FLAT_ABOVE and depth > 1.5 * widest:
-        centres = _turned(parents, max(width for width, _ in sizes.values()))
+        centres = _turned(
+            parents, {vertex.name for vertex in own if vertex.observed}, max(width for width, _ in sizes.values())
+        )
     else:
         found = positions(parents, {name: size[0] for name, size in sizes.items()}, GAP, LAYER)
         centres = {name: (x, y - HEIGHT / 2) for name, (x, y) in found.items()}
@@ -111,13 +113,10 @@ def _own(diagram: Diagram, own: list[Vertex], alone: bool) -> Placed:
     return Placed(centres, sizes, (), right, max(HEIGHT / 2 - y for _, y in centres.values()))
 
 
-def _turned(parents: Mapping[str, list[str]], broad: float) -> dict[str, Point]:
-    """Return positions from left to right; of a chain whose variables have children of their own, those lie below."""
-    ends = {
-        name
-        for name, above in parents.items()
-        if len(above) == 1 and not any(name in each for each in parents.values())
-    }
+def _turned(parents: Mapping[str, list[str]], observed: set[str], broad: float) -> dict[str, Point]:
+    """Return positions from left to right; observations of a chain lie below it."""
+    inner = {name for above in parents.values() for name in above}
+    ends = {name for name in observed if name not in inner and len(parents[name]) == 1}
     trunk = {name: above for name, above in parents.items() if name not in ends}
     level = layers(trunk)
     if not trunk or len(set(level.values())) < len(trunk):

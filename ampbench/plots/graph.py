@@ -97,7 +97,7 @@ def _tuples(model: Model) -> list[str]:
     found = [f"{i}. {text}{' *' if compared else ''}" for i, (text, compared) in enumerate(model.tuples, start=1)]
     more = len(found) - MAX_TUPLES
     told = [*found[:MAX_TUPLES], *([f"… and {more} more"] if more > 0 else [])]
-    return ["tuples of the inverse, in sampling order; at those with * an adversary compares the chains:", *told]
+    return ["tuples of the inverse in sampling order (*: with an adversary):", *told]
 
 
 def _bounds(diagram: Diagram, placed: Placed) -> tuple[float, float, float]:
