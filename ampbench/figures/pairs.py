@@ -43,8 +43,9 @@ of a Gaussian; a few draws in far tails would leave no room for the others."""
 MIN_CONTOUR_DRAWS = 200
 """Smallest number of draws for which contours are drawn."""
 SMOOTH_BELOW = 3000
-"""Number of draws below which densities are smoothed before contours are drawn, by 0.8 of the 40 bins."""
-BINS = 40
+"""Number of draws below which densities are smoothed before contours are drawn, by 0.8 of a bin."""
+BINS = {0: 20, 1000: 30, 3000: 40}
+"""Number of bins of an axis, from a number of draws on."""
 LABEL_DISTANCE = 0.42
 """Distance of a label to its axis, in inches, which has the room of slanted tick labels."""
 LEVELS = (0.5, 0.95)
@@ -236,7 +237,7 @@ def _mark(canvas: Any, truth: Array) -> None:
 def _corner(canvas: Any, values: Array, common: _Frame, colour: str, **options: Any) -> None:
     needed("corner").corner(
         values,
-        bins=BINS,
+        bins=max(bins for least, bins in BINS.items() if len(values) >= least),
         range=common.limits,
         labels=common.labels,
         levels=LEVELS,
