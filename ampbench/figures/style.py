@@ -55,6 +55,9 @@ CHARACTERS_PER_INCH = 14
 LINE = 0.19
 """Height of a line of a legend, in inches."""
 
+_DOLLAR = "\ue000"
+"""Stands for an escaped dollar; no text that is shown has this character."""
+
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -184,7 +187,8 @@ def _glyphs() -> frozenset[int]:
 
 def folded(text: str, width: float) -> str:
     """Return a text on as many lines as a width in inches needs."""
-    return "\n".join(textwrap.wrap(text, max(20, int(width * CHARACTERS_PER_INCH))))
+    whole = text.replace(r"\$", _DOLLAR)  # a dollar without its backslash would begin mathematics
+    return "\n".join(textwrap.wrap(whole, max(20, int(width * CHARACTERS_PER_INCH)))).replace(_DOLLAR, r"\$")
 
 
 def frame(

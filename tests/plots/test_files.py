@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch.distributions import Independent, Normal
 
 from ampbench.errors import UsageError
-from ampbench.figures.style import FORMATS, image, looks, shown
+from ampbench.figures.style import FORMATS, folded, image, looks, shown
 from ampbench.graph import Graph, density, simulator
 from ampbench.plots import (
     budget_plot,
@@ -116,6 +116,12 @@ def test_shown_names_are_short_and_no_mathematics(name: str) -> None:
     assert not text.startswith("_")
     assert text.isprintable()
     assert len(name) <= 20 or "…" in text
+
+
+def test_lines_are_not_broken_within_an_escape() -> None:
+    for size in range(15, 25):
+        assert r"\$" * 4 in folded("x" * size + r"\$" * 4 + "y" * 30, 0.0).replace("\n", "")
+        assert not any(line.startswith("$") for line in folded("x" * size + r"\$" * 4, 0.0).splitlines())
 
 
 def test_looks_differ() -> None:
