@@ -100,7 +100,7 @@ def test_one_score_has_no_invented_interval(committed: pd.DataFrame) -> None:
     ("options", "message"),
     [
         ({"metric": "nope"}, r"no stored run has the metric 'nope'; there are: c2st"),
-        ({"budgets": [5]}, r"no stored run has budget '5'; there are: 10000 or 100000"),
+        ({"budgets": [5]}, r"no stored run has budget '5'; there are: 100000 or 10000"),
         ({"tasks": ["nowhere"]}, r"no stored run has task 'nowhere'; there are: slcp"),
         ({"methods": ["npe"]}, r"no stored run has method 'npe'"),
     ],
