@@ -18,16 +18,17 @@ from ampbench.errors import UsageError
 from ampbench.figures.style import FORMATS, folded, image, looks, shown
 from ampbench.graph import Graph, density, simulator
 from ampbench.plots import (
-    budget_plot,
     calibration_plot,
     graph_plot,
     pair_plot,
     pair_plots,
-    pareto_plot,
     predictive_plot,
     save_figure,
     training_plot,
 )
+from ampbench.plots.budget import draw_budgets
+from ampbench.plots.pareto import draw_pareto
+from ampbench.plots.scores import scores
 
 HOSTILE = ["$\\frac{", "_hidden", "a" * 300, "x$y$z^2_3", "\\textbf{x}", "\x1b[31m\u202e\n", "中文", "", "<svg>&]]>"]
 ONE = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
@@ -98,10 +99,10 @@ def test_names_are_text(kind: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_methods_of_any_name(frame: pd.DataFrame, name: str) -> None:
-    first = frame["method"].iloc[0]
-    named = frame.assign(method=frame["method"].replace(first, name or "x"))
-    for draw in (budget_plot, pareto_plot):
-        figure = draw(named)
+    first, task = frame[["method", "task"]].iloc[0]
+    found = scores(frame.assign(method=frame["method"].replace(first, name or "x"))[frame["task"] == task])
+    for draw in (draw_budgets, draw_pareto):
+        figure = draw(found)
         legend = [text.get_text() for text in figure.legends[0].get_texts()]
         assert len(set(legend)) == len(legend) >= 2
         image(figure)
