@@ -36,7 +36,7 @@ def predictive_plot(predicted: Tensor, observation: Tensor, names: Sequence[str]
     """Return a plot of simulations at posterior draws.
 
     Arguments:
-        predicted: simulations, shape (n, *S), with S the shape of an observation.
+        predicted: simulations, shape ``(n, *S)``, with S the shape of an observation.
         observation: shape S; NaN entries are left out.
         names: of the components, if S = (L,).
 

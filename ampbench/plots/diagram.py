@@ -89,7 +89,7 @@ def describe(graph: Graph, observed: Sequence[str], folded: bool | None = None) 
             :data:`FOLD_ABOVE` variables.
 
     Raises:
-        GraphError: an observed name is no variable.
+        GraphError: an observed name is no variable, or ``folded`` is asked for, but some repeats alone are observed.
         UsageError: there are too many variables, or none is repeated and ``folded`` is asked for.
     """
     observed = graph.check(observed)
@@ -99,8 +99,14 @@ def describe(graph: Graph, observed: Sequence[str], folded: bool | None = None) 
     if folded and repetition is None and not graph.axes:
         raise UsageError("this graph does not say which variables are repeats of one another, so that none is folded")
     if repetition is not None and folded is not False and (folded or len(graph.nodes) > FOLD_ABOVE):
-        remarks.append(f"{len(graph.nodes)} variables, of which repeats are drawn once")
-        graph, observed, sizes = repetition.template, repetition.observed(observed), repetition.sizes
+        try:
+            seen, told = repetition.observed(observed), f"{len(graph.nodes)} variables, of which repeats are drawn once"
+            graph, observed, sizes = repetition.template, seen, repetition.sizes
+        except GraphError as error:
+            if folded:
+                raise
+            told = f"repeats are drawn one by one: {error}"
+        remarks.append(told)
     if len(graph.nodes) > MAX_VARIABLES:
         raise UsageError(
             f"the graph has {len(graph.nodes)} variables, and at most {MAX_VARIABLES} are drawn; draw some of them "

@@ -138,6 +138,13 @@ def test_large_graphs_are_folded_or_refused() -> None:
         describe(Graph(density("a", ONE)), [], folded=True)
 
 
+def test_repeats_of_which_some_are_observed_are_drawn_one_by_one() -> None:
+    task: Task = registry.load().build("tasks", "lgssm:length=8")
+    found = describe(task.graph, task.observed[:5])
+    assert len(found.model.vertices) == 16
+    assert found.remarks[0].startswith("repeats are drawn one by one: of the repeats of 'x' some are observed")
+
+
 def test_without_evidence_there_is_no_inverse() -> None:
     found = describe(Graph(density("a", ONE)), [])
     assert found.inverse is None
