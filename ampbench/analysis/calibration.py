@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class Calibration:
         p: p-value of the hypothesis that the fit is calibrated.
         coverage: level in percent → share of central intervals that contain the true parameter.
         outside: where the observation lies outside the range of the held-out simulations; "" if nowhere.
+        ranks: by parameter, the normalised ranks of its true values among their draws; empty in older files.
     """
 
     held_out: int
@@ -38,6 +39,7 @@ class Calibration:
     p: float
     coverage: Mapping[str, float]
     outside: str
+    ranks: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return the calibration as JSON."""
@@ -52,6 +54,8 @@ class Calibration:
         columns |= {"outside": Column("", str, "", blank=True)}
         faults = [column.fault(values[name], name) for name, column in columns.items()]
         faults += [fraction.fault(value, f"coverage.{level}") for level, value in values["coverage"].items()]
+        for name, ranks in values.get("ranks", {}).items():
+            faults += [fraction.fault(rank, f"ranks.{name}") for rank in ranks]
         if found := "; ".join(filter(None, faults)):
             raise ValueError(found)
         return cls(**values)
@@ -97,4 +101,12 @@ def calibration(
         outcome.p,
         {f"{100 * level:.0f}": value for level, value in outcome.coverage.items()},
         outside_range(x.to(held_out.x), held_out.x),
+        ranks_by_name(names, outcome),
     )
+
+
+def ranks_by_name(names: Sequence[str], outcome: Outcome) -> dict[str, list[float]]:
+    """Return the ranks of an outcome by the names of the components, to six decimals; none if it has no ranks."""
+    if outcome.ranks is None:
+        return {}
+    return {name: ranks.numpy().round(6).tolist() for name, ranks in zip(names, outcome.ranks.T, strict=True)}

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -35,14 +34,15 @@ from ampbench.api import infer_graph, restore_graph, save
 from ampbench.assess.simulations import Prepared
 from ampbench.bars import progress_bar
 from ampbench.errors import UsageError
+from ampbench.figures.pairs import pair_plot
+from ampbench.figures.predictive import predictive_plot
+from ampbench.figures.style import image
 from ampbench.graph import Graph, join
 from ampbench.graph.failures import Report
 from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import HasState, Posterior, Sequential
 from ampbench.interfaces.description import Description
 from ampbench.interfaces.summaries import summary_table
-from ampbench.plots.pairs import pair_plot
-from ampbench.plots.predictive import predictive_plot
 from ampbench.reporting.inference_data import tree
 from ampbench.results import atomic
 from ampbench.results.checksums import Damage
@@ -211,7 +211,7 @@ class Analysis:
 
     def plots(self) -> list[str]:
         """Write the plots that can be drawn, and ``samples.nc``; return why files are missing."""
-        wanted = {"pairs.png": lambda: _png(pair_plot(self._draws, self.names)), "samples.nc": self._netcdf}
+        wanted = {"pairs.png": lambda: image(pair_plot(self._draws, self.names)), "samples.nc": self._netcdf}
         if self.request.predictions:
             wanted["predictions.png"] = self._predictive_plot
         return list(filter(None, (self._optional(name, content) for name, content in wanted.items())))
@@ -220,7 +220,7 @@ class Analysis:
         known, values = self.posterior.known, torch.from_numpy(self.predictions.to_numpy())
         shape = known.shape or values.shape[1:]
         names = known.observed_names(values.shape[1])
-        return _png(predictive_plot(values.reshape(-1, *shape), self.x.reshape(shape), names))
+        return image(predictive_plot(values.reshape(-1, *shape), self.x.reshape(shape), names))
 
     def _netcdf(self) -> bytes:
         sizes = dict(self.posterior.known.sizes)
@@ -275,9 +275,3 @@ def _frame(values: Tensor, names: Iterable[str]) -> DataFrame:
     from pandas import DataFrame
 
     return DataFrame(values.detach().cpu().numpy(), columns=list(names))
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()

@@ -296,6 +296,7 @@ def judge(held_out: HeldOut, draws: Tensor, known: Outcome) -> Outcome:
         coverage={level: float(coverage(components, level).mean()) for level in (0.5, 0.9)},
         p=min(1.0, min(p_values) * len(p_values)),
         dispersion_z=float((out.mean() - 0.5) / (out.std() / len(out) ** 0.5)),
+        ranks=components,
     )
 
 

@@ -57,6 +57,7 @@ class Outcome:
     dispersion_z: float = 0.0
     p_at_observation: float = float("nan")
     output: str = ""
+    ranks: Tensor | None = None
 
     @property
     def ok(self) -> bool:

@@ -58,6 +58,23 @@ def read_model(
     return Graph(theta, x), ("x",)
 
 
+def read_graph(text: str, observed: Sequence[str]) -> tuple[Graph, tuple[str, ...]]:
+    """Return a graph that a module defines, and the names of its observed variables.
+
+    Arguments:
+        text: ``module:name`` of a :class:`ampbench.graph.Graph`.
+        observed: names of its observed variables.
+
+    Raises:
+        UsageError: it cannot be imported, or is no graph.
+        GraphError: an observed name is no variable.
+    """
+    graph = _imported(text, "graph")
+    if not isinstance(graph, Graph):
+        raise UsageError(f"{text} is a {type(graph).__name__}, not an ampbench.graph.Graph; a simulator needs --prior")
+    return graph, graph.check(observed)
+
+
 def read_stored(prior: str | Distribution, features: int, columns: Sequence[str] = ()) -> tuple[Graph, tuple[str, ...]]:
     """Return the graph of stored simulations, and the names of its observed variables.
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ampbench import registry
+from ampbench.analysis.calibration import ranks_by_name
 from ampbench.assess.assessment import HeldOut, hold_out, outcomes, prior_outcome, trials
 from ampbench.assess.fits import IsolatedWorker
 from ampbench.assess.lc2st import outside_range
@@ -26,11 +27,12 @@ from ampbench.bars import progress_bar
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.simulations import SIMULATE_AT_ONCE, SimulationOptions, subject_of
 from ampbench.cli.terminal import print_folded, print_table
-from ampbench.console import complain, say, status
+from ampbench.console import complain, document, say, status
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
 from ampbench.graph.failures import check_failed
+from ampbench.graph.prior import parameter_names
 from ampbench.interfaces import Limits, Progress
 from ampbench.registry import Registry
 from ampbench.reporting.text import duration
@@ -39,7 +41,7 @@ from ampbench.running.executors import imports
 from ampbench.running.process import start_server
 from ampbench.simulations import Batches, Simulations, StoredSimulator, warn_if_other_prior
 from ampbench.spec import split
-from ampbench.text import plain, to_json
+from ampbench.text import plain
 
 BAR_WIDTH = 12
 """Width, in characters, of the bar of the best fit."""
@@ -114,7 +116,7 @@ def run_assess(
     found, code = _fits(judges, names, sizes, loaded, worker)
     advice, permutations = recommend(found, yardstick, judges.rule), trials(len(names) * len(sizes))
     if as_json:
-        say(to_json(_as_json(found, yardstick, advice, judges, permutations)))
+        document(_as_json(found, yardstick, advice, judges, permutations))
     else:
         _print(found, yardstick, advice, judges, permutations)
         if advice.outcome:
@@ -303,6 +305,7 @@ def _as_json(
 ) -> dict[str, Any]:
     rows = [_json_row(each, fault) for each, fault in zip(found, faults(found), strict=True)]
     chosen = advice.outcome
+    names = parameter_names(judges.graph, judges.graph.latents(judges.observed))
     return {
         "rule": judges.rule,
         "failed": judges.failed,
@@ -312,6 +315,7 @@ def _as_json(
         "permutations": None if judges.observation is None else permutations,
         "prior": _json_row(prior, ""),
         "fits": rows,
+        "ranks": {f"{each.method}, budget {each.budget:,}": ranks_by_name(names, each) for each in found if each.ok},
         "recommendation": {
             "method": chosen.method if chosen else None,
             "budget": chosen.budget if chosen else None,

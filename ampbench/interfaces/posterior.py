@@ -99,7 +99,7 @@ class Posterior(ABC):
         Raises:
             UsageError: matplotlib is not installed, or as :meth:`summary` does.
         """
-        from ampbench.plots.pairs import pair_plot
+        from ampbench.figures.pairs import pair_plot
 
         return pair_plot(self.one_sample(observation, n), self.known.names)
 
@@ -109,7 +109,7 @@ class Posterior(ABC):
         Raises:
             UsageError, SimulationError: as :meth:`plot` and :meth:`predict` do.
         """
-        from ampbench.plots.predictive import predictive_plot
+        from ampbench.figures.predictive import predictive_plot
 
         rows, _ = observations(observation, self.known)
         predicted = self.known.simulate(self.one_sample(observation, n))

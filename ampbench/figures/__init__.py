@@ -1,0 +1,1 @@
+"""The figures of posteriors and of their predictions, and the style of all figures."""
