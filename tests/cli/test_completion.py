@@ -20,9 +20,7 @@ from ampbench.errors import UsageError
 KEY = "0123456789abcdef0123"
 TYPED = {
     "ampbench run --task two_m": "ampbench run --task two_moons",
-    "ampbench run --method amp:divergence=jsd,family=impl": [
-        "ampbench run --method amp:divergence=jsd,family=implicit"
-    ],
+    "ampbench run --method amp:divergence=f-kl,family=im": "ampbench run --method amp:divergence=f-kl,family=implicit",
     "ampbench run --select method~tsn": "ampbench run --select method~tsnpe",
     "ampbench export out.nc --key 0123": f"ampbench export out.nc --key {KEY}",
 }
