@@ -44,7 +44,7 @@ COMMANDS = [
     "verify",
 ]
 COMMANDS += ["store", "store check", "store merge", "store gc"]
-COMMANDS += ["reference build", "reference export", "assess", "infer", "doctor"]
+COMMANDS += ["reference build", "reference export", "assess", "infer", "doctor", "completion"]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]
 
 

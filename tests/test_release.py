@@ -48,9 +48,8 @@ def test_the_changelog_has_every_sentence() -> None:
 
 
 def test_the_image_copies_what_the_wheel_is_built_from() -> None:
-    allowed = {
-        line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"
-    }
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = {line[1:] for line in ignored if line.startswith("!")}
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     needed = {each.partition("/")[0] for each in wheel} | {"pyproject.toml", PROJECT["project"]["readme"]}
     assert needed | set(PROJECT["project"]["license-files"]) <= allowed

@@ -75,9 +75,7 @@ def test_a_pipe_does_not_look_at_the_terminal_beside_it() -> None:
 
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
-    code = (
-        "from ampbench.console import LiteralConsole; print(LiteralConsole().width, LiteralConsole(stderr=True).width)"
-    )
+    code = "from ampbench.console import LiteralConsole as C; print(C().width, C(stderr=True).width)"
     environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     done = subprocess.run(
         [sys.executable, "-c", code], stdin=end, stdout=subprocess.PIPE, stderr=end, env=environment, check=True
