@@ -105,15 +105,14 @@ def show(
         raise UsageError(
             f"--noise prints text; --csv and --json contain the standard deviations anyway, --{form} does not"
         )
-    frame = selection.of(load(results))
-    others: list[str] = []
-    if form == "text" and not details and not selection.metrics:
-        stored = metric_columns(frame)
-        first = [FIRST_METRIC] if FIRST_METRIC in stored else stored[:1]
-        others = [name for name in stored if name not in first]
-        frame = Selection(metrics=first).of(frame)
+    whole = replace(selection, metrics=()).of(load(results))
+    stored, metrics = metric_columns(whole), selection.metrics
+    if form == "text" and not details and not metrics:
+        metrics = [FIRST_METRIC] if FIRST_METRIC in stored else stored[:1]
+    others = [] if selection.metrics else [name for name in stored if metrics and name not in metrics]
+    frame = Selection(metrics=metrics).of(whole)
     summary = summarise(frame)
-    theirs = compare_published(latest(frame)[0], mix=mix) if published else None
+    theirs = compare_published(latest(whole)[0], mix=mix) if published else None
     if form == "json":
         document(_json(summary, leaderboards(frame, summary), theirs))
         return

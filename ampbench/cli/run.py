@@ -100,7 +100,8 @@ def sweep_outcome(request: Request, results: Path, executor: str, device: str, l
         return SweepOutcome(len(runs) - len(todo), tally.total, tally.done, tally.failed, word, code)
     if tally.done < tally.total:
         left = tally.total - tally.done
-        note(f"the executor {executor!r} ended without an error before {left} of {tally.total} runs were done")
+        announce = complain if is_quiet() else note
+        announce(f"the executor {executor!r} ended without an error before {left} of {tally.total} runs were done")
     return SweepOutcome(len(runs) - len(todo), tally.total, tally.done, tally.failed)
 
 

@@ -72,14 +72,16 @@ def test_every_command_names_it(tmp_path: Path, arguments: list[str]) -> None:
 def test_doctor_names_it_and_checks_the_others(tmp_path: Path) -> None:
     done = ampbench(tmp_path, "sys.exit(0)", "doctor")
     assert done.returncode == 1
-    assert "PROBLEM plugins: plugin 'third' (ampbench_third, from third 7.0) is broken: SystemExit: 0" in done.stdout
-    assert "two_moons" in done.stdout
+    shown = " ".join(done.stdout.split())
+    assert "PROBLEM plugins plugin 'third' (ampbench_third, from third 7.0) is broken: SystemExit: 0" in shown
+    assert "two_moons" in shown
     lazy = "@hookimpl\ndef methods():\n    return {'gone': Lazy('no_such_module:X'), 'odd': Lazy('sys:version')}"
     done = ampbench(tmp_path, lazy, "doctor")
     assert done.returncode == 1
-    assert "PROBLEM method gone: method 'gone' of plugin 'third'" in done.stdout
-    assert "it is a str, not a class or function" in done.stdout
-    assert done.stdout.count("PROBLEM") == 2
+    shown = " ".join(done.stdout.split())
+    assert "PROBLEM method gone method 'gone' of plugin 'third'" in shown
+    assert "it is a str, not a class or function" in shown
+    assert shown.count("PROBLEM") == 2
 
 
 @pytest.mark.parametrize(

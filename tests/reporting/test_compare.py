@@ -104,7 +104,7 @@ def test_text_fits(
     show(tmp_path, [], noise=True, published=True, mix=False)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= width
-    assert "mean rank over 2 tasks" in text
+    assert "mean ranks over 2 tasks" in " ".join(text.split())
     assert "standard deviations of single scores" in text
     assert "ours and published c2st" in text
     assert "REJ-ABC" in text
@@ -119,7 +119,7 @@ def test_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.err.startswith("one seed:"), "what to know is said even where the table cannot hold it"
     show(tmp_path, ["json"], noise=False, published=True, mix=True)
     found = json.loads(capsys.readouterr().out)
-    assert {*found} == {"table", "ranks", "remarks", "limits", "findings", "unchecked"} | {
+    assert {*found} == {"leaderboard", "table", "ranks", "remarks", "limits", "findings", "unchecked"} | {
         "published",
         "published_remarks",
     }

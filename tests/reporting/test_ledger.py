@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from ampbench.cli import ledger as cli_ledger
+from ampbench.cli.run import SweepOutcome
 from ampbench.errors import ResultsError, UsageError
 from ampbench.registry import Registry
 from ampbench.reporting.ledger import COLUMNS, STUDIES, compare_published, ledger, reproduced, select, study, validated
@@ -159,7 +160,12 @@ def test_reproduce_runs_the_cells_and_compares(
     """The ordinary run machinery gets the cells; what it has stored is compared."""
     asked: list[Request] = []
     frame = results(method=STUDIES["lueckmann2021"].methods["REJ-ABC"])
-    monkeypatch.setattr(cli_ledger, "run_sweep", lambda request, *rest: asked.append(request) or 1)
+
+    def ended(request: Request, *rest: object) -> SweepOutcome:
+        asked.append(request)
+        return SweepOutcome(stored=0, asked=3, done=2, failed=())
+
+    monkeypatch.setattr(cli_ledger, "sweep_outcome", ended)
     monkeypatch.setattr(cli_ledger, "load", lambda path: frame)
     assert cli_ledger.reproduce("lueckmann2021", "fast", ["observation<=3"], tmp_path, "local", "cpu", 1) == 1
     (request,) = asked
