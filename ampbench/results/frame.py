@@ -17,6 +17,7 @@ from ampbench.results.bundle import is_bundle
 from ampbench.results.checksums import Damage, is_directory
 from ampbench.results.origins import OURS
 from ampbench.results.record import Check, Record
+from ampbench.results.store import Stored
 from ampbench.results.theirs import gathered
 from ampbench.text import encodable, from_csv_cell
 
@@ -50,8 +51,6 @@ def load(path: str | Path) -> pd.DataFrame:
     Raises:
         ResultsError: there is no such directory or file, a file does not follow the schema, or a bundle is refused.
     """
-    import pandas as pd
-
     source = Path(path)
     if not is_directory(source) and not is_bundle(source):
         if os.path.exists(source):
@@ -59,7 +58,14 @@ def load(path: str | Path) -> pd.DataFrame:
         raise ResultsError(
             f"there is no results directory {str(source)!r}, nor such a file; run 'ampbench run --results {source}'"
         )
-    rows = [row(each.record, origin) for origin, each in gathered(source)]
+    return framed(gathered(source))
+
+
+def framed(found: Iterable[tuple[str, Stored]]) -> pd.DataFrame:
+    """Return results with their origins as a frame; see :func:`load`."""
+    import pandas as pd
+
+    rows = [row(each.record, origin) for origin, each in found]
     frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     types = {name: column.dtype for name, column in schema.RESULTS.described(frame.columns).items()}
     return _sorted(frame.astype(types))
