@@ -29,7 +29,17 @@ from ampbench.report.view import view
 
 ASSETS = files("ampbench.report") / "assets"
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
-SCRIPTS = ("base.js", "details.js", "leaderboard.js", "charts.js", "curves.js", "pairs.js", "tasks.js", "runs.js", "main.js")
+SCRIPTS = (
+    "base.js",
+    "details.js",
+    "leaderboard.js",
+    "charts.js",
+    "curves.js",
+    "pairs.js",
+    "tasks.js",
+    "runs.js",
+    "main.js",
+)
 LICENCES = ("vendor/d3.LICENSE", "vendor/plot.LICENSE")
 
 LIBRARY_STYLES = ("'sha256-jSYQUrW7J0b3jPqhZP9C2Xh1PyJKHKXd4s0fpGGKrww='",)
@@ -57,11 +67,11 @@ def page(content: Content, reload: int = 0) -> str:
 
 
 def in_script(value: Any) -> Markup:
-    """Return a value as JSON for the content of an HTML element ``script``: in ASCII, without ``<``, ``>`` and ``&``.
+    r"""Return a value as JSON for the content of an HTML element ``script``: in ASCII, without ``<``, ``>`` and ``&``.
 
     Example:
         >>> print(in_script("</script>"))
-        "\\u003c/script\\u003e"
+        "\u003c/script\u003e"
     """
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for character in "<>&'":

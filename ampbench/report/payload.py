@@ -36,13 +36,16 @@ class Texts:
         self.known: dict[str, int] = {}
 
     def __call__(self, text: object) -> int:
+        """Return the number of a text; a missing one is empty."""
         return self.known.setdefault("" if text is None or text is pd.NA else str(text), len(self.known))
 
     def column(self, values: Iterable[object]) -> list[int]:
+        """Return the numbers of texts."""
         return [self(value) for value in values]
 
     @property
     def all(self) -> list[str]:
+        """The texts, in the order of their numbers."""
         return list(self.known)
 
 

@@ -164,7 +164,7 @@ def _task(task: Task, position: int, content: Content, methods: Mapping[str, int
         "position": position,
         "task": task,
         "tables": [_table(group, rows, position, methods, names) for group, rows in table.groupby(BY, sort=True)],
-        "findings": list(_findings(found, names)),
+        "findings": list(_findings(found, methods, names)),
         "published": list(_published(content.published[content.published["task"] == task.spec], names)),
     }
 
@@ -194,16 +194,17 @@ def _table(group: Any, rows: pd.DataFrame, task: int, methods: Mapping[str, int]
     }
 
 
-def _findings(found: pd.DataFrame, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _findings(found: pd.DataFrame, methods: Mapping[str, int], names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     for row in found.rename(columns={"count": "times"}).itertuples(index=False):
         if row.finding:
             yield {
                 "label": names[row.method],
+                "method": methods[row.method],
                 "budget": row.budget,
                 "finding": line(row.finding),
-                "count": f"{row.times} of {row.total}",
+                "count": f"{int(row.times)} of {int(row.total)}",
                 "worst": f"{number(row.worst, 2)} > {number(row.threshold, 2)}",
-                "where": f"observation {row.observation}, seed {row.seed}",
+                "where": f"observation {int(row.observation)}, seed {int(row.seed)}",
                 "text": line(row.text) if isinstance(row.text, str) else "",
             }
 

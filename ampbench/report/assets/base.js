@@ -92,7 +92,7 @@ const SYMBOL_TYPES = { circle: d3.symbolCircle, square: d3.symbolSquare, triangl
 // Sorting of the tables: by the value of a cell, numbers as numbers, missing ones last.
 function sortable(table) {
   for (const heading of $$("thead th:not(.plain)", table)) {
-    const button = el("button", { type: "button" }, heading.textContent);
+    const button = el("button", { type: "button" }, ...heading.childNodes);
     heading.replaceChildren(button);
     button.addEventListener("click", () => sortBy(table, heading));
   }

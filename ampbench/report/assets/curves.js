@@ -1,7 +1,7 @@
 // Score against simulations and against time: one chart for each task, with the Pareto front of time and score.
 
 const AGAINST = {
-  budget: ["simulations", "Mean score against the number of simulations of the fit; vertical lines are 95 % intervals."],
+  budget: ["simulations", "Mean score against the number of simulations of the fit; vertical lines are 95 % intervals, grey ones published scores of the same classifier."],
   fit_seconds: ["seconds of a fit", "Mean score against the time of a fit, for every number of simulations. The stepped line is the Pareto front: no method is both faster and better by its mean. Times compare only on one machine."],
   sample_seconds: ["seconds of drawing", "Mean score against the time of drawing the samples of one observation. The stepped line is the Pareto front. Times compare only on one machine."],
 };
@@ -40,6 +40,7 @@ function drawCurve(figure, task, cells) {
   const place = (cell) => cell[x] * (x === "budget" ? 1.07 ** (methods.indexOf(cell.method) - (methods.length - 1) / 2) : 1);
   const budgets = unique(known.map((cell) => cell.budget)).sort((a, b) => a - b);
   const ticks = x === "budget" && budgets.length < 7 ? { ticks: budgets, tickFormat: "~s" } : { ticks: 4, tickFormat: "~s" };
+  if (x === "budget") ticks.domain = [budgets[0] / 1.8, budgets.at(-1) * 1.8];
   const title = (cell) => `${METHODS[cell.method].label}\n${state.metric} ${format(cell.mean)}${intervalText(cell)}\n${format(cell.budget)} simulations\nfit ${seconds(cell.fit_seconds)}, draws ${seconds(cell.sample_seconds)}`;
   const marks = [
     Plot.gridY({ strokeOpacity: 0.12 }),
@@ -59,7 +60,7 @@ function drawCurve(figure, task, cells) {
 function published(task) {
   const ours = unique(CELLS.filter((cell) => cell.task === task).map((cell) => cell.budget));
   const theirs = DATA.published.filter((each) => each.task === TASKS[task].spec && each.metric === state.metric && ours.includes(each.budget));
-  return [Plot.tickY(theirs, { x: "budget", y: "mean", stroke: "currentColor", strokeOpacity: 0.35, insetLeft: -9, insetRight: -9,
+  return [Plot.ruleY(theirs, { x1: (each) => each.budget * 0.72, x2: (each) => each.budget * 1.39, y: "mean", stroke: "currentColor", strokeOpacity: 0.4,
     title: (each) => `${each.method}, published\n${format(each.mean)}\n${each.origin}`, tip: { fill: "var(--paper)", stroke: "var(--line)" } })];
 }
 

@@ -98,7 +98,7 @@ function runTable(runs, metric) {
       el("td", {}, seconds(RUNS.fit_seconds[i])),
       el("td", {}, text("finished", i).slice(0, 10)),
       el("td", {}, text("commit", i) || "–"),
-      el("td", {}, text("findings", i)),
+      el("td", { class: "text" }, text("findings", i)),
     ));
   const table = el("table", {}, el("thead", {}, el("tr", {}, ...headings.map((each) => el("th", { scope: "col" }, each)))), el("tbody", {}, ...lines));
   sortable(table);
@@ -113,7 +113,7 @@ function showCell(task, method, metric, budget, samples) {
     RUNS.latest[i] && RUNS.scores[k][i] !== null);
   const cell = CELLS.find((each) => each.task === task && each.method === method && each.metric === metric && each.budget === budget && each.samples === samples);
   const numbers = cell ? [
-    ["mean", `${format(cell.mean)}${cell.low === null ? "" : ` [${format(cell.low)}, ${format(cell.high)}]`}, of ${cell.seeds} seeds × ${cell.observations} observations`],
+    ["mean", `${format(cell.mean)}${cell.low === null ? "" : ` [${format(cell.low)}, ${format(cell.high)}]`}, of ${cell.seeds} ${cell.seeds === 1 ? "seed" : "seeds"} × ${cell.observations} observations`],
     ["verdict", cell.verdict],
     ["difference", cell.diff ? `${format(cell.diff)} [${format(cell.diff_low)}, ${format(cell.diff_high)}] to the lowest mean, p ${format(cell.p, 2)}` : ""],
     ["simulations", `${format(budget)}; ${format(samples)} samples`],

@@ -12,6 +12,9 @@ function showTables() {
   }
   const none = $("#no-board");
   if (none) none.hidden = boards > 0;
+  for (const row of $$(".findings tbody tr")) {
+    row.hidden = row.dataset.budget !== state.budget || !showsMethod(Number(row.dataset.method));
+  }
   for (const task of $$(".task")) task.hidden = !showsTask(Number(task.dataset.task));
 }
 

@@ -1,6 +1,6 @@
 // The table of all runs, in pages, with the filters of the page and an order by any column.
 
-const PAGE = 50;
+const PAGE = 25;
 const order = { column: "task", descending: false, page: 0 };
 
 const RUN_COLUMNS = [
@@ -14,6 +14,8 @@ const RUN_COLUMNS = [
   ["status", (i) => (RUNS.status[i] === "ok" ? (RUNS.latest[i] ? "ok" : "older version") : `failed: ${text("kind", i)}`)],
   ["finished", (i) => text("finished", i).slice(0, 16).replace("T", " ")],
 ];
+
+const WORDS = ["method", "status"];
 
 function chosenRuns() {
   const found = RUNS.task.map((_, i) => i).filter((i) =>
@@ -30,13 +32,13 @@ function drawRuns() {
   const headings = RUN_COLUMNS.map(([name]) => {
     const sorted = order.column === name ? (order.descending ? "descending" : "ascending") : null;
     const button = el("button", { type: "button", click: () => sortRuns(name) }, name);
-    return el("th", { scope: "col", "aria-sort": sorted }, button);
+    return el("th", { scope: "col", "aria-sort": sorted, class: WORDS.includes(name) ? "words" : null }, button);
   });
   const lines = runs.slice(order.page * PAGE, (order.page + 1) * PAGE).map((i) => el("tr", { "data-run": i }, ...RUN_COLUMNS.map(([name, value], k) => {
     const shown = typeof value(i) === "string" ? value(i) : format(value(i));
     const isNumber = DATA.metrics.includes(name) && value(i) !== null;
     const content = k === 0 || isNumber ? el("button", { type: "button", class: "number", click: () => showRun(i) }, shown) : shown;
-    return el(k === 0 ? "th" : "td", k === 0 ? { scope: "row" } : {}, content);
+    return el(k === 0 ? "th" : "td", k === 0 ? { scope: "row" } : { class: WORDS.includes(name) ? "words" : null }, content);
   })));
   const table = el("table", {}, el("thead", {}, el("tr", {}, ...headings)), el("tbody", {}, ...lines));
   const turn = (by) => () => { order.page += by; drawRuns(); };
