@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ampbench.cli.terminal import remark
 from ampbench.console import complain, say
 from ampbench.errors import UsageError, unknown
 from ampbench.report import Content, gather, page
@@ -45,7 +46,7 @@ def write_report(results: Sequence[Path], output: Path, form: str | None, watche
     if not watched:
         _write(results, output, form, 0)
         return
-    say(f"watching {', '.join(map(str, results))}; Ctrl-C ends it")
+    remark(f"watching {', '.join(map(str, results))}; Ctrl-C ends it")
     try:
         watch(results, lambda: _write(results, output, form, RELOAD))
     finally:
