@@ -121,6 +121,8 @@ def _leaders(board: Leaderboard, names: Mapping[str, str]) -> str:
     if len(found) == 1:
         alone = board.leaders[0].verdict == "best"
         return f"{found[0]} is ranked better than all others (p < .05)." if alone else f"{found[0]} ranks lowest."
+    if len(found) == len(board.standings):
+        return f"No method is told apart from the lowest mean rank ({found[0]}): there is no winner."
     return (
         f"{len(found)} of {len(board.standings)} methods are not told apart from the lowest mean rank: "
         f"{', '.join(found)}."

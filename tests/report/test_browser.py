@@ -155,6 +155,7 @@ def test_print_is_light_and_complete(started: Any, sound: Path) -> None:
         assert not found.page.locator("#filters").is_visible()
         assert found.page.pdf()[:5] == b"%PDF-"
         assert found.page.locator(".task[open]").count() == 3, "all sections are opened for the printer"
+        assert found.page.locator(BOARD).count() == 1, "all leaderboards are printed, and one is shown"
 
 
 def test_hostile_texts_do_nothing(started: Any, hostile: Path) -> None:

@@ -76,10 +76,12 @@ function initResize() {
     }, 150);
   });
   addEventListener("beforeprint", () => {
+    $$("#leaderboard .board").forEach((each) => { each.hidden = false; });
     $$(".task").forEach((each) => { each.open = true; });
     drawCurves();
     drawTasks();
   });
+  addEventListener("afterprint", showTables);
 }
 
 $$(".buttons").forEach((each) => { each.hidden = false; });

@@ -18,12 +18,16 @@ function pairPlot(task) {
   const select = el("select", { "aria-label": "Method of the pair plot" }, ...choices);
   const canvas = el("div");
   const note = el("p", { class: "source" });
-  const draw = () => drawPairs(canvas, note, pairs, pairs.draws[Number(select.value)]);
+  const chosen = el("span", { class: "on-paper" });
+  const draw = () => {
+    chosen.textContent = choices[Number(select.value)].textContent;
+    drawPairs(canvas, note, pairs, pairs.draws[Number(select.value)]);
+  };
   select.addEventListener("change", draw);
   const size = pairs.size > pairs.names.length ? `, the first ${pairs.names.length} of ${pairs.size} components` : "";
   box.append(
     el("figcaption", {}, `Samples for observation ${pairs.observation}`, el("small", {}, size)),
-    el("div", { class: "pairs-choice" }, el("label", {}, "Samples of ", select),
+    el("div", { class: "pairs-choice" }, el("label", {}, "Samples of ", select, chosen),
       el("span", {}, el("span", { class: "swatch posterior" }), "this method"),
       pairs.reference ? el("span", {}, el("span", { class: "swatch reference" }), "reference") : el("span", {}, "this task has no reference"),
       pairs.truth ? el("span", {}, "+ true parameters") : null),
