@@ -38,6 +38,7 @@ COMMANDS = [
     "results",
     "export",
     "compare",
+    "report",
     "atlas",
     "ledger",
     "reproduce",
