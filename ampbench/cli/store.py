@@ -8,17 +8,22 @@ from pathlib import Path
 
 from ampbench.console import say
 from ampbench.errors import ResultsError, unknown
-from ampbench.results import Record, upkeep
-from ampbench.results.checksums import Damage, is_directory, warn_of
+from ampbench.results import Record, theirs, upkeep
+from ampbench.results.bundle import Bundle, open_store
+from ampbench.results.checksums import Damage
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
 from ampbench.text import line, to_json
 
+MAX_LISTED = 10
+"""Keys of runs with two results that are listed."""
+
 
 def check_store(results: Path) -> int:
     """Print the content of a store; return 1 if a file is damaged."""
-    found = upkeep.check(Store(results))
+    store = open_store(results)
+    found = upkeep.check(store)
     say(f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files")
     for damage in found.damages:
         say(f"  {line(str(damage))}")
@@ -31,20 +36,84 @@ def check_store(results: Path) -> int:
     for note, count in notes.items():
         if count:
             say(f"  {count} {note}")
+    if isinstance(store, Bundle):
+        return _check_bundle(store, len(found.damages))
     if found.damages:
         say("damaged results count as missing: the same 'ampbench run' repeats them")
-    return 1 if found.damages else 0
+    return _check_bundles(store) or (1 if found.damages else 0)
 
 
-def merge_stores(sources: Sequence[Path], into: Path) -> int:
-    """Copy the records of several stores into one; return 1 if a source has damaged files."""
-    done = upkeep.merge([Store(source) for source in sources], Store(into))
-    say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
+def _check_bundle(bundle: Bundle, damages: int) -> int:
+    """Print what a bundle says of itself; return 1 if a file is damaged."""
+    about = bundle.manifest
+    says = {"title": about.title, "group": about.group, "licence": about.licence, "authors": ", ".join(about.authors)}
+    for name, text in says.items():
+        say(f"  {name}: {line(text) or 'not stated'}")
+    if damages:
+        say("a bundle is whole or refused: get it again from where it was published")
+        return 1
+    bundle.verify()
+    return 0
+
+
+def _check_bundles(store: Store) -> int:
+    """Verify and print the bundles in a results directory; return 1 if one is damaged."""
+    found, faults = theirs.bundles(store)
+    for part in found:
+        assert isinstance(part.store, Bundle)
+        try:
+            part.store.verify()
+        except ResultsError as error:
+            faults.append(error)
+            continue
+        about = part.store.manifest
+        say(
+            f"  results of {line(part.origin)}: {about.results} good, {about.failures} failures, licence "
+            f"{line(about.licence) or 'not stated'}, in {line(str(part.store.directory.relative_to(store.directory)))}"
+        )
+    for fault in faults:
+        say(f"  {line(str(fault))}")
+    return 1 if faults else 0
+
+
+def merge_stores(sources: Sequence[Path], into: Path, ours: bool) -> int:
+    """Copy the records of several stores into one; return 1 if a source has damaged files.
+
+    Bundles are put beside one's own results, as those of another group, unless they are said to be ours.
+    """
+    target, opened = Store(into), list(map(open_store, sources))
+    own = [store for store in opened if ours or not isinstance(store, Bundle)]
+    shared = [store for store in opened if isinstance(store, Bundle) and not ours]
+    for store in own:
+        if isinstance(store, Bundle):
+            store.verify()
+        found, faults = theirs.bundles(store)
+        for fault in faults:
+            raise fault
+        shared += [part.store for part in found if isinstance(part.store, Bundle)]
+    done = upkeep.merge(own, target)
+    if own:
+        say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
     for key in done.different:
         say(f"  {line(key)} has other scores in the target, which are kept")
     for damage in done.damages:
         say(f"  left out: {line(str(damage))}")
+    for bundle in shared:
+        _print_adoption(theirs.adopt(bundle, target), bundle, into)
     return 1 if done.damages else 0
+
+
+def _print_adoption(done: theirs.Adoption, bundle: Bundle, into: Path) -> None:
+    say(
+        f"{line(str(into))}: {done.added} results of {line(done.origin)} added beside ours, {done.present} were "
+        f"already present; licence: {line(bundle.manifest.licence) or 'not stated'}"
+    )
+    if done.different:
+        say(f"  {len(done.different)} runs have other results of ours under the same key; both are kept:")
+    for key in done.different[:MAX_LISTED]:
+        say(f"  {line(key)}")
+    if len(done.different) > MAX_LISTED:
+        say(f"  … and {len(done.different) - MAX_LISTED} more")
 
 
 def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool) -> int:
@@ -63,14 +132,13 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     for kind in kinds:
         if kind not in FAILURES:
             raise unknown("kind of failure", kind, FAILURES)
-    if not is_directory(results):
-        raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
-    found = list(Store(results).scan())
+    store = open_store(results)
+    found = list(store.scan())
     damages = [each for each in found if isinstance(each, Damage)]
     failures = [each.record for each in found if not isinstance(each, Damage) and not each.record.ok]
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
-        warn_of(results, damages)
+        store.warn_of(damages)
         say(to_json([_row(record) for record in failures]))
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}

@@ -165,8 +165,8 @@ def open_store(path: Path) -> Store:
     if is_directory(path):
         return Store(path)
     raise ResultsError(
-        f"there is no results directory or bundle {str(path)!r}; name one by --results: a directory that 'ampbench run' "
-        f"wrote, or a file {BUNDLE_SUFFIX} of 'ampbench publish'"
+        f"there is no results directory or bundle {str(path)!r}; name one by --results: a directory that 'ampbench "
+        f"run' wrote, or a file {BUNDLE_SUFFIX} of 'ampbench publish'"
     )
 
 

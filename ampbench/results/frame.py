@@ -38,8 +38,8 @@ def load(path: str | Path) -> pd.DataFrame:
     other versions; :func:`ampbench.reporting.compare.summarise` uses the latest of them.
 
     Arguments:
-        path: a results directory, as given to ``ampbench run --results``; a bundle, which ``ampbench publish`` wrote; or
-            a file with the suffix ``.csv`` or ``.json`` that holds the output of ``ampbench results --csv`` or
+        path: a results directory, as given to ``ampbench run --results``; a bundle, which ``ampbench publish`` wrote;
+            or a file with the suffix ``.csv`` or ``.json`` that holds the output of ``ampbench results --csv`` or
             ``--json``.
 
     Returns:

@@ -1,8 +1,8 @@
 """Origins: whose results a frame shows, one's own or those of another group.
 
 A results directory holds one's own results in ``runs``, and the bundles of other groups, as they were published, in
-``bundles``. A run of another group never replaces one's own and is never taken for it: it has the same key if it has the
-same inputs, and another origin.
+``bundles``. A run of another group never replaces one's own and is never taken for it: it has the same key if it has
+the same inputs, and another origin.
 """
 
 from __future__ import annotations

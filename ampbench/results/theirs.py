@@ -1,8 +1,8 @@
 """Results of other groups: bundles that lie, as they were published, in the folder ``bundles`` of a results directory.
 
-A result that equals one that is there already is shown once: first one's own, then those of the bundles in the order of
-their origins. Two results of one run that differ are shown apart if their origins differ. If one group says both, nobody
-can tell which is meant, and the second bundle is refused.
+A result that equals one that is there already is shown once: first one's own, then those of the bundles in the order
+of their origins. Two results of one run that differ are shown apart if their origins differ. If one group published
+both, nobody can tell which is meant, and the second bundle is refused.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def bundles(store: Store) -> tuple[list[Part], list[ResultsError]]:
     return sorted(found, key=lambda part: part.origin), faults
 
 
-def part(path: Path, origin: str) -> list[Store]:
+def stores(path: Path, origin: str) -> list[Store]:
     """Return the stores of an origin; raises :class:`ResultsError` if there is none."""
     found = parts(path)
     chosen = [each.store for each in found if each.origin == origin]

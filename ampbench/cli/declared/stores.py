@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from ampbench.cli.options import ResultsOption
+from ampbench.cli.options import BundleOption, ResultsOption
 
 app = typer.Typer(help="Check, merge and clean up results.", no_args_is_help=True)
 
 
 @app.command("check")
-def store_check(results: ResultsOption = Path("results")) -> None:
+def store_check(results: BundleOption = Path("results")) -> None:
     """Verify the checksums of all stored files.
 
     Exit code 1 if a file is damaged.
@@ -26,16 +26,18 @@ def store_check(results: ResultsOption = Path("results")) -> None:
 
 @app.command("merge")
 def store_merge(
-    source: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results directories.")],
+    source: Annotated[list[Path], typer.Argument(metavar="DIR|BUNDLE...", help="Results directories and bundles.")],
     into: Annotated[Path, typer.Option(metavar="DIR", help="Target directory.")],
+    ours: Annotated[bool, typer.Option("--ours", help="Results in bundles are ours, and runs continue there.")] = False,
 ) -> None:
     """Copy results into one directory.
 
-    Good results in the target are kept. Damaged files are left out; the exit code is 1 then.
+    Results in bundles become rows beside ours, marked as those of their group. Good results in the target are kept.
+    Damaged files are left out; the exit code is 1 then.
     """
     from ampbench.cli.store import merge_stores
 
-    sys.exit(merge_stores(source, into))
+    sys.exit(merge_stores(source, into, ours))
 
 
 @app.command("gc")

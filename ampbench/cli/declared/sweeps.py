@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from ampbench.cli.options import (
+    BundleOption,
     DeviceOption,
     ExecutorOption,
     MemoryOption,
-    ResultsOption,
     SweepOptions,
     ThreadsOption,
     TimeoutOption,
@@ -52,7 +52,7 @@ def run(
     sys.exit(run_sweep(sweep.request, sweep.results, with_workers(executor, workers), device, limits))
 
 
-def status(results: ResultsOption = Path("results")) -> None:
+def status(results: BundleOption = Path("results")) -> None:
     """Show the progress of the sweeps that write to a results directory.
 
     Works from another terminal, or from another machine with access to the directory.
@@ -77,7 +77,7 @@ def plan(
 
 
 def failures(
-    results: ResultsOption = Path("results"),
+    results: BundleOption = Path("results"),
     kind: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="Only failures of this kind; repeatable.")
     ] = None,
