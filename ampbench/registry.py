@@ -233,8 +233,8 @@ class Registry:
         """Return the packages on which the numbers of a component depend, such as ``torch==2.13.*``.
 
         These are ampbench, at the release on which its version builds; the distributions that own the component and
-        those inside it, each at its very version; and, up to their patch releases, torch, numpy, and what the classes name in an attribute ``packages``, such as
-        ``("scikit-learn",)``. They are part of a result's key.
+        those inside it, each at its very version; and, up to their patch releases, torch, numpy, and what the classes
+        name in an attribute ``packages``, such as ``("scikit-learn",)``. They are part of a result's key.
         """
         bound = self._bind(kind, text)
         owner = bound.entry.plugin

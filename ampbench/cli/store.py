@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from ampbench import console
+from ampbench.cli.publish import print_adoption, print_published, published_row
 from ampbench.console import say
-from ampbench.errors import ResultsError, unknown
+from ampbench.errors import unknown
 from ampbench.results import Record, theirs, upkeep
 from ampbench.results.bundle import Bundle, open_store
 from ampbench.results.checksums import Damage
@@ -16,14 +19,17 @@ from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
 from ampbench.text import line, to_json
 
-MAX_LISTED = 10
-"""Keys of runs with two results that are listed."""
 
-
-def check_store(results: Path) -> int:
+def check_store(results: Path, as_json: bool = False) -> int:
     """Print the content of a store; return 1 if a file is damaged."""
     store = open_store(results)
     found = upkeep.check(store)
+    if as_json:
+        counts = {name: getattr(found, name) for name in ("good", "failed", "bare", "unchecked", "fits", "fit_bytes")}
+        shared = [published_row(part) for part in found.shared]
+        counts |= {"leftovers": len(found.leftovers), "published": shared}
+        say(to_json(counts | {"damages": _damages(found.damages)}))
+        return 1 if found.damages else 0
     say(f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files")
     for damage in found.damages:
         say(f"  {line(str(damage))}")
@@ -35,96 +41,60 @@ def check_store(results: Path) -> int:
     }
     for note, count in notes.items():
         if count:
-            say(f"  {count} {note}")
-    if isinstance(store, Bundle):
-        return _check_bundle(store, len(found.damages))
-    if found.damages:
-        say("damaged results count as missing: the same 'ampbench run' repeats them")
-    return _check_bundles(store) or (1 if found.damages else 0)
+            console.note(f"  {count} {note}")
+    for part in found.shared:
+        print_published(part)
+    if found.damages and isinstance(store, Bundle):
+        console.note("a bundle is whole or refused: get it again from where it was published")
+    elif found.damages:
+        console.note("damaged results count as missing: the same 'ampbench run' repeats them")
+    return 1 if found.damages else 0
 
 
-def _check_bundle(bundle: Bundle, damages: int) -> int:
-    """Print what a bundle says of itself; return 1 if a file is damaged."""
-    about = bundle.manifest
-    says = {"title": about.title, "group": about.group, "licence": about.licence, "authors": ", ".join(about.authors)}
-    for name, text in says.items():
-        say(f"  {name}: {line(text) or 'not stated'}")
-    if damages:
-        say("a bundle is whole or refused: get it again from where it was published")
-        return 1
-    bundle.verify()
-    return 0
-
-
-def _check_bundles(store: Store) -> int:
-    """Verify and print the bundles in a results directory; return 1 if one is damaged."""
-    found, faults = theirs.bundles(store)
-    for part in found:
-        assert isinstance(part.store, Bundle)
-        try:
-            part.store.verify()
-        except ResultsError as error:
-            faults.append(error)
-            continue
-        about = part.store.manifest
-        say(
-            f"  results of {line(part.origin)}: {about.results} good, {about.failures} failures, licence "
-            f"{line(about.licence) or 'not stated'}, in {line(str(part.store.directory.relative_to(store.directory)))}"
-        )
-    for fault in faults:
-        say(f"  {line(str(fault))}")
-    return 1 if faults else 0
-
-
-def merge_stores(sources: Sequence[Path], into: Path, ours: bool) -> int:
+def merge_stores(sources: Sequence[Path], into: Path, ours: bool = False, as_json: bool = False) -> int:
     """Copy the records of several stores into one; return 1 if a source has damaged files.
 
     Bundles are put beside one's own results, as those of another group, unless they are said to be ours.
     """
     target, opened = Store(into), list(map(open_store, sources))
     own = [store for store in opened if ours or not isinstance(store, Bundle)]
-    shared = [store for store in opened if isinstance(store, Bundle) and not ours]
-    for store in own:
-        if isinstance(store, Bundle):
-            store.verify()
-        found, faults = theirs.bundles(store)
-        for fault in faults:
-            raise fault
-        shared += [part.store for part in found if isinstance(part.store, Bundle)]
     done = upkeep.merge(own, target)
+    adopted = [theirs.adopt(bundle, target) for bundle in theirs.to_adopt(opened, ours)]
+    if as_json:
+        counts = {"copied": done.copied, "present": done.present, "different": list(done.different)}
+        say(to_json(counts | {"damages": _damages(done.damages), "published": list(map(asdict, adopted))}))
+        return 1 if done.damages else 0
     if own:
         say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
+    for adoption in adopted:
+        print_adoption(adoption, into)
     for key in done.different:
         say(f"  {line(key)} has other scores in the target, which are kept")
     for damage in done.damages:
         say(f"  left out: {line(str(damage))}")
-    for bundle in shared:
-        _print_adoption(theirs.adopt(bundle, target), bundle, into)
     return 1 if done.damages else 0
 
 
-def _print_adoption(done: theirs.Adoption, bundle: Bundle, into: Path) -> None:
-    say(
-        f"{line(str(into))}: {done.added} results of {line(done.origin)} added beside ours, {done.present} were "
-        f"already present; licence: {line(bundle.manifest.licence) or 'not stated'}"
-    )
-    if done.different:
-        say(f"  {len(done.different)} runs have other results of ours under the same key; both are kept:")
-    for key in done.different[:MAX_LISTED]:
-        say(f"  {line(key)}")
-    if len(done.different) > MAX_LISTED:
-        say(f"  … and {len(done.different) - MAX_LISTED} more")
-
-
-def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool) -> int:
+def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool, as_json: bool = False) -> int:
     """Remove unreferenced files, and print their paths."""
-    for path in (removed := upkeep.collect(Store(results), failed, damaged, fits, dry)):
+    removed = upkeep.collect(Store(results), failed, damaged, fits, dry)
+    kept = (
+        [each for each in upkeep.check(Store(results)).damages if upkeep.is_true_folder(each.path)] if damaged else []
+    )
+    if as_json:
+        say(to_json({"removed": [str(path) for path in removed], "dry_run": dry, "kept": _damages(kept)}))
+        return 0
+    for path in removed:
         say(f"  {line(str(path))}")
-    for damage in upkeep.check(Store(results)).damages if damaged else ():
-        if upkeep.is_true_folder(damage.path):
-            say(f"  kept: {line(str(damage))}; remove this folder by hand")
+    for damage in kept:
+        say(f"  kept: {line(str(damage))}; remove this folder by hand")
     say(f"{len(removed)} files {'would be ' if dry else ''}removed")
     return 0
+
+
+def _damages(damages: Iterable[Damage]) -> list[dict[str, str]]:
+    """Return rows for JSON."""
+    return [{"path": str(each.path), "reason": each.reason} for each in damages]
 
 
 def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_json: bool) -> int:
@@ -139,7 +109,7 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
         store.warn_of(damages)
-        say(to_json([_row(record) for record in failures]))
+        say(to_json([failure_row(record) for record in failures]))
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(failures, key=lambda record: (record.run.fit_key, record.run.observation)):
@@ -169,13 +139,14 @@ def _print_closing(failures: Sequence[Record], total: int, damaged: int) -> None
     say(f"{len(failures)} of {total} runs failed{': ' + kinds if kinds else ''}; {damaged} damaged")
     for kind in count:
         if kind in FAILURES:
-            say(f"  {kind}: {FAILURES[kind]}")
+            console.note(f"  {kind}: {FAILURES[kind]}")
 
 
 def _kind(record: Record) -> str:
     return line(record.kind) or "error"
 
 
-def _row(record: Record) -> dict[str, object]:
+def failure_row(record: Record) -> dict[str, object]:
+    """Return a failure as a row of :data:`ampbench.results.schema.FAILED_RUNS`."""
     cells = {"kind": _kind(record), "error": record.error, "traceback": record.traceback, "finished": record.finished}
     return run_cells(record.run) | cells

@@ -12,6 +12,7 @@ import os
 import shutil
 import warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,12 +40,14 @@ class Adoption:
 
     Attributes:
         origin: the mark of its results.
+        licence: SPDX expression of their licence; "" if it is not stated.
         added: number of results that the directory did not have.
         present: number of results that equal one that was there, and are kept once.
         different: keys of runs of which the directory has another result of one's own, which is kept beside.
     """
 
     origin: str
+    licence: str = ""
     added: int = 0
     present: int = 0
     different: tuple[str, ...] = field(default=())
@@ -79,23 +82,50 @@ def parts(path: Path) -> list[Part]:
     store = open_store(path)
     if isinstance(store, Bundle):
         return [Part(store.origin, store)]
-    theirs, faults = bundles(store)
-    for fault in faults:
-        warnings.warn(f"left out: {fault}", ResultsWarning, stacklevel=3)
-    return [Part(OURS, store), *theirs]
+    held, refused = bundles(store)
+    for damage in refused:
+        warnings.warn(f"left out: {damage.reason}", ResultsWarning, stacklevel=3)
+    return [Part(OURS, store), *(Part(origin_of(bundle), bundle) for bundle in held)]
 
 
-def bundles(store: Store) -> tuple[list[Part], list[ResultsError]]:
-    """Return the bundles in a results directory, sorted by origin, and the faults of those that are refused."""
-    found, faults = [], []
+def bundles(store: Store) -> tuple[list[Bundle], list[Damage]]:
+    """Return the bundles in a results directory, sorted by origin, and those that are refused."""
+    found, refused = [], []
     for path in store.listed(store.bundles):
         if path.suffix == BUNDLE_SUFFIX and not path.name.startswith("."):
             try:
-                bundle = Bundle(path)
-                found.append(Part(origin_of(bundle), bundle))
+                found.append(Bundle(path))
             except ResultsError as error:
-                faults.append(error)
-    return sorted(found, key=lambda part: part.origin), faults
+                refused.append(Damage(path, str(error)))
+    return sorted(found, key=origin_of), refused
+
+
+def published(store: Store) -> tuple[list[Bundle], list[Damage]]:
+    """Return the undamaged bundles in a results directory, or the bundle itself, and all damages of bundles."""
+    held, damages = ([store], []) if isinstance(store, Bundle) else bundles(store)
+    found = []
+    for bundle in held:
+        damages += (damaged := bundle.damages())
+        found += [] if damaged else [bundle]
+    return found, damages
+
+
+def to_adopt(stores: Sequence[Store], ours: bool) -> list[Bundle]:
+    """Return the bundles among stores, unless they are ours, and those in the stores.
+
+    Raises:
+        ResultsError: a bundle is damaged.
+    """
+    found: list[Bundle] = []
+    for store in stores:
+        if isinstance(store, Bundle):
+            found += [] if ours else [store]
+        else:
+            held, refused = bundles(store)
+            if refused:
+                raise ResultsError(refused[0].reason)
+            found += held
+    return found
 
 
 def stores(path: Path, origin: str) -> list[Store]:
@@ -119,13 +149,12 @@ def adopt(bundle: Bundle, target: Store) -> Adoption:
     Raises:
         ResultsError: the bundle is damaged, contradicts another one of its group, or the directory cannot be written.
     """
-    bundle.verify()
+    bundle.warn_of(bundle.damages())
     target.prepare()
     name = _digest(bundle.directory)
     origin = origin_of(bundle)
     different, present, added = [], 0, 0
-    others, _ = bundles(target)
-    others = [each for each in others if each.store.directory.stem != name]
+    others = [Part(origin_of(each), each) for each in bundles(target)[0] if each.directory.stem != name]
     for each in bundle.records():
         key = each.run.key
         own = target.find(key)
@@ -145,7 +174,7 @@ def adopt(bundle: Bundle, target: Store) -> Adoption:
             if ours is not None:
                 different.append(key)
     _copy(bundle.directory, target.bundles / f"{name}{BUNDLE_SUFFIX}")
-    return Adoption(origin, added, present, tuple(different))
+    return Adoption(origin, bundle.manifest.licence, added, present, tuple(different))
 
 
 def _is_new(part: Part, record: Record, there: defaultdict[str, list[tuple[str, Record]]]) -> bool:

@@ -14,21 +14,24 @@ from ampbench.text import line
 
 def list_components(
     kind: Annotated[str | None, typer.Argument(metavar="[" + "|".join(KINDS) + "]", help="One kind only.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per component.")] = False,
 ) -> None:
     """List the components that can be used in specs."""
     from ampbench.cli import listing
 
-    listing.list_components(kind)
+    listing.list_components(kind, json)
 
 
-def plugins() -> None:
+def plugins(
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per plugin.")] = False,
+) -> None:
     """List the installed plugins.
 
     The environment variable AMPBENCH_DISABLE_PLUGINS=name,name disables plugins.
     """
     from ampbench.cli import listing
 
-    listing.list_plugins()
+    listing.list_plugins(json)
 
 
 def doctor() -> None:

@@ -65,6 +65,7 @@ def export(
     origin: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose run: ours, or the group of a merged bundle.")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: file, run, and shapes by group.")] = False,
 ) -> None:
     """Write the posterior samples of a stored run for ArviZ, with reference samples and observation.
 
@@ -74,7 +75,7 @@ def export(
 
     wanted = {"task": task, "method": method, "budget": budget, "samples": samples}
     wanted |= {"seed": seed, "observation": observation, "origin": origin}
-    write(results, output, {name: value for name, value in wanted.items() if value is not None})
+    write(results, output, {name: value for name, value in wanted.items() if value is not None}, json)
 
 
 def compare(
@@ -83,6 +84,14 @@ def compare(
         bool, typer.Option("--noise", help="Also standard deviations of single scores by source.")
     ] = False,
     published: Annotated[bool, typer.Option("--published", help="Also published C2ST scores.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also a table for each task and metric, with intervals and differences.")
+    ] = False,
+    task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Only this task; repeatable.")] = None,
+    budget: Annotated[
+        list[int] | None, typer.Option(parser=whole_number, metavar="N", help="Only this budget; repeatable.")
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this metric; repeatable.")] = None,
     mix: Annotated[
         bool, typer.Option("--mix", help="Include published scores of other classifiers and sample sizes.")
     ] = False,
@@ -93,12 +102,14 @@ def compare(
 ) -> None:
     """Compare methods on the same observations and seeds, with intervals.
 
-    Lower scores are better. A method is best only if all others are significantly worse, over at least three seeds.
+    Begins with mean ranks over tasks, and mean scores. Lower scores are better. A method is best only if all others
+    are significantly worse, over at least three seeds.
     """
-    from ampbench.cli.compare import show
+    from ampbench.cli.compare import Selection, show
 
     forms = {"markdown": markdown, "latex": latex, "csv": csv, "json": json}
-    show(results, [form for form, wanted in forms.items() if wanted], noise, published, mix)
+    selection = Selection(task or (), budget or (), metric or ())
+    show(results, [form for form, wanted in forms.items() if wanted], noise, published, mix, details, selection)
 
 
 def ledger(
@@ -132,6 +143,7 @@ def reproduce(
     executor: ExecutorOption = "local",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per score.")] = False,
 ) -> None:
     """Reproduce cells of a published study; print our scores, the published ones, and the differences.
 
@@ -139,4 +151,4 @@ def reproduce(
     """
     from ampbench.cli.ledger import reproduce as run_again
 
-    sys.exit(run_again(study, subset, select or [], results, executor, device, threads))
+    sys.exit(run_again(study, subset, select or [], results, executor, device, threads, json))
