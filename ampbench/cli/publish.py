@@ -64,7 +64,7 @@ def publish(
         say(to_json({"bundle": str(output), "bytes": size, "files": len(made.files) + 1, **says_of}))
         return
     say(f"{line(str(output))}: {made.results} results, {made.failures} failures, {size / 1e6:.1f} MB")
-    _print_gaps(made, found, store.exists(store.arrays))
+    _print_gaps(made, sum(not store.exists(store.array(each.samples)) for each in found if each.samples))
     note(f"read it in place of a directory: ampbench compare --results {line(str(output))}")
 
 
@@ -79,14 +79,14 @@ def _about(source: Manifest | None, says: Mapping[str, object]) -> About:
     return About(**(source.model_dump(include=set(About.model_fields)) | own))
 
 
-def _print_gaps(made: Manifest, found: Sequence[Stored], has_samples: bool) -> None:
+def _print_gaps(made: Manifest, bare: int) -> None:
     """Print what a reader of the bundle will miss."""
     if not made.licence:
         note("no licence is stated, so that nobody else may use the results: --licence CC-BY-4.0, for example")
     if not made.group:
         note("no group is stated, by which others would tell these results from theirs: --from NAME")
-    if made.samples and not has_samples:
-        note("no samples are stored with these results; the bundle has none")
+    if made.samples and bare:
+        note(f"the samples of {bare} results are not stored, and not in the bundle")
 
 
 def published_row(bundle: Bundle) -> dict[str, object]:
@@ -110,8 +110,11 @@ def print_adoption(done: Adoption, into: Path) -> None:
         f"{line(str(into))}: {done.added} results of {line(done.origin)} added beside ours, {done.present} were "
         f"already there; licence: {line(done.licence) or 'not stated'}"
     )
+    if done.repeated:
+        equal = done.repeated - len(done.different)
+        say(f"  {done.repeated} of them repeat runs of ours, {equal} with equal scores; both are kept")
     if done.different:
-        say(f"  {len(done.different)} of them differ from ours of the same key, and both are kept:")
+        say(f"  {len(done.different)} have other scores than ours:")
     for key in done.different[:MAX_LISTED]:
         say(f"  {line(key)}")
     if len(done.different) > MAX_LISTED:

@@ -123,8 +123,9 @@ def show_status(results: Path, as_json: bool = False) -> int:
     damages = [each for each in entries if isinstance(each, Damage)]
     records = [each.record for each in entries if not isinstance(each, Damage)]
     failed = sum(not record.ok for record in records)
-    damages += damaged_statuses(results)
-    found = sweep_statuses(results)
+    is_running = not isinstance(store, Bundle)  # no sweep writes to a bundle
+    damages += damaged_statuses(results) if is_running else []
+    found = sweep_statuses(results) if is_running else []
     if as_json:
         counts = {"results": str(results), "stored": len(records) - failed, "failed": failed}
         broken = [{"path": str(each.path), "reason": each.reason} for each in damages]
@@ -133,9 +134,7 @@ def show_status(results: Path, as_json: bool = False) -> int:
     console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
     for damage in damages:
         console.print(f"damaged: {line(str(damage))}", soft_wrap=True)
-    if isinstance(store, Bundle):
-        return 0
-    if not found:
+    if not found and is_running:
         console.print("no sweep is running")
     for sign in found:
         console.print()

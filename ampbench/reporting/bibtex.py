@@ -73,6 +73,7 @@ _HEAD = re.compile(r"@([A-Za-z]+)\s*\{\s*([A-Za-z0-9][A-Za-z0-9:._+/-]*)\s*,")
 _FIELD = re.compile(r"\s*([A-Za-z][A-Za-z-]*)\s*=\s*")
 _NUMBER = re.compile(r"[0-9]+")
 _SPACE = re.compile(r"\s+")
+_DOLLAR = re.compile(r"(?<!\\)\$")
 _SPECIAL = re.compile(r"(?<!\\)[&%#_]")
 _GREEK = re.compile("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
 
@@ -121,7 +122,9 @@ def latex(value: str, name: str = "") -> str:
     """
     if name in VERBATIM:
         return value
-    mathematics = value.split("$") if value.count("$") % 2 == 0 else [value.replace("$", r"\$")]
+    mathematics = _DOLLAR.split(value)
+    if len(mathematics) % 2 == 0:  # a dollar alone
+        return latex(_DOLLAR.sub(r"\\$", value))
     parts = [part if i % 2 else _text(part) for i, part in enumerate(mathematics)]
     return "$".join(parts)
 
@@ -188,10 +191,7 @@ def _value(text: str, at: int, what: str) -> tuple[str, int]:
         raise _fault(text, at, f"a value in braces for {what}")
     depth, end = 0, at + 1
     while end < len(text):
-        character = text[end]
-        if character == "\\":
-            end += 2
-            continue
+        character = text[end]  # BibTeX counts a brace behind a backslash too
         if depth == 0 and character == ("}" if opening == "{" else '"'):
             value = _SPACE.sub(" ", text[at + 1 : end]).strip()
             if not value.isprintable():

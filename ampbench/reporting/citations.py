@@ -111,9 +111,9 @@ def bundle_entry(about: Manifest, identity: str) -> Entry:
     notes = [f"Results of ampbench, bundle {identity}", *([f"licence {about.licence}"] if about.licence else [])]
     fields = {
         "author": " and ".join(map(_author, about.authors or filter(None, [about.group]))),
-        "title": in_latex(about.title),
+        "title": _foreign(about.title),
         "year": year if year.isdigit() else "",
-        "note": in_latex(", ".join(notes)),
+        "note": _foreign(", ".join(notes)),
     }
     return Entry("misc", f"bundle:{identity}", tuple((name, text) for name, text in fields.items() if text))
 
@@ -122,8 +122,14 @@ def _author(name: str) -> str:
     """Return a name that BibTeX does not take apart, unless it is written ``Family, Given``."""
     family, comma, given = name.partition(",")
     if comma and given.strip() and "," not in given:
-        return f"{{{in_latex(family)}}}, {in_latex(given.strip())}"
-    return f"{{{in_latex(name)}}}"
+        return f"{{{_foreign(family)}}}, {_foreign(given)}"
+    return f"{{{_foreign(name)}}}"
+
+
+def _foreign(text: str) -> str:
+    """Return a text that anybody may have written, in which neither BibTeX nor LaTeX finds a command or a brace."""
+    shown = in_latex(text)
+    return shown.replace(r"\{", r"{\textbraceleft}").replace(r"\}", r"{\textbraceright}")
 
 
 def _ampbench(versions: Sequence[str]) -> Entry:
