@@ -131,11 +131,11 @@ def about(**given: Any) -> About:
         raise UsageError(_first_fault(error, OPTIONS)) from None
 
 
-def _first_fault(error: ValidationError, names: Mapping[object, str] | None = None) -> str:
+def _first_fault(error: ValidationError, names: Mapping[str, str] | None = None) -> str:
     """Return the first fault of a validation, with field and value."""
     fault = error.errors()[0]
     field, *rest = fault["loc"]
-    where = (names or {}).get(field) or shown(".".join(map(str, (field, *rest))))
+    where = (names or {}).get(str(field)) or shown(".".join(map(str, (field, *rest))))
     message, seen = fault["msg"].removeprefix("Value error, "), shown(str(fault["input"]))
     return f"{where}: {message}" + ("" if seen in message else f", got {seen}")
 
