@@ -17,6 +17,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ampbench.cli.commands import Commands
+from ampbench.cli.completion import takes_completion
 from ampbench.cli.declared import installation, reports, sharing, simulators, stores, sweeps, tasks
 from ampbench.cli.errors import fail
 from ampbench.cli.options import takes_quiet
@@ -34,7 +35,6 @@ app = typer.Typer(
     cls=Commands,
     help="Compare likelihood-free inference methods, and infer with adversarial message passing.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -50,7 +50,7 @@ def main() -> None:
     prepare_streams()
     warnings.showwarning = _show_warning
     try:
-        sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would replace sys.excepthook
+        sys.exit(command()(standalone_mode=False))  # app() would replace sys.excepthook
     except AmpbenchError as error:
         fail(f"ampbench: {error}", 2)
     except ArgumentError as error:
@@ -64,6 +64,13 @@ def main() -> None:
             raise
         path = error.filename2 or error.filename  # of a file that is renamed, the new name
         fail(f"ampbench: cannot use {path}: {error.strerror or error}", 2)
+
+
+def command() -> Callable[..., int | None]:
+    """Return the command line without typer's own options for shells, whose scripts cut specs in two."""
+    group = typer.main.get_command(app)
+    group.params = [each for each in group.params if each.name not in ("install_completion", "show_completion")]
+    return group
 
 
 def _show_warning(
@@ -116,6 +123,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "assess": simulators.assess,
     "infer": simulators.infer,
     "doctor": installation.doctor,
+    "completion": installation.completion,
 }
 """All commands, in the order of ``--help``; a new one is declared in a module of :mod:`ampbench.cli.declared`."""
 
@@ -123,9 +131,9 @@ GROUPS = {"store": stores.app, "reference": tasks.reference}
 """Commands with commands of their own."""
 
 for _name, _command in COMMANDS.items():
-    app.command(_name)(takes_quiet(_command))
+    app.command(_name)(takes_completion(takes_quiet(_command)))
 for _name, _group in GROUPS.items():
     for _registered in _group.registered_commands:
         if _registered.callback is not None:
-            _registered.callback = takes_quiet(_registered.callback)
+            _registered.callback = takes_completion(takes_quiet(_registered.callback))
     app.add_typer(_group, name=_name)

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ampbench import registry
-from ampbench.console import say
+from ampbench.console import document, say
 from ampbench.errors import UsageError
 from ampbench.reporting.citations import Citations, bundle_entry, cite, cite_runs
 from ampbench.results.bundle import Bundle
 from ampbench.results.theirs import gathered, origin_of, parts
 from ampbench.running.sweep import chosen
-from ampbench.text import to_json
 
 
 def print_citations(
@@ -38,7 +37,7 @@ def print_citations(
     loaded = registry.load()
     found = cite(loaded, named) if results is None else _of_results(loaded, results, select)
     if as_json:
-        say(to_json(_json(found)))
+        document(_json(found))
     else:
         say(str(found), end="")
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import NoReturn
 
-from ampbench.console import complain, say
-from ampbench.text import plain, to_json
+from ampbench.console import complain, document
+from ampbench.text import plain
 
 
 def fail(message: str, exit_code: int) -> NoReturn:
     """Print a message, and exit with a code."""
     complain(message)
     if asks_for_json(sys.argv[1:]):
-        say(to_json({"error": plain(message).removeprefix("ampbench: "), "exit_code": exit_code}))
+        document({"error": plain(message).removeprefix("ampbench: "), "exit_code": exit_code})
     sys.exit(exit_code)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ampbench.cli.terminal import print_folded
-from ampbench.console import say, status
+from ampbench.console import document, status
 from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.inference_data import inference_data
@@ -16,7 +16,6 @@ from ampbench.results import load
 from ampbench.results.bundle import is_bundle
 from ampbench.results.checksums import is_directory
 from ampbench.spec import Spec, component_name
-from ampbench.text import to_json
 
 
 def export(results: Path, output: Path, wanted: Mapping[str, object], as_json: bool = False) -> None:
@@ -47,7 +46,7 @@ def export(results: Path, output: Path, wanted: Mapping[str, object], as_json: b
             name: {str(each): list(values.shape) for each, values in group.data_vars.items()}
             for name, group in tree.children.items()
         }
-        say(to_json({"output": str(output), "key": str(found["key"]), "groups": groups}))
+        document({"output": str(output), "key": str(found["key"]), "groups": groups})
         return
     what = ", ".join(f"{name} {found[name]}" for name in ("budget", "seed", "observation"))
     print_folded(f"{output}: {found['task']}, {found['method']}, {what}")
@@ -85,7 +84,7 @@ def _fits(column: pd.Series, value: object) -> pd.Series[bool]:
     """Return where a column equals a value; a spec also matches by its name, if no spec equals the value."""
     if not isinstance(value, str):
         return column == value
-    exact = column == str(Spec.parse(value))
+    exact = column == (value if column.name == "key" else str(Spec.parse(value)))
     return exact if exact.any() else column.map(lambda text: component_name(text) == value).astype(bool)
 
 

@@ -10,12 +10,12 @@ from ampbench.cli.errors import fail
 from ampbench.cli.infer_arguments import InferArguments, analysis_of
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.terminal import print_folded, print_table, warn
-from ampbench.console import complain, say
+from ampbench.console import complain, document, say
 from ampbench.errors import AmpbenchError
 from ampbench.faults import pass_interruption
 from ampbench.results.columns import records
 from ampbench.running.failures import describe_with_line
-from ampbench.text import line, to_json
+from ampbench.text import line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,7 +46,7 @@ def run_infer(given: InferArguments, as_json: bool = False) -> int:
         fail(f"ampbench: {describe_with_line(error)}", 1)
     files = sorted(each.name for each in output.iterdir())
     if as_json:
-        say(to_json({"folder": str(output), "files": files} | said))
+        document({"folder": str(output), "files": files} | said)
         return 0
     say()
     print_folded(f"Files in {output}: {', '.join(files)}")
@@ -97,7 +97,7 @@ def _predicted(predictions: DataFrame, observation: tuple[float | None, ...]) ->
 
 
 def _inside(predictions: DataFrame, observation: tuple[float | None, ...]) -> tuple[int, int]:
-    """Return how many components of the observation lie in the central intervals of their predictions, and of how many."""
+    """Return how many components of the observation lie in the intervals of their predictions, and of how many."""
     low, high = predictions.quantile(0.025), predictions.quantile(0.975)
     given = [(a, value, b) for a, value, b in zip(low, observation, high, strict=True) if value is not None]
     return sum(a <= value <= b for a, value, b in given), len(given)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ampbench.cli.run import report, sweep_outcome
 from ampbench.cli.terminal import print_groups
-from ampbench.console import note, say
+from ampbench.console import document, note, say
 from ampbench.reporting.ledger import reproduced, select, study
 from ampbench.results import load
 from ampbench.results.columns import records
 from ampbench.running.sweep import Request
-from ampbench.text import to_csv, to_json
+from ampbench.text import to_csv
 
 CAVEAT = (
     "diff_in_se: the difference in standard errors, computed for independent scores.\n"
@@ -37,7 +37,7 @@ def show_ledger(
     """
     frame = select(tasks, methods, budgets, classifiers)
     if as_json:
-        say(to_json(records(frame)))
+        document(records(frame))
     elif as_csv:
         say(to_csv(frame), end="")
     else:
@@ -79,7 +79,7 @@ def reproduce(
     code = report(sweep_outcome(request, results, executor, device, limits), results)
     compared = reproduced(load(results), found)
     if as_json:
-        say(to_json(records(compared)))
+        document(records(compared))
         return code
     columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
     print_groups(compared, ["task", "budget"], columns)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from ampbench import registry
 from ampbench.cli.terminal import COLUMN_GAP
-from ampbench.console import LiteralConsole, cell, new_table, say
+from ampbench.console import LiteralConsole, cell, document, new_table, say
 from ampbench.hookspecs import KINDS
 from ampbench.registry import Entry
-from ampbench.text import to_json
 
 MAX_NAME_WIDTH = 40
 """Largest width, in characters, of names that are not folded."""
@@ -21,7 +20,7 @@ def list_components(kind: str | None, as_json: bool = False) -> None:
     loaded = registry.load()
     if as_json:
         kinds = [kind] if kind else list(KINDS)
-        say(to_json([_row(each, entry) for each in kinds for entry in loaded.entries(each).values()]))
+        document([_row(each, entry) for each in kinds for entry in loaded.entries(each).values()])
         return
     for each in [kind] if kind else KINDS:
         _print_entries(each, list(loaded.entries(each).values()))
@@ -32,7 +31,7 @@ def list_plugins(as_json: bool = False) -> None:
     plugins = registry.load().plugins.values()
     if as_json:
         names = ("name", "distribution", "version", "target")
-        say(to_json([{name: getattr(plugin, name) for name in names} for plugin in plugins]))
+        document([{name: getattr(plugin, name) for name in names} for plugin in plugins])
         return
     _print(
         [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ampbench import registry
-from ampbench.console import note, say
+from ampbench.console import document, note, say
 from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.cff import citation_file
 from ampbench.reporting.citations import cite_runs
@@ -18,7 +18,7 @@ from ampbench.results.publication import publish as write
 from ampbench.results.store import Stored
 from ampbench.results.theirs import Adoption, origin_of
 from ampbench.running.sweep import chosen
-from ampbench.text import line, to_json
+from ampbench.text import line
 
 MAX_LISTED = 10
 """Keys of runs with two results that are listed."""
@@ -61,7 +61,7 @@ def publish(
     size = output.stat().st_size
     if as_json:
         says_of = made.model_dump(exclude={"files"})
-        say(to_json({"bundle": str(output), "bytes": size, "files": len(made.files) + 1, **says_of}))
+        document({"bundle": str(output), "bytes": size, "files": len(made.files) + 1, **says_of})
         return
     say(f"{line(str(output))}: {made.results} results, {made.failures} failures, {size / 1e6:.1f} MB")
     _print_gaps(made, sum(not store.exists(store.array(each.samples)) for each in found if each.samples))

@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ampbench import registry
-from ampbench.console import say, status
+from ampbench.console import document, say, status
 from ampbench.errors import UsageError
 from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.metrics.references import build, reference_samples, write_arrays
 from ampbench.results.provenance import commit, versions
-from ampbench.text import line, to_json
+from ampbench.text import line
 from ampbench.verify import Effort, Row, Subject, certify
 
 CHECKS = ("reference", "balance", "importance", "second sampler", "calibration")
@@ -47,7 +47,7 @@ def build_reference(spec: str, output: Path, samples: int, as_json: bool = False
         )
     if as_json:
         checks = [asdict(row) for row in rows]
-        say(to_json({"folder": str(folder), "samples": samples, "observations": len(numbers), "checks": checks}))
+        document({"folder": str(folder), "samples": samples, "observations": len(numbers), "checks": checks})
         return 1 if any(row.verdict == "failed" for row in rows) else 0
     return _report(rows, folder, samples, len(numbers))
 
@@ -63,7 +63,7 @@ def export_reference(spec: str, observation: int, output: Path, samples: int, as
     write_arrays(output, {"theta": theta.numpy(), "x": task.numbered(observation).x.numpy()})
     if as_json:
         said = {"output": str(output), "task": spec, "observation": observation, "shape": list(theta.shape)}
-        say(to_json(said))
+        document(said)
         return
     say(line(f"{output}: theta {tuple(theta.shape)}, the posterior of {spec}, observation {observation}"))
 

@@ -11,7 +11,7 @@ from ampbench import registry
 from ampbench.cli.display import Display, lines
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.store import failure_row
-from ampbench.console import LiteralConsole, complain, is_quiet, note, say
+from ampbench.console import LiteralConsole, complain, document, is_quiet, note
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
 from ampbench.registry import blaming
@@ -24,7 +24,7 @@ from ampbench.running.heartbeat import Heartbeat, SweepStatus, damaged_statuses,
 from ampbench.running.sweep import Request
 from ampbench.running.tally import Tally
 from ampbench.spec import Spec
-from ampbench.text import line, to_json
+from ampbench.text import line
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def run_sweep(
     outcome = sweep_outcome(request, results, executor, device, limits)
     if as_json:
         counts = {"results": str(results), "stored": outcome.stored, "asked": outcome.asked, "done": outcome.done}
-        say(to_json(counts | {"ended_by": outcome.ended_by, "failed": [failure_row(each) for each in outcome.failed]}))
+        document(counts | {"ended_by": outcome.ended_by, "failed": [failure_row(each) for each in outcome.failed]})
         return outcome.code
     return report(outcome, results)
 
@@ -129,7 +129,7 @@ def show_status(results: Path, as_json: bool = False) -> int:
     if as_json:
         counts = {"results": str(results), "stored": len(records) - failed, "failed": failed}
         broken = [{"path": str(each.path), "reason": each.reason} for each in damages]
-        say(to_json(counts | {"damages": broken, "sweeps": [_sweep_row(sign) for sign in found]}))
+        document(counts | {"damages": broken, "sweeps": [_sweep_row(sign) for sign in found]})
         return 0
     console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
     for damage in damages:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ampbench import console
 from ampbench.cli.publish import print_adoption, print_published, published_row
-from ampbench.console import say
+from ampbench.console import document, say
 from ampbench.errors import unknown
 from ampbench.results import Record, theirs, upkeep
 from ampbench.results.bundle import Bundle, open_store
@@ -17,7 +17,7 @@ from ampbench.results.checksums import Damage
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
-from ampbench.text import line, to_json
+from ampbench.text import line
 
 
 def check_store(results: Path, as_json: bool = False) -> int:
@@ -28,7 +28,7 @@ def check_store(results: Path, as_json: bool = False) -> int:
         counts = {name: getattr(found, name) for name in ("good", "failed", "bare", "unchecked", "fits", "fit_bytes")}
         shared = [published_row(part) for part in found.shared]
         counts |= {"leftovers": len(found.leftovers), "published": shared}
-        say(to_json(counts | {"damages": _damages(found.damages)}))
+        document(counts | {"damages": _damages(found.damages)})
         return 1 if found.damages else 0
     say(f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files")
     for damage in found.damages:
@@ -62,7 +62,7 @@ def merge_stores(sources: Sequence[Path], into: Path, ours: bool = False, as_jso
     adopted = [theirs.adopt(bundle, target) for bundle in theirs.to_adopt(opened, ours)]
     if as_json:
         counts = {"copied": done.copied, "present": done.present, "different": list(done.different)}
-        say(to_json(counts | {"damages": _damages(done.damages), "published": list(map(asdict, adopted))}))
+        document(counts | {"damages": _damages(done.damages), "published": list(map(asdict, adopted))})
         return 1 if done.damages else 0
     if own:
         say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
@@ -78,11 +78,10 @@ def merge_stores(sources: Sequence[Path], into: Path, ours: bool = False, as_jso
 def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool, as_json: bool = False) -> int:
     """Remove unreferenced files, and print their paths."""
     removed = upkeep.collect(Store(results), failed, damaged, fits, dry)
-    kept = (
-        [each for each in upkeep.check(Store(results)).damages if upkeep.is_true_folder(each.path)] if damaged else []
-    )
+    damages = upkeep.check(Store(results)).damages if damaged else ()
+    kept = [each for each in damages if upkeep.is_true_folder(each.path)]
     if as_json:
-        say(to_json({"removed": [str(path) for path in removed], "dry_run": dry, "kept": _damages(kept)}))
+        document({"removed": [str(path) for path in removed], "dry_run": dry, "kept": _damages(kept)})
         return 0
     for path in removed:
         say(f"  {line(str(path))}")
@@ -109,7 +108,7 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
         store.warn_of(damages)
-        say(to_json([failure_row(record) for record in failures]))
+        document([failure_row(record) for record in failures])
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(failures, key=lambda record: (record.run.fit_key, record.run.observation)):

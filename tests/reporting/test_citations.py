@@ -150,9 +150,7 @@ def test_what_a_plugin_gives_is_checked() -> None:
 
     made = Registry()
     made.register(PLUGIN, Hooks())
-    with pytest.raises(
-        PluginError, match=r"bibtex of method 'broken' of plugin 'theirs'.* cannot be read: line 1"
-    ):
+    with pytest.raises(PluginError, match=r"bibtex of method 'broken' of plugin 'theirs'.* cannot be read: line 1"):
         cite(made, [("methods", "broken")])
 
 

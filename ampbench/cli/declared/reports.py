@@ -65,6 +65,7 @@ def export(
     origin: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose run: ours, or the group of a merged bundle.")
     ] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Key of the run, a name in DIR/runs.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object: file, run, and shapes by group.")] = False,
 ) -> None:
     """Write the posterior samples of a stored run for ArviZ, with reference samples and observation.
@@ -74,7 +75,7 @@ def export(
     from ampbench.cli.export import export as write
 
     wanted = {"task": task, "method": method, "budget": budget, "samples": samples}
-    wanted |= {"seed": seed, "observation": observation, "origin": origin}
+    wanted |= {"seed": seed, "observation": observation, "key": key, "origin": origin}
     write(results, output, {name: value for name, value in wanted.items() if value is not None}, json)
 
 
