@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ampbench import __version__
 from ampbench.errors import AmpbenchError, PluginError
 from ampbench.hookspecs import KINDS
 from ampbench.registry import DISABLE, Registry
 from ampbench.registry import Entry as Component
 from ampbench.reporting.bibtex import Entry, parse
 from ampbench.results.manifest import Manifest
+from ampbench.results.provenance import versions as versions_here
 from ampbench.results.record import Run
 from ampbench.spec import component_name
 from ampbench.text import in_latex, line
@@ -133,7 +133,7 @@ def _foreign(text: str) -> str:
 
 
 def _ampbench(versions: Sequence[str]) -> Entry:
-    used = ", ".join(map(in_latex, versions)) or __version__
+    used = ", ".join(map(in_latex, versions or [versions_here().get("ampbench", "unknown")]))
     fields = (
         ("author", "{The ampbench authors}"),
         ("title", "ampbench: benchmarks for likelihood-free inference and adversarial message passing"),

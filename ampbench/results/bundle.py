@@ -167,8 +167,8 @@ def open_store(path: Path) -> Store:
     if is_directory(path):
         return Store(path)
     raise ResultsError(
-        f"there is no results directory or bundle {str(path)!r}; name one by --results: a directory that 'ampbench "
-        f"run' wrote, or a file {BUNDLE_SUFFIX} of 'ampbench publish'"
+        f"there is no results directory {str(path)!r}, nor such a bundle; name one by --results: a directory that "
+        f"'ampbench run' wrote, or a file {BUNDLE_SUFFIX} of 'ampbench publish'"
     )
 
 

@@ -108,7 +108,7 @@ def test_names_and_amounts_that_are_refused(store: Store, tmp_path: Path) -> Non
         written(store, tmp_path / "bundle.tar")
     with pytest.raises(UsageError, match="no results to publish"):
         written(Store(tmp_path / "empty"), tmp_path / "bundle.zip")
-    with pytest.raises(ResultsError, match="no results directory or bundle"):
+    with pytest.raises(ResultsError, match="nor such a bundle"):
         open_store(tmp_path / "nothing.zip")
 
 
