@@ -31,7 +31,9 @@ def export(results: Path, output: Path, wanted: Mapping[str, object], as_json: b
         ResultsError: the samples of the run are missing; the message gives the reason.
     """
     if not is_directory(results) and not is_bundle(results):
-        raise ResultsError(f"{str(results)!r} is no results directory and no bundle; only these contain samples")
+        raise ResultsError(
+            f"{str(results)!r} is no results directory; only a results directory contains samples, or a bundle"
+        )
     if not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist; make it first")
     found = select_run(load(results), wanted)

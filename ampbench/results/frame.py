@@ -118,8 +118,8 @@ def _read(path: Path) -> pd.DataFrame:
     except Exception as error:  # whatever the file holds
         raise ResultsError(f"{path} cannot be read: {' '.join(Damage.of(path, error).reason.split())}") from error
     raise ResultsError(
-        f"{path} is no results directory, no bundle (.zip) of 'ampbench publish', and no .csv or .json file that "
-        "'ampbench results --csv' or '--json' printed"
+        f"{path} is no results directory, and no .csv or .json file that 'ampbench results --csv' or '--json' printed, "
+        "nor a bundle (.zip) of 'ampbench publish'"
     )
 
 
