@@ -26,7 +26,7 @@ import pandas as pd
 
 from ampbench.errors import UsageError, unknown
 from ampbench.results import schema
-from ampbench.results.origins import OURS, marked
+from ampbench.results.origins import OURS, marked, with_origins
 from ampbench.spec import Spec, component_name
 from ampbench.text import encodable
 
@@ -138,7 +138,7 @@ def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = Fal
 
 def _ours(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the means and standard errors of a frame, one row per task, budget, method, sample size and origin."""
-    good = marked(frame[frame[metric].notna()])
+    good = marked(with_origins(frame[frame[metric].notna()]))
     grouped = good.assign(task=good["task"].map(component_name)).groupby(
         ["task", "budget", "method", "samples", "origin"], as_index=False
     )
@@ -253,6 +253,7 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
         NaN where a standard error is unknown.
     """
     names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
+    frame = with_origins(frame)
     own = frame[(frame["origin"] == OURS) & (frame["samples"] == found.samples)]
     ours = _ours(own[own["method"].isin(list(names))], "c2st")
     ours = ours.assign(method=ours["method"].map(names).astype("string"))

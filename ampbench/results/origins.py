@@ -16,6 +16,11 @@ OURS = "ours"
 """The origin of one's own results."""
 
 
+def with_origins(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with the column ``origin``; a frame without it, of an older version, holds one's own results."""
+    return frame if "origin" in frame.columns else frame.assign(origin=OURS)
+
+
 def marked(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame in which the methods of other groups are told apart from one's own: ``npe`` becomes ``npe [Lab]``.
 
