@@ -10,7 +10,7 @@ from ampbench.errors import UsageError
 from ampbench.reporting.compare import latest
 from ampbench.spec import Spec, component_name
 
-RUN_COLUMNS = ("task", "method", "budget", "samples", "seed", "observation")
+RUN_COLUMNS = ("task", "method", "budget", "samples", "seed", "observation", "origin")
 """The columns that tell the runs of a store apart, up to versions."""
 
 
@@ -54,7 +54,7 @@ def refuse_several(frame: pd.DataFrame, columns: Sequence[str]) -> None:
 
 def _fits(column: pd.Series, value: object) -> pd.Series[bool]:
     """Return where a column equals a value; a spec also matches by its name, if no spec equals the value."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or column.name in ("key", "origin"):
         return column == value
     exact = column == str(Spec.parse(value))
     return exact if exact.any() else column.map(lambda text: component_name(text) == value).astype(bool)

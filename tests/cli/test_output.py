@@ -33,6 +33,8 @@ ARGUMENTS = {
     "export": "out.nc --task two_moons",
     "compare": "",
     "ledger": "--task two_moons --budget 1000",
+    "publish": "results --output bundle.zip",
+    "cite": "results",
     "verify": "gaussian_linear --check rows --quick",
     "assess": "two_moons --budgets 100 --methods rejection-abc --held-out 50",
     "infer": "two_moons --observation 0,0 --held-out 0 --method rejection-abc --budget 100 --samples 9 --predictions 9",
