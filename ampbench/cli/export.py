@@ -8,16 +8,17 @@ from pathlib import Path
 import pandas as pd
 
 from ampbench.cli.terminal import print_folded
-from ampbench.console import status
+from ampbench.console import say, status
 from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.inference_data import inference_data
 from ampbench.results import load
 from ampbench.results.checksums import is_directory
 from ampbench.spec import Spec, component_name
+from ampbench.text import to_json
 
 
-def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
+def export(results: Path, output: Path, wanted: Mapping[str, object], as_json: bool = False) -> None:
     """Write the samples of the selected run, and print the shapes that were written.
 
     Arguments:
@@ -40,6 +41,13 @@ def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
         tree.to_netcdf(output)
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror or error}") from error
+    if as_json:
+        groups = {
+            name: {str(each): list(values.shape) for each, values in group.data_vars.items()}
+            for name, group in tree.children.items()
+        }
+        say(to_json({"output": str(output), "key": str(found["key"]), "groups": groups}))
+        return
     what = ", ".join(f"{name} {found[name]}" for name in ("budget", "seed", "observation"))
     print_folded(f"{output}: {found['task']}, {found['method']}, {what}")
     for name, group in tree.children.items():
