@@ -17,7 +17,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ampbench.cli.commands import Commands
-from ampbench.cli.declared import installation, reports, simulators, stores, sweeps, tasks
+from ampbench.cli.declared import installation, plugins, reports, simulators, stores, sweeps, tasks
 from ampbench.cli.errors import fail
 from ampbench.cli.options import takes_quiet
 from ampbench.console import prepare_streams, say
@@ -117,7 +117,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 """All commands, in the order of ``--help``; a new one is declared in a module of :mod:`ampbench.cli.declared`."""
 
-GROUPS = {"store": stores.app, "reference": tasks.reference}
+GROUPS = {"plugin": plugins.app, "store": stores.app, "reference": tasks.reference}
 """Commands with commands of their own."""
 
 for _name, _command in COMMANDS.items():

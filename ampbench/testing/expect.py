@@ -57,7 +57,8 @@ def expect_equal(first: Tensor, again: Tensor, what: str, at: object = None, adv
         raise NonconformanceError(
             f"{what} has shape {tuple(first.shape)}, and then {tuple(again.shape)}", "equal tensors", at, advice
         )
-    different = first != again
+    first, again = first.detach(), again.detach()
+    different = (first != again) & ~(first.isnan() & again.isnan())
     expect(
         not bool(different.any()),
         f"{what} differs in {int(different.sum())} of {different.numel()} values, such as "
