@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import inspect
+import multiprocessing
 import tempfile
 import threading
 import time
@@ -287,6 +288,7 @@ def _refused(begun: Finding, error: UsageError, sources: Sources, factory: objec
 
 def _test(subject: Subject, name: str, send: Send) -> None:
     """Run one test in a child."""
+    _own_temporary_folder()
     loaded = registry.load(lambda fault: None)
     tests = conformance(subject.kind, partial(loaded.build, subject.kind, subject.spec))
     test = getattr(tests, name)
@@ -304,3 +306,12 @@ def _test(subject: Subject, name: str, send: Send) -> None:
     else:
         send(begun)
 
+
+
+def _own_temporary_folder() -> None:
+    """Let the executor under test have a fork server, whose guardian removes the temporary folder of multiprocessing.
+
+    A child of multiprocessing inherits the folder of its parent, which needs it longer.
+    """
+    config: dict[str, object] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    config.pop("tempdir", None)
