@@ -76,8 +76,8 @@ def names_of(name: str, kind: str, known: Mapping[str, Iterable[str]]) -> Names:
     component = name.removeprefix(PREFIX)
     if not _NAME.fullmatch(component):
         raise UsageError(
-            f"a component cannot be called {name!r}: {_fault(component)}; take letters a to z, digits and single hyphens"
-            f"{_suggestion(component)}"
+            f"a component cannot be called {name!r}: {_fault(component)}; take letters a to z, digits and single "
+            f"hyphens{_suggestion(component)}"
         )
     if len(component) > MAX_LENGTH:
         raise UsageError(
@@ -113,7 +113,8 @@ def _check_free(names: Names, known: Mapping[str, Iterable[str]]) -> None:
     again = "take another name, or uninstall that one"
     for other in known[names.hook]:
         if _plain(other) == _plain(names.component):
-            raise UsageError(f"a {names.kind} {other!r} is registered already; {again} (see: ampbench list {names.hook})")
+            see = f"see: ampbench list {names.hook}"
+            raise UsageError(f"a {names.kind} {other!r} is registered already; {again} ({see})")
     for plugin, _ in installed():
         if plugin.name == names.point:
             raise UsageError(f"plugin {plugin} is installed already; {again} (see: ampbench plugins)")

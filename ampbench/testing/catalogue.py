@@ -69,7 +69,10 @@ class Catalogue:
             known = {each.spec for each in subjects} | {each.plugin.name for each in self.subjects}
             known |= {each.plugin.distribution for each in self.subjects}
             what = f"plugin, distribution or {kind or 'component'}"
-            raise UsageError(f"no installed {what} is called {wanted.name!r}{nearest(wanted.name, known)}; see: ampbench list")
+            near = nearest(wanted.name, known)
+            raise UsageError(
+                f"no installed {what} is called {wanted.name!r}{near}; see: ampbench list, ampbench plugins"
+            )
         return Catalogue(tuple(Subject(each.kind, name, each.plugin) for each in named), ())
 
 

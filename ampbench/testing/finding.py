@@ -153,7 +153,5 @@ def ended(check: Finding, kind: Cause, why: str, output: str, sources: Sources, 
     return _failed(check, kind, why, "a test that ends, with its process alive", place, advice)
 
 
-def _failed(
-    check: Finding, cause: Cause, seen: str, expected: str, place: Place, advice: str
-) -> Finding:
+def _failed(check: Finding, cause: Cause, seen: str, expected: str, place: Place, advice: str) -> Finding:
     return Finding(check.check, "failed", check.property, cause, seen, expected, place, advice)

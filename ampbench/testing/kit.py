@@ -274,7 +274,7 @@ def _make(subject: Subject, send: Send) -> None:
 def _refused(begun: Finding, error: UsageError, sources: Sources, factory: object) -> Finding:
     place = sources.raised(error)
     place = place if place.file else sources.defined(factory)
-    advice = "every option needs a default that the constructor accepts; or test it with other options: NAME:option=value"
+    advice = "every option needs a default that the constructor accepts; or test it with others: NAME:option=value"
     return replace(
         begun,
         verdict="failed",
@@ -305,7 +305,6 @@ def _test(subject: Subject, name: str, send: Send) -> None:
         send(explained(begun, cause, Sources(subject.plugin.package), component))
     else:
         send(begun)
-
 
 
 def _own_temporary_folder() -> None:
