@@ -43,7 +43,7 @@ COMMANDS = [
     "reproduce",
     "verify",
 ]
-COMMANDS += ["store", "store check", "store merge", "store gc"]
+COMMANDS += ["plugin", "plugin new", "plugin check", "store", "store check", "store merge", "store gc"]
 COMMANDS += ["reference build", "reference export", "assess", "infer", "doctor"]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]
 

@@ -1,9 +1,10 @@
-"""Deliberately broken components, one fault each, beside sound ones; a plugin that tests check and whose words they read."""
+"""A plugin of deliberately broken components, one fault each, beside sound ones."""
 
 from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import torch
@@ -34,6 +35,8 @@ from ampbench.interfaces.events import Finished
 from ampbench.metrics.checks import standardised
 from ampbench.networks import Adversary, ResidualMLP
 from ampbench.running.worker import isolated
+
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 class SoundDivergence(Divergence, HasLogRatio):
@@ -174,6 +177,11 @@ def narrow_sample(self, context):
     return found.mean + 0.5 * (found.rsample() - found.mean)
 
 
+def own_noise(self, context):
+    found = self.distribution(context)
+    return found.mean + found.stddev * torch.randn((*context.shape[:-1], 1), generator=GENERATOR)
+
+
 def half_detached(self, context):
     found = self.distribution(context)
     return found.mean.detach() + (found.rsample() - found.mean) + 0.1 * found.mean - 0.1 * found.mean.detach()
@@ -183,11 +191,7 @@ FAMILIES = {
     "sound": SoundFamily,
     "wrong-shape": family(log_prob=lambda self, v, c: self.distribution(c).base_dist.log_prob(v)),
     "nan": family(forward=lambda self, c: self.distribution(c).rsample() * torch.nan),
-    "random": family(
-        forward=lambda self, c, g=torch.Generator().manual_seed(0): (
-            self.distribution(c).mean + self.distribution(c).stddev * torch.randn(c.shape[:-1] + (1,), generator=g)
-        )
-    ),
+    "random": family(forward=own_noise),
     "constant": family(forward=lambda self, c: self.distribution(c).mean + self.distribution(c).stddev),
     "ignores-context": family(distribution=lambda self, c: SoundConditional.distribution(self, 0 * c)),
     "mutates": family(forward=lambda self, c: self.distribution(c.add_(1.0)).rsample()),
@@ -318,9 +322,7 @@ METHODS = {
     "overspends": Overspends,
     "wrong-shape": method(sample=lambda self, x, n: SoundPosterior.sample(self, x, n)[:, :1]),
     "nan": method(sample=lambda self, x, n: SoundPosterior.sample(self, x, n) / 0 * 0),
-    "random": method(
-        sample=lambda self, x, n, g=torch.Generator().manual_seed(0): self.mean(x) + torch.randn(n, 2, generator=g)
-    ),
+    "random": method(sample=lambda self, x, n: self.mean(x) + torch.randn(n, 2, generator=GENERATOR)),
     "constant": method(sample=lambda self, x, n: self.mean(x).expand(n, -1)),
     "ignores-data": method(sample=lambda self, x, n: SoundPosterior.sample(self, 0 * x, n)),
     "mutates": method(sample=lambda self, x, n: SoundPosterior.sample(self, x.add_(1.0), n)),
@@ -404,17 +406,9 @@ class Twice(Executor):
 
 class InThread(Executor):
     def execute(self, jobs, listener):
-        import threading
-
-        for job in jobs:
-            threads = [threading.Thread(target=isolated, args=(job, listener))]
-            errors = []
-            threading.excepthook = lambda told: errors.append(told.exc_value)
-            for thread in threads:
-                thread.start()
-                thread.join()
-            if errors:
-                raise errors[0]
+        with ThreadPoolExecutor(1) as pool:
+            for done in [pool.submit(isolated, job, listener) for job in jobs]:
+                done.result()
 
 
 DIVERGENCES = {
