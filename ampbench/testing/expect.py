@@ -37,6 +37,7 @@ def expect(met: object, seen: str, expected: str, at: object = None, advice: str
 def expect_tensor(value: object, what: str, shape: Sequence[int], at: object = None, advice: str = "") -> Tensor:
     """Return a value that is a tensor of this shape with finite entries; raises :class:`NonconformanceError`."""
     wanted = f"a tensor of shape {tuple(shape)}"
+    advice = advice or "look at what it returns, and at its axes"
     expect(isinstance(value, Tensor), f"{what} is of type {type(value).__name__}", wanted, at, advice)
     assert isinstance(value, Tensor)
     expect(value.shape == tuple(shape), f"{what} has shape {tuple(value.shape)}", wanted, at, advice)

@@ -94,7 +94,7 @@ class Sources:
         """Return the line of the plugin at which an exception was raised, or passed through."""
         frames = traceback.extract_tb(traceback_of(error))
         found = self.last(Place(each.filename, each.lineno or 0, each.name, each.line or "") for each in frames)
-        if not found.file and issubclass(type(error), SyntaxError) and error.filename:  # type: ignore[attr-defined]
+        if not found.file and isinstance(error, SyntaxError) and error.filename:  # type: ignore[attr-defined]
             return Place(str(error.filename), error.lineno or 0, "", (error.text or "").strip())  # type: ignore[attr-defined]
         return found
 

@@ -158,7 +158,7 @@ def _is_discrete(family: Any) -> bool:
         return False
 
 
-def test_names(tests: _Made) -> list[str]:
+def names_of(tests: _Made) -> list[str]:
     """Return the names of the tests of a class, in the order in which they are written."""
     names = [name for each in reversed(type(tests).__mro__) for name in vars(each) if name.startswith("test_")]
     return list(dict.fromkeys(names))
@@ -267,7 +267,7 @@ def _make(subject: Subject, send: Send) -> None:
         cause = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error
         send(explained(begun, cause, sources, factory))
     else:
-        send(test_names(tests))
+        send(names_of(tests))
         send(begun)
 
 

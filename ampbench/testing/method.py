@@ -122,7 +122,13 @@ class MethodConformance(ABC):
         """The posterior returns finite samples of the right shape, within the budget, and of its density if any."""
         source, method = self.source(), self.make()
         posterior = fit(method, source)
-        expect(isinstance(posterior, Posterior), f"it is a {type(posterior).__name__}", "a Posterior", method.fit)
+        expect(
+            isinstance(posterior, Posterior),
+            f"it is a {type(posterior).__name__}",
+            "a Posterior",
+            method.fit,
+            "return it from fit",
+        )
         x = torch.tensor([0.1, -0.2, 0.0])
         spent = source.spent
         if isinstance(posterior, Sequential):

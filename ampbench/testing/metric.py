@@ -273,6 +273,7 @@ class SettingMetricConformance(ABC):
                 expect(refused, f"samples with {what} gave a number", "a MetricError", at, advice)
 
 
+RETURN = "return Measurement(float(…), {…}), of ampbench.interfaces"
 STANDARDISED = "begin with ampbench.metrics.checks.standardised(name, samples, reference, min_size), which sees to this"
 SEED_INSIDE = "a metric seeds itself, so that one pair of sets has one value: with ampbench.seeding.seeded(0): …"
 
@@ -280,7 +281,7 @@ SEED_INSIDE = "a metric seeds itself, so that one pair of sets has one value: wi
 def expect_measurement(measured: object, at: object) -> Measurement:
     """Return a measurement with a finite value, and provenance that can be stored."""
     kind = type(measured).__name__
-    expect(isinstance(measured, Measurement), f"it returned a {kind}", "a Measurement(value, provenance)", at)
+    expect(isinstance(measured, Measurement), f"it returned a {kind}", "a Measurement(value, provenance)", at, RETURN)
     assert isinstance(measured, Measurement)
     value: object = measured.value
     expect(isinstance(value, float), f"the value is of type {type(value).__name__}", "a float", at, "return float(…)")

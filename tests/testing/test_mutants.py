@@ -15,7 +15,7 @@ import pytest
 from ampbench.registry import Plugin
 from ampbench.seeding import seeded
 from ampbench.testing.finding import Finding, Sources, explained
-from ampbench.testing.kit import conformance, in_words, test_names
+from ampbench.testing.kit import conformance, in_words, names_of
 
 FOLDER = Path(__file__).parent / "mutant_plugin"
 PLUGIN = Plugin("mutants", "ampbench-mutants", "1.0", "ampbench_mutants")
@@ -105,7 +105,7 @@ def findings(kind: str, component: object, wanted: str = "") -> list[Finding]:
     except AssertionError as error:
         return [explained(Finding("is made"), error, sources, component)]
     found = []
-    for name in test_names(tests):
+    for name in names_of(tests):
         check = Finding(in_words(name))
         if wanted and not check.check.startswith(wanted) and wanted not in check.check:
             continue
