@@ -94,8 +94,9 @@ class Sources:
         """Return the line of the plugin at which an exception was raised, or passed through."""
         frames = traceback.extract_tb(traceback_of(error))
         found = self.last(Place(each.filename, each.lineno or 0, each.name, each.line or "") for each in frames)
-        if not found.file and isinstance(error, SyntaxError) and error.filename:  # type: ignore[attr-defined]
-            return Place(str(error.filename), error.lineno or 0, "", (error.text or "").strip())  # type: ignore[attr-defined]
+        if not found.file and type(error) in (SyntaxError, IndentationError, TabError):
+            assert isinstance(error, SyntaxError)
+            return Place(str(error.filename), error.lineno or 0, "", (error.text or "").strip())
         return found
 
     def dumped(self, output: str) -> Place:
@@ -122,7 +123,8 @@ class Sources:
 def explained(check: Finding, error: BaseException, sources: Sources, component: object) -> Finding:
     """Return the failed finding for what a test of a component raised; ``component`` may be its class, or None."""
     owner = component if inspect.isclass(component) or inspect.isroutine(component) else type(component)
-    if isinstance(error, NonconformanceError):
+    if issubclass(type(error), NonconformanceError):
+        assert isinstance(error, NonconformanceError)
         place = sources.defined(error.at, owner)
         return _failed(check, "property", error.seen, error.expected, place, error.advice)
     place = sources.raised(error)
@@ -131,7 +133,7 @@ def explained(check: Finding, error: BaseException, sources: Sources, component:
     else:
         place = sources.defined(owner)
         advice = "no line of the plugin raised it: look at what its functions return"
-    if isinstance(error, ImportError):
+    if issubclass(type(error), ImportError):
         advice = "install the missing package, and name it in the dependencies of the plugin's pyproject.toml"
     return _failed(check, "exception", f"it raised {named(error)}", "no exception", place, advice)
 
