@@ -6,26 +6,15 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
 
 from ampbench.errors import AmpbenchError
-from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import (
-    HasDensity,
-    HasLikelihood,
     Measurement,
     Metric,
-    NeedsSetting,
-    Observation,
-    Posterior,
-    Setting,
-    Task,
 )
 from ampbench.seeding import seeded
 from ampbench.testing.expect import expect, left_alone, refused
@@ -75,7 +64,7 @@ class MetricConformance(ABC):
             "lower must be better: change the sign, or use both sets",
         )
         again = expect_measurement(self.make().measure(samples, reference), at)
-        expect(again == measured, f"two calls gave {_told(measured)} and {_told(again)}", "equal", at, SEED_INSIDE)
+        expect(again == measured, f"two calls gave {in_full(measured)} and {in_full(again)}", "equal", at, SEED_INSIDE)
 
     def test_samples_of_one_distribution_score_alike(self) -> None:
         """Scores of several sets of the reference's distribution lie together, compared with that of another one."""
@@ -110,7 +99,7 @@ class MetricConformance(ABC):
                 "take means instead of sums, and choose equal numbers where the score depends on them",
             )
             again = self.make().measure(samples, reference)
-            expect(again == first, f"two calls gave {_told(first)} and {_told(again)}", "equal", at, SEED_INSIDE)
+            expect(again == first, f"two calls gave {in_full(first)} and {in_full(again)}", "equal", at, SEED_INSIDE)
 
     def test_shared_rows(self) -> None:
         """A set that is compared with itself, or with a part of itself, gives an error or a warning."""
@@ -129,7 +118,7 @@ class MetricConformance(ABC):
         for name, (samples, other) in pairs.items():
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
-                told = _refused(partial(self.make().measure, samples, other)) or warned
+                told = is_refused(partial(self.make().measure, samples, other)) or warned
             wanted = "a MetricError or a warning, since the sets are not independent"
             expect(told, f"a set was compared with {name} without a word", wanted, at, STANDARDISED)
 
@@ -176,7 +165,7 @@ class MetricConformance(ABC):
             (samples, reference * flat + 0.1),
             (samples * flat, reference * flat),
         ):
-            _check_finite_or_refused(partial(self.make().measure, a, b), "a component does not vary", at)
+            expect_finite_or_refused(partial(self.make().measure, a, b), "a component does not vary", at)
 
     def test_outliers(self) -> None:
         """One distant row, and a distant set, give a finite value or an error."""
@@ -187,90 +176,16 @@ class MetricConformance(ABC):
             one[3] = distance
             for far in (one, samples + distance):
                 what = f"samples are at the distance {distance:g}"
-                _check_finite_or_refused(partial(self.make().measure, far, reference), what, at)
+                expect_finite_or_refused(partial(self.make().measure, far, reference), what, at)
 
     def test_refuses_bad_input(self) -> None:
         """NaN, infinite values, mismatched sizes and too few rows give an error, not a number."""
         good, _ = self.sets(100, 1)
         at = self.make().measure
-        for what, bad in _bad(good).items():
+        for what, bad in bad_sets(good).items():
             for name, sets in (("samples", (bad, good + 1)), ("the reference", (good, bad))):
-                refused = _refused(partial(self.make().measure, *sets))
+                refused = is_refused(partial(self.make().measure, *sets))
                 expect(refused, f"{name} with {what} gave a number", "a MetricError", at, STANDARDISED)
-
-
-class SettingMetricConformance(ABC):
-    """The properties of a metric that judges samples by their setting, without a reference.
-
-    Attributes:
-        uses_samples: whether the value depends on the samples, and not on the posterior alone.
-    """
-
-    uses_samples = True
-
-    @abstractmethod
-    def make(self) -> NeedsSetting:
-        """Make the metric under test."""
-
-    def setting(self) -> Setting:
-        """A Gaussian model with two parameters and their exact posterior."""
-        return Setting(_Gaussian(), Observation(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]), 0), _Exact())
-
-    def samples(self, n: int = 300) -> Tensor:
-        """Return n samples of the exact posterior."""
-        with seeded(0):
-            return _Exact().sample(self.setting().observation.x, n)
-
-    def test_measures(self) -> None:
-        """The value is finite, and reproducible with its provenance; the type of the samples does not matter."""
-        at, samples = self.make().measure_in, self.samples()
-        with left_alone({"samples": samples}, at):
-            measured = expect_measurement(at(self.setting(), samples), at)
-        again = self.make().measure_in(self.setting(), self.samples())
-        expect(again == measured, f"two calls gave {_told(measured)} and {_told(again)}", "equal", at, SEED_INSIDE)
-        double = self.make().measure_in(self.setting(), self.samples().double())
-        close = abs(double.value - measured.value) < 1e-3 * max(1.0, abs(measured.value))
-        expect(close, f"samples in double precision score {double.value:.6g}", f"{measured.value:.6g}", at)
-
-    def test_the_value_depends_on_the_posterior(self) -> None:
-        """The value for a posterior far from the exact one, and its samples, differs from that for the exact one."""
-        at, setting = self.make().measure_in, self.setting()
-        exact = at(setting, self.samples()).value
-        wrong = replace(setting, posterior=_Exact(shift=1.5))
-        far = at(wrong, self.samples() + 1.5).value
-        expect(
-            far != exact,
-            f"the exact posterior and one that is shifted by two standard deviations both score {exact:.4g}",
-            "different values",
-            at,
-            "use the samples, or the density of setting.posterior",
-        )
-
-    def test_constant_components(self) -> None:
-        """Where a component does not vary, or no row does, there is a finite value, or an error."""
-        at = self.make().measure_in
-        for factor in (torch.tensor([1.0, 0.0]), torch.zeros(2)):
-            samples = self.samples() * factor
-            act = partial(self.make().measure_in, self.setting(), samples)
-            _check_finite_or_refused(act, "a component does not vary", at)
-
-    def test_outliers(self) -> None:
-        """Distant samples give a finite value or an error."""
-        at = self.make().measure_in
-        for distance in (1e4, 1e12, 1e30):
-            samples = self.samples() + distance
-            act = partial(self.make().measure_in, self.setting(), samples)
-            _check_finite_or_refused(act, f"samples are at the distance {distance:g}", at)
-
-    def test_refuses_bad_input(self) -> None:
-        """NaN, infinite values and samples of another shape give an error, not a number."""
-        at, good = self.make().measure_in, self.samples(100)
-        for what, bad in (_bad(good) | {"infinite values": torch.full((100, 2), torch.inf)}).items():
-            fits = bad.ndim == 2 and bad.shape[1] == 2
-            if len(bad) != 1 and (fits or self.uses_samples):  # some metrics judge a single row
-                refused = _refused(partial(self.make().measure_in, self.setting(), bad))
-                advice = "begin with ampbench.metrics.checks.check_set(name, 'samples', samples, min_size)"
-                expect(refused, f"samples with {what} gave a number", "a MetricError", at, advice)
 
 
 RETURN = "return Measurement(float(…), {…}), of ampbench.interfaces"
@@ -292,11 +207,12 @@ def expect_measurement(measured: object, at: object) -> Measurement:
     return measured
 
 
-def _told(measured: Measurement) -> str:
+def in_full(measured: Measurement) -> str:
+    """Return a value with its provenance, for a message."""
     return f"{measured.value} {dict(measured.provenance)}"
 
 
-def _bad(good: Tensor) -> dict[str, Tensor]:
+def bad_sets(good: Tensor) -> dict[str, Tensor]:
     """Return sets that do not fit a good one, of shape (n, 2), by what is wrong."""
     nan, infinite = good.clone(), good.clone()
     nan[3, 1], infinite[3, 1] = torch.nan, -torch.inf
@@ -313,11 +229,12 @@ def _bad(good: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _refused(measure: Callable[[], Measurement]) -> bool:
+def is_refused(measure: Callable[[], Measurement]) -> bool:
+    """Return whether a measurement ends with an error of ampbench."""
     return refused(measure, AmpbenchError)
 
 
-def _check_finite_or_refused(measure: Callable[[], Measurement], what: str, at: object) -> None:
+def expect_finite_or_refused(measure: Callable[[], Measurement], what: str, at: object) -> None:
     """Expect that a measurement has a finite value, or ends with an error of ampbench; it may warn."""
     try:
         with warnings.catch_warnings():
@@ -326,34 +243,3 @@ def _check_finite_or_refused(measure: Callable[[], Measurement], what: str, at: 
     except AmpbenchError:
         return
     expect(math.isfinite(value), f"where {what}, the value is {value}", "a finite number, or a MetricError", at)
-
-
-@final
-class _Gaussian(Task, HasLikelihood):
-    """theta ~ N(0, 1)², x ~ N(theta, 1): the posterior is N(x / 2, 1 / 2)."""
-
-    version, source = "1", "conformance of metrics"
-    graph = Graph(
-        density("theta", Independent(Normal(torch.zeros(2), torch.ones(2)), 1), size=2),
-        simulator("x", lambda theta: theta + torch.randn_like(theta), ["theta"], size=2),
-    )
-
-    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Return log p(x | theta) up to a constant, shape (n,)."""
-        return -(theta - x).square().sum(-1) / 2
-
-
-@final
-class _Exact(Posterior, HasDensity):
-    """The exact posterior of :class:`_Gaussian`, or one that is shifted."""
-
-    def __init__(self, shift: float = 0.0) -> None:
-        self.shift = shift
-
-    def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw (n, 2)."""
-        return observation / 2 + self.shift + torch.randn(n, 2) / 2**0.5
-
-    def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
-        """Return the log density, shape (n,)."""
-        return Normal(context / 2 + self.shift, 0.5**0.5).log_prob(value).sum(-1)

@@ -26,7 +26,7 @@ def key(name: str) -> str:
 
     Example:
         >>> key("c2st"), key("../x")
-        ('c2st', '_x ef1ea3a9')
+        ('c2st', '_x d6b96a97')
     """
     plain = _OTHER.sub("_", name).strip(". ")[:MAX_NAME]
     return plain if plain and plain == name else f"{plain} {_digest(name)}".lstrip()

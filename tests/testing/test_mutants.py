@@ -15,7 +15,7 @@ import pytest
 from ampbench.registry import Plugin
 from ampbench.seeding import seeded
 from ampbench.testing.finding import Finding, Sources, explained
-from ampbench.testing.kit import conformance, in_words, names_of
+from ampbench.testing.registered import conformance, in_words, names_of
 
 FOLDER = Path(__file__).parent / "mutant_plugin"
 PLUGIN = Plugin("mutants", "ampbench-mutants", "1.0", "ampbench_mutants")
