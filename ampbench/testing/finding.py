@@ -110,7 +110,7 @@ class Sources:
             thing = getattr(each, "fget", None) or getattr(each, "func", None) or each
             try:
                 thing = inspect.unwrap(thing)  # type: ignore[arg-type]
-                file, (lines, number) = inspect.getsourcefile(thing), inspect.getsourcelines(thing)  # type: ignore[arg-type]
+                file, (lines, number) = inspect.getsourcefile(thing), inspect.getsourcelines(thing)
             except (TypeError, OSError, ValueError):
                 continue
             if file and file in self:

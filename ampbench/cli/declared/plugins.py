@@ -25,9 +25,9 @@ def plugin_new(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object with the files and the next commands.")] = False,
 ) -> None:
-    """Write a project with a plugin of one component, which passes its conformance tests.
+    """Write the project of a new plugin.
 
-    No existing folder is changed.
+    It has one component, which passes its conformance tests. No existing folder is changed.
     """
     from ampbench.cli.plugin_new import new_plugin
 
@@ -39,7 +39,7 @@ def plugin_check(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="A plugin, a distribution, or a component, perhaps with options.  [default: all plugins of others]",
         ),
     ] = None,
@@ -47,9 +47,9 @@ def plugin_check(
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Time limit of each test.")] = 120.0,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per test.")] = False,
 ) -> None:
-    """Run the conformance tests of installed components, and explain failures.
+    """Test installed components, and explain failures.
 
-    Each test has a process of its own. Exit code 1 if a test failed.
+    These are the conformance tests of their kinds. Each test has a process of its own. Exit code 1 if a test failed.
     """
     from ampbench.cli.plugin_check import check_plugins
 
