@@ -207,7 +207,7 @@ class MethodConformance(ABC):
             posterior = fit(method, self.source())
             with seeded(1):
                 drawn.append(posterior.sample(torch.zeros(3), 20))
-        expect_equal(*drawn, "a sample after a second fit with one seed", method.fit, SEED_ADVICE)
+        expect_equal(drawn[0], drawn[1], "a sample after a second fit with one seed", method.fit, SEED_ADVICE)
 
     def test_observations_and_numbers_in_other_types(self) -> None:
         """Lists, arrays and tables of any real type give the draws of a tensor, and several observations one set each.
@@ -278,7 +278,7 @@ class MethodConformance(ABC):
         for each in (posterior, restored):
             with seeded(1):
                 drawn.append(each.sample(torch.zeros(3), 20))
-        expect_equal(*drawn, "a sample of the restored posterior", method.restore)
+        expect_equal(drawn[0], drawn[1], "a sample of the restored posterior", method.restore)
         if isinstance(posterior, HasHistory):
             kept = isinstance(restored, HasHistory) and restored.history.equals(posterior.history)
             expect(kept, "the restored posterior has another history", "the same history", method.restore)

@@ -42,7 +42,7 @@ FAULTS = {
             "<lambda>",
         ),
         "nan": ("shapes", "NaN or infinite", "<lambda>"),
-        "random": ("seed and noise", "a sample with one seed differs", "<lambda>"),
+        "random": ("seed and noise", "a sample with one seed differs", "own_noise"),
         "constant": ("seed and noise", "20 samples given one context is always", "<lambda>"),
         "ignores-context": ("samples depend on the context", "are equal", "forward"),
         "mutates": ("samples depend on the context", "changed its input context", "<lambda>"),
@@ -88,6 +88,8 @@ FAULTS = {
     },
 }
 CASES = [(kind, name, *words) for kind, faults in FAULTS.items() for name, words in faults.items()]
+TRAINED = {"wrong-ratio", "ignores-context", "wrong-reference", "wrong-likelihood"}
+"""Faults that are found by training an adversary, or by many simulations, in several seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,13 @@ def findings(kind: str, component: object, wanted: str = "") -> list[Finding]:
     return found
 
 
-@pytest.mark.parametrize(("kind", "name", "check", "seen", "at"), CASES, ids=[f"{k}-{n}" for k, n, *_ in CASES])
+@pytest.mark.parametrize(
+    ("kind", "name", "check", "seen", "at"),
+    [
+        pytest.param(*case, marks=pytest.mark.slow if case[1] in TRAINED else (), id="-".join(case[:2]))
+        for case in CASES
+    ],
+)
 def test_a_fault_is_found_and_named(mutants: ModuleType, kind: str, name: str, check: str, seen: str, at: str) -> None:
     component = getattr(mutants, kind)()[f"mutant-{name}"]
     found = findings(kind, component, "" if check == "is made" else check)
@@ -135,6 +143,8 @@ def test_a_fault_is_found_and_named(mutants: ModuleType, kind: str, name: str, c
         assert first.place.code in inspect.getsource(mutants).splitlines()[first.place.line - 1]
 
 
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in ("methods", "metrics") else pytest.mark.slow) for kind in FAULTS]
+)
 def test_sound_components_pass(mutants: ModuleType, kind: str) -> None:
     assert findings(kind, getattr(mutants, kind)()["mutant-sound"]) == []
