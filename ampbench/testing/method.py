@@ -168,7 +168,7 @@ class MethodConformance(ABC):
         if not source.spent and not isinstance(posterior, Sequential):
             return
         distance = float((means[1] - means[0]).norm())
-        error = float((sum(spread.square() for spread in spreads) / 400).sum()) ** 0.5
+        error = float(torch.stack(spreads).square().sum() / 400) ** 0.5
         expect(
             distance > 5 * error,
             f"the means of 400 draws given x = (−1.5, −1.5, −1.5) and (1.5, 1.5, 1.5) have the distance {distance:.2g}",
