@@ -34,8 +34,8 @@ class MetricConformance(ABC):
         """Make the metric under test."""
 
     def far(self, samples: Tensor) -> Tensor:
-        """Return samples (n, D) of another distribution, which score higher: shifted and wider ones by default."""
-        return 2 * samples + 1.5
+        """Return samples (n, D) of another distribution, which score higher: shifted ones by default."""
+        return samples + 1.5
 
     def sets(self, n: int, m: int) -> tuple[Tensor, Tensor]:
         """Return n samples and m reference samples of one distribution, two components each."""
@@ -58,7 +58,7 @@ class MetricConformance(ABC):
         near, far = self.values()
         expect(
             near < far,
-            f"samples of the reference's distribution score {near:.4g}, and shifted, wider ones {far:.4g}",
+            f"samples of the reference's distribution score {near:.4g}, and samples of another one {far:.4g}",
             "the lower score for the samples of the reference's distribution",
             at,
             "lower must be better: change the sign, or use both sets",

@@ -65,7 +65,9 @@ class _Method(_Made, MethodConformance):
 
 
 class _Metric(_Made, MetricConformance):
-    pass
+    def far(self, samples: Tensor) -> Tensor:
+        """Return shifted and wider samples, since some metrics ignore shifts, and others widths."""
+        return 2 * samples + 1.5
 
 
 class _SettingMetric(_Made, SettingMetricConformance):

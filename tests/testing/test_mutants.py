@@ -79,7 +79,7 @@ FAULTS = {
         "nan": ("orders distributions", "the value is nan", "MetricNan.measure"),
         "tensor": ("orders distributions", "of type Tensor", "MetricTensor.measure"),
         "number": ("orders distributions", "returned a float", "MetricNumber.measure"),
-        "constant": ("orders distributions", "score 0.5, and shifted", "MetricConstant.measure"),
+        "constant": ("orders distributions", "score 0.5, and samples of another one 0.5", "MetricConstant.measure"),
         "reversed": ("orders distributions", "score -", "MetricReversed.measure"),
         "random": ("orders distributions", "two calls gave", "MetricRandom.measure"),
         "mutates": ("orders distributions", "changed its input samples", "MetricMutates.measure"),
