@@ -77,6 +77,10 @@ class ResultsWarning(UserWarning):
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for an unknown name, with the known names and the nearest match."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"unknown {what} {name!r}; known: {', '.join(names) or 'none'}{hint}")
+    return UsageError(f"unknown {what} {name!r}; known: {', '.join(names) or 'none'}{nearest(name, names)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the hint at the known name that is nearest to an unknown one, for a message; "" if none is near."""
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -291,17 +291,21 @@ def load(on_fault: Callable[[PluginError], None] | None = None) -> Registry:
         PluginError: a plugin is broken, or two of them claim one name.
     """
     registry = Registry()
-    disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-        if point.name not in disabled:
-            plugin = _plugin(point)
-            try:
-                registry.register(plugin, _implementation(plugin, point))
-            except PluginError as error:
-                if on_fault is None:
-                    raise
-                on_fault(error)
+    for plugin, point in installed():
+        try:
+            registry.register(plugin, _implementation(plugin, point))
+        except PluginError as error:
+            if on_fault is None:
+                raise
+            on_fault(error)
     return registry
+
+
+def installed() -> list[tuple[Plugin, EntryPoint]]:
+    """Return the plugins that are not disabled, none of which is imported here, in the order in which they load."""
+    disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",")}
+    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
+    return [(_plugin(point), point) for point in points if point.name not in disabled]
 
 
 @cache

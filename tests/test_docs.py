@@ -46,7 +46,7 @@ COMMANDS = [
     "cite",
     "verify",
 ]
-COMMANDS += ["store", "store check", "store merge", "store gc"]
+COMMANDS += ["plugin", "plugin new", "plugin check", "store", "store check", "store merge", "store gc"]
 COMMANDS += ["plot pairs", "plot budget", "plot pareto", "plot calibration", "plot training", "plot graph"]
 COMMANDS += ["reference build", "reference export", "assess", "infer", "doctor", "completion"]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ampbench.__path__, "ampbench.") if name != "ampbench.__main__"]

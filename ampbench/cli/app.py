@@ -18,7 +18,17 @@ import typer
 
 from ampbench.cli.commands import Commands
 from ampbench.cli.completion import takes_completion
-from ampbench.cli.declared import installation, plots, reports, sharing, simulators, stores, sweeps, tasks
+from ampbench.cli.declared import (
+    installation,
+    plots,
+    plugins,
+    reports,
+    sharing,
+    simulators,
+    stores,
+    sweeps,
+    tasks,
+)
 from ampbench.cli.errors import fail
 from ampbench.cli.options import takes_quiet
 from ampbench.console import prepare_streams, say
@@ -128,7 +138,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 """All commands, in the order of ``--help``; a new one is declared in a module of :mod:`ampbench.cli.declared`."""
 
-GROUPS = {"store": stores.app, "reference": tasks.reference, "plot": plots.app}
+GROUPS = {"plugin": plugins.app, "store": stores.app, "reference": tasks.reference, "plot": plots.app}
 """Commands with commands of their own."""
 
 for _name, _command in COMMANDS.items():

@@ -13,7 +13,8 @@ from ampbench.testing.divergence import DivergenceConformance
 from ampbench.testing.executor import ExecutorConformance
 from ampbench.testing.family import DiscreteFamilyConformance, FamilyConformance
 from ampbench.testing.method import MethodConformance, check_density
-from ampbench.testing.metric import MetricConformance, SettingMetricConformance
+from ampbench.testing.metric import MetricConformance
+from ampbench.testing.setting_metric import SettingMetricConformance
 from ampbench.testing.task import TaskConformance
 
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from pathlib import Path
 
 from ampbench import registry
@@ -16,6 +17,7 @@ from ampbench.results import Record, Run
 from ampbench.results.store import Store
 from ampbench.running import jobs, sweep
 from ampbench.spec import Spec
+from ampbench.testing.expect import expect
 
 
 class ExecutorConformance(ABC):
@@ -43,30 +45,45 @@ class ExecutorConformance(ABC):
         return sweep.runs(sweep.check(asked | more, "conformance"), registry.load())
 
     def execute(self, folder: Path) -> list[Record]:
-        """Execute the runs that are not stored, and return the events, which must come in the calling thread."""
+        """Execute the runs that are not stored, and return the records, which must come in the calling thread."""
         caller, heard = threading.current_thread(), []
+        executor = self.make()
 
         def listen(event: Event) -> None:
-            assert threading.current_thread() is caller
+            here = threading.current_thread()
+            wanted = "the thread that called execute: queue events of other threads, and pass them on from there"
+            expect(here is caller, f"the listener was called from the thread {here.name!r}", wanted, executor.execute)
             if isinstance(event, Finished):
                 heard.append(event.record)
 
         groups = jobs.group_by_fit(jobs.pending(self.wanted(), Store(folder)))
-        self.make().execute([Job(group, folder) for group in groups], listen)
+        executor.execute([Job(group, folder) for group in groups], listen)
         return heard
 
     def test_every_run_has_a_record_and_is_told_once(self, tmp_path: Path) -> None:
         """A method that raises costs its own runs only."""
-        heard = self.execute(tmp_path)
-        assert len(heard) == 8
-        assert {record.run for record in heard} == set(self.wanted())
-        assert {record.run.method for record in heard if record.ok} == {str(Spec.parse(self.sound))}
-        assert sorted(record.run.key for record in Store(tmp_path).records()) == sorted(r.run.key for r in heard)
+        heard, at = self.execute(tmp_path), self.make().execute
+        sound, wanted = str(Spec.parse(self.sound)), self.wanted()
+        told = Counter(record.run for record in heard)
+        missing = [str(run.method) for run in wanted if run not in told]
+        advice = "call ampbench.running.worker.isolated for every job, and pass its events on to the listener"
+        expect(not missing, f"{len(missing)} of {len(wanted)} runs were not told: {missing[:1]}", "all", at, advice)
+        twice = [run.method for run, count in told.items() if count > 1]
+        expect(not twice, f"{len(twice)} runs were told more than once", "each record once", at, advice)
+        unknown = [run.method for run in told if run not in wanted]
+        expect(not unknown, f"records of other runs were told: {unknown[:1]}", "the runs of the jobs", at, advice)
+        good = {record.run.method for record in heard if record.ok}
+        failed = [record.error for record in heard if record.run.method == sound and not record.ok]
+        expect(good == {sound}, f"methods with good records: {good}; {failed[:1]}", f"{sound} alone", at)
+        stored = sorted(record.run.key for record in Store(tmp_path).records())
+        same = stored == sorted(record.run.key for record in heard)
+        expect(same, f"{len(stored)} records are stored, and {len(heard)} were told", "the same records", at, advice)
 
     def test_only_what_failed_is_done_again(self, tmp_path: Path) -> None:
         """A second sweep tries failed runs again."""
         self.execute(tmp_path)
-        assert {record.run.method for record in self.execute(tmp_path)} == {str(Spec.parse(self.broken))}
+        again, broken = {record.run.method for record in self.execute(tmp_path)}, str(Spec.parse(self.broken))
+        expect(again == {broken}, f"the second sweep told of {again}", f"{broken} alone", self.make().execute)
 
     def test_nothing_to_do(self) -> None:
         """An empty list of jobs returns at once."""

@@ -7,26 +7,17 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import final
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
 
 from ampbench.errors import AmpbenchError
-from ampbench.graph import Graph, density, simulator
 from ampbench.interfaces import (
-    HasDensity,
-    HasLikelihood,
     Measurement,
     Metric,
-    NeedsSetting,
-    Observation,
-    Posterior,
-    Setting,
-    Task,
 )
 from ampbench.seeding import seeded
+from ampbench.testing.expect import expect, left_alone, refused
 
 
 class MetricConformance(ABC):
@@ -59,22 +50,56 @@ class MetricConformance(ABC):
 
     def test_orders_distributions(self) -> None:
         """Samples of one distribution score lower than others; the value and its provenance are reproducible."""
-        near, far = self.values()
-        assert near < far
+        metric = self.make()
+        at = metric.measure
         samples, reference = self.sets(self.n, self.n)
-        measured = self.make().measure(samples, reference)
-        assert measured.value == near
-        assert measured == self.make().measure(samples, reference)
-        assert all(isinstance(value, str | int | float) for value in measured.provenance.values())
+        with left_alone({"samples": samples, "reference": reference}, at):
+            measured = expect_measurement(at(samples, reference), at)
+        near, far = self.values()
+        expect(
+            near < far,
+            f"samples of the reference's distribution score {near:.4g}, and samples of another one {far:.4g}",
+            "the lower score for the samples of the reference's distribution",
+            at,
+            "lower must be better: change the sign, or use both sets",
+        )
+        again = expect_measurement(self.make().measure(samples, reference), at)
+        expect(again == measured, f"two calls gave {in_full(measured)} and {in_full(again)}", "equal", at, SEED_INSIDE)
+
+    def test_samples_of_one_distribution_score_alike(self) -> None:
+        """Scores of several sets of the reference's distribution lie together, compared with that of another one."""
+        metric = self.make()
+        _, reference = self.sets(self.n, self.n)
+        far = metric.measure(self.far(self.sets(self.n, self.n)[0]), reference).value
+        near = []
+        for seed in range(1, 4):
+            with seeded(seed):
+                near.append(metric.measure(torch.randn(self.n, 2), reference).value)
+        expect(
+            max(near) - min(near) < (far - min(near)) / 2,
+            f"three sets of the reference's distribution score {', '.join(f'{value:.3g}' for value in near)}, and "
+            f"another distribution {far:.3g}",
+            "scores of the first three that differ by less than half of their distance to the last",
+            metric.measure,
+            "the value must depend on the distributions, and little on the sets",
+        )
 
     def test_unequal_sizes(self) -> None:
         """Samples of one distribution score as equal ones do, however many there are of each."""
         near, far = self.values()
+        at = self.make().measure
         for n, m in ((100, 1000), (1000, 100)):
             samples, reference = self.sets(n, m)
-            first = self.make().measure(samples, reference)
-            assert first.value < (near + far) / 2, f"{first.value} for {n} samples and {m} of the reference"
-            assert first == self.make().measure(samples, reference)
+            first = expect_measurement(at(samples, reference), at)
+            expect(
+                first.value < (near + far) / 2,
+                f"{n} samples and {m} of the reference, of one distribution, score {first.value:.4g}",
+                f"about {near:.4g}, as for equal numbers, and not {far:.4g}, as for another distribution",
+                at,
+                "take means instead of sums, and choose equal numbers where the score depends on them",
+            )
+            again = self.make().measure(samples, reference)
+            expect(again == first, f"two calls gave {in_full(first)} and {in_full(again)}", "equal", at, SEED_INSIDE)
 
     def test_shared_rows(self) -> None:
         """A set that is compared with itself, or with a part of itself, gives an error or a warning."""
@@ -89,10 +114,13 @@ class MetricConformance(ABC):
             "the larger part": (reference, reference[self.n // 3 :]),
             "counts": (whole, whole),
         }
+        at = self.make().measure
         for name, (samples, other) in pairs.items():
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
-                assert _refused(partial(self.make().measure, samples, other)) or warned, name
+                told = is_refused(partial(self.make().measure, samples, other)) or warned
+            wanted = "a MetricError or a warning, since the sets are not independent"
+            expect(told, f"a set was compared with {name} without a word", wanted, at, STANDARDISED)
 
     def test_types_and_scales(self) -> None:
         """The order of scores does not depend on the type, the unit and the origin of the values."""
@@ -106,147 +134,112 @@ class MetricConformance(ABC):
             "far from 0": lambda values: 1.2e9 + values.double(),
             "one component": lambda values: values[:, :1],
         }
+        at = self.make().measure
         for name, change in changes.items():
             near, far = self.values(change)
-            assert -math.inf < near < far < math.inf, name
+            expect(
+                -math.inf < near < far < math.inf,
+                f"where the values are {name}, equal distributions score {near:.4g}, and different ones {far:.4g}",
+                "finite scores, the first one lower",
+                at,
+                STANDARDISED,
+            )
 
     def test_types_may_differ(self) -> None:
         """A set in double precision and one in single precision are compared as two of one type."""
         samples, reference = self.sets(self.n, self.n)
         near, far = self.values()
+        at = self.make().measure
         for a, b in ((samples.double(), reference), (samples, reference.double())):
-            assert abs(self.make().measure(a, b).value - near) < 0.1 * (far - near)
+            value = at(a, b).value
+            what = f"{a.dtype} samples and a {b.dtype} reference score {value:.4g}"
+            expect(abs(value - near) < 0.1 * (far - near), what, f"about {near:.4g}", at, STANDARDISED)
 
     def test_constant_components(self) -> None:
         """Where a component does not vary there is a finite value, or an error."""
         samples, reference = self.sets(self.n, self.n)
         flat = torch.tensor([1.0, 0.0])
+        at = self.make().measure
         for a, b in (
             (samples * flat, reference),
             (samples, reference * flat + 0.1),
             (samples * flat, reference * flat),
         ):
-            _check_finite_or_refused(partial(self.make().measure, a, b))
+            expect_finite_or_refused(partial(self.make().measure, a, b), "a component does not vary", at)
 
     def test_outliers(self) -> None:
         """One distant row, and a distant set, give a finite value or an error."""
         samples, reference = self.sets(self.n, self.n)
+        at = self.make().measure
         for distance in (1e4, 1e12, 1e30):
             one = samples.clone()
             one[3] = distance
             for far in (one, samples + distance):
-                _check_finite_or_refused(partial(self.make().measure, far, reference))
+                what = f"samples are at the distance {distance:g}"
+                expect_finite_or_refused(partial(self.make().measure, far, reference), what, at)
 
     def test_refuses_bad_input(self) -> None:
         """NaN, infinite values, mismatched sizes and too few rows give an error, not a number."""
         good, _ = self.sets(100, 1)
-        for bad in _bad(good):
-            assert _refused(partial(self.make().measure, bad, good + 1)), f"samples of shape {tuple(bad.shape)}"
-            assert _refused(partial(self.make().measure, good, bad)), f"reference of shape {tuple(bad.shape)}"
+        at = self.make().measure
+        for what, bad in bad_sets(good).items():
+            for name, sets in (("samples", (bad, good + 1)), ("the reference", (good, bad))):
+                refused = is_refused(partial(self.make().measure, *sets))
+                expect(refused, f"{name} with {what} gave a number", "a MetricError", at, STANDARDISED)
 
 
-class SettingMetricConformance(ABC):
-    """The properties of a metric that judges samples by their setting, without a reference.
-
-    Attributes:
-        uses_samples: whether the value depends on the samples, and not on the posterior alone.
-    """
-
-    uses_samples = True
-
-    @abstractmethod
-    def make(self) -> NeedsSetting:
-        """Make the metric under test."""
-
-    def setting(self) -> Setting:
-        """A Gaussian model with two parameters and their exact posterior."""
-        return Setting(_Gaussian(), Observation(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]), 0), _Exact())
-
-    def samples(self, n: int = 300) -> Tensor:
-        """Return n samples of the exact posterior."""
-        with seeded(0):
-            return _Exact().sample(self.setting().observation.x, n)
-
-    def test_measures(self) -> None:
-        """The value is finite, and reproducible with its provenance; the type of the samples does not matter."""
-        measured = self.make().measure_in(self.setting(), self.samples())
-        assert math.isfinite(measured.value)
-        assert measured == self.make().measure_in(self.setting(), self.samples())
-        assert all(isinstance(value, str | int | float) for value in measured.provenance.values())
-        double = self.make().measure_in(self.setting(), self.samples().double())
-        assert abs(double.value - measured.value) < 1e-3 * max(1.0, abs(measured.value))
-
-    def test_constant_components(self) -> None:
-        """Where a component does not vary, or no row does, there is a finite value, or an error."""
-        for factor in (torch.tensor([1.0, 0.0]), torch.zeros(2)):
-            samples = self.samples() * factor
-            _check_finite_or_refused(partial(self.make().measure_in, self.setting(), samples))
-
-    def test_outliers(self) -> None:
-        """Distant samples give a finite value or an error."""
-        for distance in (1e4, 1e12, 1e30):
-            samples = self.samples() + distance
-            _check_finite_or_refused(partial(self.make().measure_in, self.setting(), samples))
-
-    def test_refuses_bad_input(self) -> None:
-        """NaN, infinite values and samples of another shape give an error, not a number."""
-        for bad in (*_bad(self.samples(100)), torch.full((100, 2), torch.inf)):
-            fits = bad.ndim == 2 and bad.shape[1] == 2
-            if len(bad) != 1 and (fits or self.uses_samples):  # some metrics judge a single row
-                assert _refused(partial(self.make().measure_in, self.setting(), bad)), f"shape {tuple(bad.shape)}"
+RETURN = "return Measurement(float(…), {…}), of ampbench.interfaces"
+STANDARDISED = "begin with ampbench.metrics.checks.standardised(name, samples, reference, min_size), which sees to this"
+SEED_INSIDE = "a metric seeds itself, so that one pair of sets has one value: with ampbench.seeding.seeded(0): …"
 
 
-def _bad(good: Tensor) -> tuple[Tensor, ...]:
-    """Return sets that do not fit a good one, of shape (n, 2)."""
+def expect_measurement(measured: object, at: object) -> Measurement:
+    """Return a measurement with a finite value, and provenance that can be stored."""
+    kind = type(measured).__name__
+    expect(isinstance(measured, Measurement), f"it returned a {kind}", "a Measurement(value, provenance)", at, RETURN)
+    assert isinstance(measured, Measurement)
+    value: object = measured.value
+    expect(isinstance(value, float), f"the value is of type {type(value).__name__}", "a float", at, "return float(…)")
+    finite = math.isfinite(measured.value)
+    expect(finite, f"the value is {measured.value}", "a finite number, or a MetricError", at, STANDARDISED)
+    odd = {name: entry for name, entry in measured.provenance.items() if not isinstance(entry, str | int | float)}
+    expect(not odd, f"the provenance has the entries {odd}", "texts and numbers", at)
+    return measured
+
+
+def in_full(measured: Measurement) -> str:
+    """Return a value with its provenance, for a message."""
+    return f"{measured.value} {dict(measured.provenance)}"
+
+
+def bad_sets(good: Tensor) -> dict[str, Tensor]:
+    """Return sets that do not fit a good one, of shape (n, 2), by what is wrong."""
     nan, infinite = good.clone(), good.clone()
     nan[3, 1], infinite[3, 1] = torch.nan, -torch.inf
-    wide = torch.cat([good, good[:, :1] + 1], 1)
-    return nan, infinite, good * torch.nan, wide, good[:, :1], good[:, 0], good[:, :0], good[:0], good[:1]
+    return {
+        "one NaN": nan,
+        "one infinite value": infinite,
+        "nothing but NaN": good * torch.nan,
+        "three components, not two": torch.cat([good, good[:, :1] + 1], 1),
+        "one component, not two": good[:, :1],
+        "one axis": good[:, 0],
+        "no component": good[:, :0],
+        "no row": good[:0],
+        "one row": good[:1],
+    }
 
 
-def _refused(measure: Callable[[], Measurement]) -> bool:
+def is_refused(measure: Callable[[], Measurement]) -> bool:
     """Return whether a measurement ends with an error of ampbench."""
-    try:
-        measure()
-    except AmpbenchError:
-        return True
-    return False
+    return refused(measure, AmpbenchError)
 
 
-def _check_finite_or_refused(measure: Callable[[], Measurement]) -> None:
-    """Assert that a measurement has a finite value, or ends with an error of ampbench; it may warn."""
+def expect_finite_or_refused(measure: Callable[[], Measurement], what: str, at: object) -> None:
+    """Expect that a measurement has a finite value, or ends with an error of ampbench; it may warn."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value = measure().value
     except AmpbenchError:
         return
-    assert math.isfinite(value)
-
-
-@final
-class _Gaussian(Task, HasLikelihood):
-    """theta ~ N(0, 1)², x ~ N(theta, 1): the posterior is N(x / 2, 1 / 2)."""
-
-    version, source = "1", "conformance of metrics"
-    graph = Graph(
-        density("theta", Independent(Normal(torch.zeros(2), torch.ones(2)), 1), size=2),
-        simulator("x", lambda theta: theta + torch.randn_like(theta), ["theta"], size=2),
-    )
-
-    def log_likelihood(self, theta: Tensor, x: Tensor) -> Tensor:
-        """Return log p(x | theta) up to a constant, shape (n,)."""
-        return -(theta - x).square().sum(-1) / 2
-
-
-@final
-class _Exact(Posterior, HasDensity):
-    """The exact posterior of :class:`_Gaussian`."""
-
-    def sample(self, observation: Tensor, n: int) -> Tensor:
-        """Draw (n, 2)."""
-        return observation / 2 + torch.randn(n, 2) / 2**0.5
-
-    def log_prob(self, value: Tensor, context: Tensor) -> Tensor:
-        """Return the log density, shape (n,)."""
-        return Normal(context / 2, 0.5**0.5).log_prob(value).sum(-1)
+    expect(math.isfinite(value), f"where {what}, the value is {value}", "a finite number, or a MetricError", at)
