@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ampbench.interfaces import fit
     from ampbench.results import load, validate
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "AMP",
@@ -62,6 +62,18 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name == "__version__":
+        return _installed_version()
     if name in ("interfaces", "results", "testing"):
         return importlib.import_module(f"ampbench.{name}")
     raise AttributeError(f"module 'ampbench' has no attribute {name!r}")
+
+
+def _installed_version() -> str:
+    """Return the version of the installed distribution, which its build took from the tags of the repository."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ampbench")
+    except PackageNotFoundError:
+        return "0+not-installed"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ DISABLE = "AMPBENCH_DISABLE_PLUGINS"
 
 EVERYWHERE = ("torch", "numpy")
 """Packages on which all results depend."""
+
+_AFTER_RELEASE = re.compile(r"\.post|\.dev|\+")
+"""Begins the part of a version that counts the commits after a release."""
 
 
 @dataclass(frozen=True)
@@ -227,16 +231,16 @@ class Registry:
     def packages(self, kind: str, text: str) -> frozenset[str]:
         """Return the packages on which the numbers of a component depend, such as ``torch==2.13.*``.
 
-        These are ampbench and the distributions that own the component and those inside it, each at its very version;
-        and, up to their patch releases, torch, numpy, and what the classes name in an attribute ``packages``, such as
-        ``("scikit-learn",)``. They are part of a result's key.
+        These are ampbench, at the release on which its version builds; the distributions that own the component and
+        those inside it, each at its very version; and, up to their patch releases, torch, numpy, and what the classes
+        name in an attribute ``packages``, such as ``("scikit-learn",)``. They are part of a result's key.
         """
         bound = self._bind(kind, text)
         owner = bound.entry.plugin
         with blaming(f"{bound.entry} does not say on which packages it depends"):
             needed = (*EVERYWHERE, *_names(getattr(bound.factory, "packages", ()), "packages"))
             minor = {*map(_up_to_patches, needed)}
-        own = {_exactly("ampbench"), f"{owner.distribution}=={owner.version}", *minor} - {""}
+        own = {_exactly("ampbench"), _requirement(owner.distribution, owner.version), *minor} - {""}
         options = [*bound.single.values(), *(option for each in bound.mappings.values() for option in each.values())]
         return frozenset(own).union(*(self.packages(each.kind, each.value) for each in options if each.kind))
 
@@ -296,9 +300,21 @@ def load(on_fault: Callable[[PluginError], None] | None = None) -> Registry:
 def _exactly(package: str) -> str:
     """Return the requirement of the exact version of an installed package; "" if it is not installed."""
     try:
-        return f"{package}=={version(package)}"
+        return _requirement(package, version(package))
     except PackageNotFoundError:
         return ""
+
+
+def _requirement(distribution: str, installed: str) -> str:
+    """Return the requirement of a version; of ampbench it is the release, without the count of commits after it.
+
+    Example:
+        >>> _requirement("ampbench", "0.1.0.post1.dev7+g1a2b3c4"), _requirement("ampbench", "0.2.0rc1")
+        ('ampbench==0.1.0', 'ampbench==0.2.0rc1')
+        >>> _requirement("other", "0.1.0.post1.dev7+g1a2b3c4")
+        'other==0.1.0.post1.dev7+g1a2b3c4'
+    """
+    return f"{distribution}=={_AFTER_RELEASE.split(installed)[0] if distribution == 'ampbench' else installed}"
 
 
 @cache

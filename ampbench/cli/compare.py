@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from ampbench.atlas.findings import summary_line
-from ampbench.cli.terminal import print_folded, print_table
+from ampbench.cli.overview import LEADERS_LEGEND, print_overview, standings
+from ampbench.cli.terminal import print_folded, print_table, remark, warn
 from ampbench.console import complain, say
-from ampbench.errors import UsageError
+from ampbench.errors import UsageError, unknown
 from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, latest, summarise
 from ampbench.reporting.labels import labels, legend
+from ampbench.reporting.leaderboard import Leaderboard, leaderboards
 from ampbench.reporting.ledger import PublishedComparison, compare_published
 from ampbench.reporting.tables import interval, latex, markdown, p_value
 from ampbench.reporting.text import decimals, number
 from ampbench.results import load
 from ampbench.results.columns import records
+from ampbench.results.frame import metric_columns
+from ampbench.spec import component_name
 from ampbench.text import line, to_csv, to_json
 
 LEGEND = (
@@ -28,7 +32,53 @@ LEGEND = (
 )
 
 
-def show(results: Path, forms: Sequence[str], noise: bool, published: bool, mix: bool) -> None:
+FIRST_METRIC = "c2st"
+"""The metric of the overview, where results have it."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is compared: specs or names of tasks, budgets and names of metrics; all of them where none are given."""
+
+    tasks: Sequence[str] = ()
+    budgets: Sequence[int] = ()
+    metrics: Sequence[str] = ()
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the selected rows of a frame of results.
+
+        Raises:
+            UsageError: nothing is stored of a task, budget or metric; the message names those that are.
+        """
+        for column, wanted in (("task", self.tasks), ("budget", self.budgets)):
+            if wanted:
+                matches = {each: frame[column].map(lambda value, each=each: _names(each, value)) for each in wanted}
+                for each, found in matches.items():
+                    if not found.any():
+                        raise unknown(column, str(each), frame[column].astype(str).unique())
+                frame = frame[pd.concat(matches, axis=1).any(axis=1)]
+        stored = metric_columns(frame)
+        for metric in self.metrics:
+            if metric not in stored:
+                raise unknown("metric", metric, stored)
+        left_out = [name for name in stored if self.metrics and name not in self.metrics]
+        return frame.drop(columns=[column for name in left_out for column in (name, f"{name}_provenance")])
+
+
+def _names(wanted: str | int, value: object) -> bool:
+    """Return whether a value is the one that was asked for; a task's name stands for all its specs."""
+    return value == wanted or (isinstance(value, str) and component_name(value) == wanted)
+
+
+def show(
+    results: Path,
+    forms: Sequence[str],
+    noise: bool,
+    published: bool,
+    mix: bool,
+    details: bool = False,
+    selection: Selection = Selection(),
+) -> None:
     """Print a comparison of stored results.
 
     Arguments:
@@ -37,9 +87,12 @@ def show(results: Path, forms: Sequence[str], noise: bool, published: bool, mix:
         noise: whether to add standard deviations of single scores by source.
         published: whether to add published scores.
         mix: whether to include published scores that are not comparable.
+        details: whether text has a table for each task and metric after the overview.
+        selection: what is compared.
 
     Raises:
-        UsageError: several forms, ``mix`` without ``published``, or published scores in a form that cannot hold them.
+        UsageError: nothing is stored of what is selected, several forms, ``mix`` without ``published``, or published
+            scores in a form that cannot hold them.
     """
     if len(forms) > 1:
         raise UsageError(f"give one of {', '.join('--' + form for form in forms)}")
@@ -52,26 +105,33 @@ def show(results: Path, forms: Sequence[str], noise: bool, published: bool, mix:
         raise UsageError(
             f"--noise prints text; --csv and --json contain the standard deviations anyway, --{form} does not"
         )
-    frame = load(results)
+    frame = selection.of(load(results))
+    others: list[str] = []
+    if form == "text" and not details and not selection.metrics:
+        stored = metric_columns(frame)
+        first = [FIRST_METRIC] if FIRST_METRIC in stored else stored[:1]
+        others = [name for name in stored if name not in first]
+        frame = Selection(metrics=first).of(frame)
     summary = summarise(frame)
     theirs = compare_published(latest(frame)[0], mix=mix) if published else None
     if form == "json":
-        say(to_json(_json(summary, theirs)))
+        say(to_json(_json(summary, leaderboards(frame, summary), theirs)))
         return
     if form == "text":
-        _print(summary, noise, theirs)
+        _print(summary, leaderboards(frame, summary), details, others, noise, theirs)
         return
     writers: dict[str, Callable[[pd.DataFrame], str]] = {"csv": to_csv, "markdown": markdown, "latex": latex}
     say(writers[form](summary.table), end="")
-    for remark in [*summary.remarks, *summary.limits]:
-        complain(line(remark))
+    for text in [*summary.remarks, *summary.rank_remarks, *summary.limits]:
+        complain(line(text))
 
 
-def _json(summary: Summary, theirs: PublishedComparison | None) -> dict[str, object]:
+def _json(summary: Summary, boards: Sequence[Leaderboard], theirs: PublishedComparison | None) -> dict[str, object]:
     found = {
+        "leaderboard": standings(boards),
         "table": records(summary.table),
         "ranks": records(summary.ranks),
-        "remarks": summary.remarks,
+        "remarks": summary.remarks + summary.rank_remarks,
         "limits": summary.limits,
         "findings": records(summary.findings),
         "unchecked": summary.unchecked,
@@ -79,37 +139,65 @@ def _json(summary: Summary, theirs: PublishedComparison | None) -> dict[str, obj
     return found | ({"published": records(theirs.table), "published_remarks": theirs.remarks} if theirs else {})
 
 
-def _print(full: Summary, noise: bool, theirs: PublishedComparison | None) -> None:
+def _print(
+    full: Summary,
+    boards: Sequence[Leaderboard],
+    details: bool,
+    others: Sequence[str],
+    noise: bool,
+    theirs: PublishedComparison | None,
+) -> None:
     named = labels([*full.table["method"], *full.findings["method"]])
     summary = _with_labels(full, named)
     if summary.table.empty:
         say("no results yet")
-    for group, tables in summary.table.groupby(GROUP_COLUMNS, sort=False):
-        for label, part in _labelled(tables, [*GROUP_COLUMNS, "metric"]):
-            print_folded(label)
-            _print_scores(part)
-            say()
-        _print_findings(summary.findings[(summary.findings[GROUP_COLUMNS] == list(group)).all(axis=1)])
-    if summary.unchecked:
-        print_folded(f"{summary.unchecked} results are unchecked for failures; run ampbench atlas")
-        say()
+    ranked = [board for board in boards if len(board.tasks) > 1]
+    for board in ranked:
+        print_overview(board, lambda method: named.get(method, method))
+    alone = {(board.tasks[0], board.budget, board.samples, board.metric) for board in boards if len(board.tasks) == 1}
+    explained = _print_tables(summary, None if details else alone)
     if noise:
         _print_noise(summary.table)
-    for label, part in _labelled(summary.ranks, ["budget", "samples", "metric"]):
-        print_folded(
-            f"mean rank over {part['tasks'].iloc[0]} tasks, with intervals for a population of such tasks; {label}"
-        )
-        rows = [(row.method, row.rank, interval(row.low, row.high, 2)) for row in part.itertuples(index=False)]
-        print_table(["method", "rank", "95% interval"], rows, fold=0)
-        say()
     if theirs:
         _print_published(theirs, named)
     for text in legend(named):
-        print_folded(text)
-    if not summary.table.empty:
-        print_folded(LEGEND)
-    for remark in [*summary.remarks, *summary.limits]:
-        print_folded(remark)
+        remark(text)
+    if ranked:
+        remark(LEADERS_LEGEND)
+    if explained:
+        remark(LEGEND)
+    for text in [*summary.remarks, *summary.limits]:
+        warn(text)
+    more = ["intervals and differences of a task: --task NAME, of all: --details"] if ranked and not details else []
+    more += [f"other metrics, by --metric NAME: {', '.join(others)}"] if others else []
+    if more:
+        remark("; ".join(more))
+
+
+def _print_tables(summary: Summary, wanted: Set[tuple[str, int, int, str]] | None) -> bool:
+    """Print tables of single tasks with what was found in their samples, and return whether there were any.
+
+    Arguments:
+        summary: the comparison.
+        wanted: task, budget, samples and metric of each table; None for all.
+    """
+    explained = False
+    for group, tables in summary.table.groupby(GROUP_COLUMNS, sort=False):
+        here = [
+            (text, part)
+            for text, part in _labelled(tables, [*GROUP_COLUMNS, "metric"])
+            if wanted is None or (*group, part["metric"].iloc[0]) in wanted
+        ]
+        for text, part in here:
+            print_folded(text)
+            _print_scores(part)
+            say()
+        if here:
+            explained = True
+            _print_findings(summary.findings[(summary.findings[GROUP_COLUMNS] == list(group)).all(axis=1)])
+    if summary.unchecked and explained:
+        warn(f"{summary.unchecked} results are unchecked for failures; run ampbench atlas")
+    return explained
 
 
 def _with_labels(summary: Summary, named: Mapping[str, str]) -> Summary:
@@ -155,7 +243,7 @@ def _print_noise(table: pd.DataFrame) -> None:
         rows = part[columns].itertuples(index=False)
         print_table(["method", "seed", "observation", "rest", "metric"], rows, fold=0)
         say()
-    print_folded("-: not identifiable; with one seed, observation includes rest")
+    remark("-: not identifiable; with one seed, observation includes rest")
     say()
 
 
@@ -166,11 +254,9 @@ def _print_published(theirs: PublishedComparison, named: Mapping[str, str]) -> N
         columns = part[["method", "mean", "se", "origin"]].astype({"mean": float, "se": float})
         print_table(columns.columns, columns.itertuples(index=False), fold=3)
         say()
-    print_folded(
-        "se: standard error for independent fits; our scores of one seed share a fit if the method is amortised"
-    )
-    for remark in theirs.remarks:
-        print_folded(remark)
+    remark("se: standard error for independent fits; our scores of one seed share a fit if the method is amortised")
+    for text in theirs.remarks:
+        warn(text)
 
 
 def _labelled(table: pd.DataFrame, by: list[str]) -> list[tuple[str, pd.DataFrame]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
+from ampbench.console import output_mode
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError
 
@@ -73,6 +74,9 @@ ReadOption = Annotated[
 ]
 
 
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Only the result, warnings and errors.")]
+
+
 @dataclass(frozen=True)
 class SweepOptions:
     """The options that ``run`` and ``plan`` share: the sweep and the results directory."""
@@ -121,6 +125,22 @@ class SweepOptions:
         }
         given = {key: value for key, value in keys.items() if value not in (None, [])}
         return Request(self.sweep, given, tuple(self.select or ()), self.shard)
+
+
+def takes_quiet(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command: add the option ``--quiet``, and let this option and ``--json`` decide where notes go."""
+    quiet = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=QuietOption)
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), quiet]
+
+    @functools.wraps(command)
+    def called(**given: object) -> None:
+        with output_mode(quiet=bool(given.pop("quiet")), as_json=bool(given.get("json"))):
+            command(**given)
+
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    return called
 
 
 def takes_sweep(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,7 +9,8 @@ from rich.cells import cell_len
 from rich.console import JustifyMethod
 from rich.text import Text
 
-from ampbench.console import LiteralConsole, cell, new_table, say
+from ampbench import console
+from ampbench.console import LiteralConsole, cell, complain, new_table, say
 from ampbench.reporting.text import decimals, number
 from ampbench.text import line
 
@@ -23,6 +24,22 @@ MIN_FOLDED_WIDTH = 20
 def print_folded(text: str) -> None:
     """Print one line, folded if the terminal is narrow."""
     LiteralConsole().print(line(text), overflow="fold")
+
+
+def remark(text: str) -> None:
+    """Print one folded line that explains a result, or says what to do next: a note of :mod:`ampbench.console`."""
+    if console.is_json():
+        console.note(line(text))
+    elif not console.is_quiet():
+        print_folded(text)
+
+
+def warn(text: str) -> None:
+    """Print one folded line on what a result lacks; on standard error where standard output is the bare result."""
+    if console.is_quiet() or console.is_json():
+        complain(line(text))
+    else:
+        print_folded(text)
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], fold: int = -1) -> None:
@@ -43,15 +60,15 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]], fold: 
     ]
     if 0 <= fold < len(widths):
         widths[fold] = min(widths[fold], MIN_FOLDED_WIDTH)
-    console = LiteralConsole()
-    for positions in _side_by_side(widths, console.width):
+    terminal = LiteralConsole()
+    for positions in _side_by_side(widths, terminal.width):
         table = new_table()
         for i in positions:
             justify: JustifyMethod = "right" if numeric[i] else "left"
             table.add_column(headings[i], justify=justify, overflow="fold", no_wrap=i != fold)
         for row in shown:
             table.add_row(*(row[i] for i in positions))
-        console.print(table)
+        terminal.print(table)
 
 
 def _side_by_side(widths: Sequence[int], room: int) -> list[list[int]]:

@@ -58,6 +58,7 @@ class Summary:
         ranks: one row per budget, sample size, metric and method, with the columns of
             :data:`ampbench.results.schema.RANKS`.
         remarks: results that are missing, left out or not comparable.
+        rank_remarks: tasks that the ranks leave out.
         limits: conclusions that the numbers of seeds and observations do not allow.
         findings: findings of the failure atlas, by task, budget, sample size and method; see
             :func:`ampbench.atlas.findings.tally`.
@@ -67,6 +68,7 @@ class Summary:
     table: pd.DataFrame
     ranks: pd.DataFrame
     remarks: list[str]
+    rank_remarks: list[str]
     limits: list[str]
     findings: pd.DataFrame
     unchecked: int
@@ -119,7 +121,7 @@ def summarise(frame: pd.DataFrame) -> Summary:
     table = pd.DataFrame(rows, columns=COLUMNS).astype(schema.COMPARISON.dtypes)
     ranked = pd.DataFrame(ranks, columns=RANK_COLUMNS).astype(schema.RANKS.dtypes)
     found = tally(frame, [*GROUP_COLUMNS, "method"])
-    return Summary(table, ranked, remarks + about_ranks, _limits(table), found, count_unchecked(frame))
+    return Summary(table, ranked, remarks, about_ranks, _limits(table), found, count_unchecked(frame))
 
 
 def count_unchecked(frame: pd.DataFrame) -> int:
