@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from ampbench.text import in_html
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def facts(title: str, rows: Mapping[str, str]) -> str:
@@ -22,11 +18,6 @@ def facts(title: str, rows: Mapping[str, str]) -> str:
     return f"<table><caption>{in_html(title)}</caption>{body}</table>"
 
 
-def table(title: str, frame: pd.DataFrame) -> str:
-    """Return a frame of texts as a table under a title, with its columns as headings and its index before each row."""
-    heading = "".join(f"<th>{in_html(str(each))}</th>" for each in ["" if frame.index.name is None else frame.index.name, *frame])
-    rows = "".join(
-        f"<tr><th>{in_html(str(name))}</th>{''.join(f'<td>{in_html(str(cell))}</td>' for cell in row)}</tr>"
-        for name, row in zip(frame.index, frame.itertuples(index=False), strict=True)
-    )
-    return f"<table><caption>{in_html(title)}</caption><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>"
+def paragraphs(texts: Iterable[str]) -> str:
+    """Return one paragraph for each text."""
+    return "".join(f"<p>{in_html(each)}</p>" for each in texts)
