@@ -47,7 +47,7 @@ def read_arrays(
         KeyError: there is no array of a name.
         Exception: of many types, for damaged files.
     """
-    _check_directory(file)
+    check_directory(file)
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if len(entries) > MAX_ARRAYS:
@@ -68,7 +68,7 @@ def read_array(file: BinaryIO, limit: int = MAX_DATA_BYTES) -> np.ndarray:
     return np.asarray(npy.read_array(file, allow_pickle=False))
 
 
-def _check_directory(file: BinaryIO) -> None:
+def check_directory(file: BinaryIO) -> None:
     """Raise ValueError for an archive with a large directory; zipfile reports one without a directory."""
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - 2**16 - 22))  # a comment of at most 65,535 bytes follows the record, which has 22

@@ -108,6 +108,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "atlas": reports.atlas,
     "export": reports.export,
     "compare": reports.compare,
+    "report": reports.report,
     "ledger": reports.ledger,
     "reproduce": reports.reproduce,
     "verify": tasks.verify,

@@ -105,18 +105,19 @@ def summarise(frame: pd.DataFrame) -> Summary:
         remarks += [f"failed: {_name(row)}: {row['error']}" for _, row in failed.iterrows()]
         remarks += [f"not all with the same versions: {where}: {versions}" for versions in _mixed(part)]
         for metric in metric_columns(frame):
-            scores = part[part[metric].notna()]
+            scores = part.loc[part[metric].notna(), ["method", *PAIR_COLUMNS, metric, f"{metric}_provenance"]]
             if scores.empty:
                 continue
             if len(_definitions(part, metric)) > 1:
                 remarks.append(f"not compared: {metric} on {where} was computed in different ways; see its provenance")
                 continue
-            if bool(scores.pivot_table(index=PAIR_COLUMNS, columns="method", values=metric).isna().any(axis=None)):
+            there = len(scores.drop_duplicates(["method", *PAIR_COLUMNS]))
+            if there < scores["method"].nunique() * len(scores.drop_duplicates(PAIR_COLUMNS)):
                 remarks.append(
                     f"{metric} on {where}: some methods lack observations or seeds; differences use the common ones"
                 )
             found = _rows(scores, metric)
-            used, there = sum(row["n"] for row in found), len(scores.drop_duplicates(["method", *PAIR_COLUMNS]))
+            used = sum(row["n"] for row in found)
             if used < there:
                 remarks.append(
                     f"{metric} on {where}: {there - used} scores left out: seeds differ in their observations"
@@ -178,7 +179,11 @@ def _rows(part: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
 
 def _scores(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a method's scores, seeds by observations, without missing values."""
-    return complete(rows.pivot_table(index="seed", columns="observation", values=metric, aggfunc="last"))
+    seeds, s = np.unique(rows["seed"].to_numpy(), return_inverse=True)
+    observations, o = np.unique(rows["observation"].to_numpy(), return_inverse=True)
+    table = np.full((len(seeds), len(observations)), math.nan)
+    table[s, o] = rows[metric].to_numpy()  # of repetitions the last
+    return complete(pd.DataFrame(table, index=seeds, columns=observations))
 
 
 def _mean_cells(rows: pd.DataFrame, metric: str, method: str, table: pd.DataFrame) -> dict[str, Any]:
@@ -207,10 +212,12 @@ def _metric_error(rows: pd.DataFrame, metric: str) -> float:
     return (sum(error**2 for error in errors) / len(errors)) ** 0.5 if errors else math.nan
 
 
-def _differences(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+def _differences(one: pd.DataFrame, other: pd.DataFrame) -> NDArray[np.float64]:
     """Return the differences on the common seeds and observations."""
-    seeds, observations = one.index.intersection(other.index), one.columns.intersection(other.columns)
-    return one.loc[seeds, observations] - other.loc[seeds, observations]
+    if not (one.index.equals(other.index) and one.columns.equals(other.columns)):
+        seeds, observations = one.index.intersection(other.index), one.columns.intersection(other.columns)
+        one, other = one.loc[seeds, observations], other.loc[seeds, observations]
+    return one.to_numpy() - other.to_numpy()
 
 
 def _pairs(scores: Mapping[str, pd.DataFrame]) -> dict[frozenset[str], float]:
@@ -223,7 +230,7 @@ def _pairs(scores: Mapping[str, pd.DataFrame]) -> dict[frozenset[str], float]:
     return dict(zip(map(frozenset, pairs), holm(p_values).tolist(), strict=True))
 
 
-def _difference_cells(difference: pd.DataFrame, adjusted: float | None) -> dict[str, Any]:
+def _difference_cells(difference: NDArray[np.float64], adjusted: float | None) -> dict[str, Any]:
     found = estimate(difference)
     low, high = found.interval()
     return {

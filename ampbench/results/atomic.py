@@ -14,7 +14,10 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 TEMPORARY_PREFIX = ".writing-"
 """Prefix of the names of unfinished files."""
@@ -32,18 +35,26 @@ def write(path: Path, content: bytes) -> None:
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _write(path, content)
+            with replacing(path) as file:
+                file.write(content)
+            return
         except FileNotFoundError:  # a clean-up has removed the folder or the unfinished file
             if attempt == ATTEMPTS:
                 raise
 
 
-def _write(path: Path, content: bytes) -> None:
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open an unfinished file for writing, and put it in the place of a file, durably, unless an error is raised.
+
+    Raises:
+        OSError: as for :func:`write`.
+    """
     _make(path.parent)
     temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
     try:
         with open(temporary, "xb") as file:  # tempfile would create it with permissions for its owner only
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         _replace(temporary, path)

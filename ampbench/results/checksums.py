@@ -63,9 +63,12 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 def read(path: Path) -> tuple[int, dict[str, Any]]:
     """Verify the checksum of an object, and return its schema version and content; raises errors of many types."""
-    content = json.loads(files.read_bytes(path, MAX_RECORD_BYTES), object_pairs_hook=_without_repetition)
-    if not isinstance(content, dict):
-        raise ValueError(f"it holds a JSON {type(content).__name__}, not an object")
+    return parse(files.read_bytes(path, MAX_RECORD_BYTES))
+
+
+def parse(text: bytes) -> tuple[int, dict[str, Any]]:
+    """Verify the checksum of an object in a file's text; see :func:`read`."""
+    content = parse_object(text)
     checksum = content.pop("checksum", None)
     if content.get("schema") == 1 and checksum is None:  # schema 1 had no checksums
         return content.pop("schema"), content
@@ -76,6 +79,14 @@ def read(path: Path) -> tuple[int, dict[str, Any]]:
     if checksum != expected:
         raise ValueError("its checksum does not match its content")
     return SCHEMA_VERSION, content
+
+
+def parse_object(text: bytes) -> dict[str, Any]:
+    """Return a JSON object without repeated fields; raises ValueError for anything else."""
+    content = json.loads(text, object_pairs_hook=_without_repetition)
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a JSON {type(content).__name__}, not an object")
+    return content
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

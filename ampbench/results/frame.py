@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ampbench import files
 from ampbench.errors import ResultsError
 from ampbench.results import schema
-from ampbench.results.checksums import Damage, is_directory, warn_of
+from ampbench.results.bundle import is_bundle
+from ampbench.results.checksums import Damage, is_directory
+from ampbench.results.origins import OURS
 from ampbench.results.record import Check, Record
-from ampbench.results.store import Store
+from ampbench.results.store import Stored
+from ampbench.results.theirs import gathered
 from ampbench.text import encodable, from_csv_cell
 
 if TYPE_CHECKING:
@@ -36,8 +39,9 @@ def load(path: str | Path) -> pd.DataFrame:
     other versions; :func:`ampbench.reporting.compare.summarise` uses the latest of them.
 
     Arguments:
-        path: a results directory, as given to ``ampbench run --results``; or a file with the suffix ``.csv`` or
-            ``.json`` that holds the output of ``ampbench results --csv`` or ``--json``.
+        path: a results directory, as given to ``ampbench run --results``; a bundle, which ``ampbench publish`` wrote; or
+            a file with the suffix ``.csv`` or ``.json`` that holds the output of ``ampbench results --csv`` or
+            ``--json``.
 
     Returns:
         A frame with :data:`COLUMNS`, a column per metric (NaN where it failed), ``<metric>_provenance``, and
@@ -45,20 +49,23 @@ def load(path: str | Path) -> pd.DataFrame:
         values that the schema does not allow, are left out with a :class:`ResultsWarning`.
 
     Raises:
-        ResultsError: there is no such directory or file, or a file does not follow the schema.
+        ResultsError: there is no such directory or file, a file does not follow the schema, or a bundle is refused.
     """
-    import pandas as pd
-
     source = Path(path)
-    if not is_directory(source):
+    if not is_directory(source) and not is_bundle(source):
         if os.path.exists(source):
             return _sorted(validate(_read(source), str(source)))
         raise ResultsError(
             f"there is no results directory {str(source)!r}, nor such a file; run 'ampbench run --results {source}'"
         )
-    found = list(Store(source).scan())
-    warn_of(source, [each for each in found if isinstance(each, Damage)])
-    rows = [row(each.record) for each in found if not isinstance(each, Damage)]
+    return framed(gathered(source))
+
+
+def framed(found: Iterable[tuple[str, Stored]]) -> pd.DataFrame:
+    """Return results with their origins as a frame; see :func:`load`."""
+    import pandas as pd
+
+    rows = [row(each.record, origin) for origin, each in found]
     frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
     types = {name: column.dtype for name, column in schema.RESULTS.described(frame.columns).items()}
     return _sorted(frame.astype(types))
@@ -79,11 +86,14 @@ def validate(frame: pd.DataFrame, what: str = "the frame") -> pd.DataFrame:
             the message names row, column, value and allowed values.
     """
     frame = schema.RESULTS.validated(frame, what)
-    twice = frame.index[frame["key"].duplicated(keep=False)]
+    frame = frame.assign(origin=frame["origin"].replace("", OURS))  # older frames have no such column
+    twice = frame.index[frame.duplicated(["key", "origin"], keep=False)]
     if len(twice):
+        first = frame.loc[twice[0]]
+        alike = frame.index[(frame["key"] == first["key"]) & (frame["origin"] == first["origin"])]
         raise ResultsError(
-            f"{what}: rows {', '.join(map(str, twice[:2]))} are of one run, with the key {frame['key'][twice[0]]}; "
-            "keep one row of each run: frame.drop_duplicates('key')"
+            f"{what}: rows {', '.join(map(str, alike[:2]))} are of one run, with the key {first['key']}; "
+            "keep one row of each run: frame.drop_duplicates(['key', 'origin'])"
         )
     for metric in metric_columns(frame):
         if metric not in frame.columns:
@@ -114,12 +124,13 @@ def _read(path: Path) -> pd.DataFrame:
     except Exception as error:  # whatever the file holds
         raise ResultsError(f"{path} cannot be read: {' '.join(Damage.of(path, error).reason.split())}") from error
     raise ResultsError(
-        f"{path} is no results directory, and no .csv or .json file that 'ampbench results --csv' or '--json' printed"
+        f"{path} is no results directory, no bundle (.zip) of 'ampbench publish', and no .csv or .json file that "
+        "'ampbench results --csv' or '--json' printed"
     )
 
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
-    order = ["task", "method", "budget", "seed", "observation", "key"]
+    order = ["task", "method", "budget", "seed", "observation", "key", "origin"]
     return frame.sort_values(order, kind="stable").reset_index(drop=True)
 
 
@@ -128,15 +139,15 @@ def metric_columns(frame: pd.DataFrame) -> list[str]:
     return [name.removesuffix("_provenance") for name in map(str, frame.columns) if name.endswith("_provenance")]
 
 
-def row(record: Record) -> dict[str, Any]:
-    r"""Return a record as a row of the frame: texts and numbers, NaN for a metric without a value.
+def row(record: Record, origin: str = OURS) -> dict[str, Any]:
+    r"""Return a record of an origin as a row of the frame: texts and numbers, NaN for a metric without a value.
 
     Lone surrogates in texts become escapes such as ``\ud800``.
     """
     flat: dict[str, Any] = {name: getattr(record, name, None) for name in COLUMNS}
     flat |= {name: value for name, value in asdict(record.run).items() if name != "metrics"}
     flat |= {name: " ".join(flat[name]) for name in ("packages", "metric_packages")}
-    flat["key"] = record.run.key
+    flat["key"], flat["origin"] = record.run.key, origin
     flat["findings"] = None if record.checks is None else "; ".join(map(str, record.findings)) or "none"
     flat["findings_detail"] = None if record.checks is None else _detail(record.checks)
     for name, measured in record.metrics.items():

@@ -95,6 +95,7 @@ RESULTS = Table(
         Column("packages", str, "packages that computed task and method and are part of the key", blank=True),
         Column("metric_packages", str, "packages that computed the metrics and are part of the key", blank=True),
         Column("key", str, "hash of all inputs that determine the result", form=KEY),
+        Column("origin", str, "`ours`, or the group that published the result; empty is read as `ours`", blank=True),
     ),
     (
         Column("<metric>_provenance", str, "provenance of the metric's value", optional=True, form=OBJECT),

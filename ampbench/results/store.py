@@ -8,6 +8,7 @@
     DIR/fits/<origin key>.json     provenance of a fit, independent of the observation
     DIR/fits/<SHA-256>.npz         the state of the fitted posterior, named by its content
     DIR/samples/<SHA-256>.npz      posterior samples, array theta (n, D), named by their content
+    DIR/bundles/<SHA-256>.zip      results of another group (:mod:`ampbench.results.theirs`)
 
 Any number of processes and machines may write to the same folder: files are named by the hash of their content, or of
 the inputs that determine it, and replaced atomically, so that two writers can at worst duplicate work. A truncated or
@@ -23,8 +24,8 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard, TypeVar
@@ -40,7 +41,8 @@ from ampbench.results.record import Check, Draw, Origin, Record, Run
 
 T = TypeVar("T")
 
-RECORD_FILE, FAILURE_FILE = "record.json", "failure.json"
+RECORD_FILE, FAILURE_FILE, OLD_SAMPLES_FILE = "record.json", "failure.json", "samples.npz"
+BUNDLE_SUFFIX = ".zip"
 _KEY = re.compile("[0-9a-f]{20}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -67,9 +69,32 @@ class Store:
         self.draws = directory / "draws"
         self.fits = directory / "fits"
         self.arrays = directory / "samples"
+        self.bundles = directory / "bundles"
+
+    def require(self) -> None:
+        """Raise :class:`ResultsError` if there is no such folder."""
+        if not checksums.is_directory(self.directory):
+            raise ResultsError(f"there is no results directory {str(self.directory)!r}")
+
+    def opened(self, path: Path, limit: int) -> AbstractContextManager[io.BufferedReader | io.BytesIO]:
+        """Open a file of the store for reading; raises as :func:`ampbench.files.opened` does."""
+        return files.opened(path, limit)
+
+    def listed(self, folder: Path) -> list[Path]:
+        """Return the paths in a folder of the store; see :func:`listed`."""
+        return listed(folder)
+
+    def exists(self, path: Path) -> bool:
+        """Whether the store has a file."""
+        return os.path.exists(path)
+
+    def warn_of(self, damages: Sequence[Damage], stacklevel: int = 2) -> None:
+        """Warn that damaged files are left out, if there are any."""
+        checksums.warn_of(self.directory, damages, stacklevel + 1)
 
     def prepare(self) -> None:
         """Create the folders and check that they are writable; raises :class:`ResultsError` if not."""
+        refuse_bundle(self.directory)
         for folder in (self.runs, self.draws, self.fits, self.arrays):
             probe = folder / f"{atomic.TEMPORARY_PREFIX}probe"
             with writing(folder):
@@ -99,7 +124,7 @@ class Store:
         Missing samples are not damage.
         """
         found = self.find(run.key)
-        damage = check_array(self.array(found.samples)) if isinstance(found, Stored) and found.samples else None
+        damage = self.check_array(self.array(found.samples)) if isinstance(found, Stored) and found.samples else None
         return damage or found
 
     def done(self, run: Run) -> bool:
@@ -133,8 +158,8 @@ class Store:
             raise ResultsError(str(found))
         if found is None:
             raise ResultsError(f"{self.directory} holds no run {key}")
-        old = self.runs / key / "samples.npz"  # the path of schema 1
-        loaded = load_array(self.array(found.samples)) if found.samples else _load_old(old)
+        old = self.runs / key / OLD_SAMPLES_FILE
+        loaded = self.load_array(self.array(found.samples)) if found.samples else self._load_old(old)
         if loaded is None:
             raise ResultsError(
                 f"the samples of the run {key} are not in {self.directory}; only its numbers were kept. To make them "
@@ -155,7 +180,7 @@ class Store:
     def draw(self, run: Run) -> tuple[Draw, np.ndarray] | None:
         """Return the stored samples of a run and their provenance, or None if they are missing or damaged."""
         found = self.read_draw(self.draws / f"{run.draw_key}.json")
-        loaded = load_array(self.array(found[1])) if isinstance(found, tuple) else None
+        loaded = self.load_array(self.array(found[1])) if isinstance(found, tuple) else None
         return (found[0], loaded) if isinstance(found, tuple) and isinstance(loaded, np.ndarray) else None
 
     def put_fit(self, run: Run, state: Mapping[str, Tensor], origin: Origin) -> None:
@@ -163,7 +188,7 @@ class Store:
 
         Raises as :meth:`put` does.
         """
-        digest = _put(tensors.dump(state), self.state, check_state)
+        digest = _put(tensors.dump(state), self.state, self.check_state)
         content = {"key": run.origin_key, "state": digest, **asdict(origin)}
         checksums.write(self.fits / f"{run.origin_key}.json", content)
 
@@ -172,7 +197,7 @@ class Store:
         found = self.read_fit(self.fits / f"{run.origin_key}.json")
         if not isinstance(found, tuple):
             return found
-        loaded = load_state(self.state(found[1]))
+        loaded = self.load_state(self.state(found[1]))
         return (found[0], loaded) if isinstance(loaded, dict) else loaded
 
     def fitted(self, run: Run) -> bool:
@@ -192,13 +217,13 @@ class Store:
 
     def all_keys(self) -> list[str]:
         """Return the keys of all runs, sorted; raises :class:`ResultsError` if the folder cannot be read."""
-        return sorted(path.name for path in listed(self.runs) if _KEY.fullmatch(path.name))
+        return sorted(path.name for path in self.listed(self.runs) if _KEY.fullmatch(path.name))
 
     def read(self, path: Path) -> Stored | Damage | None:
         """Read one record; None if there is no such file."""
 
         def parse() -> Stored:
-            schema, content = checksums.read(path)
+            schema, content = self._parsed(path)
             digest = _sha256(content.pop("samples", ""))
             return Stored(_decode(content, path.parent.name), digest, schema)
 
@@ -206,11 +231,11 @@ class Store:
 
     def read_draw(self, path: Path) -> tuple[Draw, str] | Damage | None:
         """Read the provenance of samples, and their SHA-256; None if there is no such file."""
-        return _read_provenance(path, "samples", parsing.draw)
+        return self._read_provenance(path, "samples", parsing.draw)
 
     def read_fit(self, path: Path) -> tuple[Origin, str] | Damage | None:
         """Read the provenance of a fit, and the SHA-256 of its state; None if there is no such file."""
-        return _read_provenance(path, "state", parsing.origin)
+        return self._read_provenance(path, "state", parsing.origin)
 
     def state(self, digest: str) -> Path:
         """Return the path of the posterior state with this SHA-256."""
@@ -223,7 +248,73 @@ class Store:
     def _put_array(self, samples: np.ndarray) -> str:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, theta=samples)  # equal arrays give equal bytes
-        return _put(buffer.getvalue(), self.array, check_array)
+        return _put(buffer.getvalue(), self.array, self.check_array)
+
+    def check_array(self, path: Path) -> Damage | None:
+        """Verify a file of samples against the checksum in its name; return None if it is undamaged or missing."""
+        loaded = self.load_array(path)
+        return loaded if isinstance(loaded, Damage) else None
+
+    def check_state(self, path: Path) -> Damage | None:
+        """Verify a posterior state against the checksum in its name; return None if it is undamaged or missing."""
+        loaded = self.load_state(path)
+        return loaded if isinstance(loaded, Damage) else None
+
+    def load_array(self, path: Path) -> np.ndarray | Damage | None:
+        """Verify the checksum of a file of samples and read it; None if it is missing."""
+        return self._load(path, _read_samples)
+
+    def load_state(self, path: Path) -> dict[str, Tensor] | Damage | None:
+        """Verify the checksum of a posterior state and read it; None if it is missing."""
+        return self._load(path, tensors.read)
+
+    def _load(self, path: Path, parse: Callable[[BinaryIO], T]) -> T | Damage | None:
+        """Verify and parse a file named by the SHA-256 of its content; None if it is missing."""
+
+        def checked() -> T:
+            with self.opened(path, files.MAX_DATA_BYTES) as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:
+                    raise ValueError("its content does not match the SHA-256 that it is named by")
+                return parse(file)
+
+        return read_checked(path, checked)
+
+    def _load_old(self, path: Path) -> np.ndarray | Damage | None:
+        """Read samples of schema 1, which have no checksum; None if they are missing."""
+
+        def parse() -> np.ndarray:
+            with self.opened(path, files.MAX_DATA_BYTES) as file:
+                return _read_samples(file)
+
+        return read_checked(path, parse)
+
+    def _parsed(self, path: Path) -> tuple[int, dict[str, Any]]:
+        """Return the schema and the content of a JSON file; raises errors of many types."""
+        with self.opened(path, checksums.MAX_RECORD_BYTES) as file:
+            return checksums.parse(file.read(checksums.MAX_RECORD_BYTES + 1))
+
+    def _read_provenance(
+        self, path: Path, what: str, make: Callable[[dict[str, Any]], T]
+    ) -> tuple[T, str] | Damage | None:
+        """Read a provenance file, and the SHA-256 of the file of samples or state that it refers to."""
+
+        def parse() -> tuple[T, str]:
+            _, content = self._parsed(path)
+            key, digest = content.pop("key"), _sha256(content.pop(what))
+            if key != path.stem:
+                raise ValueError(f"it does not belong to its name: it says {key}")
+            return make(content), digest
+
+        return read_checked(path, parse)
+
+
+def refuse_bundle(path: Path) -> None:
+    """Raise :class:`ResultsError` if a path that is to be written is a bundle."""
+    if path.suffix == BUNDLE_SUFFIX and os.path.isfile(path):
+        raise ResultsError(
+            f"{path} is a bundle, which is read and never changed; copy its results into a folder, and give that: "
+            f"ampbench store merge --ours {shlex.quote(str(path))} --into DIR"
+        )
 
 
 def listed(folder: Path) -> list[Path]:
@@ -265,19 +356,6 @@ def _decode(content: dict[str, Any], folder: str) -> Record:
     return record
 
 
-def _read_provenance(path: Path, what: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, str] | Damage | None:
-    """Read a provenance file, and the SHA-256 of the file of samples or state that it refers to."""
-
-    def parse() -> tuple[T, str]:
-        _, content = checksums.read(path)
-        key, digest = content.pop("key"), _sha256(content.pop(what))
-        if key != path.stem:
-            raise ValueError(f"it does not belong to its name: it says {key}")
-        return make(content), digest
-
-    return read_checked(path, parse)
-
-
 def _command(run: Run) -> str:
     """Return the command that repeats a run."""
     specs = {"task": [run.task], "method": [run.method], "metric": run.metrics}
@@ -297,50 +375,6 @@ def _sha256(text: object) -> str:
     if not isinstance(text, str) or (text and not _SHA256.fullmatch(text)):
         raise ValueError(f"{text!r} is no SHA-256")
     return text
-
-
-def check_array(path: Path) -> Damage | None:
-    """Verify a file of samples against the checksum in its name; return None if it is undamaged or missing."""
-    loaded = load_array(path)
-    return loaded if isinstance(loaded, Damage) else None
-
-
-def check_state(path: Path) -> Damage | None:
-    """Verify a posterior state against the checksum in its name; return None if it is undamaged or missing."""
-    loaded = load_state(path)
-    return loaded if isinstance(loaded, Damage) else None
-
-
-def load_array(path: Path) -> np.ndarray | Damage | None:
-    """Verify the checksum of a file of samples and read it; None if it is missing."""
-    return _load(path, _read_samples)
-
-
-def load_state(path: Path) -> dict[str, Tensor] | Damage | None:
-    """Verify the checksum of a posterior state and read it; None if it is missing."""
-    return _load(path, tensors.read)
-
-
-def _load(path: Path, parse: Callable[[BinaryIO], T]) -> T | Damage | None:
-    """Verify and parse a file named by the SHA-256 of its content; None if it is missing."""
-
-    def checked() -> T:
-        with files.opened(path, files.MAX_DATA_BYTES) as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:
-                raise ValueError("its content does not match the SHA-256 that it is named by")
-            return parse(file)
-
-    return read_checked(path, checked)
-
-
-def _load_old(path: Path) -> np.ndarray | Damage | None:
-    """Read samples of schema 1, which have no checksum; None if they are missing."""
-
-    def parse() -> np.ndarray:
-        with files.opened(path, files.MAX_DATA_BYTES) as file:
-            return _read_samples(file)
-
-    return read_checked(path, parse)
 
 
 def _read_samples(file: BinaryIO) -> np.ndarray:

@@ -15,8 +15,8 @@ from pathlib import Path
 from ampbench import files
 from ampbench.errors import ResultsError
 from ampbench.results import atomic
-from ampbench.results.checksums import Damage, is_directory, read_checked, writing
-from ampbench.results.store import FAILURE_FILE, RECORD_FILE, Store, Stored, check_array, check_state, is_good, listed
+from ampbench.results.checksums import Damage, read_checked, writing
+from ampbench.results.store import FAILURE_FILE, OLD_SAMPLES_FILE, RECORD_FILE, Store, Stored, is_good, refuse_bundle
 
 GRACE_PERIOD_S = 3600.0
 """Seconds for which an unfinished or unreferenced file is treated as in use."""
@@ -66,15 +66,15 @@ class MergeReport:
 
 def check(store: Store) -> Inventory:
     """Read all files of a store, samples included, and verify their checksums; no file is changed."""
-    _exists(store)
+    store.require()
     kept = list(map(store.read_fit, _fits(store)))
     read = [
         *_misplaced(store),
         *map(store.read, _records(store)),
         *map(store.read_draw, _draws(store)),
         *kept,
-        *map(check_state, _states(store)),
-        *map(check_array, _arrays(store)),
+        *map(store.check_state, _states(store)),
+        *map(store.check_array, _arrays(store)),
     ]
     found = list(store.scan())
     sound = [each for each in found if isinstance(each, Stored)]
@@ -83,7 +83,7 @@ def check(store: Store) -> Inventory:
         good=len(good),
         failed=len(sound) - len(good),
         unchecked=sum(each.schema == 1 for each in sound),
-        bare=sum(not each.samples or not store.array(each.samples).exists() for each in good),
+        bare=sum(not each.samples or not store.exists(store.array(each.samples)) for each in good),
         damages=tuple(each for each in read if isinstance(each, Damage)),
         leftovers=tuple(_leftovers(store)),
         fits=sum(isinstance(each, tuple) for each in kept),
@@ -92,7 +92,7 @@ def check(store: Store) -> Inventory:
 
 
 def merge(sources: Sequence[Store], target: Store) -> MergeReport:
-    """Copy all undamaged records, with samples, draws and kept fits, into another store.
+    """Copy all undamaged records, with samples, draws and kept fits, into another store, as one's own.
 
     A good result in the target is kept, even if a source has other scores under the same key (the last digits may
     depend on the processor); its key is listed in ``different``. A failure replaces no record.
@@ -101,16 +101,16 @@ def merge(sources: Sequence[Store], target: Store) -> MergeReport:
         ResultsError: a source does not exist, or the target cannot be written.
     """
     for source in sources:
-        _exists(source)
+        source.require()
     target.prepare()
     outcome = MergeReport()
     for source in sources:
         for path in _records(source):
             _merge_record(source, target, path, outcome)
         for path in _draws(source):
-            _merge_pair(path, source, target, Store.read_draw, Store.array, check_array, outcome)
+            _merge_pair(path, source, target, Store.read_draw, Store.array, Store.check_array, outcome)
         for path in _fits(source):
-            _merge_pair(path, source, target, Store.read_fit, Store.state, check_state, outcome)
+            _merge_pair(path, source, target, Store.read_fit, Store.state, Store.check_state, outcome)
     return outcome
 
 
@@ -126,7 +126,8 @@ def collect(
         fits: also remove kept fits of any age; an observation that is requested later then needs a new fit.
         dry: return the paths, but remove no file.
     """
-    _exists(store)
+    refuse_bundle(store.directory)
+    store.require()
     now = _now(store)
     unused = {path for path in _leftovers(store) if _is_old(path, now)}
     unwanted: set[Path] = set()
@@ -180,23 +181,23 @@ def _records(store: Store) -> list[Path]:
 
 
 def _draws(store: Store) -> list[Path]:
-    return _named(store.draws, ".json")
+    return _named(store, store.draws, ".json")
 
 
 def _fits(store: Store) -> list[Path]:
-    return _named(store.fits, ".json")
+    return _named(store, store.fits, ".json")
 
 
 def _states(store: Store) -> list[Path]:
-    return _named(store.fits, ".npz")
+    return _named(store, store.fits, ".npz")
 
 
 def _arrays(store: Store) -> list[Path]:
-    return _named(store.arrays, ".npz")
+    return _named(store, store.arrays, ".npz")
 
 
-def _named(folder: Path, suffix: str) -> list[Path]:
-    return [path for path in listed(folder) if path.suffix == suffix and not path.name.startswith(".")]
+def _named(store: Store, folder: Path, suffix: str) -> list[Path]:
+    return [path for path in store.listed(folder) if path.suffix == suffix and not path.name.startswith(".")]
 
 
 def _misplaced(store: Store) -> Iterator[Damage]:
@@ -213,8 +214,8 @@ def _is_failure(found: Stored | Damage | None) -> bool:
 def _leftovers(store: Store) -> Iterator[Path]:
     """Yield unfinished files, failures of runs with a good result, and unreferenced samples and states."""
     runs = (store.runs / key for key in store.all_keys())
-    for folder in (store.runs, *runs, store.draws, store.fits, store.arrays):
-        yield from _unfinished(folder)
+    for folder in (store.runs, *runs, store.draws, store.fits, store.arrays, store.bundles):
+        yield from _unfinished(store, folder)
     used = {found[1] for found in map(store.read_draw, _draws(store)) if isinstance(found, tuple)}
     for path in _records(store):
         found = store.read(path)
@@ -227,9 +228,9 @@ def _leftovers(store: Store) -> Iterator[Path]:
     yield from (path for path in _states(store) if path.stem not in kept)
 
 
-def _unfinished(folder: Path) -> list[Path]:
+def _unfinished(store: Store, folder: Path) -> list[Path]:
     try:
-        return [path for path in listed(folder) if path.name.startswith(atomic.TEMPORARY_PREFIX)]
+        return [path for path in store.listed(folder) if path.name.startswith(atomic.TEMPORARY_PREFIX)]
     except ResultsError:  # it is unreadable, which is the damage of its files
         return []
 
@@ -244,11 +245,6 @@ def _now(store: Store) -> float:
     return now
 
 
-def _exists(store: Store) -> None:
-    if not is_directory(store.directory):
-        raise ResultsError(f"there is no results directory {str(store.directory)!r}")
-
-
 def _merge_record(source: Store, target: Store, path: Path, outcome: MergeReport) -> None:
     found = source.read(path)
     if isinstance(found, Stored):
@@ -257,11 +253,11 @@ def _merge_record(source: Store, target: Store, path: Path, outcome: MergeReport
             outcome.present += 1
             if there.record.ok and found.record.ok and there.record.metrics != found.record.metrics:
                 outcome.different.append(found.record.run.key)
-        elif _copy_content(source.array(found.samples), target.array(found.samples), check_array, outcome):
-            old = path.with_name("samples.npz")
+        elif _copy_content(source, target, Store.array, Store.check_array, found.samples, outcome):
+            old = path.with_name(OLD_SAMPLES_FILE)
             if found.schema == 1:
-                _copy(old, target.runs / path.parent.name / old.name, outcome)
-            outcome.copied += _copy(path, target.runs / path.parent.name / path.name, outcome)
+                _copy(source, old, target.runs / path.parent.name / old.name, outcome)
+            outcome.copied += _copy(source, path, target.runs / path.parent.name / path.name, outcome)
     elif found:
         outcome.damages.append(found)
 
@@ -272,7 +268,7 @@ def _merge_pair(
     target: Store,
     read: Callable[[Store, Path], tuple[object, str] | Damage | None],
     place: Callable[[Store, str], Path],
-    check: Callable[[Path], Damage | None],
+    check: Callable[[Store, Path], Damage | None],
     outcome: MergeReport,
 ) -> None:
     """Copy a provenance file, and the file of samples or state that it refers to."""
@@ -283,23 +279,36 @@ def _merge_pair(
     there = target.directory / path.relative_to(source.directory)
     if not found or isinstance(read(target, there), tuple):
         return
-    if _copy_content(place(source, found[1]), place(target, found[1]), check, outcome):
-        _copy(path, there, outcome)
+    if _copy_content(source, target, place, check, found[1], outcome):
+        _copy(source, path, there, outcome)
 
 
-def _copy_content(path: Path, there: Path, check: Callable[[Path], Damage | None], outcome: MergeReport) -> bool:
+def _copy_content(
+    source: Store,
+    target: Store,
+    place: Callable[[Store, str], Path],
+    check: Callable[[Store, Path], Damage | None],
+    digest: str,
+    outcome: MergeReport,
+) -> bool:
     """Copy a content-addressed file if it exists; return whether it is undamaged or missing."""
-    if damage := check(path):
+    path, there = place(source, digest), place(target, digest)
+    if damage := check(source, path):
         outcome.damages.append(damage)
         return False
-    if not os.path.exists(there) or check(there):
-        return _copy(path, there, outcome)
+    if not target.exists(there) or check(target, there):
+        return _copy(source, path, there, outcome)
     return True
 
 
-def _copy(path: Path, there: Path, outcome: MergeReport) -> bool:
+def _copy(source: Store, path: Path, there: Path, outcome: MergeReport) -> bool:
     """Copy a file if it exists; return whether it could be read, or is missing."""
-    content = read_checked(path, lambda: files.read_bytes(path, files.MAX_DATA_BYTES))
+
+    def content_of() -> bytes:
+        with source.opened(path, files.MAX_DATA_BYTES) as file:
+            return file.read(files.MAX_DATA_BYTES + 1)
+
+    content = read_checked(path, content_of)
     if isinstance(content, Damage):
         outcome.damages.append(content)
         return False

@@ -106,6 +106,34 @@ def compare(
     show(results, [form for form, wanted in forms.items() if wanted], noise, published, mix, details, selection)
 
 
+def report(
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[DIR|FILE]...",
+            help="Results directories, bundles, or files of: ampbench results.  [default: results]",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")] = Path(
+        "report.html"
+    ),
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="NAME", help="html, markdown or pdf.  [default: by the suffix of FILE]"),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it again whenever results arrive, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Write one page on all results: leaderboard, curves, tasks, samples, and how each number was made.
+
+    The page needs no network. PDF is printed by an installed Chromium.
+    """
+    from ampbench.cli.report import write_report
+
+    write_report(results or [Path("results")], output, form, watch)
+
+
 def ledger(
     task: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Task; repeatable.")] = None,
     method: Annotated[

@@ -1,0 +1,178 @@
+"""Bundles: results in one file, to share, which every reading command takes in place of a results directory.
+
+::
+
+    manifest.json                   publisher, licence, versions, and the SHA-256 of every other file
+    CITATION.cff, references.bib    how to cite the results; the sources of tasks, methods and metrics
+    runs/<key>/record.json          as in a results directory (:mod:`ampbench.results.store`)
+    runs/<key>/failure.json
+    draws/<draw key>.json           with samples only
+    samples/<SHA-256>.npz
+
+A bundle is a zip archive, read in place: nothing is extracted. It is whole or refused: a file that does not match the
+manifest is an error, and no other file is shown in its place. The checksums detect damage, not forgery.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import re
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from ampbench import files
+from ampbench.errors import ResultsError
+from ampbench.results import manifest
+from ampbench.results.archive import Archive, shown
+from ampbench.results.checksums import MAX_RECORD_BYTES, Damage, is_directory
+from ampbench.results.manifest import Manifest
+from ampbench.results.origins import OURS
+from ampbench.results.store import BUNDLE_SUFFIX, Store
+
+CITATION, REFERENCES = "CITATION.cff", "references.bib"
+ALLOWED = {
+    re.compile(re.escape(manifest.NAME)): manifest.MAX_BYTES,
+    re.compile(f"{re.escape(CITATION)}|{re.escape(REFERENCES)}"): files.MAX_TEXT_BYTES,
+    re.compile(r"runs/[0-9a-f]{20}/(record|failure)\.json|draws/[0-9a-f]{20}\.json"): MAX_RECORD_BYTES,
+    re.compile(r"samples/[0-9a-f]{64}\.npz|runs/[0-9a-f]{20}/samples\.npz"): files.MAX_DATA_BYTES,
+}
+"""The names of the files of a bundle, with the largest size of each."""
+MAX_BYTES = files.MAX_DATA_BYTES
+"""Largest bundle."""
+ID_DIGITS = 12
+
+
+class Bundle(Store):
+    """A store in a bundle, for reading.
+
+    Arguments:
+        path: the file.
+
+    Attributes:
+        manifest: the manifest.
+
+    Raises:
+        ResultsError: the file is no bundle, or is damaged, hostile or of another format; the message names entry,
+            reason and next step.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with ExitStack() as stack:
+            try:
+                self._archive = Archive(stack.enter_context(files.opened(path, MAX_BYTES)), ALLOWED)
+                self.manifest = self._read_manifest()
+            except (OSError, ValueError, KeyError) as error:
+                raise ResultsError(_refusal(path, error)) from error
+            weakref.finalize(self, stack.pop_all().close)
+
+    @property
+    def origin(self) -> str:
+        """The group that published the bundle; :data:`OURS` if it names none."""
+        return self.manifest.group or OURS
+
+    @cached_property
+    def id(self) -> str:
+        """The first digits of the SHA-256 of the manifest, which is that of all contents."""
+        return hashlib.sha256(self._archive.read(manifest.NAME)).hexdigest()[:ID_DIGITS]
+
+    def _read_manifest(self) -> Manifest:
+        if manifest.NAME not in self._archive.entries:
+            raise ValueError(f"it has no {manifest.NAME}; 'ampbench publish' writes bundles")
+        found = Manifest.parse(self._archive.read(manifest.NAME))
+        held = self._archive.entries.keys() - {manifest.NAME}
+        for name in sorted(held ^ found.files.keys()):
+            where = ("it", manifest.NAME) if name in held else (f"its {manifest.NAME}", "it")
+            raise ValueError(f"{where[0]} has {shown(name)}, and {where[1]} has not; get the bundle again")
+        return found
+
+    def content(self, name: str) -> bytes:
+        """Return the content of a file; raises ValueError if it does not match the manifest, KeyError if missing."""
+        content = self._archive.read(name)
+        if hashlib.sha256(content).hexdigest() != self.manifest.files[name]:
+            raise ValueError(f"its content does not match the SHA-256 in {manifest.NAME}; get the bundle again")
+        return content
+
+    def verify(self) -> None:
+        """Compare all files with the manifest; raises :class:`ResultsError` that names the first that differs."""
+        for name in self.manifest.files:
+            try:
+                self.content(name)
+            except ValueError as error:
+                raise ResultsError(f"{Damage.of(self.directory / name, error)}") from error
+
+    def require(self) -> None:
+        """Do nothing: a bundle that does not exist cannot be made."""
+
+    @contextmanager
+    def opened(self, path: Path, limit: int) -> Iterator[io.BytesIO]:
+        """Open a file of the bundle in memory; raises as :func:`ampbench.files.opened` does."""
+        name = path.relative_to(self.directory).as_posix()
+        if name not in self.manifest.files:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        size = self._archive.entries[name].file_size
+        if size > limit:
+            raise files.UnusualFileError(errno.EFBIG, f"it has {size:,} bytes, more than {limit:,}", str(path))
+        yield io.BytesIO(self.content(name))
+
+    def listed(self, folder: Path) -> list[Path]:
+        """Return the paths in a folder of the bundle, sorted."""
+        return [self.directory / name for name in self._folders.get(folder.relative_to(self.directory).as_posix(), ())]
+
+    @cached_property
+    def _folders(self) -> dict[str, list[str]]:
+        """The names in each folder, sorted."""
+        found: dict[str, set[str]] = {}
+        for name in self.manifest.files:
+            path = PurePosixPath(name)
+            for child in (path, *path.parents[:-1]):
+                found.setdefault(child.parent.as_posix(), set()).add(child.as_posix())
+        return {folder: sorted(names) for folder, names in found.items()}
+
+    def exists(self, path: Path) -> bool:
+        """Whether the bundle has a file."""
+        return path.relative_to(self.directory).as_posix() in self.manifest.files
+
+    def warn_of(self, damages: Sequence[Damage], stacklevel: int = 2) -> None:
+        """Raise :class:`ResultsError` if files are damaged: a bundle is whole or refused."""
+        if damages:
+            more = f", and {len(damages) - 1} more" if len(damages) > 1 else ""
+            raise ResultsError(
+                f"{damages[0]}{more}; get the bundle again from where it was published: "
+                f"'ampbench store check --results {self.directory}' lists what is damaged"
+            )
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a path is a file that is named like a bundle."""
+    return path.suffix.lower() == BUNDLE_SUFFIX and os.path.lexists(path) and not is_directory(path)
+
+
+def open_store(path: Path) -> Store:
+    """Return the store of a results directory or a bundle.
+
+    Raises:
+        ResultsError: there is neither, or the bundle is refused.
+    """
+    if is_bundle(path):
+        return Bundle(path)
+    if is_directory(path):
+        return Store(path)
+    raise ResultsError(
+        f"there is no results directory or bundle {str(path)!r}; name one by --results: a directory that 'ampbench run' "
+        f"wrote, or a file {BUNDLE_SUFFIX} of 'ampbench publish'"
+    )
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot read the bundle {path}: {error.strerror or error}; check path and permissions"
+    return (
+        f"the bundle {path} is refused: {error}. Get it again, or ask its publisher: 'ampbench publish' writes bundles"
+    )
