@@ -21,7 +21,11 @@ def test_a_how_to_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         pytest.importorskip("sbi", reason="the page takes a method of sbi: pip install 'ampbench[sbi]'")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "committed").symlink_to(ROOT / "results")
+    (tmp_path / "results").mkdir()
+    for folder in (
+        each for each in (ROOT / "results").iterdir() if (each / "README.md").exists() or (each / "runs").exists()
+    ):
+        (tmp_path / "results" / folder.name).symlink_to(folder)
     before = set(sys.modules)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fits of the pages are short, and a reader sees warnings on the terminal
@@ -67,7 +71,9 @@ def test_the_blocks_of_a_page() -> None:
     assert list(commands(console.text)) == [("a b", "out\n"), ("c", "")]
 
 
-@pytest.mark.parametrize("block", ["```python\nx = 1\n```", "```\n$ a\n```", "```text\na\n```", "```{code-block} toml\na\n```"])
+@pytest.mark.parametrize(
+    "block", ["```python\nx = 1\n```", "```\n$ a\n```", "```text\na\n```", "```{code-block} toml\na\n```"]
+)
 def test_a_block_that_nothing_executes_is_refused(block: str) -> None:
     page = f"{block}\n" if block[3] != "\n" else f"```sh{block[3:]}\n"
     with pytest.raises(ValueError, match="is not executed"):
@@ -75,7 +81,12 @@ def test_a_block_that_nothing_executes_is_refused(block: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["```python\n>>> 1 + 1\n3\n```\n", "```console\n$ ampbench --version\nno version\n```\n", "```console\n$ ampbench runs\n```\n"]
+    "page",
+    [
+        "```python\n>>> 1 + 1\n3\n```\n",
+        "```console\n$ ampbench --version\nno version\n```\n",
+        "```console\n$ ampbench runs\n```\n",
+    ],
 )
 def test_a_wrong_output_is_found(page: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError):

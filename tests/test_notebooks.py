@@ -16,7 +16,9 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 def outputs(notebook: Any) -> list[tuple[int, dict[str, Any]]]:
     """Return the results of cells, with the number of their cell."""
-    return [(i, each["data"]) for i, cell in enumerate(notebook.cells) for each in cell.get("outputs", ()) if "data" in each]
+    return [
+        (i, each["data"]) for i, cell in enumerate(notebook.cells) for each in cell.get("outputs", ()) if "data" in each
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")  # of Jupyter and its event loop

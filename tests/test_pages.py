@@ -86,7 +86,9 @@ def test_pages_work_offline(built: Path, browser: Any, width: int) -> None:
             assert formulas > 0
         if formulas:
             page.wait_for_selector("mjx-container svg")
-            page.wait_for_function("document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length")
+            page.wait_for_function(
+                "document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length"
+            )
             assert page.locator("[data-mml-node=merror]").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than {width}"
         page.close()

@@ -36,7 +36,9 @@ def scores() -> pd.DataFrame:
     """Return the C2ST of configurations (rows, the lowest mean first) on the tasks on which all of these were run."""
     have = ampbench.load(CLASSIC)
     have = have[(have["status"] == "ok") & (have["seed"] == 0) & (have["budget"] == BUDGET)]
-    table = have.pivot_table(index="method", columns="task", values="c2st").rename(index=labels(have["method"].unique()))
+    table = have.pivot_table(index="method", columns="task", values="c2st").rename(
+        index=labels(have["method"].unique())
+    )
     table = table[table["lotka_volterra"].notna()].dropna(axis=1)
     return table.loc[table.mean(axis=1).sort_values().index]
 
