@@ -12,6 +12,7 @@ project_copyright = author
 release = installed("ampbench")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
 mathjax_path = "mathjax/tex-svg.js"
 html_theme = "furo"
 html_static_path = ["static"]

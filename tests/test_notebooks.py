@@ -16,9 +16,8 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 def outputs(notebook: Any) -> list[tuple[int, dict[str, Any]]]:
     """Return the results of cells, with the number of their cell."""
-    return [
-        (i, each["data"]) for i, cell in enumerate(notebook.cells) for each in cell.get("outputs", ()) if "data" in each
-    ]
+    found = ((i, each) for i, cell in enumerate(notebook.cells) for each in cell.get("outputs", ()))
+    return [(i, each["data"]) for i, each in found if "data" in each]
 
 
 @pytest.mark.filterwarnings("ignore")  # of Jupyter and its event loop

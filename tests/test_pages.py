@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
 WITH_FORMULAS = ["idea", "structure", "metrics", "tasks/slcp", "how-to/12-pitfalls-of-c2st"]
+DRAWN = "document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length"
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
 
 
@@ -86,9 +88,7 @@ def test_pages_work_offline(built: Path, browser: Any, width: int) -> None:
             assert formulas > 0
         if formulas:
             page.wait_for_selector("mjx-container svg")
-            page.wait_for_function(
-                "document.querySelectorAll('.math').length <= document.querySelectorAll('mjx-container').length"
-            )
+            page.wait_for_function(DRAWN)
             assert page.locator("[data-mml-node=merror]").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than {width}"
         page.close()
@@ -97,7 +97,5 @@ def test_pages_work_offline(built: Path, browser: Any, width: int) -> None:
 
 
 def test_the_vendored_file_is_the_released_one() -> None:
-    import hashlib
-
     digest = hashlib.sha256((DOCS / "static" / "mathjax" / "tex-svg.js").read_bytes()).hexdigest()
     assert digest == "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"

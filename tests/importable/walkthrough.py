@@ -32,6 +32,7 @@ ANYTHING = "…"
 """What a page writes for a part of an output that it leaves out."""
 
 _FENCE = re.compile(r"^```(\S.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_INDENTED = re.compile(r"\n\n {4,}(\S.*)")
 _CAPTION = re.compile(r":caption: (\S+)\n+")
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?\d+\.\d+(?:e[-+]?\d+)?")
 _VALUE = r"([-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
@@ -48,6 +49,8 @@ class Step:
 
 def steps(page: str) -> Iterator[Step]:
     """Return the executable blocks of a page; raises :class:`ValueError` for a block of another kind."""
+    if found := _INDENTED.search(_FENCE.sub("", page)):
+        raise ValueError(f"an indented block is not executed: {found[1]!r}")
     for language, body in _FENCE.findall(page):
         caption = _CAPTION.match(body)
         if language.startswith("{code-block}") and caption:
