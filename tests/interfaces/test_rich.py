@@ -87,7 +87,7 @@ def test_a_posterior_of_repeated_variables_shows_its_axes() -> None:
         simulator("x", lambda z: z + torch.randn_like(z), ["z"], along=plate, size=1),
     )
     method = "amp-templates:divergence=forward-kl,family=gaussian,steps=2"
-    posterior = ampbench.infer_graph(graph, ["x"], budget=200, method=method)
+    posterior = ampbench.infer_graph(graph, ["x"], budget=2000, method=method)
     assert "z (along school)" in " ".join(Seen(posterior._repr_html_()).texts)
 
 
