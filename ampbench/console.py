@@ -19,7 +19,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TextIO
@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ampbench.text import line, plain
+from ampbench.text import line, plain, to_json
 
 DEFAULT_WIDTH = 80
 """Number of columns of a stream that is no terminal, unless ``COLUMNS`` is set."""
@@ -39,10 +39,10 @@ MIN_WIDTH = 20
 
 @dataclass
 class _Mode:
-    """What the command that is executed was asked for."""
+    """What the command that is executed was asked for; with ``--json``, the stream of its document."""
 
     quiet: bool = False
-    as_json: bool = False
+    document: TextIO | None = None
 
 
 _mode = _Mode()
@@ -50,11 +50,15 @@ _mode = _Mode()
 
 @contextmanager
 def output_mode(quiet: bool = False, as_json: bool = False) -> Iterator[None]:
-    """Leave out notes, or print them on standard error since standard output is one JSON document."""
+    """Leave out notes, or reserve standard output for one JSON document.
+
+    All else that is printed, also by simulators and plugins, goes to standard error then.
+    """
     before = vars(_mode).copy()
-    _mode.quiet, _mode.as_json = quiet, as_json
+    _mode.quiet, _mode.document = quiet, sys.stdout if as_json else None
     try:
-        yield
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            yield
     finally:
         vars(_mode).update(before)
 
@@ -66,7 +70,7 @@ def is_quiet() -> bool:
 
 def is_json() -> bool:
     """Return whether standard output is one JSON document."""
-    return _mode.as_json
+    return _mode.document is not None
 
 
 class LiteralConsole(Console):
@@ -94,7 +98,12 @@ def say(text: str = "", end: str = "\n", file: TextIO | None = None) -> None:
 def note(text: str) -> None:
     """Print lines that are no result: on standard error with ``--json``, and nowhere with ``--quiet``."""
     if not _mode.quiet:
-        say(text, file=sys.stderr if _mode.as_json else None)
+        say(text, file=sys.stderr if is_json() else None)
+
+
+def document(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    say(to_json(value), file=_mode.document)
 
 
 def complain(text: str) -> None:

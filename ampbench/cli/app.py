@@ -1,6 +1,9 @@
 """The command line: registers the commands that :mod:`ampbench.cli.declared` declares, and ends by an exit code.
 
 Exit codes: 0 success, 1 some runs failed (each is named), 2 usage error, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
+
+With ``--json``, a command that ends by an error prints one object with the fields ``error`` and ``exit_code`` instead
+of its document, beside the message on standard error. An interrupted one prints nothing more.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from typing import Annotated, TextIO
 import typer
 
 from ampbench.cli.commands import Commands
+from ampbench.cli.completion import takes_completion
 from ampbench.cli.declared import installation, reports, simulators, stores, sweeps, tasks
+from ampbench.cli.errors import fail
 from ampbench.cli.options import takes_quiet
-from ampbench.console import complain, prepare_streams, say
+from ampbench.console import prepare_streams, say
 from ampbench.errors import (
     AmpbenchError,
     FitWarning,
@@ -30,7 +35,6 @@ app = typer.Typer(
     cls=Commands,
     help="Compare likelihood-free inference methods, and infer with adversarial message passing.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -46,24 +50,27 @@ def main() -> None:
     prepare_streams()
     warnings.showwarning = _show_warning
     try:
-        sys.exit(typer.main.get_command(app)(standalone_mode=False))  # app() would replace sys.excepthook
+        sys.exit(command()(standalone_mode=False))  # app() would replace sys.excepthook
     except AmpbenchError as error:
-        complain(f"ampbench: {error}")
-        sys.exit(2)
+        fail(f"ampbench: {error}", 2)
     except ArgumentError as error:
         shown = io.StringIO()
         error.show(shown)
-        complain(shown.getvalue().rstrip("\n"))
-        sys.exit(error.exit_code)
+        fail(shown.getvalue().rstrip("\n"), error.exit_code)
     except typer.Abort:  # standard input has ended
-        complain("Aborted!")
-        sys.exit(1)
+        fail("Aborted!", 1)
     except OSError as error:  # of a path that was given, or that lies in a folder that was given
         if error.filename is None:
             raise
         path = error.filename2 or error.filename  # of a file that is renamed, the new name
-        complain(f"ampbench: cannot use {path}: {error.strerror or error}")
-        sys.exit(2)
+        fail(f"ampbench: cannot use {path}: {error.strerror or error}", 2)
+
+
+def command() -> Callable[..., int | None]:
+    """Return the command line without typer's own options for shells, whose scripts cut specs in two."""
+    group = typer.main.get_command(app)
+    group.params = [each for each in group.params if each.name not in ("install_completion", "show_completion")]
+    return group
 
 
 def _show_warning(
@@ -115,6 +122,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "assess": simulators.assess,
     "infer": simulators.infer,
     "doctor": installation.doctor,
+    "completion": installation.completion,
 }
 """All commands, in the order of ``--help``; a new one is declared in a module of :mod:`ampbench.cli.declared`."""
 
@@ -122,9 +130,9 @@ GROUPS = {"store": stores.app, "reference": tasks.reference}
 """Commands with commands of their own."""
 
 for _name, _command in COMMANDS.items():
-    app.command(_name)(takes_quiet(_command))
+    app.command(_name)(takes_completion(takes_quiet(_command)))
 for _name, _group in GROUPS.items():
     for _registered in _group.registered_commands:
         if _registered.callback is not None:
-            _registered.callback = takes_quiet(_registered.callback)
+            _registered.callback = takes_completion(takes_quiet(_registered.callback))
     app.add_typer(_group, name=_name)

@@ -26,7 +26,7 @@ from ampbench.bars import progress_bar
 from ampbench.cli.interruption import exit_status, interruptible
 from ampbench.cli.simulations import SIMULATE_AT_ONCE, SimulationOptions, subject_of
 from ampbench.cli.terminal import print_folded, print_table
-from ampbench.console import complain, say, status
+from ampbench.console import complain, document, say, status
 from ampbench.counts import read_whole
 from ampbench.errors import UsageError
 from ampbench.graph import Graph
@@ -39,7 +39,7 @@ from ampbench.running.executors import imports
 from ampbench.running.process import start_server
 from ampbench.simulations import Batches, Simulations, StoredSimulator, warn_if_other_prior
 from ampbench.spec import split
-from ampbench.text import plain, to_json
+from ampbench.text import plain
 
 BAR_WIDTH = 12
 """Width, in characters, of the bar of the best fit."""
@@ -114,7 +114,7 @@ def run_assess(
     found, code = _fits(judges, names, sizes, loaded, worker)
     advice, permutations = recommend(found, yardstick, judges.rule), trials(len(names) * len(sizes))
     if as_json:
-        say(to_json(_as_json(found, yardstick, advice, judges, permutations)))
+        document(_as_json(found, yardstick, advice, judges, permutations))
     else:
         _print(found, yardstick, advice, judges, permutations)
         if advice.outcome:

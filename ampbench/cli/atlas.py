@@ -11,7 +11,7 @@ from ampbench import registry
 from ampbench.atlas.checks import CHECKS
 from ampbench.atlas.findings import tally
 from ampbench.cli.terminal import print_folded, print_table
-from ampbench.console import complain, say, status
+from ampbench.console import complain, document, say, status
 from ampbench.errors import ResultsError
 from ampbench.reporting.compare import GROUP_COLUMNS, count_unchecked, latest
 from ampbench.reporting.labels import labels, legend
@@ -20,7 +20,7 @@ from ampbench.results.checksums import is_directory
 from ampbench.results.columns import records
 from ampbench.results.store import Store
 from ampbench.running.backfill import check_unchecked
-from ampbench.text import encodable, to_json
+from ampbench.text import encodable
 
 
 def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_json: bool) -> None:
@@ -42,7 +42,7 @@ def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_j
         frame = frame[frame[column].isin(list(map(encodable, wanted)))] if wanted else frame
     table = tally(frame, [*GROUP_COLUMNS, "method"])
     if as_json:
-        say(to_json(records(table)))
+        document(records(table))
     else:
         _print(table, count_unchecked(frame))
 

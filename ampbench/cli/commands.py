@@ -25,10 +25,9 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as error:
             sys.exit(end(error))
         except BaseException as error:
-            from ampbench.console import complain  # imports rich
+            from ampbench.cli.errors import fail  # imports rich
             from ampbench.registry import culprit
 
             if not (plugin := culprit(error)):
                 raise
-            complain(f"ampbench: {describe(error)} (raised in plugin {plugin})")
-            sys.exit(1)
+            fail(f"ampbench: {describe(error)} (raised in plugin {plugin})", 1)

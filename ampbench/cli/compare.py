@@ -11,7 +11,7 @@ import pandas as pd
 from ampbench.atlas.findings import summary_line
 from ampbench.cli.overview import LEADERS_LEGEND, print_overview, standings
 from ampbench.cli.terminal import print_folded, print_table, remark, warn
-from ampbench.console import complain, say
+from ampbench.console import complain, document, say
 from ampbench.errors import UsageError, unknown
 from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, latest, summarise
 from ampbench.reporting.labels import labels, legend
@@ -23,7 +23,7 @@ from ampbench.results import load
 from ampbench.results.columns import records
 from ampbench.results.frame import metric_columns
 from ampbench.spec import component_name
-from ampbench.text import line, to_csv, to_json
+from ampbench.text import line, to_csv
 
 LEGEND = (
     "n: seeds x observations; diff: paired difference to the lowest mean; p: p-value of that difference, by Holm's "
@@ -115,7 +115,7 @@ def show(
     summary = summarise(frame)
     theirs = compare_published(latest(frame)[0], mix=mix) if published else None
     if form == "json":
-        say(to_json(_json(summary, leaderboards(frame, summary), theirs)))
+        document(_json(summary, leaderboards(frame, summary), theirs))
         return
     if form == "text":
         _print(summary, leaderboards(frame, summary), details, others, noise, theirs)
@@ -161,7 +161,7 @@ def _print(
     if theirs:
         _print_published(theirs, named)
     for text in legend(named):
-        remark(text)
+        print_folded(text)
     if ranked:
         remark(LEADERS_LEGEND)
     if explained:

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from ampbench.console import LiteralConsole
+from ampbench.console import LiteralConsole, is_json, is_quiet
 from ampbench.interfaces.events import Event, Finished, Fitting, Note
 from ampbench.reporting.text import duration, number
 from ampbench.running.tally import Snapshot, Tally
@@ -28,7 +28,7 @@ class Display:
     """
 
     def __init__(self, tally: Tally) -> None:
-        self.console = LiteralConsole()
+        self.console = LiteralConsole(stderr=is_json(), quiet=is_quiet())
         self._tally = tally
         self._throttle = Throttle(STEP_INTERVAL_S)
         self._live = Live(
@@ -36,13 +36,17 @@ class Display:
         )
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
+        if self._is_live:
             self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.console.is_terminal:
+        if self._is_live:
             self._live.stop()
+
+    @property
+    def _is_live(self) -> bool:
+        return self.console.is_terminal and not self.console.quiet
 
     def __call__(self, event: Event) -> None:
         """Print a permanent line for an event, if it warrants one."""

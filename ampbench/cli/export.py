@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ampbench.cli.terminal import print_folded
-from ampbench.console import status
+from ampbench.console import document, status
 from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.inference_data import inference_data
@@ -17,7 +17,7 @@ from ampbench.results.checksums import is_directory
 from ampbench.spec import Spec, component_name
 
 
-def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
+def export(results: Path, output: Path, wanted: Mapping[str, object], as_json: bool = False) -> None:
     """Write the samples of the selected run, and print the shapes that were written.
 
     Arguments:
@@ -40,6 +40,13 @@ def export(results: Path, output: Path, wanted: Mapping[str, object]) -> None:
         tree.to_netcdf(output)
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror or error}") from error
+    if as_json:
+        groups = {
+            name: {str(each): list(values.shape) for each, values in group.data_vars.items()}
+            for name, group in tree.children.items()
+        }
+        document({"output": str(output), "key": str(found["key"]), "groups": groups})
+        return
     what = ", ".join(f"{name} {found[name]}" for name in ("budget", "seed", "observation"))
     print_folded(f"{output}: {found['task']}, {found['method']}, {what}")
     for name, group in tree.children.items():
@@ -74,7 +81,7 @@ def _fits(column: pd.Series, value: object) -> pd.Series[bool]:
     """Return where a column equals a value; a spec also matches by its name, if no spec equals the value."""
     if not isinstance(value, str):
         return column == value
-    exact = column == str(Spec.parse(value))
+    exact = column == (value if column.name == "key" else str(Spec.parse(value)))
     return exact if exact.any() else column.map(lambda text: component_name(text) == value).astype(bool)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ampbench.cli.run import run_sweep
+from ampbench.cli.run import report, sweep_outcome
 from ampbench.cli.terminal import print_groups
-from ampbench.console import say
+from ampbench.console import document, note, say
 from ampbench.reporting.ledger import reproduced, select, study
 from ampbench.results import load
 from ampbench.results.columns import records
 from ampbench.running.sweep import Request
-from ampbench.text import to_csv, to_json
+from ampbench.text import to_csv
 
 CAVEAT = (
     "diff_in_se: the difference in standard errors, computed for independent scores.\n"
@@ -37,7 +37,7 @@ def show_ledger(
     """
     frame = select(tasks, methods, budgets, classifiers)
     if as_json:
-        say(to_json(records(frame)))
+        document(records(frame))
     elif as_csv:
         say(to_csv(frame), end="")
     else:
@@ -46,11 +46,18 @@ def show_ledger(
         print_groups(
             shown, ["task", "budget", "classifier", "samples"], ["method", "c2st", "se", "source"], "no such score"
         )
-        say("se: standard error over observations and seeds; -: not published")
+        note("se: standard error over observations and seeds; -: not published")
 
 
 def reproduce(
-    name: str, subset: str, selections: Sequence[str], results: Path, executor: str, device: str, threads: int
+    name: str,
+    subset: str,
+    selections: Sequence[str],
+    results: Path,
+    executor: str,
+    device: str,
+    threads: int,
+    as_json: bool = False,
 ) -> int:
     """Run a subset of a study as a sweep, and print our scores, the published ones and the differences.
 
@@ -62,13 +69,19 @@ def reproduce(
         executor: an executor's spec.
         device: any torch device.
         threads: CPU threads of each worker.
+        as_json: print the comparison as JSON.
 
     Returns:
         The exit code of the runs.
     """
     found, sweep = study(name, subset)
-    code = run_sweep(Request(given=sweep, select=tuple(selections)), results, executor, device, {"threads": threads})
+    request, limits = Request(given=sweep, select=tuple(selections)), {"threads": threads}
+    code = report(sweep_outcome(request, results, executor, device, limits), results)
+    compared = reproduced(load(results), found)
+    if as_json:
+        document(records(compared))
+        return code
     columns = ["method", "n", "ours", "se", "theirs", "their_se", "diff", "diff_in_se"]
-    print_groups(reproduced(load(results), found), ["task", "budget"], columns)
-    say(CAVEAT)
+    print_groups(compared, ["task", "budget"], columns)
+    note(CAVEAT)
     return code

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ampbench import registry
 from ampbench.cli.terminal import COLUMN_GAP
-from ampbench.console import LiteralConsole, cell, new_table, say
+from ampbench.console import LiteralConsole, cell, document, new_table, say
 from ampbench.hookspecs import KINDS
 from ampbench.registry import Entry
 
@@ -15,16 +15,24 @@ MAX_NAME_WIDTH = 40
 """Largest width, in characters, of names that are not folded."""
 
 
-def list_components(kind: str | None) -> None:
+def list_components(kind: str | None, as_json: bool = False) -> None:
     """Print the components of one kind, or of all kinds if it is None."""
     loaded = registry.load()
+    if as_json:
+        kinds = [kind] if kind else list(KINDS)
+        document([_row(each, entry) for each in kinds for entry in loaded.entries(each).values()])
+        return
     for each in [kind] if kind else KINDS:
         _print_entries(each, list(loaded.entries(each).values()))
 
 
-def list_plugins() -> None:
+def list_plugins(as_json: bool = False) -> None:
     """Print the installed plugins."""
     plugins = registry.load().plugins.values()
+    if as_json:
+        names = ("name", "distribution", "version", "target")
+        document([{name: getattr(plugin, name) for name in names} for plugin in plugins])
+        return
     _print(
         [
             _Column("plugin", [plugin.name for plugin in plugins]),
@@ -33,6 +41,12 @@ def list_plugins() -> None:
             _Column("entry point", [plugin.target for plugin in plugins]),
         ]
     )
+
+
+def _row(kind: str, entry: Entry) -> dict[str, object]:
+    """Return a component as a row for JSON."""
+    row = {"kind": kind, "name": entry.name, "summary": entry.summary, "source": entry.source}
+    return row | {"labels": dict(entry.labels), "plugin": entry.plugin.name, "distribution": entry.plugin.distribution}
 
 
 @dataclass(frozen=True)

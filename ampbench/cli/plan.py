@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ampbench import registry
 from ampbench.cli.terminal import print_folded, print_table
-from ampbench.console import say
+from ampbench.console import document, say
 from ampbench.reporting.text import duration
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
 from ampbench.running.plan import STATES, Estimate, Plan, Planned, plan
 from ampbench.running.sweep import Request
-from ampbench.text import line, to_json
+from ampbench.text import line
 
 STATE_MEANINGS = {
     "failed": "will be run again; see ampbench failures",
@@ -35,7 +35,7 @@ def show_plan(request: Request, results: Path, as_json: bool = False) -> int:
     part = request.chosen(every)
     made = plan(part, Store(results))
     if as_json:
-        say(to_json([_row(planned) for planned in made.runs]))
+        document([_row(planned) for planned in made.runs])
         return 0
     _print_table(made)
     if len(part) < len(every):

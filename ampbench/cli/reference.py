@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ampbench import registry
-from ampbench.console import say, status
+from ampbench.console import document, say, status
 from ampbench.errors import UsageError
 from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.metrics.references import build, reference_samples, write_arrays
@@ -19,7 +19,7 @@ CHECKS = ("reference", "balance", "importance", "second sampler", "calibration")
 """Names of the checks that are run before samples are stored."""
 
 
-def build_reference(spec: str, output: Path, samples: int) -> int:
+def build_reference(spec: str, output: Path, samples: int, as_json: bool = False) -> int:
     """Certify a task and build its reference samples; return 1 if a check failed (recorded in the info file)."""
     task: Task = registry.load().build("tasks", spec)
     if isinstance(task, ShipsReference) and not isinstance(task, HasReference):
@@ -45,10 +45,14 @@ def build_reference(spec: str, output: Path, samples: int) -> int:
             [{key: value for key, value in asdict(row).items() if key != "task"} for row in rows],
             lambda number: update(f"{spec}: samples of observation {number} of {numbers[-1]}"),
         )
+    if as_json:
+        checks = [asdict(row) for row in rows]
+        document({"folder": str(folder), "samples": samples, "observations": len(numbers), "checks": checks})
+        return 1 if any(row.verdict == "failed" for row in rows) else 0
     return _report(rows, folder, samples, len(numbers))
 
 
-def export_reference(spec: str, observation: int, output: Path, samples: int) -> None:
+def export_reference(spec: str, observation: int, output: Path, samples: int, as_json: bool = False) -> None:
     """Write reference samples as the array ``theta``, shape (n, D), with the observation ``x``, shape (L,)."""
     task: Task = registry.load().build("tasks", spec)
     if samples < 1:
@@ -57,6 +61,10 @@ def export_reference(spec: str, observation: int, output: Path, samples: int) ->
         raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist; make it first")
     theta = reference_samples(task, observation, samples)
     write_arrays(output, {"theta": theta.numpy(), "x": task.numbered(observation).x.numpy()})
+    if as_json:
+        said = {"output": str(output), "task": spec, "observation": observation, "shape": list(theta.shape)}
+        document(said)
+        return
     say(line(f"{output}: theta {tuple(theta.shape)}, the posterior of {spec}, observation {observation}"))
 
 

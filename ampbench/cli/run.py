@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ampbench import registry
 from ampbench.cli.display import Display, lines
 from ampbench.cli.interruption import exit_status, interruptible
-from ampbench.console import LiteralConsole, say
+from ampbench.cli.store import failure_row
+from ampbench.console import LiteralConsole, complain, document, is_quiet, note
 from ampbench.errors import UsageError
 from ampbench.interfaces.events import both
 from ampbench.registry import blaming
@@ -24,8 +26,44 @@ from ampbench.spec import Spec
 from ampbench.text import line
 
 
-def run_sweep(request: Request, results: Path, executor: str, device: str, limits: dict[str, Any]) -> int:
-    """Run a sweep and return the exit code: 1 if runs failed, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
+@dataclass(frozen=True)
+class SweepOutcome:
+    """How a sweep ended.
+
+    Attributes:
+        stored: number of runs whose results were stored before.
+        asked, done: numbers of the other runs, and of those that were executed.
+        failed: the records of failures.
+        ended_by: the interruption, and its exit code; "" and 0 without one.
+    """
+
+    stored: int
+    asked: int
+    done: int
+    failed: Sequence[Record]
+    ended_by: str = ""
+    signal_code: int = 0
+
+    @property
+    def code(self) -> int:
+        """The exit code: 1 if runs failed or were not done, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP."""
+        return self.signal_code or int(bool(self.failed) or self.done < self.asked)
+
+
+def run_sweep(
+    request: Request, results: Path, executor: str, device: str, limits: dict[str, Any], as_json: bool = False
+) -> int:
+    """Run a sweep, print how it ended, and return the exit code; see :func:`sweep_outcome`."""
+    outcome = sweep_outcome(request, results, executor, device, limits)
+    if as_json:
+        counts = {"results": str(results), "stored": outcome.stored, "asked": outcome.asked, "done": outcome.done}
+        document(counts | {"ended_by": outcome.ended_by, "failed": [failure_row(each) for each in outcome.failed]})
+        return outcome.code
+    return report(outcome, results)
+
+
+def sweep_outcome(request: Request, results: Path, executor: str, device: str, limits: dict[str, Any]) -> SweepOutcome:
+    """Run a sweep, and show its progress.
 
     Arguments:
         request: the sweep.
@@ -47,10 +85,10 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
     found = {run: store.standing(run) for run in runs}
     todo = [run for run in runs if not is_good(found[run])]
     if len(todo) < len(runs):
-        say(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {line(str(results))} already")
+        note(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {line(str(results))} already")
     for damage in found.values():
         if isinstance(damage, Damage):
-            say(f"run again: {line(str(damage))}")
+            note(f"run again: {line(str(damage))}")
     work = [Job(group, results.resolve(), device, Limits(**limits)) for group in jobs.group_by_fit(todo)]
     tally = Tally(todo)
     try:
@@ -59,13 +97,11 @@ def run_sweep(request: Request, results: Path, executor: str, device: str, limit
             built.execute(work, both(tally, display))
     except KeyboardInterrupt as error:
         word, code = exit_status(error)
-        say(f"\n{word} after {tally.done} of {tally.total} runs; finished runs are stored in {line(str(results))}.")
-        say("The same command again continues.")
-        return code
+        return SweepOutcome(len(runs) - len(todo), tally.total, tally.done, tally.failed, word, code)
     if tally.done < tally.total:
         left = tally.total - tally.done
-        say(f"the executor {executor!r} ended without an error before {left} of {tally.total} runs were done")
-    return _report(tally.failed, tally.done, results) or int(tally.done < tally.total)
+        note(f"the executor {executor!r} ended without an error before {left} of {tally.total} runs were done")
+    return SweepOutcome(len(runs) - len(todo), tally.total, tally.done, tally.failed)
 
 
 def with_workers(executor: str, workers: int | None) -> str:
@@ -78,7 +114,7 @@ def with_workers(executor: str, workers: int | None) -> str:
     return str(Spec(spec.name, (*spec.options, ("workers", str(workers)))))
 
 
-def show_status(results: Path) -> int:
+def show_status(results: Path, as_json: bool = False) -> int:
     """Print the numbers of stored results, and the progress of the sweeps that write to a results directory."""
     console = LiteralConsole()
     if not is_directory(results):
@@ -87,10 +123,16 @@ def show_status(results: Path) -> int:
     damages = [each for each in entries if isinstance(each, Damage)]
     records = [each.record for each in entries if not isinstance(each, Damage)]
     failed = sum(not record.ok for record in records)
-    console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
-    for damage in (*damages, *damaged_statuses(results)):
-        console.print(f"damaged: {line(str(damage))}", soft_wrap=True)
+    damages += damaged_statuses(results)
     found = sweep_statuses(results)
+    if as_json:
+        counts = {"results": str(results), "stored": len(records) - failed, "failed": failed}
+        broken = [{"path": str(each.path), "reason": each.reason} for each in damages]
+        document(counts | {"damages": broken, "sweeps": [_sweep_row(sign) for sign in found]})
+        return 0
+    console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
+    for damage in damages:
+        console.print(f"damaged: {line(str(damage))}", soft_wrap=True)
     if not found:
         console.print("no sweep is running")
     for sign in found:
@@ -109,10 +151,25 @@ def _headline(sign: SweepStatus) -> str:
     return f"{where}, {state}; last sign {duration(sign.age)} ago. The same command again continues. Last state:"
 
 
-def _report(failed: Sequence[Record], total: int, results: Path) -> int:
-    for record in failed:
-        say(f"failed: {line(str(record.run))}")
-    folder = line(str(results))
+def _sweep_row(sign: SweepStatus) -> dict[str, object]:
+    """Return the status of a sweep as a row for JSON."""
+    about = {"began": sign.began, "host": sign.host, "pid": sign.pid, "alive": sign.alive, "age": sign.age}
+    state = sign.state
+    counts = {"done": state.done, "total": state.total, "failed": state.failed, "seconds": state.seconds}
+    return about | counts | {"left": state.left, "running": [asdict(each) for each in state.running]}
+
+
+def report(outcome: SweepOutcome, results: Path) -> int:
+    """Print how a sweep ended, and return its exit code; failures are named on standard error with ``--quiet``."""
+    folder, announce = line(str(results)), complain if is_quiet() else note
+    if outcome.ended_by:
+        done = f"{outcome.ended_by} after {outcome.done} of {outcome.asked} runs"
+        announce(f"\n{done}; finished runs are stored in {folder}.\nThe same command again continues.")
+        return outcome.code
+    for record in outcome.failed:
+        announce(f"failed: {line(str(record.run))}")
+    failed = len(outcome.failed)
     more = f", ampbench failures --results {folder}" if failed else ""
-    say(f"{total - len(failed)} runs finished, {len(failed)} failed; see: ampbench compare --results {folder}{more}")
-    return 1 if failed else 0
+    finished = f"{outcome.done - failed} runs finished, {failed} failed"
+    note(f"{finished}; see: ampbench compare --results {folder}{more}")
+    return outcome.code

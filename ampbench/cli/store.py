@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ampbench.console import say
+from ampbench import console
+from ampbench.console import document, say
 from ampbench.errors import ResultsError, unknown
 from ampbench.results import Record, upkeep
 from ampbench.results.checksums import Damage, is_directory, warn_of
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
-from ampbench.text import line, to_json
+from ampbench.text import line
 
 
-def check_store(results: Path) -> int:
+def check_store(results: Path, as_json: bool = False) -> int:
     """Print the content of a store; return 1 if a file is damaged."""
     found = upkeep.check(Store(results))
+    if as_json:
+        counts = {name: getattr(found, name) for name in ("good", "failed", "bare", "unchecked", "fits", "fit_bytes")}
+        document(counts | {"leftovers": len(found.leftovers), "damages": _damages(found.damages)})
+        return 1 if found.damages else 0
     say(f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files")
     for damage in found.damages:
         say(f"  {line(str(damage))}")
@@ -30,15 +35,19 @@ def check_store(results: Path) -> int:
     }
     for note, count in notes.items():
         if count:
-            say(f"  {count} {note}")
+            console.note(f"  {count} {note}")
     if found.damages:
-        say("damaged results count as missing: the same 'ampbench run' repeats them")
+        console.note("damaged results count as missing: the same 'ampbench run' repeats them")
     return 1 if found.damages else 0
 
 
-def merge_stores(sources: Sequence[Path], into: Path) -> int:
+def merge_stores(sources: Sequence[Path], into: Path, as_json: bool = False) -> int:
     """Copy the records of several stores into one; return 1 if a source has damaged files."""
     done = upkeep.merge([Store(source) for source in sources], Store(into))
+    if as_json:
+        counts = {"copied": done.copied, "present": done.present, "different": list(done.different)}
+        document(counts | {"damages": _damages(done.damages)})
+        return 1 if done.damages else 0
     say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
     for key in done.different:
         say(f"  {line(key)} has other scores in the target, which are kept")
@@ -47,15 +56,25 @@ def merge_stores(sources: Sequence[Path], into: Path) -> int:
     return 1 if done.damages else 0
 
 
-def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool) -> int:
+def collect_garbage(results: Path, failed: bool, damaged: bool, fits: bool, dry: bool, as_json: bool = False) -> int:
     """Remove unreferenced files, and print their paths."""
-    for path in (removed := upkeep.collect(Store(results), failed, damaged, fits, dry)):
+    removed = upkeep.collect(Store(results), failed, damaged, fits, dry)
+    damages = upkeep.check(Store(results)).damages if damaged else ()
+    kept = [each for each in damages if upkeep.is_true_folder(each.path)]
+    if as_json:
+        document({"removed": [str(path) for path in removed], "dry_run": dry, "kept": _damages(kept)})
+        return 0
+    for path in removed:
         say(f"  {line(str(path))}")
-    for damage in upkeep.check(Store(results)).damages if damaged else ():
-        if upkeep.is_true_folder(damage.path):
-            say(f"  kept: {line(str(damage))}; remove this folder by hand")
+    for damage in kept:
+        say(f"  kept: {line(str(damage))}; remove this folder by hand")
     say(f"{len(removed)} files {'would be ' if dry else ''}removed")
     return 0
+
+
+def _damages(damages: Iterable[Damage]) -> list[dict[str, str]]:
+    """Return rows for JSON."""
+    return [{"path": str(each.path), "reason": each.reason} for each in damages]
 
 
 def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_json: bool) -> int:
@@ -71,7 +90,7 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
         warn_of(results, damages)
-        say(to_json([_row(record) for record in failures]))
+        document([failure_row(record) for record in failures])
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(failures, key=lambda record: (record.run.fit_key, record.run.observation)):
@@ -101,13 +120,14 @@ def _print_closing(failures: Sequence[Record], total: int, damaged: int) -> None
     say(f"{len(failures)} of {total} runs failed{': ' + kinds if kinds else ''}; {damaged} damaged")
     for kind in count:
         if kind in FAILURES:
-            say(f"  {kind}: {FAILURES[kind]}")
+            console.note(f"  {kind}: {FAILURES[kind]}")
 
 
 def _kind(record: Record) -> str:
     return line(record.kind) or "error"
 
 
-def _row(record: Record) -> dict[str, object]:
+def failure_row(record: Record) -> dict[str, object]:
+    """Return a failure as a row of :data:`ampbench.results.schema.FAILED_RUNS`."""
     cells = {"kind": _kind(record), "error": record.error, "traceback": record.traceback, "finished": record.finished}
     return run_cells(record.run) | cells

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from ampbench import registry
-from ampbench.console import LiteralConsole, cell, new_table, say, status
+from ampbench.console import LiteralConsole, cell, document, new_table, say, status
 from ampbench.errors import AmpbenchError, UsageError
-from ampbench.text import to_json
 from ampbench.verify import CHECKS, QUICK_EFFORT, SIGNIFICANCE_LEVEL, Effort, Row, Subject, certify
 
 STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}
@@ -47,7 +46,7 @@ def run_verify(
         if not as_json:
             _print(spec, found)
     if as_json:
-        say(to_json([asdict(row) for row in rows]))
+        document([asdict(row) for row in rows])
     else:
         say(_closing(rows, seed))
     return 1 if any(row.verdict == "failed" for row in rows) else 0

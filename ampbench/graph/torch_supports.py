@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from torch.distributions import (
     Distribution,
-    GeneralizedPareto,
     Independent,
     MixtureSameFamily,
     TransformedDistribution,
@@ -34,6 +33,8 @@ from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import Transform
 
 from ampbench.graph.supports import LOWER, between, bounds, elementwise, with_bounds
+
+_GENERALIZED_PARETO: Any = getattr(torch.distributions, "GeneralizedPareto", ())  # torch has it since 2.8
 
 
 def support_of(law: Distribution) -> Constraint:
@@ -56,7 +57,7 @@ def corrected(law: Distribution) -> Constraint | None:
         return inner and constraints.independent(inner, law.reinterpreted_batch_ndims)
     if isinstance(law, VonMises):
         return constraints.interval(-math.pi, math.pi)
-    if isinstance(law, GeneralizedPareto):
+    if isinstance(law, _GENERALIZED_PARETO):
         low, high = bounds(law.support)
         return None if bool(high.isfinite().all()) else _between_tensors(low, high)
     if isinstance(law, MixtureSameFamily):

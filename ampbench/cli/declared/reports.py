@@ -60,6 +60,8 @@ def export(
     observation: Annotated[
         int | None, typer.Option(parser=whole_number, metavar="N", help="Number of the observation.")
     ] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Key of the run, a name in DIR/runs.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: file, run, and shapes by group.")] = False,
 ) -> None:
     """Write the posterior samples of a stored run for ArviZ, with reference samples and observation.
 
@@ -68,8 +70,8 @@ def export(
     from ampbench.cli.export import export as write
 
     wanted = {"task": task, "method": method, "budget": budget, "samples": samples}
-    wanted |= {"seed": seed, "observation": observation}
-    write(results, output, {name: value for name, value in wanted.items() if value is not None})
+    wanted |= {"seed": seed, "observation": observation, "key": key}
+    write(results, output, {name: value for name, value in wanted.items() if value is not None}, json)
 
 
 def compare(
@@ -165,6 +167,7 @@ def reproduce(
     executor: ExecutorOption = "local",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
+    json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per score.")] = False,
 ) -> None:
     """Reproduce cells of a published study; print our scores, the published ones, and the differences.
 
@@ -172,4 +175,4 @@ def reproduce(
     """
     from ampbench.cli.ledger import reproduce as run_again
 
-    sys.exit(run_again(study, subset, select or [], results, executor, device, threads))
+    sys.exit(run_again(study, subset, select or [], results, executor, device, threads, json))

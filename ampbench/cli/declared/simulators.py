@@ -127,6 +127,7 @@ def infer(
     gaps: GapsOption = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Infer the posterior of your data, and write samples, summary, plots and the fit into a folder.
 
@@ -143,4 +144,4 @@ def infer(
     model = (subject, prior, names, observation, method)
     given = InferArguments(*model, counts, source, output, device, threads, timeout)
     with limited_threads(threads):
-        sys.exit(run_infer(given))
+        sys.exit(run_infer(given, json))

@@ -37,6 +37,7 @@ def run(
         int,
         typer.Option(min=0, metavar="N", help="Number of retries of a fit whose worker is killed."),
     ] = 2,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: counts, and an array of failures.")] = False,
 ) -> None:
     """Run methods on tasks, and store the results.
 
@@ -45,21 +46,24 @@ def run(
     if dry_run:
         from ampbench.cli.plan import show_plan
 
-        sys.exit(show_plan(sweep.request, sweep.results))
+        sys.exit(show_plan(sweep.request, sweep.results, json))
     from ampbench.cli.run import run_sweep, with_workers
 
     limits = {"threads": threads, "seconds": timeout, "memory": memory, "retries": retries}
-    sys.exit(run_sweep(sweep.request, sweep.results, with_workers(executor, workers), device, limits))
+    sys.exit(run_sweep(sweep.request, sweep.results, with_workers(executor, workers), device, limits, json))
 
 
-def status(results: ResultsOption = Path("results")) -> None:
+def status(
+    results: ResultsOption = Path("results"),
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: counts, damages, sweeps.")] = False,
+) -> None:
     """Show the progress of the sweeps that write to a results directory.
 
     Works from another terminal, or from another machine with access to the directory.
     """
     from ampbench.cli.run import show_status
 
-    sys.exit(show_status(results))
+    sys.exit(show_status(results, json))
 
 
 @takes_sweep

@@ -43,6 +43,7 @@ def reference_build(
         "references"
     ),
     samples: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Samples per observation.")] = 10_000,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: the folder, and an array of checks.")] = False,
 ) -> None:
     """Build the reference samples of all numbered observations, and certify them.
 
@@ -52,7 +53,7 @@ def reference_build(
     from ampbench.threads import limited_threads
 
     with limited_threads(1):
-        sys.exit(build_reference(task, output, samples))
+        sys.exit(build_reference(task, output, samples, json))
 
 
 @reference.command("export")
@@ -63,10 +64,11 @@ def reference_export(
         int, typer.Option(parser=whole_number, metavar="N", help="Number of an observation of the task.")
     ] = 1,
     samples: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Number of samples.")] = 10_000,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: file, task, observation, shape.")] = False,
 ) -> None:
     """Write the reference samples of one observation: array theta, shape (n, D), and x."""
     from ampbench.cli.reference import export_reference
     from ampbench.threads import limited_threads
 
     with limited_threads(1):
-        export_reference(task, observation, output, samples)
+        export_reference(task, observation, output, samples, json)
