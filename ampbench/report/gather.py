@@ -99,7 +99,7 @@ def _joined(frames: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, int]:
     filled = [frame for frame in frames if not frame.empty] or list(frames[:1])
     frame = filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True)
     single = frame.drop_duplicates(["key", "origin"], ignore_index=True)
-    shown = marked(single)
+    shown = marked(single).rename(columns=line)
     return shown.assign(**{name: shown[name].map(_printable) for name in TEXT_COLUMNS}), len(frame) - len(single)
 
 

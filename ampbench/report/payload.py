@@ -56,7 +56,7 @@ def payload(content: Content) -> dict[str, Any]:
     return {
         "methods": [vars(method) for method in content.methods],
         "tasks": [_task(task) for task in content.tasks],
-        "metrics": list(map(line, metrics)),
+        "metrics": metrics,
         "cells": _cells(content),
         "runs": _runs(content, metrics, texts),
         "levels": LEVELS,
@@ -88,7 +88,7 @@ def _cells(content: Content) -> dict[str, list[Any]]:
     return {
         "task": _positions(table["task"], [task.spec for task in content.tasks]),
         "method": _positions(table["method"], [method.spec for method in content.methods]),
-        "metric": [line(metric) for metric in table["metric"]],
+        "metric": table["metric"].tolist(),
         "verdict": table["verdict"].tolist(),
         **{name: table[name].tolist() for name in ("budget", "samples", "n", "seeds", "observations")},
         **{name: _numbers(table[name]) for name in ("mean", "low", "high", "diff", "diff_low", "diff_high", "p")},

@@ -88,7 +88,7 @@ def _board(
     digits = decimals(score.mean for each in board.standings for score in each.scores.values())
     shades = {task: _shades(board.standings, task) for task in board.tasks}
     return {
-        "metric": line(board.metric),
+        "metric": board.metric,
         "budget": board.budget,
         "samples": board.samples,
         "tasks": [(tasks[task], task) for task in board.tasks],
@@ -173,7 +173,7 @@ def _table(group: Any, rows: pd.DataFrame, task: int, methods: Mapping[str, int]
     metric, budget, samples = group
     digits = decimals(rows["mean"])
     return {
-        "metric": line(metric),
+        "metric": metric,
         "budget": budget,
         "samples": samples,
         "rows": [

@@ -5,6 +5,9 @@ const visible = (method) => showsMethod(method) && !state.hidden.has(method);
 const COLOUR = { type: "ordinal", domain: METHODS.map((_, i) => i), range: METHODS.map((_, i) => colour(i)) };
 const SYMBOL = { type: "ordinal", domain: METHODS.map((_, i) => i), range: METHODS.map((_, i) => symbolOf(i)) };
 
+/** Return a text that fits beside an axis. */
+const brief = (text) => (text.length > 24 ? `${text.slice(0, 23)}…` : text);
+
 /** Draw a chart into a figure, as wide as the figure is, with a caption; a click on a point calls ``opened``. */
 function chart(figure, caption, label, options, opened) {
   const plot = Plot.plot({

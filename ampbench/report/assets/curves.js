@@ -52,7 +52,7 @@ function drawCurve(figure, task, cells) {
   ];
   if (x === "budget") marks.splice(1, 0, ...published(task));
   chart(figure, [TASKS[task].spec], `${state.metric} against ${AGAINST[x][0]} on ${TASKS[task].spec}`,
-    { height: 230, x: { type: "log", label: AGAINST[x][0], ...ticks }, y: { label: state.metric, nice: true, ticks: 5 }, marks },
+    { height: 230, x: { type: "log", label: AGAINST[x][0], ...ticks }, y: { label: brief(state.metric), nice: true, ticks: 5 }, marks },
     (cell) => cell.method !== undefined && showCell(task, cell.method, state.metric, cell.budget, cell.samples));
 }
 

@@ -40,7 +40,7 @@ function drawScores(figure, task, runs) {
   const range = (cell) => cell.low !== null;
   chart(figure, ["Scores ", el("small", {}, "dots: single runs; ring: mean with its 95 % interval")], `Scores of the methods on ${TASKS[task].spec}`, {
     height: 50 + 30 * cells.length, marginLeft: narrow ? 112 : 200,
-    x: { label: state.metric, grid: true, nice: true, ticks: narrow ? 4 : 7 },
+    x: { label: brief(state.metric), grid: true, nice: true, ticks: narrow ? 4 : 7 },
     y: { label: null, domain: cells.map(label), type: "band" },
     marks: [
       Plot.axisY({ label: null, tickSize: 0, lineWidth: narrow ? 10 : 18, textOverflow: "ellipsis-end" }),
@@ -57,7 +57,7 @@ function drawObservations(figure, task, runs) {
   chart(figure, ["By observation ", el("small", {}, "lines join the runs of one fit")], `Scores by observation on ${TASKS[task].spec}`, {
     height: 300,
     x: { type: "point", domain: numbers, label: "observation", tickFormat: "d" },
-    y: { label: state.metric, grid: true, nice: true },
+    y: { label: brief(state.metric), grid: true, nice: true },
     marks: [
       Plot.line(lines, { x: "observation", y: "score", z: "method", stroke: "method", sort: "observation", strokeOpacity: 0.6 }),
       Plot.dot(runs, { x: "observation", y: "score", fill: "method", symbol: "method", r: 3.5, ...tip(runTitle) }),
