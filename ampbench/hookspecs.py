@@ -111,12 +111,15 @@ class Lazy:
         summary: a few words for ``ampbench list``.
         source: where the idea comes from.
         labels: further columns of the list, such as a task's dimensions and kind.
+        bibtex: BibTeX entries of what a user should cite: the source, and real data; ``ampbench cite`` prints them. A
+            class or function gives its entries as an attribute of this name.
     """
 
     target: str
     summary: str = ""
     source: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    bibtex: str = ""
 
     def load(self) -> Callable[..., Any]:
         """Import the component."""

@@ -65,6 +65,7 @@ class Entry:
     component: Callable[..., Any] | Lazy
     plugin: Plugin
     labels: Mapping[str, str]
+    bibtex: str = ""
 
     def __str__(self) -> str:
         return f"{KINDS[self.kind]} {self.name!r} of plugin {self.plugin}"
@@ -244,6 +245,13 @@ class Registry:
         options = [*bound.single.values(), *(option for each in bound.mappings.values() for option in each.values())]
         return frozenset(own).union(*(self.packages(each.kind, each.value) for each in options if each.kind))
 
+    def parts(self, kind: str, text: str) -> tuple[Entry, ...]:
+        """Return the component that a spec names, and those inside it, defaults included; raises as :meth:`build`."""
+        bound = self._bind(kind, text)
+        options = [*bound.single.values(), *(option for each in bound.mappings.values() for option in each.values())]
+        inner = (part for each in options if each.kind for part in self.parts(each.kind, each.value))
+        return (bound.entry, *inner)
+
     def _made(self, option: _Option) -> Any:
         return self.build(option.kind, option.value) if option.kind else option.value
 
@@ -401,17 +409,20 @@ def _entry(name: object, kind: str, component: Any, plugin: Plugin) -> Entry:
     if not isinstance(name, str):
         raise TypeError(f"the name of {what} is a {type(name).__name__}, not a text")
     if isinstance(component, Lazy):
-        texts = {"target": component.target, "summary": component.summary, "source": component.source}
+        texts = {name: getattr(component, name) for name in ("target", "summary", "source", "bibtex")}
         labels = {f"label {label!r}": text for label, text in component.labels.items()}
         for attribute, text in (texts | labels).items():
             if not isinstance(text, str):
                 raise TypeError(f"{attribute} of {what} is a {type(text).__name__}, not a text")
-        return Entry(name, kind, component.summary, component.source, component, plugin, component.labels)
+        about = (component.summary, component.source, component, plugin, component.labels, component.bibtex)
+        return Entry(name, kind, *about)
     if not callable(component):
         raise TypeError(f"{what} is a {type(component).__name__}, not a class, function or Lazy")
     summary = (inspect.getdoc(component) or "").partition("\n")[0].rstrip(".")
-    source = getattr(component, "source", "")
-    return Entry(name, kind, summary, source if isinstance(source, str) else "", component, plugin, {})
+    source, bibtex = (getattr(component, each, "") for each in ("source", "bibtex"))
+    if not isinstance(bibtex, str):
+        raise TypeError(f"bibtex of {what} is a {type(bibtex).__name__}, not a text")
+    return Entry(name, kind, summary, source if isinstance(source, str) else "", component, plugin, {}, bibtex)
 
 
 def _names(value: Any, what: str) -> tuple[str, ...]:

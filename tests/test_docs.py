@@ -41,6 +41,8 @@ COMMANDS = [
     "atlas",
     "ledger",
     "reproduce",
+    "publish",
+    "cite",
     "verify",
 ]
 COMMANDS += ["store", "store check", "store merge", "store gc"]

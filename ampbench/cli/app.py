@@ -18,7 +18,7 @@ import typer
 
 from ampbench.cli.commands import Commands
 from ampbench.cli.completion import takes_completion
-from ampbench.cli.declared import installation, reports, simulators, stores, sweeps, tasks
+from ampbench.cli.declared import installation, reports, sharing, simulators, stores, sweeps, tasks
 from ampbench.cli.errors import fail
 from ampbench.cli.options import takes_quiet
 from ampbench.console import prepare_streams, say
@@ -118,6 +118,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": reports.report,
     "ledger": reports.ledger,
     "reproduce": reports.reproduce,
+    "publish": sharing.publish,
+    "cite": sharing.cite,
     "verify": tasks.verify,
     "assess": simulators.assess,
     "infer": simulators.infer,

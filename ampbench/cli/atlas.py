@@ -12,11 +12,10 @@ from ampbench.atlas.checks import CHECKS
 from ampbench.atlas.findings import tally
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.console import complain, document, say, status
-from ampbench.errors import ResultsError
 from ampbench.reporting.compare import GROUP_COLUMNS, count_unchecked, latest
 from ampbench.reporting.labels import labels, legend
 from ampbench.results import load
-from ampbench.results.checksums import is_directory
+from ampbench.results.bundle import Bundle, open_store
 from ampbench.results.columns import records
 from ampbench.results.store import Store
 from ampbench.running.backfill import check_unchecked
@@ -24,19 +23,19 @@ from ampbench.text import encodable
 
 
 def show_atlas(results: Path, tasks: Sequence[str], methods: Sequence[str], as_json: bool) -> None:
-    """Check unchecked results, and print the findings.
+    """Check unchecked results, and print the findings; a bundle is read, and not checked.
 
     Arguments:
-        results: the results directory.
+        results: a results directory or a bundle.
         tasks, methods: specs as shown in the table; all if empty.
         as_json: print all groups and findings as JSON.
 
     Raises:
         ResultsError: there is no such directory, or it cannot be written.
     """
-    if not is_directory(results):
-        raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
-    _check_unchecked(Store(results), tasks, methods)
+    store = open_store(results)
+    if not isinstance(store, Bundle):
+        _check_unchecked(store, tasks, methods)
     frame, _ = latest(load(results))
     for column, wanted in (("task", tasks), ("method", methods)):
         frame = frame[frame[column].isin(list(map(encodable, wanted)))] if wanted else frame
@@ -78,8 +77,8 @@ def _print(table: pd.DataFrame, unchecked: int) -> None:
         print_folded(f"{name}: {CHECKS[name]}")
     if unchecked:
         print_folded(
-            f"{unchecked} results are unchecked: their samples are not stored, or their version of the task "
-            "is not installed"
+            f"{unchecked} results are unchecked: they are in a bundle, their samples are not stored, or their version "
+            "of the task is not installed"
         )
 
 

@@ -13,6 +13,7 @@ from ampbench.errors import ResultsError, UsageError
 from ampbench.reporting.compare import latest
 from ampbench.reporting.inference_data import inference_data
 from ampbench.results import load
+from ampbench.results.bundle import is_bundle
 from ampbench.results.checksums import is_directory
 from ampbench.spec import Spec, component_name
 
@@ -21,21 +22,23 @@ def export(results: Path, output: Path, wanted: Mapping[str, object], as_json: b
     """Write the samples of the selected run, and print the shapes that were written.
 
     Arguments:
-        results: the results directory.
+        results: a results directory or a bundle.
         output: the NetCDF file; an existing file is overwritten.
-        wanted: column (task, method, budget, samples, seed, observation) → required value.
+        wanted: column (task, method, budget, samples, seed, observation, origin) → required value.
 
     Raises:
         UsageError: no run or several runs match, or the file cannot be written.
         ResultsError: the samples of the run are missing; the message gives the reason.
     """
-    if not is_directory(results):
-        raise ResultsError(f"{str(results)!r} is no results directory; only a results directory contains samples")
+    if not is_directory(results) and not is_bundle(results):
+        raise ResultsError(
+            f"{str(results)!r} is no results directory; only a results directory contains samples, or a bundle"
+        )
     if not output.parent.is_dir():
         raise UsageError(f"cannot write {output}: the folder {output.parent} does not exist; make it first")
     found = select_run(load(results), wanted)
     with status("drawing reference samples, if the task stores none"):
-        tree = inference_data(results, found["key"])
+        tree = inference_data(results, found["key"], found["origin"])
     try:
         tree.to_netcdf(output)
     except OSError as error:
@@ -62,14 +65,16 @@ def select_run(frame: pd.DataFrame, wanted: Mapping[str, object]) -> pd.Series:
         UsageError: no run matches, or several do; the message lists the choices.
     """
     for name, value in wanted.items():
-        fits = _fits(frame[name], value)
+        fits = frame[name] == value if name == "origin" else _fits(frame[name], value)
         if not fits.any():
             raise UsageError(f"no stored run has {name} {str(value)!r}; there are: {_some(frame[name])}")
         frame = frame[fits]
     if frame.empty:
         raise UsageError("there are no results yet; run 'ampbench run' first")
     differ = [
-        name for name in ("task", "method", "budget", "samples", "seed", "observation") if frame[name].nunique() > 1
+        name
+        for name in ("task", "method", "budget", "samples", "seed", "observation", "origin")
+        if frame[name].nunique() > 1
     ]
     if differ:
         choices = "; ".join(f"--{name} {_some(frame[name])}" for name in differ)

@@ -68,9 +68,16 @@ FailedOption = Annotated[
 ]
 GapsOption = Annotated[bool, typer.Option("--gaps", help="NaN in x is a missing entry: see sets-and-series.md.")]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Results directory.")]
+BundleOption = Annotated[
+    Path, typer.Option("--results", metavar="DIR|BUNDLE", help="Results directory, or a .zip of: ampbench publish.")
+]
 ReadOption = Annotated[
     Path,
-    typer.Option("--results", metavar="DIR|FILE", help="Results directory, or a .csv or .json of: ampbench results."),
+    typer.Option(
+        "--results",
+        metavar="DIR|FILE",
+        help="Results directory, a .zip of: ampbench publish, or a .csv or .json of: ampbench results.",
+    ),
 ]
 
 

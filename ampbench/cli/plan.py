@@ -9,6 +9,7 @@ from ampbench import registry
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.console import document, say
 from ampbench.reporting.text import duration
+from ampbench.results.bundle import is_bundle, open_store
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
 from ampbench.running.plan import STATES, Estimate, Plan, Planned, plan
@@ -28,12 +29,12 @@ def show_plan(request: Request, results: Path, as_json: bool = False) -> int:
 
     Arguments:
         request: the sweep.
-        results: the results directory; it need not exist.
+        results: the results directory, which need not exist, or a bundle.
         as_json: print one JSON array with an object per run instead.
     """
     every = request.runs(registry.load())
     part = request.chosen(every)
-    made = plan(part, Store(results))
+    made = plan(part, open_store(results) if is_bundle(results) else Store(results))
     if as_json:
         document([_row(planned) for planned in made.runs])
         return 0

@@ -10,6 +10,7 @@ from ampbench.reporting.labels import labels, legend
 from ampbench.results import load
 from ampbench.results.columns import records
 from ampbench.results.frame import metric_columns
+from ampbench.results.origins import marked
 from ampbench.text import to_csv
 
 
@@ -21,6 +22,7 @@ def show_results(results: Path, as_json: bool, as_csv: bool) -> None:
     elif as_csv:
         say(to_csv(frame), end="")
     else:
+        frame = marked(frame)
         named = labels(frame["method"])
         print_groups(
             frame.assign(method=frame["method"].map(named)),

@@ -17,7 +17,8 @@ from ampbench.interfaces.events import both
 from ampbench.registry import blaming
 from ampbench.reporting.text import duration
 from ampbench.results import Record
-from ampbench.results.checksums import Damage, is_directory
+from ampbench.results.bundle import Bundle, open_store
+from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, is_good
 from ampbench.running.heartbeat import Heartbeat, SweepStatus, damaged_statuses, sweep_statuses
 from ampbench.running.sweep import Request
@@ -117,14 +118,14 @@ def with_workers(executor: str, workers: int | None) -> str:
 def show_status(results: Path, as_json: bool = False) -> int:
     """Print the numbers of stored results, and the progress of the sweeps that write to a results directory."""
     console = LiteralConsole()
-    if not is_directory(results):
-        raise UsageError(f"there is no results directory {str(results)!r}")
-    entries = list(Store(results).scan())
+    store = open_store(results)
+    entries = list(store.scan())
     damages = [each for each in entries if isinstance(each, Damage)]
     records = [each.record for each in entries if not isinstance(each, Damage)]
     failed = sum(not record.ok for record in records)
-    damages += damaged_statuses(results)
-    found = sweep_statuses(results)
+    is_running = not isinstance(store, Bundle)  # no sweep writes to a bundle
+    damages += damaged_statuses(results) if is_running else []
+    found = sweep_statuses(results) if is_running else []
     if as_json:
         counts = {"results": str(results), "stored": len(records) - failed, "failed": failed}
         broken = [{"path": str(each.path), "reason": each.reason} for each in damages]
@@ -133,7 +134,7 @@ def show_status(results: Path, as_json: bool = False) -> int:
     console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
     for damage in damages:
         console.print(f"damaged: {line(str(damage))}", soft_wrap=True)
-    if not found:
+    if not found and is_running:
         console.print("no sweep is running")
     for sign in found:
         console.print()

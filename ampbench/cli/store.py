@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from ampbench import console
+from ampbench.cli.publish import print_adoption, print_published, published_row
 from ampbench.console import document, say
-from ampbench.errors import ResultsError, unknown
-from ampbench.results import Record, upkeep
-from ampbench.results.checksums import Damage, is_directory, warn_of
+from ampbench.errors import unknown
+from ampbench.results import Record, theirs, upkeep
+from ampbench.results.bundle import Bundle, open_store
+from ampbench.results.checksums import Damage
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
@@ -19,10 +22,13 @@ from ampbench.text import line
 
 def check_store(results: Path, as_json: bool = False) -> int:
     """Print the content of a store; return 1 if a file is damaged."""
-    found = upkeep.check(Store(results))
+    store = open_store(results)
+    found = upkeep.check(store)
     if as_json:
         counts = {name: getattr(found, name) for name in ("good", "failed", "bare", "unchecked", "fits", "fit_bytes")}
-        document(counts | {"leftovers": len(found.leftovers), "damages": _damages(found.damages)})
+        shared = [published_row(part) for part in found.shared]
+        counts |= {"leftovers": len(found.leftovers), "published": shared}
+        document(counts | {"damages": _damages(found.damages)})
         return 1 if found.damages else 0
     say(f"{line(str(results))}: {found.good} good results, {found.failed} failures, {len(found.damages)} damaged files")
     for damage in found.damages:
@@ -36,19 +42,32 @@ def check_store(results: Path, as_json: bool = False) -> int:
     for note, count in notes.items():
         if count:
             console.note(f"  {count} {note}")
-    if found.damages:
+    for part in found.shared:
+        print_published(part)
+    if found.damages and isinstance(store, Bundle):
+        console.note("a bundle is whole or refused: get it again from where it was published")
+    elif found.damages:
         console.note("damaged results count as missing: the same 'ampbench run' repeats them")
     return 1 if found.damages else 0
 
 
-def merge_stores(sources: Sequence[Path], into: Path, as_json: bool = False) -> int:
-    """Copy the records of several stores into one; return 1 if a source has damaged files."""
-    done = upkeep.merge([Store(source) for source in sources], Store(into))
+def merge_stores(sources: Sequence[Path], into: Path, ours: bool = False, as_json: bool = False) -> int:
+    """Copy the records of several stores into one; return 1 if a source has damaged files.
+
+    Bundles are put beside one's own results, as those of another group, unless they are said to be ours.
+    """
+    target, opened = Store(into), list(map(open_store, sources))
+    own = [store for store in opened if ours or not isinstance(store, Bundle)]
+    done = upkeep.merge(own, target)
+    adopted = [theirs.adopt(bundle, target) for bundle in theirs.to_adopt(opened, ours)]
     if as_json:
         counts = {"copied": done.copied, "present": done.present, "different": list(done.different)}
-        document(counts | {"damages": _damages(done.damages)})
+        document(counts | {"damages": _damages(done.damages), "published": list(map(asdict, adopted))})
         return 1 if done.damages else 0
-    say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
+    if own:
+        say(f"{line(str(into))}: {done.copied} records copied, {done.present} were already present")
+    for adoption in adopted:
+        print_adoption(adoption, into)
     for key in done.different:
         say(f"  {line(key)} has other scores in the target, which are kept")
     for damage in done.damages:
@@ -82,14 +101,13 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     for kind in kinds:
         if kind not in FAILURES:
             raise unknown("kind of failure", kind, FAILURES)
-    if not is_directory(results):
-        raise ResultsError(f"there is no results directory {str(results)!r}; name it by --results")
-    found = list(Store(results).scan())
+    store = open_store(results)
+    found = list(store.scan())
     damages = [each for each in found if isinstance(each, Damage)]
     failures = [each.record for each in found if not isinstance(each, Damage) and not each.record.ok]
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
-        warn_of(results, damages)
+        store.warn_of(damages)
         document([failure_row(record) for record in failures])
         return 0
     groups: dict[tuple[str, ...], list[Record]] = {}

@@ -29,6 +29,7 @@ from ampbench.interfaces.rich import paragraphs
 from ampbench.reporting.tables import html
 from ampbench.results import schema, validate
 from ampbench.results.frame import metric_columns
+from ampbench.results.origins import marked
 from ampbench.statistics.crossed_effects import complete, estimate, mean_ranks, noise
 from ampbench.statistics.multiple_testing import holm
 
@@ -137,10 +138,13 @@ def count_unchecked(frame: pd.DataFrame) -> int:
 
 
 def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Keep the rows with the versions of the latest repetition of each run; return remarks on the rows left out."""
+    """Keep the rows with the versions of the latest repetition of each run; return remarks on the rows left out.
+
+    Methods of other groups are marked (:func:`ampbench.results.origins.marked`), so that no table pools them with ours.
+    """
     if frame.empty:
         return frame, []
-    frame = frame.sort_values("finished", kind="stable")
+    frame = marked(frame).sort_values("finished", kind="stable")
     last = frame.groupby([*GROUP_COLUMNS, "method", *PAIR_COLUMNS])[VERSION_COLUMNS].transform("last")
     current = (frame[VERSION_COLUMNS] == last).all(axis=1)
     older = frame[~current].groupby([*GROUP_COLUMNS, "method"], sort=True).size()

@@ -33,7 +33,10 @@ from ampbench.errors import GraphError, ResultsError, UsageError
 from ampbench.graph import Graph, split
 from ampbench.interfaces import HasReference, Task
 from ampbench.metrics.references import reference_samples
+from ampbench.results import theirs
+from ampbench.results.bundle import open_store
 from ampbench.results.frame import row
+from ampbench.results.origins import OURS
 from ampbench.results.store import Store, Stored
 from ampbench.text import plain
 
@@ -41,12 +44,13 @@ if TYPE_CHECKING:
     from xarray import DataTree
 
 
-def inference_data(results: str | Path, key: str) -> DataTree:
+def inference_data(results: str | Path, key: str, origin: str = "") -> DataTree:
     """Return the posterior samples of a stored run, with its observation, reference samples and provenance.
 
     Arguments:
-        results: the results directory.
+        results: a results directory or a bundle.
         key: key of the run: the column ``key`` of :func:`ampbench.results.load`.
+        origin: whose run: the column ``origin``; "" for one's own, or for that of the bundle.
 
     Returns:
         A tree with the groups ``posterior``, ``observed_data`` and, if the task has one, ``reference``.
@@ -56,7 +60,7 @@ def inference_data(results: str | Path, key: str) -> DataTree:
         ResultsError: there is no such run, it failed, its samples were not kept, or the installed task has another
             version.
     """
-    store = Store(Path(results))
+    store = _store(Path(results), key, origin)
     found = store.find(key)
     if isinstance(found, Stored) and not found.record.ok and not found.samples:
         raise ResultsError(f"the run {key} failed before there were samples: {found.record.error}")
@@ -71,7 +75,17 @@ def inference_data(results: str | Path, key: str) -> DataTree:
         )
     observation = task.numbered(run.observation)
     reference = reference_samples(task, run.observation, run.samples) if isinstance(task, HasReference) else None
-    return tree(task.graph, task.observed, torch.as_tensor(samples), observation.x, reference, row(found.record))
+    return tree(
+        task.graph, task.observed, torch.as_tensor(samples), observation.x, reference, row(found.record, origin or OURS)
+    )
+
+
+def _store(path: Path, key: str, origin: str) -> Store:
+    """Return the store that holds a run of an origin."""
+    if not origin:
+        return open_store(path)
+    stores = theirs.stores(path, origin)
+    return next((store for store in stores if store.find(key)), stores[0])
 
 
 def tree(

@@ -26,6 +26,7 @@ import pandas as pd
 
 from ampbench.errors import UsageError, unknown
 from ampbench.results import schema
+from ampbench.results.origins import OURS, marked
 from ampbench.spec import Spec, component_name
 from ampbench.text import encodable
 
@@ -136,13 +137,13 @@ def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = Fal
 
 
 def _ours(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return our means and standard errors, one row per task, budget, method and number of samples."""
-    good = frame[frame[metric].notna()]
+    """Return the means and standard errors of a frame, one row per task, budget, method, sample size and origin."""
+    good = marked(frame[frame[metric].notna()])
     grouped = good.assign(task=good["task"].map(component_name)).groupby(
-        ["task", "budget", "method", "samples"], as_index=False
+        ["task", "budget", "method", "samples", "origin"], as_index=False
     )
     table = grouped[metric].agg(mean="mean", se="sem", n="count")
-    return table.assign(origin="ours", classifier=CLASSIFIERS.get(metric, metric)).astype(
+    return table.assign(classifier=CLASSIFIERS.get(metric, metric)).astype(
         {"budget": "Int64", "samples": "Int64", "n": "Int64"}
     )
 
@@ -252,7 +253,8 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
         NaN where a standard error is unknown.
     """
     names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
-    ours = _ours(frame[(frame["samples"] == found.samples) & frame["method"].isin(list(names))], "c2st")
+    own = frame[(frame["origin"] == OURS) & (frame["samples"] == found.samples)]
+    ours = _ours(own[own["method"].isin(list(names))], "c2st")
     ours = ours.assign(method=ours["method"].map(names).astype("string"))
     rows = ledger()
     theirs = rows[rows["source"].str.contains(found.source, regex=False) & (rows["samples"] == found.samples)]

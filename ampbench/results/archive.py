@@ -1,9 +1,9 @@
 """Reading of zip archives that anybody may have written: the one door through which a bundle is read.
 
-A zip archive can hold paths outside its folder, links, two files of one name, a few kilobytes that inflate to terabytes,
-and a directory that contradicts its files. Nothing is extracted here, so that no path of an archive reaches the file
-system; the directory is bounded before it is read, every entry is examined before the first one is opened, and an entry
-is read up to the size that the directory states. Whoever uses an archive says which names it may hold.
+A zip archive can hold paths outside its folder, links, two files of one name, a few kilobytes that inflate to
+terabytes, and a directory that contradicts its files. Nothing is extracted here, so that no path of an archive reaches
+the file system; the directory is bounded before it is read, every entry is examined before the first one is opened, and
+an entry is read up to the size that the directory states. Whoever uses an archive says which names it may hold.
 
 References:
     PKWARE 2022, *APPNOTE: .ZIP File Format Specification*, version 6.3.10.

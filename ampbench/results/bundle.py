@@ -99,13 +99,15 @@ class Bundle(Store):
             raise ValueError(f"its content does not match the SHA-256 in {manifest.NAME}; get the bundle again")
         return content
 
-    def verify(self) -> None:
-        """Compare all files with the manifest; raises :class:`ResultsError` that names the first that differs."""
+    def damages(self) -> list[Damage]:
+        """Compare all files with the manifest, and return those that differ."""
+        found = []
         for name in self.manifest.files:
             try:
                 self.content(name)
             except ValueError as error:
-                raise ResultsError(f"{Damage.of(self.directory / name, error)}") from error
+                found.append(Damage.of(self.directory / name, error))
+        return found
 
     def require(self) -> None:
         """Do nothing: a bundle that does not exist cannot be made."""
@@ -165,8 +167,8 @@ def open_store(path: Path) -> Store:
     if is_directory(path):
         return Store(path)
     raise ResultsError(
-        f"there is no results directory or bundle {str(path)!r}; name one by --results: a directory that 'ampbench run' "
-        f"wrote, or a file {BUNDLE_SUFFIX} of 'ampbench publish'"
+        f"there is no results directory {str(path)!r}, nor such a bundle; name one by --results: a directory that "
+        f"'ampbench run' wrote, or a file {BUNDLE_SUFFIX} of 'ampbench publish'"
     )
 
 

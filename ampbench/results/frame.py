@@ -39,8 +39,8 @@ def load(path: str | Path) -> pd.DataFrame:
     other versions; :func:`ampbench.reporting.compare.summarise` uses the latest of them.
 
     Arguments:
-        path: a results directory, as given to ``ampbench run --results``; a bundle, which ``ampbench publish`` wrote; or
-            a file with the suffix ``.csv`` or ``.json`` that holds the output of ``ampbench results --csv`` or
+        path: a results directory, as given to ``ampbench run --results``; a bundle, which ``ampbench publish`` wrote;
+            or a file with the suffix ``.csv`` or ``.json`` that holds the output of ``ampbench results --csv`` or
             ``--json``.
 
     Returns:
@@ -124,8 +124,8 @@ def _read(path: Path) -> pd.DataFrame:
     except Exception as error:  # whatever the file holds
         raise ResultsError(f"{path} cannot be read: {' '.join(Damage.of(path, error).reason.split())}") from error
     raise ResultsError(
-        f"{path} is no results directory, no bundle (.zip) of 'ampbench publish', and no .csv or .json file that "
-        "'ampbench results --csv' or '--json' printed"
+        f"{path} is no results directory, and no .csv or .json file that 'ampbench results --csv' or '--json' printed, "
+        "nor a bundle (.zip) of 'ampbench publish'"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +25,8 @@ MAX_BYTES = 32 * 2**20
 MAX_TEXT = 300
 """Characters of a title, or of a name."""
 MAX_AUTHORS = 1000
+OPTIONS = {"title": "--title", "group": "--from", "authors": "--author", "licence": "--licence"}
+"""The options of ``ampbench publish`` for the fields of :class:`About`."""
 
 
 def readable(text: str) -> str:
@@ -117,7 +120,7 @@ class Manifest(About):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise ValueError(f"its {NAME}: {first_fault(error)}") from None
+            raise ValueError(f"its {NAME}: {_first_fault(error)}") from None
 
 
 def about(**given: Any) -> About:
@@ -125,14 +128,16 @@ def about(**given: Any) -> About:
     try:
         return About(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise UsageError(first_fault(error)) from None
+        raise UsageError(_first_fault(error, OPTIONS)) from None
 
 
-def first_fault(error: ValidationError) -> str:
+def _first_fault(error: ValidationError, names: Mapping[str, str] | None = None) -> str:
     """Return the first fault of a validation, with field and value."""
     fault = error.errors()[0]
-    where = ".".join(map(str, fault["loc"]))
-    return f"{shown(where)}: {fault['msg'].removeprefix('Value error, ')}, got {shown(str(fault['input']))}"
+    field, *rest = fault["loc"]
+    where = (names or {}).get(str(field)) or shown(".".join(map(str, (field, *rest))))
+    message, seen = fault["msg"].removeprefix("Value error, "), shown(str(fault["input"]))
+    return f"{where}: {message}" + ("" if seen in message else f", got {seen}")
 
 
 def _checksum(content: dict[str, Any]) -> str:

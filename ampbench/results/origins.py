@@ -1,8 +1,8 @@
 """Origins: whose results a frame shows, one's own or those of another group.
 
 A results directory holds one's own results in ``runs``, and the bundles of other groups, as they were published, in
-``bundles``. A run of another group never replaces one's own and is never taken for it: it has the same key if it has the
-same inputs, and another origin.
+``bundles``. A run of another group never replaces one's own and is never taken for it: it has the same key if it has
+the same inputs, and another origin.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def marked(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if "origin" not in frame.columns or (frame["origin"] == OURS).all():
         return frame
-    theirs = frame["origin"] != OURS
-    suffix = " [" + frame["origin"] + "]"
-    unmarked = theirs & [not text.endswith(end) for text, end in zip(frame["method"], suffix, strict=True)]
-    return frame.assign(method=frame["method"].where(~unmarked, frame["method"] + suffix))
+    methods = [_marked(*pair) for pair in zip(frame["method"], frame["origin"], strict=True)]
+    return frame.assign(method=methods).astype({"method": frame["method"].dtype})
+
+
+def _marked(method: str, origin: str) -> str:
+    mark = f" [{origin}]"
+    return method if origin == OURS or method.endswith(mark) else method + mark

@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ampbench import __version__, files
+from ampbench import files
 from ampbench.errors import ResultsError, UsageError
 from ampbench.results import atomic, manifest
 from ampbench.results.archive import MAX_ENTRIES, MAX_TOTAL_BYTES
 from ampbench.results.checksums import writing
 from ampbench.results.manifest import FORMAT, About, Manifest
+from ampbench.results.provenance import versions as versions_here
 from ampbench.results.record import Record
 from ampbench.results.store import BUNDLE_SUFFIX, FAILURE_FILE, OLD_SAMPLES_FILE, RECORD_FILE, Store, Stored
 
@@ -101,7 +102,7 @@ def _described(records: Sequence[Record], about: About, samples: bool) -> Manife
     return Manifest(
         **about.model_dump(),
         format=FORMAT,
-        ampbench=__version__,
+        ampbench=versions_here().get("ampbench", "unknown"),
         results=good,
         failures=len(records) - good,
         samples=samples,

@@ -1,8 +1,8 @@
 """Results of other groups: bundles that lie, as they were published, in the folder ``bundles`` of a results directory.
 
-A result that equals one that is there already is shown once: first one's own, then those of the bundles in the order of
-their origins. Two results of one run that differ are shown apart if their origins differ. If one group says both, nobody
-can tell which is meant, and the second bundle is refused.
+A result that equals one that is there already is shown once: first one's own, then those of the bundles in the order
+of their origins. Two results of one run that differ are shown apart if their origins differ. If one group published two
+good ones, nobody can tell which is meant, and the second bundle is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import os
 import shutil
 import warnings
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ampbench import files
@@ -39,15 +40,19 @@ class Adoption:
 
     Attributes:
         origin: the mark of its results.
+        licence: SPDX expression of their licence; "" if it is not stated.
         added: number of results that the directory did not have.
         present: number of results that equal one that was there, and are kept once.
-        different: keys of runs of which the directory has another result of one's own, which is kept beside.
+        repeated: number of results of runs of which the directory has another result of one's own; both are kept.
+        different: keys of those whose scores differ from one's own.
     """
 
     origin: str
+    licence: str = ""
     added: int = 0
     present: int = 0
-    different: tuple[str, ...] = field(default=())
+    repeated: int = 0
+    different: tuple[str, ...] = ()
 
 
 def gathered(path: Path) -> list[tuple[str, Stored]]:
@@ -60,15 +65,18 @@ def gathered(path: Path) -> list[tuple[str, Stored]]:
         ResultsError: there is neither directory nor bundle, the bundle is damaged, or two bundles of one group
             contradict each other.
     """
-    found: list[tuple[str, Stored]] = []
-    there: defaultdict[str, list[tuple[str, Record]]] = defaultdict(list)
+    chosen: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
     for part in parts(path):
         entries = list(part.store.scan())
-        part.store.warn_of([each for each in entries if isinstance(each, Damage)], stacklevel=3)
+        damages = [each for each in entries if isinstance(each, Damage)]
+        if damages and isinstance(part.store, Bundle) and part.store.directory != path:
+            _warn_of_bundle(str(damages[0]), part.store)
+            continue
+        part.store.warn_of(damages, stacklevel=3)
         for each in entries:
-            if isinstance(each, Stored) and _is_new(part, each.record, there):
-                found.append((part.origin, each))
-    return found
+            if isinstance(each, Stored):
+                _choose(part, each, chosen[each.record.run.key])
+    return [pair for of_run in chosen.values() for pair in of_run.items()]
 
 
 def parts(path: Path) -> list[Part]:
@@ -79,26 +87,53 @@ def parts(path: Path) -> list[Part]:
     store = open_store(path)
     if isinstance(store, Bundle):
         return [Part(store.origin, store)]
-    theirs, faults = bundles(store)
-    for fault in faults:
-        warnings.warn(f"left out: {fault}", ResultsWarning, stacklevel=3)
-    return [Part(OURS, store), *theirs]
+    held, refused = bundles(store)
+    for damage in refused:
+        _warn_of_bundle(damage.reason, store)
+    return [Part(OURS, store), *(Part(origin_of(bundle), bundle) for bundle in held)]
 
 
-def bundles(store: Store) -> tuple[list[Part], list[ResultsError]]:
-    """Return the bundles in a results directory, sorted by origin, and the faults of those that are refused."""
-    found, faults = [], []
+def bundles(store: Store) -> tuple[list[Bundle], list[Damage]]:
+    """Return the bundles in a results directory, sorted by origin, and those that are refused."""
+    found, refused = [], []
     for path in store.listed(store.bundles):
         if path.suffix == BUNDLE_SUFFIX and not path.name.startswith("."):
             try:
-                bundle = Bundle(path)
-                found.append(Part(origin_of(bundle), bundle))
+                found.append(Bundle(path))
             except ResultsError as error:
-                faults.append(error)
-    return sorted(found, key=lambda part: part.origin), faults
+                refused.append(Damage(path, str(error)))
+    return sorted(found, key=origin_of), refused
 
 
-def part(path: Path, origin: str) -> list[Store]:
+def published(store: Store) -> tuple[list[Bundle], list[Damage]]:
+    """Return the undamaged bundles in a results directory, or the bundle itself, and all damages of bundles."""
+    held, damages = ([store], []) if isinstance(store, Bundle) else bundles(store)
+    found = []
+    for bundle in held:
+        damages += (damaged := bundle.damages())
+        found += [] if damaged else [bundle]
+    return found, damages
+
+
+def to_adopt(stores: Sequence[Store], ours: bool) -> list[Bundle]:
+    """Return the bundles among stores, unless they are ours, and those in the stores.
+
+    Raises:
+        ResultsError: a bundle is damaged.
+    """
+    found: list[Bundle] = []
+    for store in stores:
+        if isinstance(store, Bundle):
+            found += [] if ours else [store]
+        else:
+            held, refused = bundles(store)
+            if refused:
+                raise ResultsError(refused[0].reason)
+            found += held
+    return found
+
+
+def stores(path: Path, origin: str) -> list[Store]:
     """Return the stores of an origin; raises :class:`ResultsError` if there is none."""
     found = parts(path)
     chosen = [each.store for each in found if each.origin == origin]
@@ -119,47 +154,75 @@ def adopt(bundle: Bundle, target: Store) -> Adoption:
     Raises:
         ResultsError: the bundle is damaged, contradicts another one of its group, or the directory cannot be written.
     """
-    bundle.verify()
+    bundle.warn_of(bundle.damages())
     target.prepare()
-    name = _digest(bundle.directory)
-    origin = origin_of(bundle)
-    different, present, added = [], 0, 0
-    others, _ = bundles(target)
-    others = [each for each in others if each.store.directory.stem != name]
-    for each in bundle.records():
-        key = each.run.key
-        own = target.find(key)
-        ours = own.record if isinstance(own, Stored) else None
-        theirs = [(part, stored.record) for part in others if isinstance(stored := part.store.find(key), Stored)]
-        for part, record in theirs:
-            if part.origin == origin and record != each:
-                raise ResultsError(
-                    f"{bundle.directory} and {part.store.directory} are both of {origin!r} and have different results "
-                    f"of the run {key} ({each.run}); remove the bundle that is out of date, or let the group publish "
-                    "one of them under another name"
-                )
-        if each == ours or any(each == record for _, record in theirs):
+    origin, licence = origin_of(bundle), bundle.manifest.licence
+    there = target.bundles / f"{_digest(bundle.directory)}{BUNDLE_SUFFIX}"
+    if os.path.exists(there):
+        return Adoption(origin, licence, present=len(bundle.all_keys()))
+    others = [Part(origin_of(each), each) for each in bundles(target)[0]]
+    different, present, repeated = [], 0, 0
+    records = list(bundle.records())
+    for record in records:
+        own = target.find(record.run.key)
+        known = [own.record] if isinstance(own, Stored) else []
+        known += [other for part in others for other in _of_run(part, record, origin, bundle)]
+        if record in known:
             present += 1
-        else:
-            added += 1
-            if ours is not None:
-                different.append(key)
-    _copy(bundle.directory, target.bundles / f"{name}{BUNDLE_SUFFIX}")
-    return Adoption(origin, added, present, tuple(different))
+        elif isinstance(own, Stored):
+            repeated += 1
+            if own.record.metrics != record.metrics:
+                different.append(record.run.key)
+    _copy(bundle.directory, there)
+    return Adoption(origin, licence, len(records) - present, present, repeated, tuple(different))
 
 
-def _is_new(part: Part, record: Record, there: defaultdict[str, list[tuple[str, Record]]]) -> bool:
-    """Whether a result differs from all that were found before; notes it."""
-    known = there[record.run.key]
-    if any(record == other for _, other in known):
-        return False
-    if any(part.origin == origin for origin, _ in known):
-        raise ResultsError(
-            f"{part.store.directory} has another result of the run {record.run.key} than an earlier bundle of "
-            f"{part.origin!r} in that folder; remove the bundle that is out of date"
-        )
-    known.append((part.origin, record))
-    return True
+def _of_run(part: Part, record: Record, origin: str, bundle: Bundle) -> list[Record]:
+    """Return the result that a part has of a record's run; raises :class:`ResultsError` for a contradiction."""
+    found = part.store.find(record.run.key)
+    if not isinstance(found, Stored):
+        return []
+    if part.origin == origin and _contradict(found.record, record):
+        raise _contradiction(bundle.directory, part.store.directory, origin, record)
+    return [found.record]
+
+
+def _choose(part: Part, found: Stored, chosen: dict[str, Stored]) -> None:
+    """Add a result of a run, unless an equal one is there, or a better one of its origin: a good one, or a later one.
+
+    Arguments:
+        part: where the result is.
+        found: the result.
+        chosen: origin → result of this run.
+    """
+    record, mine = found.record, chosen.get(part.origin)
+    if any(record == other.record for other in chosen.values()):
+        return
+    if mine and _contradict(mine.record, record):
+        raise _contradiction(part.store.directory, "another bundle beside it", part.origin, record)
+    if not mine or (record.ok, record.finished) > (mine.record.ok, mine.record.finished):
+        chosen[part.origin] = found
+
+
+def _contradict(one: Record, other: Record) -> bool:
+    return one.ok and other.ok and one != other
+
+
+def _contradiction(path: Path, other: object, origin: str, record: Record) -> ResultsError:
+    return ResultsError(
+        f"{path} and {other} are both of {origin!r}, and have different results of the run {record.run.key} "
+        f"({record.run}); remove the bundle that is out of date, or let the group publish one of them under another "
+        "name"
+    )
+
+
+def _warn_of_bundle(reason: str, store: Store) -> None:
+    warnings.warn(
+        f"left out: {reason}; get it again, merge it, and remove the damaged one: 'ampbench store check --results "
+        f"{store.directory}' lists it",
+        ResultsWarning,
+        stacklevel=4,
+    )
 
 
 def _digest(path: Path) -> str:
@@ -168,7 +231,5 @@ def _digest(path: Path) -> str:
 
 
 def _copy(path: Path, there: Path) -> None:
-    if os.path.exists(there):
-        return
     with files.opened(path, MAX_BYTES) as source, writing(there), atomic.replacing(there) as file:
         shutil.copyfileobj(source, file)

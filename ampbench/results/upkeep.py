@@ -15,8 +15,10 @@ from pathlib import Path
 from ampbench import files
 from ampbench.errors import ResultsError
 from ampbench.results import atomic
+from ampbench.results.bundle import Bundle
 from ampbench.results.checksums import Damage, read_checked, writing
 from ampbench.results.store import FAILURE_FILE, OLD_SAMPLES_FILE, RECORD_FILE, Store, Stored, is_good, refuse_bundle
+from ampbench.results.theirs import published
 
 GRACE_PERIOD_S = 3600.0
 """Seconds for which an unfinished or unreferenced file is treated as in use."""
@@ -34,6 +36,7 @@ class Inventory:
         leftovers: unreferenced files: unfinished ones, superseded failures, samples of no record.
         fits: number of kept fits.
         fit_bytes: total size of their files.
+        shared: undamaged bundles of other groups in a directory, or the bundle itself.
     """
 
     good: int = 0
@@ -44,6 +47,7 @@ class Inventory:
     leftovers: tuple[Path, ...] = ()
     fits: int = 0
     fit_bytes: int = 0
+    shared: tuple[Bundle, ...] = ()
 
 
 @dataclass
@@ -76,6 +80,8 @@ def check(store: Store) -> Inventory:
         *map(store.check_state, _states(store)),
         *map(store.check_array, _arrays(store)),
     ]
+    bundles, refused = published(store)
+    damages = {each.path: each for each in (*read, *refused) if isinstance(each, Damage)}
     found = list(store.scan())
     sound = [each for each in found if isinstance(each, Stored)]
     good = [each for each in sound if each.record.ok]
@@ -84,10 +90,11 @@ def check(store: Store) -> Inventory:
         failed=len(sound) - len(good),
         unchecked=sum(each.schema == 1 for each in sound),
         bare=sum(not each.samples or not store.exists(store.array(each.samples)) for each in good),
-        damages=tuple(each for each in read if isinstance(each, Damage)),
+        damages=tuple(damages.values()),
         leftovers=tuple(_leftovers(store)),
         fits=sum(isinstance(each, tuple) for each in kept),
         fit_bytes=sum(map(_size, (*_fits(store), *_states(store)))),
+        shared=tuple(bundles),
     )
 
 

@@ -6,6 +6,16 @@ from collections.abc import Mapping
 
 from ampbench.hookspecs import Lazy, hookimpl
 
+TAVARE_1997 = """
+@article{tavare1997inferring,
+  author = {Tavaré, Simon and Balding, David J. and Griffiths, Robert C. and Donnelly, Peter},
+  title = {Inferring Coalescence Times from {DNA} Sequence Data},
+  journal = {Genetics},
+  volume = {145},
+  year = {1997}
+}
+"""
+
 
 @hookimpl
 def methods() -> Mapping[str, Lazy]:
@@ -22,6 +32,9 @@ def methods() -> Mapping[str, Lazy]:
             "a reference point",
         ),
         "rejection-abc": Lazy(
-            "ampbench_baselines.rejection_abc:RejectionABC", "nearest prior simulations", "Tavaré et al. 1997"
+            "ampbench_baselines.rejection_abc:RejectionABC",
+            "nearest prior simulations",
+            "Tavaré et al. 1997",
+            bibtex=TAVARE_1997,
         ),
     }

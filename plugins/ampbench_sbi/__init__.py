@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ampbench.hookspecs import Lazy, hookimpl
+from ampbench.references import GREENBERG_2019, PAPAMAKARIOS_2019, RADEV_2020
+from ampbench_sbi.references import (
+    BEAUMONT_2009,
+    BOELTS_2024,
+    DAX_2023,
+    DEISTLER_2022,
+    DURKAN_2020,
+    GEFFNER_2023,
+    HERMANS_2020,
+    PRITCHARD_1999,
+)
 
 
 @hookimpl
@@ -14,20 +25,26 @@ def methods() -> Mapping[str, Lazy]:
         "ampbench_sbi.embedded:Embedded",
         "npe, fmpe, npse or nre behind an embedding network (sbi)",
         "Radev et al. 2020",
+        bibtex=RADEV_2020 + BOELTS_2024,
     )
     return {"embedded": embedded} | {
-        name: Lazy(f"ampbench_sbi.{name.replace('-', '_')}:{name.replace('-', '').upper()}", f"{summary} (sbi)", source)
-        for name, summary, source in (
-            ("fmpe", "flow matching posterior estimation", "Dax et al. 2023"),
-            ("mc-abc", "rejection ABC", "Pritchard et al. 1999"),
-            ("nle", "neural likelihood estimation", "Papamakarios et al. 2019"),
-            ("npe", "neural posterior estimation", "Greenberg et al. 2019"),
-            ("npse", "neural posterior score estimation", "Geffner et al. 2023"),
-            ("nre", "neural ratio estimation", "Durkan et al. 2020"),
-            ("smc-abc", "sequential Monte Carlo ABC", "Beaumont et al. 2009"),
-            ("snle", "sequential neural likelihood estimation", "Papamakarios et al. 2019"),
-            ("snpe", "sequential neural posterior estimation", "Greenberg et al. 2019"),
-            ("snre", "sequential neural ratio estimation", "Durkan et al. 2020"),
-            ("tsnpe", "truncated sequential neural posterior estimation", "Deistler et al. 2022"),
+        name: Lazy(
+            f"ampbench_sbi.{name.replace('-', '_')}:{name.replace('-', '').upper()}",
+            f"{summary} (sbi)",
+            source,
+            bibtex=bibtex + BOELTS_2024,
+        )
+        for name, summary, source, bibtex in (
+            ("fmpe", "flow matching posterior estimation", "Dax et al. 2023", DAX_2023),
+            ("mc-abc", "rejection ABC", "Pritchard et al. 1999", PRITCHARD_1999),
+            ("nle", "neural likelihood estimation", "Papamakarios et al. 2019", PAPAMAKARIOS_2019),
+            ("npe", "neural posterior estimation", "Greenberg et al. 2019", GREENBERG_2019),
+            ("npse", "neural posterior score estimation", "Geffner et al. 2023", GEFFNER_2023),
+            ("nre", "neural ratio estimation", "Durkan et al. 2020", DURKAN_2020 + HERMANS_2020),
+            ("smc-abc", "sequential Monte Carlo ABC", "Beaumont et al. 2009", BEAUMONT_2009),
+            ("snle", "sequential neural likelihood estimation", "Papamakarios et al. 2019", PAPAMAKARIOS_2019),
+            ("snpe", "sequential neural posterior estimation", "Greenberg et al. 2019", GREENBERG_2019),
+            ("snre", "sequential neural ratio estimation", "Durkan et al. 2020", DURKAN_2020),
+            ("tsnpe", "truncated sequential neural posterior estimation", "Deistler et al. 2022", DEISTLER_2022),
         )
     }

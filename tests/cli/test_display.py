@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ampbench.cli.display import Display, lines
 from ampbench.cli.run import show_status
-from ampbench.errors import UsageError
+from ampbench.errors import ResultsError
 from ampbench.interfaces.events import Event, Finished, Fitting, Measuring, Note, Sampling, both
 from ampbench.results import Record, Run
 from ampbench.results.record import Measured
@@ -167,7 +167,7 @@ def test_nonsense_is_no_sign(tmp_path: Path, content: str) -> None:
 
 
 def test_status_of_no_directory(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no results directory"):
+    with pytest.raises(ResultsError, match="there is no results directory"):
         show_status(tmp_path / "nowhere")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ampbench.cli.options import (
+    BundleOption,
     DeviceOption,
     ExecutorOption,
     ReadOption,
@@ -31,7 +32,7 @@ def results(
 
 
 def atlas(
-    results: ResultsOption = Path("results"),
+    results: BundleOption = Path("results"),
     task: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Only this task; repeatable.")] = None,
     method: Annotated[list[str] | None, typer.Option(metavar="SPEC", help="Only this method; repeatable.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per finding.")] = False,
@@ -39,6 +40,7 @@ def atlas(
     """Show failures of posterior samples: dropped modes, mass outside the prior, widths, tails.
 
     Unchecked results of older versions are checked first, if their samples are stored; the checks are stored too.
+    A bundle is read as it is.
     """
     from ampbench.cli.atlas import show_atlas
     from ampbench.threads import limited_threads
@@ -49,7 +51,7 @@ def atlas(
 
 def export(
     output: Annotated[Path, typer.Argument(metavar="OUT.nc", help="The NetCDF file to write.")],
-    results: ResultsOption = Path("results"),
+    results: BundleOption = Path("results"),
     task: Annotated[str | None, typer.Option(metavar="SPEC", help="Task: spec or name.")] = None,
     method: Annotated[str | None, typer.Option(metavar="SPEC", help="Method: spec or name.")] = None,
     budget: Annotated[int | None, typer.Option(parser=whole_number, metavar="N", help="Number of simulations.")] = None,
@@ -59,6 +61,9 @@ def export(
     seed: Annotated[int | None, typer.Option(parser=whole_number, metavar="N", help="Seed.")] = None,
     observation: Annotated[
         int | None, typer.Option(parser=whole_number, metavar="N", help="Number of the observation.")
+    ] = None,
+    origin: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose run: ours, or the group of a merged bundle.")
     ] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="Key of the run, a name in DIR/runs.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object: file, run, and shapes by group.")] = False,
@@ -70,7 +75,7 @@ def export(
     from ampbench.cli.export import export as write
 
     wanted = {"task": task, "method": method, "budget": budget, "samples": samples}
-    wanted |= {"seed": seed, "observation": observation, "key": key}
+    wanted |= {"seed": seed, "observation": observation, "key": key, "origin": origin}
     write(results, output, {name: value for name, value in wanted.items() if value is not None}, json)
 
 

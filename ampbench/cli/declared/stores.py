@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from ampbench.cli.options import ResultsOption
+from ampbench.cli.options import BundleOption, ResultsOption
 
 app = typer.Typer(help="Check, merge and clean up results.", no_args_is_help=True)
 
 
 @app.command("check")
 def store_check(
-    results: ResultsOption = Path("results"),
+    results: BundleOption = Path("results"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object: counts, and an array of damages.")] = False,
 ) -> None:
     """Verify the checksums of all stored files.
@@ -29,17 +29,19 @@ def store_check(
 
 @app.command("merge")
 def store_merge(
-    source: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results directories.")],
+    source: Annotated[list[Path], typer.Argument(metavar="DIR|BUNDLE...", help="Results directories and bundles.")],
     into: Annotated[Path, typer.Option(metavar="DIR", help="Target directory.")],
+    ours: Annotated[bool, typer.Option("--ours", help="Results in bundles are ours, and runs continue there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object: counts, differences, damages.")] = False,
 ) -> None:
     """Copy results into one directory.
 
-    Good results in the target are kept. Damaged files are left out; the exit code is 1 then.
+    Results in bundles become rows beside ours, marked as those of their group. Good results in the target are kept.
+    Damaged files are left out; the exit code is 1 then.
     """
     from ampbench.cli.store import merge_stores
 
-    sys.exit(merge_stores(source, into, json))
+    sys.exit(merge_stores(source, into, ours, json))
 
 
 @app.command("gc")

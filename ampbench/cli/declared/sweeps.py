@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from ampbench.cli.options import (
+    BundleOption,
     DeviceOption,
     ExecutorOption,
     MemoryOption,
-    ResultsOption,
     SweepOptions,
     ThreadsOption,
     TimeoutOption,
@@ -54,7 +54,7 @@ def run(
 
 
 def status(
-    results: ResultsOption = Path("results"),
+    results: BundleOption = Path("results"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object: counts, damages, sweeps.")] = False,
 ) -> None:
     """Show the progress of the sweeps that write to a results directory.
@@ -81,7 +81,7 @@ def plan(
 
 
 def failures(
-    results: ResultsOption = Path("results"),
+    results: BundleOption = Path("results"),
     kind: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="Only failures of this kind; repeatable.")
     ] = None,
