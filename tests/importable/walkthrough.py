@@ -126,6 +126,7 @@ def execute(page: str, folder: Path) -> int:
 
 
 def _run(command: str, folder: Path) -> str:
+    assert subprocess.run(["bash", "-n", "-c", command]).returncode == 0, f"no shell takes $ {command}"
     words = shlex.split(command)
     if words[0] in ("ampbench", "pytest"):
         words = [sys.executable, "-m", *words]
