@@ -10,6 +10,7 @@ terminal          :func:`plain` and :func:`line`; :mod:`ampbench.console` applie
 JSON              :func:`to_json`
 CSV               :func:`to_csv`; :func:`from_csv_cell` undoes its mark on cells that a spreadsheet would compute
 Markdown, LaTeX   :func:`in_markdown`, :func:`in_latex`
+HTML              :func:`in_html`
 plots             :func:`in_plot`
 ================  =====================================================================================================
 
@@ -152,6 +153,16 @@ def in_latex(text: str) -> str:
     """
     shown = "".join(LATEX_ESCAPES.get(character, character) for character in line(text))
     return f"{{}}{shown}" if shown.startswith(("[", "*")) else shown  # which belong to a line end \\ before them
+
+
+def in_html(text: str) -> str:
+    """Return a text on one line in which HTML finds no tag, entity or end of an attribute.
+
+    Example:
+        >>> print(in_html("<b onclick='x'>"))
+        &lt;b onclick=&#x27;x&#x27;&gt;
+    """
+    return html.escape(line(text))
 
 
 def in_plot(text: str) -> str:

@@ -1,4 +1,8 @@
-"""Sphinx settings."""
+"""Sphinx settings.
+
+The pages load nothing from elsewhere. Formulas are set by MathJax 3.2.2, ``es5/tex-svg.js`` of the npm package
+``mathjax``: one file that holds its fonts; docs/decisions says why.
+"""
 
 from importlib.metadata import version as installed
 
@@ -8,8 +12,12 @@ project_copyright = author
 release = installed("ampbench")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+mathjax_path = "mathjax/tex-svg.js"
 html_theme = "furo"
-exclude_patterns = ["_build", "example_plugin"]
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
+exclude_patterns = ["_build", "example_plugin", "static"]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True

@@ -42,6 +42,7 @@ from ampbench.graph.precision import stored
 from ampbench.graph.rows import Rows, groups
 from ampbench.interfaces import CanDiagnose, HasHistory, Progress
 from ampbench.interfaces.history import history_frame
+from ampbench.interfaces.rich import facts
 from ampbench.seeding import derive, seeded
 from ampbench.statistics.scoring_rules import two_sample_score
 
@@ -167,6 +168,21 @@ class LearnedModel(HasHistory, CanDiagnose):
         drawn = self.trained.learned.bottom_up(self._encoded(evidence), n)
         values = self._model.below({name: value.flatten(0, 1) for name, value in drawn.items()})
         return {name: value.unflatten(0, (n, -1)) for name, value in self._decoded(values).items()}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {'; '.join(f'{name} {value}' for name, value in self._facts().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the factors, those that were learned, and which evidence can be inferred from."""
+        return facts(type(self).__name__, self._facts() | {"diagnosis": "diagnose()"})
+
+    def _facts(self) -> dict[str, str]:
+        evidence = [", ".join(sorted(each)) for each in self.trained.learned.bottom_up.chains]
+        return {
+            "model": " ".join(map(str, self.graph.factors())),
+            "learned": " ".join(map(str, self.graph.learned())),
+            "evidence": " or ".join(sorted(evidence)),
+        }
 
     def _encoded(self, evidence: Rows) -> Rows:
         known = self.trained.learned.bottom_up.chains

@@ -171,6 +171,15 @@ class Description:
             codes=None if notes["codes"] is None else torch.tensor(notes["codes"]),
         )
 
+    def facts(self) -> dict[str, str]:
+        """Return method, budget and variables as texts, by what they are."""
+        return {
+            "method": self.method,
+            "budget": f"{self.budget:,} simulations",
+            "inferred": self._listed(self.latents),
+            "given": self._listed(self.observed),
+        }
+
     def __str__(self) -> str:
         return (
             f"{self.method}, fitted with a budget of {self.budget:,} simulations: {self._listed(self.latents)} given "

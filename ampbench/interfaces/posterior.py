@@ -25,6 +25,7 @@ from ampbench.errors import UsageError
 from ampbench.faults import message, pass_interruption
 from ampbench.interfaces.description import Description
 from ampbench.interfaces.observations import number_of_draws, observations, real
+from ampbench.interfaces.rich import facts
 from ampbench.interfaces.summaries import summary_table
 
 if TYPE_CHECKING:
@@ -142,6 +143,17 @@ class Posterior(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}{f' of {self.description}' if self.description else ''}>"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the facts of the description, and what this posterior can do."""
+        known = {} if self.description is None else self.description.facts()
+        can = {
+            "density": "log_prob(theta, x)" if isinstance(self, HasDensity) else "none: samples only",
+            "observations": "one for each fit" if isinstance(self, Sequential) else "any number for one fit",
+            "diagnosis": "diagnose()" if isinstance(self, CanDiagnose) else "none",
+            "file": "ampbench.save" if isinstance(self, HasState) else "cannot be saved",
+        }
+        return facts(type(self).__name__, known | can)
 
     def __copy__(self) -> Posterior:
         made = type(self).__new__(type(self))

@@ -25,6 +25,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ampbench.atlas.findings import tally
+from ampbench.interfaces.rich import paragraphs
+from ampbench.reporting.tables import html
 from ampbench.results import schema, validate
 from ampbench.results.frame import metric_columns
 from ampbench.results.origins import marked
@@ -73,6 +75,10 @@ class Summary:
     limits: list[str]
     findings: pd.DataFrame
     unchecked: int
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the tables, and the remarks below them."""
+        return html(self.table) + paragraphs(self.remarks + self.limits)
 
 
 def summarise(frame: pd.DataFrame) -> Summary:

@@ -1,4 +1,4 @@
-"""Comparisons as Markdown or LaTeX tables.
+"""Comparisons as Markdown, LaTeX or HTML tables.
 
 Only a method with the verdict ``best`` is bold, not every method with the lowest mean.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pandas as pd
 
 from ampbench.reporting.text import decimals, number
-from ampbench.text import in_latex, in_markdown
+from ampbench.text import in_html, in_latex, in_markdown
 
 GROUP_COLUMNS = ["budget", "samples", "metric"]
 HEADINGS = [
@@ -48,6 +48,16 @@ def latex(table: pd.DataFrame) -> str:
         lines += [" & ".join(row) + r" \\" for row in _cells(rows, in_latex, r"\textbf{{{}}}".format)]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n")
     return "\n".join(parts)
+
+
+def html(table: pd.DataFrame) -> str:
+    """Return a comparison's table as one HTML table for each budget, sample size and metric."""
+    parts = []
+    for title, rows in _groups(table):
+        lines = [_html_row("th", map(in_html, HEADINGS))]
+        lines += [_html_row("td", row) for row in _cells(rows, in_html, "<b>{}</b>".format)]
+        parts.append(f"<table><caption>{in_html(title)}</caption>{''.join(lines)}</table>")
+    return "".join(parts)
 
 
 def interval(low: float, high: float, digits: int) -> str:
@@ -95,3 +105,7 @@ def _cells(rows: pd.DataFrame, escape: Callable[[str], str], bold: Callable[[str
 
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _html_row(tag: str, cells: Iterable[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
