@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ampbench import __version__
 from ampbench.errors import ResultsWarning
 from ampbench.report.content import NONE, Content, Method, Source
 from ampbench.report.tasks import Entries, described
@@ -24,6 +23,7 @@ from ampbench.results.bundle import is_bundle
 from ampbench.results.checksums import is_directory
 from ampbench.results.frame import framed, metric_columns
 from ampbench.results.origins import marked
+from ampbench.results.provenance import versions
 from ampbench.results.theirs import gathered, parts
 from ampbench.spec import Spec, component_name
 from ampbench.text import line
@@ -62,7 +62,7 @@ def gather(paths: Sequence[Path]) -> Content:
     return Content(
         sources=tuple(Source(line(str(each.path)), len(each.frame)) for each in read),
         written=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=__version__,
+        version=versions()["ampbench"],
         frame=frame,
         requests={key: tuple(map(line, entry.record.run.metrics)) for (key, _), (_, entry) in entries.items()},
         summary=summary,
