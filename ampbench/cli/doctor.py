@@ -32,6 +32,7 @@ EXTRAS = {
     "plots": "plots of posteriors",
     "parquet": "simulations from .parquet",
     "tensorboard": "training curves in TensorBoard",
+    "mlflow": "sweeps in MLflow",
     "digits": "handwritten digits",
     "radon": "the task radon",
 }

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ampbench.cli.terminal import print_folded
-from ampbench.console import LiteralConsole, cell, is_quiet, new_table, say, status
+from ampbench.console import LiteralConsole, cell, document, is_quiet, new_table, say, status
 from ampbench.errors import unknown
 from ampbench.hookspecs import KINDS
 from ampbench.registry import Plugin
@@ -20,7 +20,6 @@ from ampbench.running.process import start_server
 from ampbench.testing.catalogue import Catalogue, catalogue
 from ampbench.testing.finding import Finding, Place
 from ampbench.testing.kit import examine
-from ampbench.text import to_json
 
 VERDICT_WIDTH = 9
 STYLES = {"ok": "green", "failed": "bold red", "skipped": "dim"}
@@ -51,7 +50,7 @@ def check_plugins(name: str | None, kind: str | None, seconds: float, as_json: b
         if not as_json:
             _print(what, plugin, finding, new=len(rows) < 2 or rows[-2]["subject"] != what)
     if as_json:
-        say(to_json(rows))
+        document(rows)
     else:
         say()
         print_folded(_closing(count, len({str(row["subject"]) for row in rows}), name))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ampbench import registry
 from ampbench.cli.terminal import remark
-from ampbench.console import note, say
+from ampbench.console import document, note, say
 from ampbench.hookspecs import KINDS
 from ampbench.scaffold import project_of, write
 from ampbench.scaffold.names import names_of
-from ampbench.text import line, to_json
+from ampbench.text import line
 
 
 def new_plugin(name: str, kind: str, output: Path | None, as_json: bool) -> None:
@@ -28,7 +28,7 @@ def new_plugin(name: str, kind: str, output: Path | None, as_json: bool) -> None
     where = shlex.quote(str(folder))
     steps = [f"pip install -e {where}", f"ampbench plugin check {names.component}", project.use]
     if as_json:
-        say(to_json({"folder": str(folder), "files": [str(path) for path in paths], "next": steps}))
+        document({"folder": str(folder), "files": [str(path) for path in paths], "next": steps})
         return
     for path in paths:
         say(line(str(path)))

@@ -49,7 +49,7 @@ def tag(text: str) -> str:
 
 def shortened(text: str, limit: int) -> str:
     """Return a text of limited length; one that was cut ends with a hash of the whole."""
-    return text if len(text) <= limit else f"{text[: limit - 11]}… {_digest(text)}"
+    return text if len(text) <= limit else f"{text[: limit - 10]}… {_digest(text)}"
 
 
 def _digest(text: str) -> str:

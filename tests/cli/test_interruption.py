@@ -82,7 +82,7 @@ def test_in_a_command_that_has_no_clean_up_of_its_own(tmp_path: Path, number: si
         import os
         import ampbench.cli.listing as listing
 
-        def interrupted(kind):
+        def interrupted(*arguments):
             try:
                 os.kill(os.getpid(), {int(number)})
             finally:
@@ -100,7 +100,7 @@ def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path) -> None:
     """As a shell does it for commands in the background."""
     code = "import os, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     code += "import ampbench.cli.listing as listing\n"
-    code += "listing.list_components = lambda kind: os.kill(os.getpid(), signal.SIGINT)"
+    code += "listing.list_components = lambda *arguments: os.kill(os.getpid(), signal.SIGINT)"
     process = started(tmp_path, code, ["list"])
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")

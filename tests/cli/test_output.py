@@ -40,6 +40,12 @@ ARGUMENTS = {
     "infer": "two_moons --observation 0,0 --held-out 0 --method rejection-abc --budget 100 --samples 9 --predictions 9",
     "doctor": "",
     "completion": "bash",
+    "report": "results",
+    "plot pairs": "--task two_moons",
+    "plot budget": "",
+    "plot pareto": "",
+    "plot graph": "two_moons",
+    "plugin new": "my-divergence --kind divergence",
     "store check": "",
     "store merge": "results --into merged",
     "store gc": "--dry-run",
@@ -47,6 +53,9 @@ ARGUMENTS = {
 }
 UNTRIED = {
     "reproduce": "takes ten minutes; its array is the table of tests/reporting/test_ledger.py",
+    "plot calibration": "needs kept fits; tests/cli/test_plot.py",
+    "plot training": "needs kept fits; tests/cli/test_plot.py",
+    "plugin check": "takes a process for each test; tests/cli/test_plugin_check.py",
     "reference build": "takes minutes; tests/metrics/test_references.py",
 }
 TABLES = {
@@ -70,7 +79,8 @@ def commands() -> dict[str, Any]:
 
 
 def documented(command: str) -> set[str]:
-    section = PAGE.split(f"### `ampbench {command}`\n")[1].split("\n##")[0]
+    of_all = "plot pairs" if command.startswith("plot ") else command
+    section = PAGE.split(f"### `ampbench {of_all}`\n")[1].split("\n##")[0]
     return set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE))
 
 
@@ -95,6 +105,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def skip_without_extra(name: str) -> None:
+    for needed, package, extra in (("export", "arviz_base", "arviz"), ("plot", "corner", "plots")):
+        if name.startswith(needed) and importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs ampbench[{extra}]")
+
+
 @pytest.mark.parametrize("name", commands())
 def test_every_command_has_both_options(name: str) -> None:
     flags = {flag for each in commands()[name].params for flag in each.opts}
@@ -110,8 +126,7 @@ def test_every_command_is_tried() -> None:
 def test_json_is_one_documented_document(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if name == "export" and importlib.util.find_spec("arviz_base") is None:
-        pytest.skip("needs ampbench[arviz]")
+    skip_without_extra(name)
     monkeypatch.chdir(folder)
     code = execute([*name.split(), *ARGUMENTS[name].split(), "--json"])
     assert code == 0 or name == "doctor"
@@ -129,12 +144,11 @@ def test_json_is_one_documented_document(
     assert rows or name == "failures"
 
 
-@pytest.mark.parametrize("name", sorted(set(ARGUMENTS) - {"assess", "infer", "doctor", "verify"}))
+@pytest.mark.parametrize("name", sorted(set(ARGUMENTS) - {"assess", "infer", "doctor", "verify", "plugin new"}))
 def test_quiet_prints_no_notes(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if name == "export" and importlib.util.find_spec("arviz_base") is None:
-        pytest.skip("needs ampbench[arviz]")
+    skip_without_extra(name)
     monkeypatch.chdir(folder)
     assert execute([*name.split(), *ARGUMENTS[name].split(), "--quiet"]) == 0
     out = capfd.readouterr().out
@@ -150,7 +164,7 @@ def test_quiet_prints_no_notes(
         ["results", "--results", "nowhere", "--json"],
         ["run", "--budgte", "10", "--json"],
         ["status", "--json", "--results", "nowhere"],
-        ["infer", "two_moons", "--observation", "0,0", "--held-out", "3", "--json"],
+        ["infer", "two_moons", "--observation", "0,0,0", "--json"],
     ],
 )
 def test_an_error_is_a_document_too(

@@ -114,8 +114,7 @@ def test_plugins_that_end_the_loading(tmp_path: Path, text: str, line: int) -> N
         (["mutant-soud"], "did you mean 'mutant-sound'"),
         (["--kind", "divergenc"], "did you mean 'divergence'"),
         (["jsd", "--kind", "task"], "no installed plugin, distribution or task is called 'jsd'"),
-        (["jsd:width=", "--kind", "divergence"], "jsd"),
-        (["a\x1b[31mb"], "no installed plugin"),
+        (["a\x1b[31mb"], "holds control characters"),
     ],
 )
 def test_bad_usage_exits_with_2(arguments: list[str], message: str) -> None:
@@ -123,3 +122,9 @@ def test_bad_usage_exits_with_2(arguments: list[str], message: str) -> None:
     assert done.returncode == 2, done.stdout
     assert message in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_a_wrong_option_of_the_spec_is_named() -> None:
+    done = check("jsd:width=", "--kind", "divergence")
+    assert done.returncode == 1
+    assert "option 'width' of divergence 'jsd'" in " ".join(done.stdout.split())

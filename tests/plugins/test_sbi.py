@@ -67,6 +67,8 @@ def names(*slow: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", names())
 class TestEveryMethod(MethodConformance):
+    clear = 0.0
+
     @pytest.fixture(autouse=True)
     def _name(self, name: str) -> None:
         self.name = name

@@ -32,7 +32,7 @@ from ampbench.interfaces import (
 from ampbench.interfaces.events import Event, Note
 from ampbench.registry import Plugin, Registry
 from ampbench.results import Record, Run, load
-from ampbench.results.frame import Store
+from ampbench.results.store import Store
 from ampbench.running import jobs, runner, sweep
 from ampbench.running.context import Services
 

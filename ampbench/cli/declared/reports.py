@@ -131,6 +131,7 @@ def report(
     watch: Annotated[
         bool, typer.Option("--watch", help="Write it again whenever results arrive, until Ctrl-C.")
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object: file, its size, counts.")] = False,
 ) -> None:
     """Write one page on all results: leaderboard, curves, tasks, samples, and how each number was made.
 
@@ -138,7 +139,7 @@ def report(
     """
     from ampbench.cli.report import write_report
 
-    write_report(results or [Path("results")], output, form, watch)
+    write_report(results or [Path("results")], output, form, watch, json)
 
 
 def ledger(
