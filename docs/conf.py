@@ -15,6 +15,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 mathjax_path = "mathjax/tex-svg.js"
 html_theme = "furo"
+html_title = f"ampbench {release.split('.post')[0]}"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
 exclude_patterns = ["_build", "example_plugin", "static"]

@@ -31,12 +31,17 @@ def same_numbers() -> Iterator[None]:
         yield
 
 
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+"""The handlers of signals before any test."""
+
+
 @pytest.fixture(autouse=True)
 def same_handlers() -> Iterator[None]:
-    """Commands that tests call in this process handle signals until the process ends; tests after them must not."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    """Commands that tests, or fixtures of modules, call in this process handle signals until the process ends."""
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
     yield
-    for number, handler in before.items():
+    for number, handler in HANDLERS.items():
         signal.signal(number, handler)
 
 

@@ -43,7 +43,8 @@ def test_json_is_read_as_it_was(text: str) -> None:
 
 @given(ANY)
 def test_no_spreadsheet_computes_a_cell(text: str) -> None:
-    frame = pd.DataFrame([[text, -1.5]], columns=pd.Index([text, "n"], dtype=object))  # pyarrow refuses surrogates
+    columns = pd.Index([text, "n"], dtype=object)  # pyarrow refuses surrogates
+    frame = pd.DataFrame([[text, -1.5]], columns=columns, dtype=object)
     ((heading, value), (shown, number)) = csv.reader(io.StringIO(to_csv(frame)))
     assert heading == shown
     assert shown.lstrip()[:1] not in {*"=+-@＝＋－＠"}
