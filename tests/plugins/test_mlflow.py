@@ -191,7 +191,9 @@ def test_a_missing_mlflow_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.slow
 def test_a_sweep_writes_runs(folder: Path) -> None:
     """The hooks are called by the workers of a real sweep, one method of which fails."""
-    words = "--task gaussian_linear --budget 50 --samples 20 --metric mmd --observations 1,2 --method prior "
+    words = (
+        "--task gaussian_linear --budget 50 --samples 20 --metric mmd --observation 1 --observation 2 --method prior "
+    )
     words += "--method rejection-abc:accept=100"
     done = subprocess.run(
         [sys.executable, "-m", "ampbench", "run", *words.split()],
