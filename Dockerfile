@@ -3,8 +3,8 @@
 # installation page; without it, the CPU image holds the CUDA build of the default index, and gigabytes that it does not use.
 #   docker build -t ampbench --build-arg TORCH_INDEX=… .
 #   docker build -t ampbench:gpu --target gpu .
-#   docker run --rm --shm-size=1g -v "$PWD/results:/work/results" ampbench run --task two_moons --method npe --budget 1000
-#   docker run --rm --gpus all --shm-size=1g -v "$PWD/results:/work/results" ampbench:gpu run … --device cuda
+#   docker run --rm --shm-size=1g -v "$PWD/results:/home/ampbench/results" ampbench run --task two_moons --method npe --budget 1000
+#   docker run --rm --gpus all --shm-size=1g -v "$PWD/results:/home/ampbench/results" ampbench:gpu run … --device cuda
 # The folder of the results must be writable for the user 1000, or give --user "$(id -u):$(id -g)".
 ARG PYTHON=3.11
 
@@ -41,9 +41,9 @@ RUN wheel="$(find /wheels -name 'ampbench-*.whl')" \
     && pip install -c /tmp/constraints.txt "${wheel}[sbi]"
 
 FROM python:${PYTHON}-slim-bookworm AS runtime
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/ampbench/bin:$PATH HOME=/work OMP_NUM_THREADS=1
-RUN useradd --uid 1000 --create-home --home-dir /work ampbench
-WORKDIR /work
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/ampbench/bin:$PATH HOME=/home/ampbench OMP_NUM_THREADS=1
+RUN useradd --uid 1000 --create-home --home-dir /home/ampbench ampbench
+WORKDIR /home/ampbench
 USER 1000
 ENTRYPOINT ["ampbench"]
 CMD ["--help"]

@@ -39,7 +39,7 @@ MIN_WIDTH = 20
 
 @dataclass
 class _Mode:
-    """What the command that is executed was asked for; with ``--json``, the stream of its document."""
+    """The options of the command that is executed; with ``--json``, the stream of its document."""
 
     quiet: bool = False
     document: TextIO | None = None

@@ -38,7 +38,7 @@ FIRST_METRIC = "c2st"
 
 @dataclass(frozen=True)
 class Selection:
-    """What is compared: specs or names of tasks, budgets and names of metrics; all of them where none are given."""
+    """The selected results: specs or names of tasks, budgets and names of metrics; all of them where none are given."""
 
     tasks: Sequence[str] = ()
     budgets: Sequence[int] = ()

@@ -36,7 +36,7 @@ EXTRAS = {
     "digits": "handwritten digits",
     "radon": "the task radon",
 }
-"""What each optional group of packages is for."""
+"""The purpose of each optional group of packages."""
 
 
 def run_doctor(results: Path, as_json: bool) -> int:

@@ -14,7 +14,7 @@ NEXT_STEPS = {
     "zsh": "add to ~/.zshrc, before compinit: fpath+=~/.zfunc; without one: autoload -Uz compinit && compinit",
     "fish": "it works in new shells",
 }
-"""What is left to do after the installation."""
+"""The step that a user takes after the installation."""
 
 
 def show_completion(shell: str, install: bool, as_json: bool) -> None:

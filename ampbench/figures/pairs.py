@@ -114,7 +114,7 @@ def pair_plots(
 
 @dataclass(frozen=True)
 class _Frame:
-    """What the panels of all sets have in common: labels, limits of the axes, reference and truth."""
+    """The common properties of the panels of all sets: labels, limits of the axes, reference and truth."""
 
     labels: list[str]
     limits: list[tuple[float, float]]

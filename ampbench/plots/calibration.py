@@ -53,7 +53,7 @@ MAX_COLOURS = 6
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What is known about the calibration of a fit.
+    """The ranks and the coverage of a fit.
 
     Attributes:
         held_out: number of held-out simulations.

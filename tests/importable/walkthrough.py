@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ABSOLUTE, RELATIVE = 0.11, 0.15
+ABSOLUTE, RELATIVE = 0.05, 0.1
 """Largest differences of a number with a decimal point between a page and an execution."""
 ANYTHING = "…"
 """What a page writes for a part of an output that it leaves out."""
