@@ -60,7 +60,9 @@ class Descent:
         self.parameters = list(parameters)
         self._seen: Mapping[str, Tensor | float] = {}
         if self.parameters:
-            self._adam = torch.optim.AdamW(self.parameters, learning_rate, betas=(0.0, 0.99), weight_decay=weight_decay)
+            self._adam = torch.optim.AdamW(
+                self.parameters, learning_rate, betas=(0.0, 0.99), weight_decay=weight_decay, fused=True
+            )
             self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: _rate(step, steps))
 
     def descend(self, losses: Mapping[Any, Tensor], step: int) -> None:
