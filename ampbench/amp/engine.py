@@ -49,6 +49,9 @@ REFERENCE_ROWS = 10_000
 PENALTY_EVERY = 8
 """Number of steps from one gradient penalty to the next."""
 
+TRAINING = "amp-training==2"
+"""Part of the keys of runs: not every step has gradient penalties any more, and Adam and splines round differently."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -20,7 +20,7 @@ from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import FlatViews, LocalComparison, Reading, by_likelihood
 from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
-from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
+from ampbench.amp.engine import TRAINING, Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.posterior import AMPPosterior, posterior_type
 from ampbench.amp.refinement import Refinement, build_refiner, refine, refinement_steps
 from ampbench.amp.sites import Scope, Site, sites
@@ -165,8 +165,8 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
         return found
 
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
-        """Return the revision of the inverse, if there are several latent variables, whose order it determines."""
-        return INVERSE if len(graph.latents(observed)) > 1 else ""
+        """Return the revisions of the training, and of the inverse if there are several latents, which it orders."""
+        return f"{TRAINING} {INVERSE}" if len(graph.latents(observed)) > 1 else TRAINING
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AMPPosterior:
         """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""

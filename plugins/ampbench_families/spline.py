@@ -85,12 +85,15 @@ class RationalQuadraticSpline(Transform):
     def _piece(self, knots: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Return whether values are inside of the interval, and both ends of their pieces, in x, y and slope."""
         pieces = len(knots) - 1
-        left = (knots.detach() < value).sum(0) - 1
+        added = [1] * (value.ndim - knots.ndim + 1)  # axes that values have before those of the parameters
+        left = (knots.detach().view(-1, *added, *knots.shape[1:]) < value).sum(0) - 1
         inside = (left >= 0) & (left < pieces)
         left = left.clamp(0, pieces - 1)
         ends = torch.stack([left, left + 1])
-        found = [each.expand(-1, *left.shape).gather(0, ends) for each in (self._x, self._y, self._slopes)]
-        return inside, *(end for pair in found for end in pair)
+        rows = [
+            each.view(-1, *added, *each.shape[1:]).expand(-1, *left.shape) for each in (self._x, self._y, self._slopes)
+        ]
+        return inside, *(end for each in rows for end in each.gather(0, ends))
 
 
 def _knots(sizes: Tensor) -> Tensor:
