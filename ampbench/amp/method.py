@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import FlatViews, LocalComparison, Reading, by_likelihood
-from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities
+from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities, unknown_likelihood
 from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
 from ampbench.amp.engine import TRAINING, Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.posterior import AMPPosterior, posterior_type
@@ -163,6 +163,12 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
         p, q = found.chain_pair.on_simulations(held_out, settings.teacher_forcing)
         warn_if_told_apart(found.chain_pair, p, q, REMEDY)
         return found
+
+    def lacks_likelihood(self, simulator: Simulator) -> bool:
+        """Return whether a divergence sees the model through a likelihood that the model does not have."""
+        graph = simulator.graph
+        found = sites(_inferred(simulator), graph.check(simulator.observed), self.scope, graph.learned())
+        return any(self._divergence(site).drop_bias and unknown_likelihood(graph, site) for site in found)
 
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
         """Return the revisions of the training, and of the inverse if there are several latents, which it orders."""
