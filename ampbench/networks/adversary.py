@@ -90,7 +90,7 @@ def _penalty(adversary: nn.Module, sides: Sequence[tuple[Tuples, Tensor | None]]
     """Return the penalty for leaves and, where they are known already, the adversary's outputs for them."""
     if not list(adversary.parameters()):
         return sides[0][0].variable.new_zeros(())
-    return torch.stack([_half_square(adversary(side) if seen is None else seen, side) for side, seen in sides]).sum()
+    return torch.stack([_half_square(adversary(side) if seen is None else seen, side) for side, seen in sides]).sum(0)
 
 
 def _half_square(outputs: Tensor, leaves: Tuples) -> Tensor:
