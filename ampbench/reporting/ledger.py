@@ -17,7 +17,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 import pandas as pd
 
 from ampbench.errors import UsageError, unknown
+from ampbench.reporting.studies import STUDIES, Study
 from ampbench.results import schema
 from ampbench.results.origins import OURS, marked, with_origins
 from ampbench.spec import Spec, component_name
@@ -33,7 +34,7 @@ from ampbench.text import encodable
 COLUMNS = schema.LEDGER.dtypes
 """The columns of the ledger, with their pandas dtypes."""
 
-CLASSIFIERS = {"c2st": "mlp-10d (sbibm)"}
+CLASSIFIERS = {"c2st": "mlp-10d (sbibm)", "c2st-rf": "random forest (sbi)"}
 """Name of each metric with published scores → classifier of the published scores with the metric's definition."""
 
 
@@ -162,67 +163,6 @@ def _remarks(published: pd.DataFrame, comparable: pd.Series[bool], mix: bool) ->
     return [f"left out, because not comparable with ours: {len(other)} published scores by {described}"]
 
 
-@dataclass(frozen=True)
-class Study:
-    """A published comparison that can be run again.
-
-    Attributes:
-        source: part of the name of its source in the ledger.
-        methods: published name of each method → spec with the published settings, as far as they are known.
-        samples: number of samples from each distribution of the C2ST.
-        subsets: name → (tasks, published methods, budgets).
-    """
-
-    source: str
-    methods: Mapping[str, str]
-    samples: int
-    subsets: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]]
-
-
-_CLASSIC_TASKS = (
-    "bernoulli_glm",
-    "bernoulli_glm_raw",
-    "gaussian_linear",
-    "gaussian_linear_uniform",
-    "gaussian_mixture",
-    "lotka_volterra",
-    "sir",
-    "slcp",
-    "slcp_distractors",
-    "two_moons",
-)
-
-_NEURAL_OPTIONS = "batch_size=10000"
-_CHAIN_OPTIONS = "chains=100,thin=10,warmup=25"
-
-STUDIES = {
-    "lueckmann2021": Study(
-        source="sbi-benchmark/results",
-        methods={
-            "REJ-ABC": "mc-abc:accept=100,kde=true",
-            "SMC-ABC": "smc-abc:decay=0.2,kde=true,kernel_scale=0.5",
-            "NPE": f"npe:{_NEURAL_OPTIONS},density_estimator=nsf",
-            "NLE": f"nle:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},density_estimator=maf",
-            "NRE": f"nre:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},classifier=resnet",
-            "SNPE": f"snpe:{_NEURAL_OPTIONS},density_estimator=nsf,rounds=10",
-            "SNLE": f"snle:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},density_estimator=maf,rounds=10",
-            "SNRE": f"snre:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},classifier=resnet,rounds=10",
-        },
-        samples=10_000,
-        subsets={
-            "fast": (("two_moons",), ("REJ-ABC", "SMC-ABC", "NPE"), (1000,)),
-            "amortised": (_CLASSIC_TASKS, ("REJ-ABC", "NPE", "NLE", "NRE"), (1000, 10_000)),
-            "all": (
-                _CLASSIC_TASKS,
-                ("REJ-ABC", "SMC-ABC", "NPE", "NLE", "NRE", "SNPE", "SNLE", "SNRE"),
-                (1000, 10_000, 100_000),
-            ),
-        },
-    )
-}
-"""Studies by name, with the settings of the benchmark's code, github.com/sbi-benchmark/sbibm."""
-
-
 def study(name: str, subset: str) -> tuple[Study, dict[str, Any]]:
     """Return a study and the sweep of one of its subsets; raises :class:`UsageError` for an unknown name."""
     if name not in STUDIES:
@@ -235,7 +175,7 @@ def study(name: str, subset: str) -> tuple[Study, dict[str, Any]]:
         "tasks": list(tasks),
         "methods": [str(Spec.parse(found.methods[method])) for method in methods],
         "budgets": list(budgets),
-        "metrics": ["c2st"],
+        "metrics": [found.metric],
         "samples": found.samples,
     }
 
@@ -255,10 +195,11 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
     names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
     frame = with_origins(frame)
     own = frame[(frame["origin"] == OURS) & (frame["samples"] == found.samples)]
-    ours = _ours(own[own["method"].isin(list(names))], "c2st")
+    ours = _ours(own[own["method"].isin(list(names))], found.metric)
     ours = ours.assign(method=ours["method"].map(names).astype("string"))
     rows = ledger()
-    theirs = rows[rows["source"].str.contains(found.source, regex=False) & (rows["samples"] == found.samples)]
+    of_study = rows["source"].str.contains(found.source, regex=False) & (rows["superseded"] == "")
+    theirs = rows[of_study & (rows["samples"] == found.samples)]
     theirs = theirs[["task", "budget", "method", "c2st", "se"]].rename(columns={"c2st": "theirs", "se": "their_se"})
     table = ours.rename(columns={"mean": "ours"}).merge(theirs, on=["task", "budget", "method"])
     table["diff"] = table["ours"] - table["theirs"]

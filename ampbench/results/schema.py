@@ -204,6 +204,22 @@ RANKS = Table(
     ),
 )
 
+CHOICES = ("one for all tasks", "best by this score", "not stated")
+"""How the configuration of a published method was chosen."""
+
+SEQUENTIAL = Column(
+    "sequential", str, "whether the method chooses simulations by the observation", values=("yes", "no")
+)
+OBSERVATIONS = Column(
+    "observations", int, "number of observations among them; missing where it is not stated", optional=True, minimum=1
+)
+CHOICE = Column(
+    "choice",
+    str,
+    "how the configuration was chosen; `best by this score`: the lowest of several, which is too low a score",
+    values=CHOICES,
+)
+
 LEDGER = Table(
     "published scores",
     "`ampbench.reporting.ledger.ledger()`, `ampbench ledger --json` and `--csv`",
@@ -212,14 +228,18 @@ LEDGER = Table(
         Column("task", str, "name of the task in ampbench"),
         Column("method", str, "name of the method in the source"),
         BUDGET,
+        SEQUENTIAL,
         CLASSIFIER,
         SAMPLES_PER_SIDE,
         Column("c2st", float, "the mean score", minimum=0, maximum=1),
         Column("sd", float, "standard deviation of the scores that were averaged", optional=True, minimum=0),
         Column("se", float, "standard error of the mean: as published, or else sd / √n", optional=True, minimum=0),
         AVERAGED,
+        OBSERVATIONS,
         Column("seeds", int, "number of training seeds among them", optional=True, minimum=1),
-        Column("source", str, "the publication"),
+        CHOICE,
+        Column("superseded", str, "the source that replaces an erroneous score; such a score is not compared", blank=True),
+        Column("source", str, "the publication, or its data: repository, commit and file"),
         Column("note", str, "a remark", blank=True),
     ),
 )
