@@ -122,13 +122,27 @@ def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = Fal
         raise UsageError(
             f"no score is published by the definition of metric {metric!r}; comparable are: {', '.join(CLASSIFIERS)}"
         )
-    ours = _ours(frame, metric)
+    return _compared(frame, [metric], mix)
+
+
+def compare_all(frame: pd.DataFrame, mix: bool = False) -> PublishedComparison:
+    """Return what :func:`compare_published` does, for every metric of the frame with published scores.
+
+    Raises:
+        UsageError: the frame has none of these metrics.
+    """
+    metrics = [metric for metric in CLASSIFIERS if metric in frame.columns]
+    if not metrics:
+        raise UsageError(f"scores are published of the metrics {', '.join(CLASSIFIERS)}; these results have none")
+    return _compared(frame, metrics, mix)
+
+
+def _compared(frame: pd.DataFrame, metrics: Sequence[str], mix: bool) -> PublishedComparison:
+    ours = pd.concat([our_means(frame, metric) for metric in metrics])
     published = ledger().merge(ours[["task", "budget"]].drop_duplicates(), on=["task", "budget"])
-    sizes = ours.groupby(["task", "budget"])["samples"].agg(set)
-    same = [
-        row.classifier == CLASSIFIERS.get(metric) and row.samples in sizes[row.task, row.budget]
-        for row in published.itertuples()
-    ]
+    scale = ["task", "budget", "classifier", "samples"]
+    scales = set(ours[scale].itertuples(index=False, name=None))
+    same = [row in scales for row in published[scale].itertuples(index=False, name=None)]
     comparable = pd.Series(same, index=published.index, dtype=bool)
     shown = published if mix else published[comparable]
     theirs = shown.rename(columns={"source": "origin", "c2st": "mean"})
@@ -137,16 +151,20 @@ def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = Fal
     return PublishedComparison(table.reset_index(drop=True), _remarks(published, comparable, mix))
 
 
-def _ours(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the means and standard errors of a frame, one row per task, budget, method, sample size and origin."""
+def our_means(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return our mean scores, with the columns of :data:`ampbench.results.schema.PUBLISHED_COMPARISON`.
+
+    One row is a task, budget, method, sample size and origin.
+    """
     good = marked(with_origins(frame[frame[metric].notna()]))
     grouped = good.assign(task=good["task"].map(component_name)).groupby(
         ["task", "budget", "method", "samples", "origin"], as_index=False
     )
-    table = grouped[metric].agg(mean="mean", se="sem", n="count")
-    return table.assign(classifier=CLASSIFIERS.get(metric, metric)).astype(
-        {"budget": "Int64", "samples": "Int64", "n": "Int64"}
+    table = grouped.agg(
+        mean=(metric, "mean"), se=(metric, "sem"), n=(metric, "count"), observations=("observation", "nunique")
     )
+    whole = dict.fromkeys(("budget", "samples", "n", "observations"), "Int64")
+    return table.assign(classifier=CLASSIFIERS.get(metric, metric), sequential="", choice="").astype(whole)
 
 
 def _remarks(published: pd.DataFrame, comparable: pd.Series[bool], mix: bool) -> list[str]:
@@ -195,11 +213,10 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
     names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
     frame = with_origins(frame)
     own = frame[(frame["origin"] == OURS) & (frame["samples"] == found.samples)]
-    ours = _ours(own[own["method"].isin(list(names))], found.metric)
+    ours = our_means(own[own["method"].isin(list(names))], found.metric)
     ours = ours.assign(method=ours["method"].map(names).astype("string"))
     rows = ledger()
-    of_study = rows["source"].str.contains(found.source, regex=False) & (rows["superseded"] == "")
-    theirs = rows[of_study & (rows["samples"] == found.samples)]
+    theirs = rows[rows["source"].str.contains(found.source, regex=False) & (rows["samples"] == found.samples)]
     theirs = theirs[["task", "budget", "method", "c2st", "se"]].rename(columns={"c2st": "theirs", "se": "their_se"})
     table = ours.rename(columns={"mean": "ours"}).merge(theirs, on=["task", "budget", "method"])
     table["diff"] = table["ours"] - table["theirs"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -220,6 +221,12 @@ CHOICE = Column(
     values=CHOICES,
 )
 
+
+def _of_published(column: Column) -> Column:
+    """Return a column that is empty in the rows of our scores."""
+    return replace(column, meaning=f"{column.meaning}; empty for ours", blank=True)
+
+
 LEDGER = Table(
     "published scores",
     "`ampbench.reporting.ledger.ledger()`, `ampbench ledger --json` and `--csv`",
@@ -238,7 +245,6 @@ LEDGER = Table(
         OBSERVATIONS,
         Column("seeds", int, "number of training seeds among them", optional=True, minimum=1),
         CHOICE,
-        Column("superseded", str, "the source that replaces an erroneous score; such a score is not compared", blank=True),
         Column("source", str, "the publication, or its data: repository, commit and file"),
         Column("note", str, "a remark", blank=True),
     ),
@@ -259,6 +265,32 @@ PUBLISHED_COMPARISON = Table(
         AVERAGED,
         Column("mean", float, "the mean of the scores", minimum=0),
         Column("se", float, "its standard error, if all scores are independent", optional=True, minimum=0),
+        OBSERVATIONS,
+        _of_published(SEQUENTIAL),
+        _of_published(CHOICE),
+    ),
+)
+
+STRONGEST = Table(
+    "strongest published scores",
+    "`ampbench.reporting.strongest.strongest(frame)`, and `strongest` of `ampbench compare --published --json`",
+    "the lowest published score of a task, budget, classifier and number of samples; where it is of a sequential "
+    "method, the lowest of the others follows",
+    (
+        TASK,
+        BUDGET,
+        CLASSIFIER,
+        Column("samples", int, "number of samples from each distribution", minimum=1),
+        Column("method", str, "name of the method in the source"),
+        Column("mean", float, "its mean score", minimum=0, maximum=1),
+        Column("se", float, "standard error of the mean", optional=True, minimum=0),
+        AVERAGED,
+        OBSERVATIONS,
+        SEQUENTIAL,
+        CHOICE,
+        Column("origin", str, "the publication"),
+        Column("ours", str, "spec of our method with the lowest mean by the same classifier; empty: none", blank=True),
+        Column("ours_mean", float, "its mean score", optional=True, minimum=0, maximum=1),
     ),
 )
 
@@ -478,6 +510,7 @@ TABLES = (
     RANKS,
     LEDGER,
     PUBLISHED_COMPARISON,
+    STRONGEST,
     REPRODUCED,
     HISTORY,
     DIAGNOSIS,

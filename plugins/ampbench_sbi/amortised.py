@@ -170,7 +170,7 @@ class Recipe:
             what = f"the gaps of {simulator.gaps[0]!r}" if simulator.gaps else "an embedding network"
             raise UsageError(
                 f"method {self.method!r} learns the density of observations, whose parts {what} would change; "
-                "take 'npe', 'fmpe', 'npse', 'nre' or 'amp'"
+                "take 'npe', 'fmpe', 'npse', 'nre', 'nre-c' or 'amp'"
             )
 
     def encoding(self, simulator: Simulator, values: Mapping[str, Tensor]) -> Encoding:
