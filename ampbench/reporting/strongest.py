@@ -35,7 +35,7 @@ def strongest(frame: pd.DataFrame) -> pd.DataFrame:
     published = lowest_published().merge(cells.astype({"task": "string", "budget": "int64"}), on=["task", "budget"])
     theirs = published.rename(columns={"c2st": "mean", "source": "origin"})
     table = theirs.merge(_lowest_of_ours(frame), on=SCALE, how="left")
-    table = table.assign(ours=table["ours"].fillna(""))[schema.STRONGEST.names]
+    table = table.assign(ours=table["ours"].astype("string").fillna(""))[schema.STRONGEST.names]
     return table.sort_values(["classifier", "samples", "task", "budget", "mean"], kind="stable", ignore_index=True)
 
 

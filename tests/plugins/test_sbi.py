@@ -255,9 +255,13 @@ def test_bad_settings(gaussian_graph: Graph) -> None:
         fit(NPE(), source(9))
     with pytest.raises(UsageError, match=r"'snpe' needs at least 10 simulations in each of 10 rounds.*fewer rounds"):
         fit(SNPE(), source(99))
-    with pytest.raises(UsageError, match=r"draws 200 other parameters .* but batch_size=200; take batch_size of at least 201"):
+    with pytest.raises(
+        UsageError, match=r"draws 200 other parameters .* but batch_size=200; take batch_size of at least 201"
+    ):
         NREC(classes=200)
-    with pytest.raises(UsageError, match=r"'nre-c' needs at least 1000 simulations, but the budget is 999; .* must hold 100"):
+    with pytest.raises(
+        UsageError, match=r"'nre-c' needs at least 1000 simulations, but the budget is 999; .* must hold 100"
+    ):
         fit(NREC(classes=99), source(999))
     with pytest.raises(UsageError, match=r"NREC needs gamma .* got gamma=0"):
         NREC(gamma=0.0)

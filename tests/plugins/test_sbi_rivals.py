@@ -15,6 +15,7 @@ from ampbench.interfaces import Method, fit, silent
 from ampbench.seeding import seeded
 from ampbench_sbi.npe import NPE
 from ampbench_sbi.npe_ensemble import MixturePosterior, NPEEnsemble
+from ampbench_sbi.nre import NRE
 from ampbench_sbi.nre_c import NREC
 from ampbench_sbi.toolbox import SBIPosterior
 
@@ -31,15 +32,18 @@ def fitted(method: Method, graph: Graph, budget: int = 200) -> MixturePosterior:
 
 def test_the_ratio_of_nre_c_is_normalised(gaussian_graph: Graph) -> None:
     """The mean of r(x | theta) over the prior is 1 for every x; that of NRE-B is any function of x."""
-    posterior = fit(NREC(max_epochs=30), Simulator(gaussian_graph, ["x"], 2000, seed=0))
-    assert isinstance(posterior, SBIPosterior)
     theta = torch.linspace(-6, 6, 2001)[:, None]
-    prior = torch.distributions.Normal(0.0, 1.0).log_prob(theta[:, 0])
-    potential = posterior.posterior.potential_fn
-    for x in (-1.0, 0.0, 1.0):
-        potential.set_x(torch.tensor([[x]]))
-        ratio = potential(theta, track_gradients=False) - prior
-        assert float(torch.logsumexp(ratio + prior, 0) + math.log(12 / 2000)) == pytest.approx(0, abs=0.2)
+    worst = []
+    for method in (NREC(max_epochs=10, learning_rate=2e-3), NRE(max_epochs=10, learning_rate=2e-3)):
+        posterior = fit(method, Simulator(gaussian_graph, ["x"], 1000, seed=0))
+        assert isinstance(posterior, SBIPosterior)
+        potential, means = posterior.posterior.potential_fn, []
+        for x in (-1.0, 0.0, 1.0):
+            potential.set_x(torch.tensor([[x]]))
+            log_product = potential(theta, track_gradients=False)  # the logarithm of prior times ratio
+            means.append(float(log_product.logsumexp(0)) + math.log(12 / 2000))
+        worst.append(max(map(abs, means)))
+    assert worst[0] < 0.15 < 0.25 < worst[1]
 
 
 def test_one_member_is_npe(gaussian_graph: Graph) -> None:
@@ -80,5 +84,7 @@ def test_history_is_the_mean_over_members(gaussian_graph: Graph) -> None:
 def test_another_number_of_members_is_refused(gaussian_graph: Graph) -> None:
     state = fitted(NPEEnsemble(2, "maf", max_epochs=1), gaussian_graph).state()
     source = Simulator(gaussian_graph, ["x"], 200, seed=0)
-    with pytest.raises(UsageError, match=r"the state has 2 members \(member0, member1\), but members=3; give the options"):
+    with pytest.raises(
+        UsageError, match=r"the state has 2 members \(member0, member1\), but members=3; give the options"
+    ):
         NPEEnsemble(3, "maf").restore(source, state, torch.device("cpu"))

@@ -176,7 +176,9 @@ def test_other_results_are_not_taken_for_the_study() -> None:
     assert reproduced(results(method=spec, samples=1000), STUDIES["lueckmann2021"]).empty
 
 
-@pytest.mark.parametrize(("name", "subset"), [(name, subset) for name, each in STUDIES.items() for subset in each.subsets])
+@pytest.mark.parametrize(
+    ("name", "subset"), [(name, subset) for name, each in STUDIES.items() for subset in each.subsets]
+)
 def test_every_cell_is_published_and_can_be_built(name: str, subset: str, registry: Registry) -> None:
     pytest.importorskip("sbi")
     found, sweep = study(name, subset)
