@@ -211,7 +211,7 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
         NaN where a standard error is unknown.
     """
     names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
-    frame = with_origins(frame)
+    frame = with_origins(frame if found.metric in frame else frame.assign(**{found.metric: float("nan")}))
     own = frame[(frame["origin"] == OURS) & (frame["samples"] == found.samples)]
     ours = our_means(own[own["method"].isin(list(names))], found.metric)
     ours = ours.assign(method=ours["method"].map(names).astype("string"))

@@ -117,9 +117,8 @@ class NPEEnsemble(ToolboxMethod, CanRestore, ReadsGaps):
         recipe = self.recipe
         pairs, found = recipe.simulated(simulator, device), []
         for done in range(self.members):
-            progress(done, self.members)
             found.append(recipe.trained(pairs, device))
-        progress(self.members, self.members)
+            progress(done + 1, self.members)
         return MixturePosterior(found)
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> MixturePosterior:

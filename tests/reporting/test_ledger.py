@@ -174,6 +174,7 @@ def test_other_results_are_not_taken_for_the_study() -> None:
     assert reproduced(results(), STUDIES["lueckmann2021"]).empty
     spec = STUDIES["lueckmann2021"].methods["NPE"]
     assert reproduced(results(method=spec, samples=1000), STUDIES["lueckmann2021"]).empty
+    assert reproduced(results(method=spec).drop(columns="c2st"), STUDIES["lueckmann2021"]).empty, "all runs failed"
 
 
 @pytest.mark.parametrize(
