@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -282,16 +283,21 @@ def _print_strongest(table: pd.DataFrame, named: Mapping[str, str]) -> None:
     for label, part in _labelled(table, ["classifier", "samples"]):
         print_folded(f"strongest published c2st; {label}")
         rows = [
-            (row.task, row.budget, float(row.ours_mean), row.mean, row.sequential, row.method, row.choice)
+            (row.task, row.budget, _mean_of(row), row.mean, row.sequential, row.method, row.choice)
             for row in part.itertuples()
         ]
         print_table(["task", "budget", "ours", "published", "sequential", "method", "configuration"], rows, fold=6)
         say()
     if not table.empty:
         remark(
-            "ours: the lowest mean of our methods by the same classifier and number of samples; sequential: the whole "
-            "budget for each observation; best by this score: the lowest of several configurations, so too low"
+            "ours: the lowest mean of our methods by the same classifier and number of samples (scores); sequential: "
+            "the whole budget for each observation; best by this score: the lowest of several configurations, so too low"
         )
+
+
+def _mean_of(row: Any) -> str:
+    """Return our mean with the number of scores, or "-"."""
+    return "-" if pd.isna(row.ours_mean) else f"{number(row.ours_mean, 3)} ({row.ours_n})"
 
 
 def _labelled(table: pd.DataFrame, by: list[str]) -> list[tuple[str, pd.DataFrame]]:

@@ -249,7 +249,7 @@ def _strongest(table: pd.DataFrame, names: Mapping[str, str]) -> Iterator[dict[s
             "sequential": row.sequential,
             "choice": row.choice,
             "ours": names.get(row.ours, line(row.ours)),
-            "ours_mean": "" if pd.isna(row.ours_mean) else number(row.ours_mean, 3),
+            "ours_mean": "" if pd.isna(row.ours_mean) else f"{number(row.ours_mean, 3)} ({row.ours_n} scores)",
             "origin": line(row.origin),
         }
 

@@ -35,7 +35,8 @@ def strongest(frame: pd.DataFrame) -> pd.DataFrame:
     published = lowest_published().merge(cells.astype({"task": "string", "budget": "int64"}), on=["task", "budget"])
     theirs = published.rename(columns={"c2st": "mean", "source": "origin"})
     table = theirs.merge(_lowest_of_ours(frame), on=SCALE, how="left")
-    table = table.assign(ours=table["ours"].astype("string").fillna(""))[schema.STRONGEST.names]
+    table = table.assign(ours=table["ours"].astype("string").fillna(""), ours_n=table["ours_n"].astype("Int64"))
+    table = table[schema.STRONGEST.names]
     return table.sort_values(["classifier", "samples", "task", "budget", "mean"], kind="stable", ignore_index=True)
 
 
@@ -54,9 +55,10 @@ def lowest_published() -> pd.DataFrame:
 def _lowest_of_ours(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the method with the lowest mean of each scale on which we have scores."""
     found = [our_means(frame, metric) for metric in CLASSIFIERS if metric in frame.columns]
+    of_ours = {"method": "ours", "mean": "ours_mean", "n": "ours_n"}
     columns = {name: kind for name, kind in schema.LEDGER.dtypes.items() if name in SCALE}
     if not found:
-        return pd.DataFrame(columns=[*SCALE, "ours", "ours_mean"]).astype({**columns, "ours_mean": "float64"})
+        return pd.DataFrame(columns=[*SCALE, *of_ours.values()]).astype(columns | {"ours_mean": "float64"})
     ours = pd.concat(found)
     ours = ours[ours["origin"] == OURS].sort_values("mean", kind="stable").groupby(SCALE).head(1)
-    return ours.rename(columns={"method": "ours", "mean": "ours_mean"})[[*SCALE, "ours", "ours_mean"]].astype(columns)
+    return ours.rename(columns=of_ours)[[*SCALE, *of_ours.values()]].astype(columns)

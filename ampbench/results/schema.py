@@ -291,6 +291,7 @@ STRONGEST = Table(
         Column("origin", str, "the publication"),
         Column("ours", str, "spec of our method with the lowest mean by the same classifier; empty: none", blank=True),
         Column("ours_mean", float, "its mean score", optional=True, minimum=0, maximum=1),
+        Column("ours_n", int, "number of our scores that were averaged", optional=True, minimum=1),
     ),
 )
 

@@ -32,6 +32,7 @@ def test_scales_are_apart() -> None:
     assert set(table.loc[[MLP], "ours_mean"]) == {0.6}
     assert set(table.loc[[FOREST], "ours_mean"]) == {0.55}
     assert set(table.loc[[MLP, FOREST], "ours"]) == {"b"}
+    assert set(table.loc[[MLP, FOREST], "ours_n"]) == {1}
 
 
 def test_a_scale_without_scores_of_ours_is_shown() -> None:
