@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ampbench.atlas.findings import summary_line
 from ampbench.cli.overview import LEADERS_LEGEND, print_overview, standings
+from ampbench.cli.published import Published, labelled, renamed
 from ampbench.cli.terminal import print_folded, print_table, remark, warn
 from ampbench.console import complain, document, say
 from ampbench.errors import UsageError, unknown
-from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, latest, summarise
+from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, summarise
 from ampbench.reporting.labels import labels, legend
 from ampbench.reporting.leaderboard import Leaderboard, leaderboards
-from ampbench.reporting.ledger import PublishedComparison, compare_all
-from ampbench.reporting.strongest import strongest
 from ampbench.reporting.tables import interval, latex, markdown, p_value
 from ampbench.reporting.text import decimals, number
 from ampbench.results import load
@@ -114,7 +112,7 @@ def show(
     others = [] if selection.metrics else [name for name in stored if metrics and name not in metrics]
     frame = Selection(metrics=metrics).of(whole)
     summary = summarise(frame)
-    theirs = _published(whole, mix) if published else None
+    theirs = Published.of(whole, mix) if published else None
     if form == "json":
         document(_json(summary, leaderboards(frame, summary), theirs))
         return
@@ -127,21 +125,8 @@ def show(
         complain(line(text))
 
 
-@dataclass(frozen=True)
-class _Published:
-    """Published scores beside ours, and the strongest of them on every scale."""
-
-    beside: PublishedComparison
-    strongest: pd.DataFrame
-
-
-def _published(frame: pd.DataFrame, mix: bool) -> _Published:
-    current, _ = latest(frame)
-    return _Published(compare_all(current, mix), strongest(current))
-
-
-def _json(summary: Summary, boards: Sequence[Leaderboard], theirs: _Published | None) -> dict[str, object]:
-    found: dict[str, object] = {
+def _json(summary: Summary, boards: Sequence[Leaderboard], theirs: Published | None) -> dict[str, object]:
+    found = {
         "leaderboard": standings(boards),
         "table": records(summary.table),
         "ranks": records(summary.ranks),
@@ -150,11 +135,7 @@ def _json(summary: Summary, boards: Sequence[Leaderboard], theirs: _Published | 
         "findings": records(summary.findings),
         "unchecked": summary.unchecked,
     }
-    if theirs:
-        found["published"] = records(theirs.beside.table)
-        found["published_remarks"] = theirs.beside.remarks
-        found["strongest"] = records(theirs.strongest)
-    return found
+    return found | (theirs.document() if theirs else {})
 
 
 def _print(
@@ -163,7 +144,7 @@ def _print(
     details: bool,
     others: Sequence[str],
     noise: bool,
-    theirs: _Published | None,
+    theirs: Published | None,
 ) -> None:
     named = labels([*full.table["method"], *full.findings["method"]])
     summary = _with_labels(full, named)
@@ -177,10 +158,7 @@ def _print(
     if noise:
         _print_noise(summary.table)
     if theirs:
-        _print_published(theirs.beside, named)
-        _print_strongest(theirs.strongest, named)
-        for text in theirs.beside.remarks:
-            warn(text)
+        theirs.print(named)
     for text in legend(named):
         print_folded(text)
     if ranked:
@@ -206,7 +184,7 @@ def _print_tables(summary: Summary, wanted: Set[tuple[str, int, int, str]] | Non
     for group, tables in summary.table.groupby(GROUP_COLUMNS, sort=False):
         here = [
             (text, part)
-            for text, part in _labelled(tables, [*GROUP_COLUMNS, "metric"])
+            for text, part in labelled(tables, [*GROUP_COLUMNS, "metric"])
             if wanted is None or (*group, part["metric"].iloc[0]) in wanted
         ]
         for text, part in here:
@@ -223,12 +201,8 @@ def _print_tables(summary: Summary, wanted: Set[tuple[str, int, int, str]] | Non
 
 def _with_labels(summary: Summary, named: Mapping[str, str]) -> Summary:
     """Return a summary with each method's spec replaced by its label."""
-    tables = {name: _renamed(getattr(summary, name), named) for name in ("table", "ranks", "findings")}
+    tables = {name: renamed(getattr(summary, name), named) for name in ("table", "ranks", "findings")}
     return replace(summary, **tables)
-
-
-def _renamed(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
-    return table.assign(method=table["method"].map(lambda method: named.get(method, method)))
 
 
 def _print_scores(part: pd.DataFrame) -> None:
@@ -259,49 +233,10 @@ def _print_findings(part: pd.DataFrame) -> None:
 
 def _print_noise(table: pd.DataFrame) -> None:
     columns = ["method", "sd_seed", "sd_observation", "sd_rest", "sd_metric"]
-    for label, part in _labelled(table, [*GROUP_COLUMNS, "metric"]):
+    for label, part in labelled(table, [*GROUP_COLUMNS, "metric"]):
         print_folded(f"standard deviations of single scores; {label}")
         rows = part[columns].itertuples(index=False)
         print_table(["method", "seed", "observation", "rest", "metric"], rows, fold=0)
         say()
     remark("-: not identifiable; with one seed, observation includes rest")
     say()
-
-
-def _print_published(theirs: PublishedComparison, named: Mapping[str, str]) -> None:
-    shown = _renamed(theirs.table, named).assign(samples=theirs.table["samples"].astype("string").fillna("unknown"))
-    for label, part in _labelled(shown, ["task", "budget", "classifier", "samples"]):
-        print_folded(f"ours and published c2st; {label}")
-        columns = part[["method", "mean", "se", "sequential", "origin"]].astype({"mean": float, "se": float})
-        print_table(columns.columns, columns.itertuples(index=False), fold=4)
-        say()
-    remark("se: standard error for independent fits; our scores of one seed share a fit if the method is amortised")
-
-
-def _print_strongest(table: pd.DataFrame, named: Mapping[str, str]) -> None:
-    """Print the strongest published scores, one table for each scale, with our lowest mean beside them."""
-    for label, part in _labelled(table, ["classifier", "samples"]):
-        print_folded(f"strongest published c2st; {label}")
-        rows = [
-            (row.task, row.budget, _mean_of(row), row.mean, row.sequential, row.method, row.choice)
-            for row in part.itertuples()
-        ]
-        print_table(["task", "budget", "ours", "published", "sequential", "method", "configuration"], rows, fold=6)
-        say()
-    if not table.empty:
-        remark(
-            "ours: the lowest mean of our methods by the same classifier and number of samples (scores); sequential: "
-            "the whole budget for each observation; best by this score: the lowest of several configurations, so too low"
-        )
-
-
-def _mean_of(row: Any) -> str:
-    """Return our mean with the number of scores, or "-"."""
-    return "-" if pd.isna(row.ours_mean) else f"{number(row.ours_mean, 3)} ({row.ours_n})"
-
-
-def _labelled(table: pd.DataFrame, by: list[str]) -> list[tuple[str, pd.DataFrame]]:
-    return [
-        (", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True)), part)
-        for values, part in table.groupby(by, sort=False)
-    ]
