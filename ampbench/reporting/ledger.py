@@ -10,9 +10,12 @@ References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653;
     github.com/sbi-benchmark/results.
     Ramesh et al. 2022, *GATSBI*, arXiv:2203.06481; github.com/mackelab/gatsbi.
+    Miller, Weniger, Forré 2022, *Contrastive neural ratio estimation*, arXiv:2210.06170; github.com/bkmi/cnre.
     Gloeckler et al. 2024, *All-in-one simulation-based inference*, arXiv:2404.09636; github.com/mackelab/simformer.
     Vetter et al. 2025, *Effortless, simulation-efficient Bayesian inference*, arXiv:2504.17660;
     github.com/mackelab/npe-pfn.
+    Amerio 2026, *GenSBI: generative methods for simulation-based inference in JAX*, arXiv:2605.27499;
+    github.com/aurelio-amerio/GenSBI-examples.
 """
 
 from __future__ import annotations
