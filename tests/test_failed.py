@@ -28,8 +28,10 @@ SPECS = {
     "mc-abc": "mc-abc:accept=40",
     "nle": "nle:max_epochs=2,chains=4,density_estimator=mdn",
     "npe": "npe:max_epochs=2",
+    "npe-ensemble": "npe-ensemble:members=2,max_epochs=2",
     "npse": "npse:max_epochs=2",
     "nre": "nre:max_epochs=2,chains=4",
+    "nre-c": "nre-c:max_epochs=2,chains=4",
     "rejection-abc": "rejection-abc:accept=40",
     "smc-abc": "smc-abc:population=50",
     "snle": "snle:rounds=2,max_epochs=2,chains=4,density_estimator=mdn",
@@ -44,7 +46,7 @@ METHODS = [
 CORE = {"amp", "amp-learned", "amp-templates", "prior", "reference", "rejection-abc"}
 """Methods that need no sbi."""
 BIASED = {"nle": "likelihood", "nre": "likelihood", "snle": "likelihood", "snre": "likelihood", "snpe": "atomic loss"}
-BIASED |= {"amp-learned": "surrogate"}
+BIASED |= {"amp-learned": "surrogate", "nre-c": "likelihood"}
 """Methods that refuse to leave failed simulations out, with a word of the reason."""
 
 
