@@ -47,7 +47,7 @@ def _stacked(modules: Sequence[Module], made: dict[int, object]) -> Module:
     stack._modules = {}
     for name, child in first._modules.items():
         children = [each._modules[name] for each in modules]
-        stack._modules[name] = None if child is None else _stacked([each for each in children if each], made)
+        stack._modules[name] = None if child is None else _stacked([each for each in children if each is not None], made)
     return stack
 
 
