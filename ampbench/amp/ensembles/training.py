@@ -75,6 +75,8 @@ class StackDescent(Descent):
         fates: what becomes of each member.
     """
 
+    fused = True
+
     def __init__(self, fates: Fates, *options: Any) -> None:
         super().__init__(*options)
         self._fates = fates
