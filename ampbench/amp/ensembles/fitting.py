@@ -38,7 +38,7 @@ from ampbench.seeding import seeded
 
 TRIAL_STEPS = 2
 """Steps of the trial."""
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 """Relative difference of losses, norms of gradients and scores that is taken for rounding."""
 MIN_MAGNITUDE = 1e-2
 """Magnitude below which a difference of :data:`TOLERANCE` times this one is taken for rounding."""

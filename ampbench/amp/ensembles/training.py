@@ -119,7 +119,8 @@ class StackDescent(Descent):
                 kept = torch.zeros_like(gradient)
                 kept[learning] = gradient[learning]
                 gradient = kept
-            parameter.grad = gradient
+            # Adam in one pass reads the memory of parameter and gradient side by side, whatever their strides
+            parameter.grad = None if gradient is None else gradient.contiguous()
         self._adam.step()
         self._schedule.step()
 
