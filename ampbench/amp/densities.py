@@ -47,7 +47,7 @@ class KnownLikelihood:
     @cached_property
     def device(self) -> torch.device:
         """The device of the densities."""
-        if fault := _fault(self.graph, self.site):
+        if fault := unknown_likelihood(self.graph, self.site):
             raise UsageError(
                 f"the likelihood at tuple {self.site} is unknown: {fault}; take a divergence that needs none"
             )
@@ -101,7 +101,7 @@ def _device(graph: Graph, names: Iterable[str]) -> torch.device:
     return parameters[0].device if parameters else torch.device("cpu")
 
 
-def _fault(graph: Graph, site: Site) -> str:
+def unknown_likelihood(graph: Graph, site: Site) -> str:
     """Return why the likelihood at a site is unknown; "" if it is known."""
     inside = {*site.variables, *site.context}
     for name in site.context:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import FlatViews, LocalComparison, Reading
-from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities
+from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities, unknown_likelihood
 from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.posterior import AMPPosterior, posterior_type
 from ampbench.amp.prepared import Prepared
@@ -169,6 +169,12 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
     def assembled(self, prepared: Prepared) -> tuple[BottomUp, list[LocalComparison]]:
         """Return untrained families for prepared simulations, and their local comparisons; see :meth:`assemble`."""
         return self._assembled(prepared.simulator, prepared.coordinates, prepared.device)
+
+    def lacks_likelihood(self, simulator: Simulator) -> bool:
+        """Return whether a divergence sees the model through a likelihood that the model does not have."""
+        graph = simulator.graph
+        found = sites(_inferred(simulator), graph.check(simulator.observed), self.scope, graph.learned())
+        return any(self._divergence(site).drop_bias and unknown_likelihood(graph, site) for site in found)
 
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
         """Return the revision of the inverse, if there are several latent variables, whose order it determines."""

@@ -40,7 +40,7 @@ from ampbench.faults import message, named, pass_interruption
 from ampbench.graph import component_names
 from ampbench.graph.prior import LatentPrior, not_finite
 from ampbench.graph.supports import elementwise
-from ampbench.interfaces import Task
+from ampbench.interfaces import HasEffectiveShare, Task
 from ampbench.results.record import Check
 
 MATERIAL_VARIATION = 0.05
@@ -54,6 +54,9 @@ MATERIAL_LOG_WIDTH = math.log(1.109)
 
 FALSE_ALARM_RATE = 0.001
 """The probability that a check reports a finding for two sets of reference samples."""
+
+MIN_EFFECTIVE_SHARE = 0.1
+"""The smallest effective share of resampled draws that is not reported as a finding."""
 
 MAX_POINTS = 2_500
 """The largest number of points of a set in comparisons of single points."""
@@ -74,6 +77,7 @@ CHECKS: Mapping[str, str] = {
     "correlation, in excess of the share by chance",
     "invented mass": "share of samples without a reference point near them, after matching location, width and "
     "correlation, in excess of the share by chance",
+    "uneven weights": "share of resampled draws that unequal weights cost: 1 minus their effective share",
     "check failed": "1: a check raised an error or could not be applied",
 }
 """The names of the checks, and the definitions of their values."""
@@ -200,6 +204,13 @@ def _repeated(samples: Tensor, reference: Tensor | None) -> Check:
     return Check(
         "repeated samples", share, usual + MATERIAL_VARIATION, text, "reference too" if reference is not None else ""
     )
+
+
+def check_weights(posterior: HasEffectiveShare, x: Tensor) -> Check:
+    """Check the weights by which draws of a posterior are resampled at an observation (L,)."""
+    share = posterior.effective_share(x)
+    text = f"effective share {share:.2f}: more draws, or a better proposal, may be needed"
+    return Check("uneven weights", 1 - share, 1 - MIN_EFFECTIVE_SHARE, text if share < MIN_EFFECTIVE_SHARE else "")
 
 
 def _repeats(values: Tensor) -> float:

@@ -215,6 +215,14 @@ class HasState(ABC):
         """Return all learned quantities: tensors, on any device, by names that the method chooses."""
 
 
+class HasEffectiveShare(ABC):
+    """Ability of a posterior: its draws are resampled by importance weights."""
+
+    @abstractmethod
+    def effective_share(self, observation: Tensor) -> float:
+        """Return the effective sample size of the weights at an observation (L,), divided by the number of draws."""
+
+
 class CanDiagnose(ABC):
     """Ability of a posterior, or of a learned model: it can be tested on held-out data, tuple by tuple."""
 

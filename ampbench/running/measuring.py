@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ampbench.atlas.checks import check_samples, failed
+from ampbench.atlas.checks import check_samples, check_weights, failed
 from ampbench.errors import MetricError
 from ampbench.faults import describe, pass_interruption
-from ampbench.interfaces import Measurement, Metric, NeedsSetting, Setting, ShipsReference, Task
+from ampbench.interfaces import HasEffectiveShare, Measurement, Metric, NeedsSetting, Setting, ShipsReference, Task
 from ampbench.interfaces.events import Measuring
 from ampbench.metrics.references import reference_samples
 from ampbench.results import Run
@@ -55,7 +55,7 @@ def measure_all(context: Context, run: Run, drawn: Drawn) -> Measurements:
             reference = reference_samples(context.task, run.observation, run.samples)
     except BaseException as error:
         pass_interruption(error)
-        return Measurements(failure=failure(error), checks=atlas_checks(context.task, run, samples))
+        return Measurements(failure=failure(error), checks=_checks(context.task, run, samples, None, setting))
     metrics, failures = {}, []
     for spec in run.metrics:
         name = Spec.parse(spec).name
@@ -67,7 +67,8 @@ def measure_all(context: Context, run: Run, drawn: Drawn) -> Measurements:
         metrics[name] = measured
     seconds = time.perf_counter() - start
     listener(Measuring(run, "failure atlas"))
-    return Measurements(metrics, seconds, _joined(failures), atlas_checks(context.task, run, samples, reference))
+    checks = _checks(context.task, run, samples, reference, setting)
+    return Measurements(metrics, seconds, _joined(failures), checks)
 
 
 def atlas_checks(task: Task, run: Run, samples: Tensor, reference: Tensor | None = None) -> tuple[Check, ...]:
@@ -81,11 +82,26 @@ def atlas_checks(task: Task, run: Run, samples: Tensor, reference: Tensor | None
     try:
         if reference is None and isinstance(task, ShipsReference):
             reference = task.shipped_reference(run.observation)[: run.samples]
-        found = check_samples(task, samples, reference)
-        return tuple(each if math.isfinite(each.value) else failed(each.name, f"it is {each.value}") for each in found)
+        return tuple(map(_finite, check_samples(task, samples, reference)))
     except BaseException as error:
         pass_interruption(error)
         return (failed("all checks", describe(error)),)
+
+
+def _checks(task: Task, run: Run, samples: Tensor, reference: Tensor | None, setting: Setting) -> tuple[Check, ...]:
+    """Check samples, and the weights by which they were resampled; never raises."""
+    checks = atlas_checks(task, run, samples, reference)
+    if not isinstance(setting.posterior, HasEffectiveShare):
+        return checks
+    try:
+        return (*checks, _finite(check_weights(setting.posterior, setting.observation.x)))
+    except BaseException as error:
+        pass_interruption(error)
+        return (*checks, failed("uneven weights", describe(error)))
+
+
+def _finite(check: Check) -> Check:
+    return check if math.isfinite(check.value) else failed(check.name, f"it is {check.value}")
 
 
 def _measure(

@@ -22,6 +22,7 @@ from ampbench.graph import Graph, Simulator, density, simulator
 from ampbench.hookspecs import Lazy
 from ampbench.interfaces import (
     Fitted,
+    HasEffectiveShare,
     HasReference,
     Measurement,
     Method,
@@ -449,3 +450,45 @@ def test_values_beyond_the_range_of_checks_are_stored(tmp_path: Path, monkeypatc
     for record in found["raising"]:
         assert record.ok
         assert record.findings
+
+
+class Weighted(Exact):
+    """Draws that are resampled by importance weights."""
+
+    def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> Posterior:
+        simulator.sample(5)
+        return WeightedPosterior()
+
+
+class WeightedPosterior(ExactPosterior, HasEffectiveShare):
+    def effective_share(self, observation: Tensor) -> float:
+        if SHARE[0] is None:
+            raise RuntimeError("no share today")
+        return SHARE[0]  # type: ignore[no-any-return]
+
+
+SHARE: list[Any] = []
+
+
+@pytest.mark.parametrize(
+    ("share", "finding"),
+    [
+        (0.5, ""),
+        (0.05, "uneven weights 0.95"),
+        (float("nan"), "check failed 1.00 uneven weights: it is nan"),
+        (None, "check failed 1.00 uneven weights: RuntimeError: no share today"),
+        ("0.5", "check failed 1.00 uneven weights: "),
+    ],
+)
+def test_the_effective_share_of_resampled_draws_is_in_the_record(tmp_path: Path, share: object, finding: str) -> None:
+    SHARE[:] = [share]
+    registry = make_registry(methods=lambda: {"exact": Weighted})
+    found, _ = execute(tmp_path, registry, methods=["exact"])
+    (record,) = found["exact"]
+    assert record.ok
+    assert record.checks is not None
+    if share == 0.5:
+        assert [check.value for check in record.checks if check.name == "uneven weights"] == [0.5]
+    told = [f"{check} {check.text}" for check in record.checks if check.found and "uneven" in f"{check} {check.text}"]
+    assert len(told) == bool(finding)
+    assert all(finding in each for each in told)

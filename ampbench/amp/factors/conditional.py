@@ -43,7 +43,7 @@ class FactorConditional(nn.Module):
         else:
             values = dict(zip(learned.factor.context, parents, strict=True))
             encode = {name: each.encode for name, each in learned.coordinates.items()}
-            encoded = {name: encode[name](torch.as_tensor(value)) for name, value in values.items()}
+            encoded = {name: encode[name](torch.as_tensor(value).cpu()) for name, value in values.items()}
             context = join(encoded, learned.factor.context)
         return (WholeFactorDistribution if learned.whole else FactorDistribution)(learned, context)
 
@@ -85,9 +85,9 @@ class FactorDistribution(Distribution):
             drawn[outside] = self._values(context[outside.to(context.device)])
         return drawn.clamp(self._low, self._high)
 
-    @torch.no_grad()
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p̂(x | pa), shape (n,), for x (n, D)."""
+        """Return log p̂(x | pa), shape (n,), for x (n, D), differentiable in the parents."""
+        value = value.cpu()
         coordinates = self._coordinates.encode(value).to(self._device)
         inner = self._density.log_prob(coordinates, self._context)
         return inner.cpu() + self._coordinates.log_slope(value).to(inner)

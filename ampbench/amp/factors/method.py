@@ -1,8 +1,9 @@
 r"""Adversarial message passing with learned factors: what a black-box simulator does not say, the engine learns.
 
-1. The inverse is trained on the simulations of the budget.
+1. The inverse is trained on the simulations of the budget; not if a divergence needs the likelihood of a black box.
 2. A conditional density is learned for every black-box factor (:mod:`ampbench.amp.factors.fitting`). The inverse is
-   trained again, on draws of this surrogate, which cost no simulation; simulations choose its checkpoint.
+   trained again, on draws of this surrogate, which cost no simulation; simulations choose its checkpoint. A divergence
+   that needs an unknown likelihood takes that of the surrogate.
 3. Draws of both inverses are resampled by the density of the surrogate, if all densities are known
    (:mod:`ampbench.amp.factors.reweighting`).
 
@@ -31,7 +32,7 @@ from ampbench.amp.factors.dequantisation import is_whole
 from ampbench.amp.factors.fitting import LearnedFactor, black_boxes, learn_factor, restore
 from ampbench.amp.factors.posterior import DRAWS, RESAMPLED, SIMULATIONS, FactorPosterior, Stacking, posterior_of
 from ampbench.amp.factors.stack import reweighting_of, stack
-from ampbench.amp.factors.surrogate import surrogate
+from ampbench.amp.factors.surrogate import surrogate, with_densities
 from ampbench.amp.factors.templates import TemplateChoice, TemplateFactorPosterior, draw_blocks, repeats, single
 from ampbench.amp.method import AMP
 from ampbench.amp.posterior import AMPPosterior
@@ -99,15 +100,19 @@ class LearnedFactors(Method, CanRestore, HasRevision):
         settings = self.amp.settings.on(len(next(iter(values.values()))))
         steps = self._steps(learned, settings, progress)
 
-        first = self.amp.fit(Served(simulator, values), device, steps.next(1))
-        if self._some_unlearnable(learned, simulator.graph):
-            return posterior_of({SIMULATIONS: first}, (), Stacking({SIMULATIONS: 1.0}, {}, 0), None)
+        inverses, first = {}, steps.next(1)
+        unlearnable = self._some_unlearnable(learned, simulator.graph)
+        if unlearnable or not self.amp.lacks_likelihood(simulator):
+            inverses[SIMULATIONS] = self.amp.fit(Served(simulator, values), device, first)
+        if unlearnable:
+            return posterior_of(inverses, (), Stacking({SIMULATIONS: 1.0}, {}, 0), None)
         factors = [self._learn(each, simulator.graph, values, settings, device, steps) for each in learned]
         held_out, _ = split(values, settings.held_out)
         model = surrogate(simulator.graph, factors)
         drawn = {name: value for name, value in model.sample(self.draws).items() if name in values}
-        second = _again(self.amp, settings, held_out, drawn, simulator, device, steps.next(1))
-        return stack({SIMULATIONS: first, DRAWS: second}, factors, model, simulator, held_out, self.draws)
+        graph = simulator.graph if inverses else with_densities(model)
+        inverses[DRAWS] = _again(self.amp, settings, held_out, drawn, simulator, graph, device, steps.next(1))
+        return stack(inverses, factors, model, simulator, held_out, self.draws)
 
     def _fit_template(
         self, amp: TemplateAMP, simulator: Simulator, device: torch.device, progress: Progress
@@ -232,11 +237,12 @@ class Served(Simulator):
     Arguments:
         source: the simulator whose model, seed and treatment of failures it has.
         values: one tensor (n, D_i) per variable.
+        graph: the model; by default that of the source.
     """
 
-    def __init__(self, source: Simulator, values: Mapping[str, Tensor]) -> None:
+    def __init__(self, source: Simulator, values: Mapping[str, Tensor], graph: Graph | None = None) -> None:
         budget = len(next(iter(values.values())))
-        super().__init__(source.graph, source.observed, budget, source.seed, source.failed, source.codes)
+        super().__init__(graph or source.graph, source.observed, budget, source.seed, source.failed, source.codes)
         self._values = values
 
     def sample(
@@ -265,6 +271,7 @@ def _again(
     held_out: Mapping[str, Tensor],
     drawn: Mapping[str, Tensor],
     simulator: Simulator,
+    graph: Graph,
     device: torch.device,
     progress: Progress,
 ) -> AMPPosterior:
@@ -273,4 +280,4 @@ def _again(
     held, total = (len(next(iter(each.values()))) for each in (held_out, values))
     made = copy.copy(amp)
     made.settings = replace(settings, held_out=held / total, weight_decay=0.0)
-    return made.fit(Served(simulator, values), device, progress)
+    return made.fit(Served(simulator, values, graph), device, progress)

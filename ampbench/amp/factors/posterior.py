@@ -19,7 +19,7 @@ from torch import Tensor
 from ampbench.amp.factors.fitting import LearnedFactor
 from ampbench.amp.factors.reweighting import Reweighting, effective_share
 from ampbench.amp.posterior import AMPDensity, AMPPosterior
-from ampbench.interfaces import CanDiagnose, HasDensity, HasHistory, HasState, Posterior
+from ampbench.interfaces import CanDiagnose, HasDensity, HasEffectiveShare, HasHistory, HasState, Posterior
 from ampbench.interfaces import state as states
 from ampbench.seeding import derive, seeded
 
@@ -48,7 +48,7 @@ class Stacking:
     draws: int
 
 
-class FactorPosterior(Posterior, HasHistory, HasState, CanDiagnose):
+class FactorPosterior(Posterior, HasEffectiveShare, HasHistory, HasState, CanDiagnose):
     """The mixture, and the learned factors.
 
     Attributes:

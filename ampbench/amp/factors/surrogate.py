@@ -26,3 +26,8 @@ def surrogate(graph: Graph, factors: Iterable[LearnedFactor]) -> Graph:
             for node in graph.nodes
         )
     )
+
+
+def with_densities(model: Graph) -> Graph:
+    """Return a surrogate whose learned factors are fixed, so that training does not change their parameters."""
+    return Graph(*(replace(node, kind="density") if node.kind == "learned" else node for node in model.nodes))

@@ -14,10 +14,10 @@ from ampbench import registry
 from ampbench.amp.factors import LearnedFactors
 from ampbench.amp.factors.fitting import black_boxes, learn_factor
 from ampbench.amp.factors.method import Served
-from ampbench.amp.factors.posterior import FactorPosterior, Stacking, posterior_of
+from ampbench.amp.factors.posterior import DRAWS, FactorPosterior, Stacking, posterior_of
 from ampbench.amp.factors.reweighting import Reweighting, effective_share
 from ampbench.amp.factors.stack import reweighting_of
-from ampbench.amp.factors.surrogate import surrogate
+from ampbench.amp.factors.surrogate import surrogate, with_densities
 from ampbench.amp.method import AMP
 from ampbench.amp.posterior import AMPDensity, AMPPosterior
 from ampbench.amp.refinement import CANDIDATES_PER_DRAW
@@ -246,6 +246,35 @@ def test_without_a_density_nothing_is_resampled() -> None:
     assert set(posterior.stacking.scores) == {"simulations", "draws", "stacked"}
     assert min(posterior.stacking.scores.values()) == posterior.stacking.scores["stacked"]
     assert posterior.effective_share(torch.zeros(2)) == 1.0
+
+
+def test_the_learned_likelihood_has_a_gradient() -> None:
+    """That of log N(x; 2 theta, 0.25 I) in theta is 8 (x - 2 theta)."""
+    graph = linear()
+    with seeded(0):
+        values = Simulator(graph, ["x"], 2000, seed=0).sample(2000)
+        (factor,) = black_boxes(graph)
+        found = learn_factor(factor, graph, values, {"": SMALL}, settings(500), CPU, silent)  # type: ignore[arg-type]
+    model = with_densities(surrogate(graph, [found]))
+    assert not model.learned(), "training leaves its parameters as they are"
+    theta = values["theta"].clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(model.log_prob(values | {"theta": theta}, ["x"]).sum(), theta)
+    truth = 8 * (values["x"] - 2 * values["theta"])
+    assert float((slope - truth).square().mean()) < 0.1 * float(truth.square().mean())
+
+
+def test_a_divergence_takes_the_learned_likelihood() -> None:
+    """kl-likelihood cannot be trained on simulations, since the black box has no likelihood."""
+    divergence = registry.load().build("divergences", "kl-likelihood(width=8,depth=1)")
+    method, source = learned(amp=AMP(divergence, SMALL, steps=20)), Simulator(linear(), ["x"], 300, seed=0)
+    posterior = fit(method, source)
+    assert isinstance(posterior, FactorPosterior)
+    assert list(posterior.inverses) == [DRAWS]
+    again = rebuild(method, source, posterior.state())
+    with seeded(0):
+        drawn = posterior.sample(torch.zeros(2), 50)
+    with seeded(0):
+        assert torch.equal(again.sample(torch.zeros(2), 50), drawn)
 
 
 def test_draws_are_no_simulations() -> None:
