@@ -1,7 +1,7 @@
 """Accuracy at small budgets, as errors: a rise is a change for the worse.
 
-On one machine with one torch the numbers follow from the seed, so that any change comes from the code. But a change in the
-last bits of a fit alters a C2ST by up to 0.02 by chance.
+On one machine with one torch the numbers follow from the seed, so that any change comes from the code. But a change
+in the last bits of a fit alters a C2ST by up to 0.02 by chance.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ampbench.seeding import seeded
 from .common import fitted, task
 
 POSTERIORS = {
-    "jsd implicit": "amp:divergence=jsd,family=implicit,steps=600",
-    "riesz implicit": "amp:divergence=riesz,family=implicit,particles=8,steps=400",
-    "forward-kl flow": "amp:divergence=forward-kl,family=flow,steps=400",
+    "jsd implicit": "amp:divergence=jsd,family=implicit,steps=250",
+    "riesz implicit": "amp:divergence=riesz,family=implicit,particles=8,steps=120",
+    "forward-kl flow": "amp:divergence=forward-kl,family=flow,steps=250",
     "npe": "npe",
 }
 CHAINS = {
-    "amp jsd": "amp:divergence=jsd(width=64,depth=0),family=implicit(width=64,depth=0),steps=150",
-    "amp forward-kl": "amp:divergence=forward-kl,family=gaussian,steps=150",
-    "amp-templates forward-kl": "amp-templates:divergence=forward-kl,family=gaussian,steps=150",
+    "amp jsd": "amp:divergence=jsd(width=64,depth=0),family=implicit(width=64,depth=0),steps=60",
+    "amp forward-kl": "amp:divergence=forward-kl,family=gaussian,steps=100",
+    "amp-templates forward-kl": "amp-templates:divergence=forward-kl,family=gaussian,steps=100",
 }
 """Methods by short names. The trainings are shorter than the default ones."""
 

@@ -29,7 +29,7 @@ FAMILIES = ("implicit", "gaussian", "mixture", "flow", "maf")
 
 
 class Steps:
-    """Networks of the default size and 256 rows of two components in a step; the median of 20 steps."""
+    """Networks of the default size and 256 rows of two components in a step; the median of ten steps."""
 
     params = (DIVERGENCES, FAMILIES)
     param_names = ("divergence", "family")
@@ -41,7 +41,7 @@ class Steps:
             raise NotImplementedError("maximum likelihood needs a density")
 
     def track_step(self, divergence: str, family: str) -> float:
-        options = f"divergence={divergence},family={family},particles=2,steps=21,checks=1"
+        options = f"divergence={divergence},family={family},particles=2,steps=11,checks=1"
         return step(f"amp:{options}", Simulator(gaussian(), ["z1"], 1000, seed=0))
 
 
