@@ -72,7 +72,7 @@ class Sizes:
     draws: int = 10_000
 
 
-SMALL = Sizes(steps=3, batches=(64,), members=3, rows=200, dimensions=2, fit=20, draws=500)
+SMALL = Sizes(steps=2, batches=(64,), members=2, rows=100, dimensions=2, fit=5, draws=200)
 """For tests of the script itself."""
 
 

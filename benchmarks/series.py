@@ -6,6 +6,8 @@
 Rows are benchmarks with their parameters, columns commits in the order of their dates, one table per machine and
 environment. A change by more than the factor, from one commit to the next that has a value, is marked: all numbers are
 times, memory or errors, so that a rise is worse.
+
+asv imports every module of this folder in environments that lack asv, so that asv is imported inside functions here.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asv.results import Results, iter_results
-from asv.util import human_value, load_json
 from jinja2 import Environment
+
+if TYPE_CHECKING:
+    from asv.results import Results
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / ".asv" / "series.html"
@@ -79,6 +82,8 @@ class Row:
 
     def shown(self, factor: float) -> Iterator[tuple[str, str]]:
         """Yield each value as text, and ``worse`` or ``better`` where it differs from the last one by the factor."""
+        from asv.util import human_value
+
         last = math.nan
         for value in self.values:
             if math.isnan(value):
@@ -135,6 +140,9 @@ def page(all_series: Iterable[Series], factor: float) -> str:
 
 def read(folder: Path) -> list[Series]:
     """Return the series of every machine and environment of which asv has results."""
+    from asv.results import iter_results
+    from asv.util import load_json
+
     benchmarks = {name: each for name, each in load_json(str(folder / "benchmarks.json")).items() if name != "version"}
     found = sorted(iter_results(str(folder)), key=lambda each: (*_where(each), each.date))
     return [_series(" / ".join(where), list(each), benchmarks) for where, each in groupby(found, key=_where)]
