@@ -30,7 +30,7 @@ CHAINS = {
 class C2ST:
     """C2ST of posteriors from 1,000 simulations, by the classifier that stops early: mean over fresh observations."""
 
-    params = (tuple(POSTERIORS), ("two_moons", "slcp"))
+    params = (tuple(POSTERIORS), ("two_moons", "gaussian_mixture"))
     param_names = ("method", "task")
     unit = "accuracy"
     timeout = 600

@@ -48,7 +48,7 @@ class Steps:
 class Chains:
     """A chain whose last variable is observed: one tuple for every latent."""
 
-    params = (("jsd", "forward-kl"), (2, 8, 32))
+    params = (("jsd", "forward-kl"), (2, 8))
     param_names = ("divergence", "length")
     unit = "ms"
     timeout = 300

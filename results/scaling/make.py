@@ -35,10 +35,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,8 +70,7 @@ METHODS = {
 }
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """What grows.
 
     Attributes:
@@ -171,9 +170,9 @@ def measured(axis: str, value: int, method: str) -> dict[str, float]:
         return sweep(value)
     source = AXES[axis].model(value, method)
     spec = f"{METHODS[method]},steps={STEPS}"
+    one(spec, AXES[axis].model(AXES[axis].values[0], method))  # imports and the like, which are not to be counted
     if axis == "members":
         spec = f"amp-ensemble:amp={spec.replace(':', '(')}),members={value}"
-    one(spec, linear(2, 2, 1000))  # what happens only once, such as imports, is not to be counted
     start, clock = time.process_time(), time.perf_counter()
     source.renewed(1).sample(SERIES if source.graph.axes else source.budget)
     simulated = time.process_time()
