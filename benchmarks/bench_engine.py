@@ -29,7 +29,7 @@ FAMILIES = ("implicit", "gaussian", "mixture", "flow", "maf")
 
 
 class Steps:
-    """Networks of the default size and 256 rows of two components in a step; the median of ten steps."""
+    """Networks of the default size and 256 rows of two components in a step; the mean of 16 steps."""
 
     params = (DIVERGENCES, FAMILIES)
     param_names = ("divergence", "family")
@@ -41,7 +41,7 @@ class Steps:
             raise NotImplementedError("maximum likelihood needs a density")
 
     def track_step(self, divergence: str, family: str) -> float:
-        options = f"divergence={divergence},family={family},particles=2,steps=11,checks=1"
+        options = f"divergence={divergence},family={family},particles=2,steps=17,checks=1"
         return step(f"amp:{options}", Simulator(gaussian(), ["z1"], 1000, seed=0))
 
 
@@ -56,7 +56,7 @@ class Chains:
     def track_step(self, divergence: str, length: int) -> float:
         family = "implicit" if divergence == "jsd" else "flow"
         source = Simulator(gaussian(length), [f"z{length - 1}"], 1000, seed=0)
-        return step(f"amp:divergence={divergence},family={family},steps=11,checks=1", source)
+        return step(f"amp:divergence={divergence},family={family},steps=17,checks=1", source)
 
 
 class Templates:
@@ -71,5 +71,5 @@ class Templates:
         from ampbench_tasks.lgssm import template
 
         family = "gaussian" if divergence == "forward-kl" else "implicit"
-        options = f"divergence={divergence},family={family},particles=2,steps=11,checks=1"
+        options = f"divergence={divergence},family={family},particles=2,steps=17,checks=1"
         return step(f"amp-templates:{options}", Simulator(template((10, 100)), ["x"], 20_000, seed=0))

@@ -63,7 +63,7 @@ class Sizes:
         draws: posterior samples that are compared.
     """
 
-    steps: int = 20
+    steps: int = 24
     batches: tuple[int, ...] = (256, 8192)
     members: int = 64
     rows: int = 5000

@@ -9,7 +9,7 @@ import pandas as pd
 FOLDER = Path(__file__).parent
 QUANTITIES = (
     ("step_ms", "step [ms]"),
-    ("fit_seconds", "fit of 20 steps [s]"),
+    ("fit_seconds", "fit of 17 steps [s]"),
     ("sample_seconds", "1,000 samples [s]"),
     ("peak_mb", "peak memory [MB]"),
 )
