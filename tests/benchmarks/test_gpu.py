@@ -39,7 +39,7 @@ def test_a_difference_fails(
     ("arguments", "words"),
     [
         (["--device", "cpu"], "name another folder by --output"),
-        (["--device", "meta", "--small"], "name another folder by --output"),
+        (["--device", "cpu", "--small"], "name another folder by --output"),
         (["--device", "gpu"], "torch knows no device 'gpu'"),
         (["--device", "cuda:99"], "cannot be used here"),
     ],

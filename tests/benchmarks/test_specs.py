@@ -34,7 +34,9 @@ def test_the_time_of_a_step_is_below_that_of_the_fit(benchmark: Benchmark) -> No
 
     common = benchmark("common")
     start = time.process_time()
-    step = common.step("amp:divergence=energy,steps=5,batch_size=16", Simulator(common.gaussian(), ["z1"], 50, seed=0))
+    step = common.step(
+        "amp:divergence=energy,particles=2,steps=5,batch_size=16", Simulator(common.gaussian(), ["z1"], 50, seed=0)
+    )
     assert 0 < 4 * step / 2 < 1000 * (time.process_time() - start)
 
 
