@@ -22,6 +22,7 @@ from ampbench.seeding import seeded
 PRIOR = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
 SPECS = {
     "amp": "amp:steps=20",
+    "amp-ensemble": "amp-ensemble:amp=amp(steps=20),members=2",
     "amp-learned": "amp-learned:amp=amp(divergence=forward-kl,family=gaussian,steps=20),draws=200",
     "amp-templates": "amp-templates:steps=4,checks=2,batch_size=8,repeats=32,messages=8",
     "fmpe": "fmpe:max_epochs=2",
@@ -41,7 +42,7 @@ SLOW = {"npse", "snle", "snre"}
 METHODS = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in registry.load().entries("methods")
 ]
-CORE = {"amp", "amp-learned", "amp-templates", "prior", "reference", "rejection-abc"}
+CORE = {"amp", "amp-ensemble", "amp-learned", "amp-templates", "prior", "reference", "rejection-abc"}
 """Methods that need no sbi."""
 BIASED = {"nle": "likelihood", "nre": "likelihood", "snle": "likelihood", "snre": "likelihood", "snpe": "atomic loss"}
 BIASED |= {"amp-learned": "surrogate"}

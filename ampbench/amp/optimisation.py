@@ -46,7 +46,12 @@ class Descent:
         learning_rate: the peak learning rate.
         steps: number of steps of the training.
         weight_decay: decoupled weight decay per step, for a learning rate of 1.
+
+    Attributes:
+        fused: whether a step of Adam is one pass over all of its arrays, which rounds otherwise.
     """
+
+    fused: bool | None = None
 
     def __init__(
         self,
@@ -60,7 +65,9 @@ class Descent:
         self.parameters = list(parameters)
         self._seen: Mapping[str, Tensor | float] = {}
         if self.parameters:
-            self._adam = torch.optim.AdamW(self.parameters, learning_rate, betas=(0.0, 0.99), weight_decay=weight_decay)
+            self._adam = torch.optim.AdamW(
+                self.parameters, learning_rate, betas=(0.0, 0.99), weight_decay=weight_decay, fused=self.fused
+            )
             self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: _rate(step, steps))
 
     def descend(self, losses: Mapping[Any, Tensor], step: int) -> None:
