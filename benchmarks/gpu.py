@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -63,10 +65,10 @@ class Sizes:
         draws: posterior samples that are compared.
     """
 
-    steps: int = 24
+    steps: int = 16
     batches: tuple[int, ...] = (256, 8192)
     members: int = 64
-    rows: int = 5000
+    rows: int = 4000
     dimensions: int = 10
     fit: int = 1000
     draws: int = 10_000
@@ -91,7 +93,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Check:
-    """A difference between the results of both, and the largest one that is accepted."""
+    """A difference between the results of both, and the largest one that is accepted; infinite after an error."""
 
     name: str
     difference: float
@@ -116,7 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.output is None and (chosen.small or device.type == "cpu"):
         parser.error("results/gpu is for full runs on a GPU; name another folder by --output")
     started = time.perf_counter()
-    list(parts(device, SMALL))
+    if not chosen.small:
+        list(parts(device, SMALL))
     found: list[Row | Check] = []
     for each in parts(device, SMALL if chosen.small else Sizes()):
         print(line(each), flush=True)
@@ -128,12 +131,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parts(device: torch.device, sizes: Sizes) -> Iterator[Row | Check]:
-    """All parts, in the order of the output."""
-    yield gradients(device)
-    yield from engine(device, sizes)
-    yield members(device, sizes)
-    yield from c2st(device, sizes)
-    yield from short_fit(device, sizes)
+    """All parts, in the order of the output; an error ends its part, and counts as a failed check."""
+    for part in (gradients, engine, members, c2st, short_fit):
+        try:
+            yield from part(device, sizes)
+        except Exception as error:
+            traceback.print_exc()
+            yield Check(f"{part.__name__}: {type(error).__name__}: {str(error).partition(chr(10))[0]}", math.inf, 0.0)
 
 
 def engine(device: torch.device, sizes: Sizes) -> Iterator[Row]:
@@ -158,7 +162,7 @@ def steps(method: Method, device: torch.device, budget: int) -> float:
     return ends[-1] - ends[0]
 
 
-def gradients(device: torch.device) -> Check:
+def gradients(device: torch.device, sizes: Sizes) -> Iterator[Check]:
     """Gradients of the loss of an adversary, and of a penalty of its slopes: the largest difference, over the largest.
 
     Both devices have the same weights and tuples.
@@ -168,7 +172,7 @@ def gradients(device: torch.device) -> Check:
         adversary, p, q = divergence.adversary(4), *torch.randn(2, 256, 4)
     found = [flat_gradient(divergence, adversary.to(where), p.to(where), q.to(where)) for where in (CPU, device)]
     difference = float((found[0] - found[1]).abs().max() / found[0].abs().max())
-    return Check("gradients of an adversary on both", difference, 1e-3)
+    yield Check("gradients of an adversary on both", difference, 1e-3)
 
 
 def flat_gradient(divergence: Divergence, adversary: nn.Module, p: Tensor, q: Tensor) -> Tensor:
@@ -180,12 +184,12 @@ def flat_gradient(divergence: Divergence, adversary: nn.Module, p: Tensor, q: Te
     return torch.cat([each.flatten().cpu() for each in torch.autograd.grad(loss, list(adversary.parameters()))])
 
 
-def members(device: torch.device, sizes: Sizes) -> Row:
+def members(device: torch.device, sizes: Sizes) -> Iterator[Row]:
     """An ensemble, whose members are trained as one stack."""
     inner = FIT.replace(":", "(") + f",steps={sizes.steps})"
     method = build(f"amp-ensemble:amp={inner},members={sizes.members}")
     seconds = [timed(lambda where=where: fit(method, source(1000), where), where) for where in (CPU, device)]
-    return Row(f"{sizes.members} members at once, {sizes.steps} steps", *seconds)
+    yield Row(f"{sizes.members} members at once, {sizes.steps} steps", *seconds)
 
 
 def c2st(device: torch.device, sizes: Sizes) -> Iterator[Row | Check]:
@@ -284,12 +288,18 @@ def write(folder: Path, device: torch.device, found: list[Row | Check], seconds:
         "seconds": round(seconds, 1),
         "small": small,
         "times": [asdict(each) | {"ratio": each.ratio} for each in found if isinstance(each, Row)],
-        "checks": [asdict(each) | {"passed": each.passed} for each in found if isinstance(each, Check)],
+        "checks": [checked(each) for each in found if isinstance(each, Check)],
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def checked(check: Check) -> dict[str, Any]:
+    """Return a check for JSON, which has no infinite numbers."""
+    difference = check.difference if math.isfinite(check.difference) else None
+    return asdict(check) | {"difference": difference, "passed": check.passed}
 
 
 def device_name(device: torch.device) -> str:

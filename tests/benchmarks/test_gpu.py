@@ -16,6 +16,7 @@ def gpu(benchmark: Callable[[str], ModuleType]) -> ModuleType:
     return benchmark("gpu")
 
 
+@pytest.mark.slow
 def test_the_cpu_agrees_with_itself(gpu: ModuleType, tmp_path: Path) -> None:
     assert gpu.main(["--device", "cpu", "--small", "--output", str(tmp_path)]) == 0
     content = json.loads((tmp_path / "cpu.json").read_text())
@@ -33,6 +34,19 @@ def test_a_difference_fails(
     assert gpu.main(["--device", "cpu", "--output", str(tmp_path)]) == 1
     assert "failed: far" in capsys.readouterr().out
     assert not gpu.Check("not a number", math.nan, 2.0).passed
+
+
+def test_an_error_ends_its_part_only(gpu: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("two devices\nwere found")
+
+    for name in ("fit", "rebuild", "C2ST"):
+        monkeypatch.setattr(gpu, name, broken)
+    assert gpu.main(["--device", "cpu", "--small", "--output", str(tmp_path)]) == 1
+    checks = json.loads((tmp_path / "cpu.json").read_text())["checks"]
+    assert [check["passed"] for check in checks] == [True, False, False, False, False]
+    assert checks[1]["name"] == "engine: RuntimeError: two devices"
+    assert checks[1]["difference"] is None
 
 
 @pytest.mark.parametrize(
