@@ -1,7 +1,7 @@
 """The series of all benchmarks as one page that loads nothing from elsewhere, unlike the pages of ``asv publish``.
 
     python benchmarks/series.py                # benchmarks/results as .asv/series.html
-    python benchmarks/series.py --factor 1.05  # mark smaller changes
+    python benchmarks/series.py --factor 1.5   # mark larger changes only
 
 Rows are benchmarks with their parameters, columns commits in the order of their dates, one table per machine and
 environment. A change by more than the factor, from one commit to the next that has a value, is marked: all numbers are
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / ".asv" / "series.html"
-FACTOR = 1.1
+FACTOR = 1.2
 WIDTH, HEIGHT = 90, 18
 """Of a curve, in pixels."""
 
@@ -48,7 +48,7 @@ circle { fill: #36c } h3 { margin-bottom: .2em }
 <p>All numbers are times, memory or errors: a rise is worse. Red and green: a change by more than a factor of
 {{ factor }} since the commit before. Curves begin at zero.</p>
 {% for series in all %}<h2>{{ series.where }}</h2>
-<table><tr><th>commit</th><th>date</th><th>subject</th></tr>{% for commit in series.commits %}
+<table><tr><th>commit</th><th>date</th><th class="text">subject</th></tr>{% for commit in series.commits %}
 <tr><td><code>{{ commit.short }}</code></td><td>{{ commit.date }}</td><td class="text">{{ commit.subject }}</td></tr>
 {% endfor %}</table>
 {% for name, rows in series.tables %}<h3><code>{{ name }}</code></h3>
