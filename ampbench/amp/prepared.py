@@ -58,9 +58,7 @@ class Prepared:
         graph, latents = self.simulator.graph, self.simulator.latents
         held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
         made = posterior_type(trained, refinement, graph, latents)
-        return made(
-            trained, refinement, comparisons, held_out, self.coordinates, self.observed, graph, latents
-        )
+        return made(trained, refinement, comparisons, held_out, self.coordinates, self.observed, graph, latents)
 
     def warn(self, posterior: AMPPosterior) -> None:
         """Warn if an adversary of a posterior distinguishes the chains after its training.

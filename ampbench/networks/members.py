@@ -1,8 +1,8 @@
 r"""Evaluation of stacked networks: the products and the random numbers of several members in one call.
 
 Tensors of M members have an axis of members in front of the axis of their B rows: (\*, M, B, D). Code that is written
-for rows (\*, B, D) needs no change for most operations. Within a block ``with Members(…)``, the others get their meaning
-for several members:
+for rows (\*, B, D) needs no change for most operations. Within a block ``with Members(…)``, the others get their
+meaning for several members:
 
 * the product :math:`x W^\top + b` with stacked weights is one batched product, a convolution one for each member;
 * a random number, such as a family's noise or dropout, is drawn from the member's own stream. A member so has the
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -86,8 +87,7 @@ class Members(TorchFunctionMode):
 
     def axis(self, shape: Sequence[int]) -> int | None:
         """Return the axis of members of a shape, which is in front of that of rows; None if there is none."""
-        pairs = zip(shape, shape[1:], strict=False)
-        return next((axis for axis, pair in enumerate(pairs) if pair == (self.count, self.rows)), None)
+        return next((axis for axis, pair in enumerate(pairwise(shape)) if pair == (self.count, self.rows)), None)
 
     def flattened(self, shape: Sequence[int]) -> bool:
         """Return whether the first axis has the rows of all members."""

@@ -9,7 +9,6 @@ products and the random numbers in this code their meaning for several members.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -47,7 +46,9 @@ def _stacked(modules: Sequence[Module], made: dict[int, object]) -> Module:
     stack._modules = {}
     for name, child in first._modules.items():
         children = [each._modules[name] for each in modules]
-        stack._modules[name] = None if child is None else _stacked([each for each in children if each is not None], made)
+        stack._modules[name] = (
+            None if child is None else _stacked([each for each in children if each is not None], made)
+        )
     return stack
 
 

@@ -35,7 +35,7 @@ def main() -> None:
             panel.set_xlabel(name)
     for panel in panels[0]:
         panel.legend(fontsize=8)
-    figure.savefig(FOLDER / "plot.png", dpi=90, metadata={"Software": None})
+    figure.savefig(FOLDER / "plot.png", dpi=60, metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -175,16 +175,14 @@ def _as_stack(amp: AMP, prepared: Prepared, seeds: Sequence[int], progress: Prog
     stack, settings = Stack.of(amp, prepared, seeds), prepared.settings
     extra = refinement_steps(stack.single[0].comparisons, settings.steps)
     total = settings.steps + extra * len(seeds)
-    trained = stack.train(settings, lambda done, _: progress(done, total))
+    trained = stack.train(settings, _after(progress, 0, total))
     found = {}
     for member, each in trained.items():
-        before = settings.steps + extra * member
         with stack.members.alone(member), _named(member, len(seeds)):
             comparisons = stack.single[member].comparisons
             try:
-                found[member] = _finished(
-                    prepared, each, comparisons, extra, lambda done, _, b=before: progress(b + done, total)
-                )
+                own = _after(progress, settings.steps + extra * member, total)
+                found[member] = _finished(prepared, each, comparisons, extra, own)
             except TrainingError as error:
                 stack.fates.breaks(member, str(error))
     _tell(stack.fates.broken, len(seeds))
@@ -214,15 +212,23 @@ def _in_turn(amp: AMP, prepared: Prepared, seeds: Sequence[int], progress: Progr
     for member, seed in enumerate(seeds):
         with seeded(seed), _named(member, count):
             try:
-                found[member] = amp.fit_prepared(
-                    prepared, lambda done, total, before=member: progress(before * total + done, count * total)
-                )
+                found[member] = amp.fit_prepared(prepared, _part(progress, member, count))
             except TrainingError as error:
                 broken[member] = error
     if not found:
         raise TrainingError("; ".join(f"member {member + 1}: {error}" for member, error in broken.items()))
     _tell(broken, count)
     return found
+
+
+def _after(progress: Progress, before: int, total: int) -> Progress:
+    """Return the progress of a training with so many steps before it, and in total."""
+    return lambda done, _: progress(before + done, total)
+
+
+def _part(progress: Progress, part: int, parts: int) -> Progress:
+    """Return the progress of one of several equal trainings."""
+    return lambda done, total: progress(part * total + done, parts * total)
 
 
 def _tell(broken: Mapping[int, TrainingError], count: int) -> None:

@@ -1,4 +1,4 @@
-r"""Algorithm 1 for several members at once: what the loop of :mod:`ampbench.amp.engine` takes in the place of its parts.
+r"""Algorithm 1 for several members at once: what the loop of :mod:`ampbench.amp.engine` takes instead of its parts.
 
 The members' networks are stacked (:mod:`ampbench.networks.stacked`), and all tensors have an axis of M members. Every
 loss is one number for each member, (M,). Since a member's loss depends on no other member's parameters, the gradient
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import AsTheyAre, FlatViews, LocalComparison, TuplesBySite
+from ampbench.amp.comparisons import AsTheyAre, FlatViews, LocalComparison
 from ampbench.amp.densities import SiteDensities
 from ampbench.amp.engine import Learned
 from ampbench.amp.optimisation import REMEDY, Checkpoint, Descent

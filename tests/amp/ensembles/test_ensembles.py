@@ -10,26 +10,24 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from ampbench import registry
-from ampbench.amp.ensembles import AMPEnsemble, EnsemblePosterior
-from ampbench.amp.ensembles import fitting
+from ampbench.amp.ensembles import AMPEnsemble, EnsemblePosterior, fitting
 from ampbench.amp.ensembles.fitting import Stack, why_apart
 from ampbench.amp.ensembles.posterior import EnsembleDensity
 from ampbench.amp.method import AMP
 from ampbench.amp.posterior import AMPPosterior
 from ampbench.amp.sources import Simulations
 from ampbench.errors import FitWarning, TrainingError, UsageError
-from ampbench.graph import Graph, Simulator, density, simulator
+from ampbench.graph import Graph, Simulator, density
 from ampbench.interfaces import HasDensity, Posterior, fit, silent
 from ampbench.seeding import derive, seeded
 from ampbench.testing import MethodConformance
 from ampbench_divergences.forward_kl import ForwardKL
 from ampbench_families.gaussian import Gaussian
-from ampbench_families.implicit import Implicit
 
 CPU = torch.device("cpu")
 STEPS, BATCH = 8, 16
 TOLERANCE = 1e-3
-"""Difference of draws of a member in a stack and alone, after :data:`STEPS` steps, in standard deviations of the prior."""
+"""Difference of draws of a member in a stack and alone, in standard deviations of the prior."""
 PRIOR = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
 COMPONENTS = registry.load()
 OPTIONS = {
@@ -39,7 +37,9 @@ OPTIONS = {
     "embedded": [f"family=gaussian,kind={kind},width=4" for kind in ("series", "image", "set")],
 }
 """By family, options for small networks, or for each of its kinds."""
-FAMILIES = [f"{name}({each})" if each else name for name in COMPONENTS.entries("families") for each in OPTIONS.get(name, [""])]
+FAMILIES = [
+    f"{name}({each})" if each else name for name in COMPONENTS.entries("families") for each in OPTIONS.get(name, [""])
+]
 APART = {"mmd"}
 """Divergences that compare all rows with one another: their members are trained one after the other."""
 
@@ -195,10 +195,8 @@ def test_members_stop_early_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert [each.history[-1]["step"] for each in trained.values()] == [20, 30]
 
-    def score(_: object, scores: iter = iter([1.0, 2.0])) -> float:  # type: ignore[valid-type]
-        return next(scores)
-
-    monkeypatch.setattr(Simulations, "score", lambda self, *_: score(self))
+    of_first = iter([1.0, 2.0])
+    monkeypatch.setattr(Simulations, "score", lambda *_: next(of_first))
     with seeded(5):
         views = fitting.FlatViews(*method.assembled(prepared))
         single = fitting.train(views, prepared.source(views.comparisons), prepared.settings, silent)
