@@ -89,10 +89,8 @@ class Row:
             if math.isnan(value):
                 yield "", ""
                 continue
-            yield (
-                human_value(value, self.unit),
-                "worse" if value > factor * last else ("better" if value * factor < last else ""),
-            )
+            text = human_value(value, self.unit) if self.unit in ("seconds", "bytes") else f"{value:.4g} {self.unit}"
+            yield text, "worse" if value > factor * last else "better" if value * factor < last else ""
             last = value
 
     def points(self) -> list[tuple[float, float]]:
