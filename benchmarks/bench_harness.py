@@ -1,4 +1,4 @@
-"""What ``ampbench run`` adds to the fits and metrics: processor time per run, of the command and its workers."""
+"""What ``ampbench run`` adds to the fits and metrics: processor time of the command per run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from .common import children, python
 class Harness:
     """Sweeps of a method that draws from the prior; ten observations of a fit are ten runs.
 
-    What a command takes once, such as its imports, is left out: a sweep of one fit is subtracted.
+    What a command takes once, such as its imports, is left out: a sweep of one fit is subtracted. Workers of ``local``
+    are no children of the command, so that their time is not part of it.
     """
 
     params = ("in-process", "local")
