@@ -25,6 +25,12 @@ def methods() -> Mapping[str, Lazy]:
             "Karaletsos 2016, Alg. 1, line 8",
             bibtex=ref.KARALETSOS_2016,
         ),
+        "amp-ensemble": Lazy(
+            "ampbench.amp.ensembles:AMPEnsemble",
+            "mixture of several fits of adversarial message passing, trained as one stack",
+            "Lakshminarayanan et al. 2017",
+            bibtex=ref.KARALETSOS_2016 + ref.LAKSHMINARAYANAN_2017,
+        ),
     }
 
 

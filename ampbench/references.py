@@ -16,6 +16,18 @@ KARALETSOS_2016 = """
 }
 """
 
+LAKSHMINARAYANAN_2017 = """
+@inproceedings{lakshminarayanan2017simple,
+  author = {Lakshminarayanan, Balaji and Pritzel, Alexander and Blundell, Charles},
+  title = {Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume = {30},
+  year = {2017},
+  eprint = {1612.01474},
+  archiveprefix = {arXiv}
+}
+"""
+
 LUECKMANN_2021 = """
 @inproceedings{lueckmann2021benchmarking,
   author = {Lueckmann, Jan-Matthis and Boelts, Jan and Greenberg, David S. and Gonçalves, Pedro J. and

@@ -1,46 +1,75 @@
-"""The engine: the time of training steps, and the error that a small budget leaves."""
+"""The engine: the time of a training step, for every divergence with every continuous family, and as graphs grow."""
 
 from __future__ import annotations
 
-import torch
-from torch.distributions import Independent, Normal
+from ampbench.graph import Simulator
 
-from ampbench.amp import AMP
-from ampbench.graph import Graph, Simulator, density, simulator
-from ampbench.interfaces import fit
-from ampbench.registry import load
-from ampbench.seeding import seeded
+from .common import gaussian, step
 
+DIVERGENCES = (
+    "jsd(refine=0)",
+    "kl(refine=0)",
+    "kl-likelihood",
+    "kl-ratio",
+    "blend(first=jsd,second=kl,weight=0.5)",
+    "mmd",
+    "f-kl",
+    "pearson",
+    "hellinger",
+    "jeffreys",
+    "total-variation",
+    "wasserstein",
+    "energy",
+    "riesz(refine=0)",
+    "forward-kl",
+)
+"""Without resampling of draws, whose steps are others."""
 
-def _source(budget: int) -> Simulator:
-    prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
-    graph = Graph(density("theta", prior), simulator("x", lambda t: t + torch.randn_like(t), ["theta"]))
-    return Simulator(graph, ["x"], budget, seed=0)
+FAMILIES = ("implicit", "gaussian", "mixture", "flow", "maf")
 
 
 class Steps:
-    """Fifty steps of Algorithm 1, networks of the default size."""
+    """Networks of the default size and 256 rows of two components in a step; the mean of 16 steps."""
 
-    params = ("jsd", "kl", "mmd")
-    param_names = ("divergence",)
-
-    def setup(self, divergence: str) -> None:
-        torch.set_num_threads(1)
-        self.method: AMP = load().build("methods", f"amp:divergence={divergence},steps=50")
-
-    def time_fit_50_steps(self, divergence: str) -> None:
-        fit(self.method, _source(1000))
-
-
-class Accuracy:
-    """Error of the posterior standard deviation on a conjugate Gaussian, where it is known to be √½."""
-
+    params = (DIVERGENCES, FAMILIES)
+    param_names = ("divergence", "family")
+    unit = "ms"
     timeout = 300
-    unit = "absolute error"
 
-    def track_standard_deviation_error(self) -> float:
-        torch.set_num_threads(1)
-        posterior = fit(load().build("methods", "amp:steps=500"), _source(2000))
-        with seeded(0):
-            samples = posterior.sample(torch.zeros(2), 10_000)
-        return float((samples.std(0) - 0.5**0.5).abs().mean())
+    def setup(self, divergence: str, family: str) -> None:
+        if divergence == "forward-kl" and family == "implicit":
+            raise NotImplementedError("maximum likelihood needs a density")
+
+    def track_step(self, divergence: str, family: str) -> float:
+        options = f"divergence={divergence},family={family},particles=2,steps=17,checks=1"
+        return step(f"amp:{options}", Simulator(gaussian(), ["z1"], 1000, seed=0))
+
+
+class Chains:
+    """A chain whose last variable is observed: one tuple for every latent."""
+
+    params = (("jsd", "forward-kl"), (2, 8))
+    param_names = ("divergence", "length")
+    unit = "ms"
+    timeout = 300
+
+    def track_step(self, divergence: str, length: int) -> float:
+        family = "implicit" if divergence == "jsd" else "flow"
+        source = Simulator(gaussian(length), [f"z{length - 1}"], 1000, seed=0)
+        return step(f"amp:divergence={divergence},family={family},steps=17,checks=1", source)
+
+
+class Templates:
+    """State spaces of 10 to 100 times, with one network for all times."""
+
+    params = ("jsd", "energy", "forward-kl")
+    param_names = ("divergence",)
+    unit = "ms"
+    timeout = 300
+
+    def track_step(self, divergence: str) -> float:
+        from ampbench_tasks.lgssm import template
+
+        family = "gaussian" if divergence == "forward-kl" else "implicit"
+        options = f"divergence={divergence},family={family},particles=2,steps=17,checks=1"
+        return step(f"amp-templates:{options}", Simulator(template((10, 100)), ["x"], 20_000, seed=0))

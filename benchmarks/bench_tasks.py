@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
-from ampbench.interfaces import HasReference, Task
-from ampbench.registry import load
+from ampbench.interfaces import HasReference
 from ampbench.seeding import seeded
+
+from .common import Brief, task
 
 CLASSIC = (
     "bernoulli_glm",
@@ -23,35 +22,31 @@ CLASSIC = (
 OTHERS = ("birth_death", "epidemic", "g_and_k", "ma2", "mg1", "ricker", "lgssm:length=50", "nonlinear_ssm")
 
 
-class Simulations:
+class Simulations(Brief):
     """Ten thousand simulations from the prior; for the classic tasks the aim is less than a second."""
 
     params = (*CLASSIC, *OTHERS)
     param_names = ("task",)
-    timeout = 300
 
-    def setup(self, task: str) -> None:
-        torch.set_num_threads(1)
-        self.task: Task = load().build("tasks", task)
+    def setup(self, name: str) -> None:
+        self.task = task(name)
         self.task.graph.sample(10)
 
-    def time_simulate_10000(self, task: str) -> None:
+    def time_simulate_10000(self, name: str) -> None:
         with seeded(0):
             self.task.graph.sample(10_000)
 
 
-class References:
+class References(Brief):
     """A thousand posterior samples for an observation that nobody has seen before."""
 
-    params = tuple(task for task in (*CLASSIC, *OTHERS) if task != "epidemic")
+    params = tuple(name for name in (*CLASSIC, *OTHERS) if name != "epidemic")
     param_names = ("task",)
-    timeout = 300
 
-    def setup(self, task: str) -> None:
-        torch.set_num_threads(1)
-        self.task: Task = load().build("tasks", task)
+    def setup(self, name: str) -> None:
+        self.task = task(name)
         self.x = self.task.observation(1).x
 
-    def time_reference_1000(self, task: str) -> None:
+    def time_reference_1000(self, name: str) -> None:
         assert isinstance(self.task, HasReference)
         self.task.reference(self.x, 1000, seed=0)

@@ -22,14 +22,17 @@ from ampbench.seeding import seeded
 PRIOR = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
 SPECS = {
     "amp": "amp:steps=20",
+    "amp-ensemble": "amp-ensemble:amp=amp(steps=20),members=2",
     "amp-learned": "amp-learned:amp=amp(divergence=forward-kl,family=gaussian,steps=20),draws=200",
     "amp-templates": "amp-templates:steps=4,checks=2,batch_size=8,repeats=32,messages=8",
     "fmpe": "fmpe:max_epochs=2",
     "mc-abc": "mc-abc:accept=40",
     "nle": "nle:max_epochs=2,chains=4,density_estimator=mdn",
     "npe": "npe:max_epochs=2",
+    "npe-ensemble": "npe-ensemble:members=2,max_epochs=2",
     "npse": "npse:max_epochs=2",
     "nre": "nre:max_epochs=2,chains=4",
+    "nre-c": "nre-c:max_epochs=2,chains=4",
     "rejection-abc": "rejection-abc:accept=40",
     "smc-abc": "smc-abc:population=50",
     "snle": "snle:rounds=2,max_epochs=2,chains=4,density_estimator=mdn",
@@ -41,10 +44,10 @@ SLOW = {"npse", "snle", "snre"}
 METHODS = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in registry.load().entries("methods")
 ]
-CORE = {"amp", "amp-learned", "amp-templates", "prior", "reference", "rejection-abc"}
+CORE = {"amp", "amp-ensemble", "amp-learned", "amp-templates", "prior", "reference", "rejection-abc"}
 """Methods that need no sbi."""
 BIASED = {"nle": "likelihood", "nre": "likelihood", "snle": "likelihood", "snre": "likelihood", "snpe": "atomic loss"}
-BIASED |= {"amp-learned": "surrogate"}
+BIASED |= {"amp-learned": "surrogate", "nre-c": "likelihood"}
 """Methods that refuse to leave failed simulations out, with a word of the reason."""
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
@@ -162,7 +162,14 @@ class UnfinishedTrainingError(TrainingError):
         self.trained = trained
 
 
-def train(views: Views[Families], source: Source, settings: Settings, progress: Progress) -> Trained[Families]:
+def train(
+    views: Views[Families],
+    source: Source,
+    settings: Settings,
+    progress: Progress,
+    descent: Callable[..., Descent] = Descent,
+    checkpoints: Callable[..., Checkpoint[Learned[Families]]] = Checkpoint,
+) -> Trained[Families]:
     """Run Algorithm 1.
 
     Arguments:
@@ -170,6 +177,8 @@ def train(views: Views[Families], source: Source, settings: Settings, progress: 
         source: top-down samples and evidence, on the device of the families.
         settings: see :class:`Settings`; at least one step.
         progress: called after every step.
+        descent: optimises a player; another one for members of an ensemble (:mod:`ampbench.amp.ensembles.training`).
+        checkpoints: keeps the best checkpoint; likewise.
 
     Raises:
         TrainingError: a loss, a gradient or the score became NaN or infinite; the message names tuple or player, and
@@ -179,11 +188,11 @@ def train(views: Views[Families], source: Source, settings: Settings, progress: 
     pairs = list(zip(views.comparisons, adversaries, strict=True))
     weights = [weight for network in (*adversaries, reader) for weight in network.parameters() if weight.requires_grad]
     learned = Learned(views.bottom_up, source.model)
-    xi = Descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
-    phi = Descent("family", learned.parameters(), settings.learning_rate, settings.steps, settings.weight_decay)
+    xi = descent("adversary", weights, settings.adversary_learning_rate, settings.steps)
+    phi = descent("family", learned.parameters(), settings.learning_rate, settings.steps, settings.weight_decay)
     averaged = copy.deepcopy(learned).requires_grad_(False).eval()
     likelihood = by_likelihood(views.comparisons)
-    checkpoint = Checkpoint(averaged, settings.patience)
+    checkpoint = checkpoints(averaged, settings.patience)
 
     try:
         for step in range(1, settings.steps + 1):

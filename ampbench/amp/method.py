@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from ampbench.amp.chains import BottomUp
-from ampbench.amp.comparisons import FlatViews, LocalComparison, Reading, by_likelihood
+from ampbench.amp.comparisons import FlatViews, LocalComparison, Reading
 from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities, unknown_likelihood
-from ampbench.amp.diagnostics import ROWS, warn_if_told_apart
 from ampbench.amp.engine import TRAINING, Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.posterior import AMPPosterior, posterior_type
+from ampbench.amp.prepared import Prepared
 from ampbench.amp.refinement import Refinement, build_refiner, refine, refinement_steps
 from ampbench.amp.sites import Scope, Site, sites
 from ampbench.amp.sources import Simulations
@@ -50,9 +50,6 @@ MIN_BUDGET = 10
 
 INVERSE = "amp-inverse==2"
 """Revision of the inverse of graphs with several latent variables; see ``docs/decisions/0024-roots-first.md``."""
-
-REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
-"""Advice for fits whose adversaries still distinguish the chains."""
 
 
 @final
@@ -131,6 +128,26 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
             FitWarning: an adversary still distinguishes the chains; see
                 :func:`ampbench.amp.diagnostics.warn_if_told_apart`.
         """
+        return self.fit_prepared(self.prepare(simulator, device), progress)
+
+    def fit_prepared(self, prepared: Prepared, progress: Progress) -> AMPPosterior:
+        """Run Algorithm 1 on prepared simulations; see :meth:`fit`."""
+        bottom_up, comparisons = self.assembled(prepared)
+        source = prepared.source(comparisons)
+        try:
+            trained, refinement = _trained(bottom_up, comparisons, source, prepared.settings, progress)
+        except UnfinishedTrainingError as error:
+            raise UnfinishedFitError(str(error), prepared.posterior(error.trained, comparisons, source)) from error
+        found = prepared.posterior(trained, comparisons, source, refinement)
+        prepared.warn(found)
+        return found
+
+    def prepare(self, simulator: Simulator, device: torch.device) -> Prepared:
+        """Spend the whole budget, and return the simulations in network coordinates, for any number of trainings.
+
+        Raises:
+            UsageError: the budget is too small, an option names a variable that is not inferred, or nothing is.
+        """
         graph = simulator.graph
         if simulator.remaining < MIN_BUDGET:
             raise UsageError(
@@ -146,23 +163,12 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
             for name, value in values.items()
         }
         encoded = {name: coordinates[name].encode(value).to(device) for name, value in values.items()}
-        bottom_up, comparisons = self._assembled(simulator, coordinates, device)
-        source = Simulations(encoded, simulator.observed, settings.held_out, by_likelihood(comparisons))
         observed = {name: values[name].shape[1] for name in simulator.observed}
-        held_out = {name: value[:ROWS].clone() for name, value in source.held_out.items()}
+        return Prepared(simulator, settings, coordinates, encoded, observed, device)
 
-        def posterior(trained: Trained[BottomUp], refinement: Refinement | None = None) -> AMPPosterior:
-            made = posterior_type(trained, refinement, graph, simulator.latents)
-            return made(trained, refinement, comparisons, held_out, coordinates, observed, graph, simulator.latents)
-
-        try:
-            trained, refinement = _trained(bottom_up, comparisons, source, settings, progress)
-        except UnfinishedTrainingError as error:
-            raise UnfinishedFitError(str(error), posterior(error.trained)) from error
-        found = posterior(trained, refinement)
-        p, q = found.chain_pair.on_simulations(held_out, settings.teacher_forcing)
-        warn_if_told_apart(found.chain_pair, p, q, REMEDY)
-        return found
+    def assembled(self, prepared: Prepared) -> tuple[BottomUp, list[LocalComparison]]:
+        """Return untrained families for prepared simulations, and their local comparisons; see :meth:`assemble`."""
+        return self._assembled(prepared.simulator, prepared.coordinates, prepared.device)
 
     def lacks_likelihood(self, simulator: Simulator) -> bool:
         """Return whether a divergence sees the model through a likelihood that the model does not have."""

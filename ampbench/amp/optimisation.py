@@ -81,8 +81,12 @@ class Descent:
             raise self._broken(losses, norm, step)
         rate = self._schedule.get_last_lr()[0]
         self._seen |= {f"{self.player} gradient norm": norm, f"{self.player} learning rate": rate}
+        self._move(gradients)
+
+    def _move(self, gradients: Iterable[Tensor | None]) -> None:
+        """Take a step of Adam, in one pass that reads parameter and gradient side by side, whatever their strides."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = None if gradient is None else gradient.contiguous()
         self._adam.step()
         self._schedule.step()
 

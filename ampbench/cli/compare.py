@@ -10,13 +10,13 @@ import pandas as pd
 
 from ampbench.atlas.findings import summary_line
 from ampbench.cli.overview import LEADERS_LEGEND, print_overview, standings
+from ampbench.cli.published import Published, labelled, renamed
 from ampbench.cli.terminal import print_folded, print_table, remark, warn
 from ampbench.console import complain, document, say
 from ampbench.errors import UsageError, unknown
-from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, latest, summarise
+from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, summarise
 from ampbench.reporting.labels import labels, legend
 from ampbench.reporting.leaderboard import Leaderboard, leaderboards
-from ampbench.reporting.ledger import PublishedComparison, compare_published
 from ampbench.reporting.tables import interval, latex, markdown, p_value
 from ampbench.reporting.text import decimals, number
 from ampbench.results import load
@@ -112,7 +112,7 @@ def show(
     others = [] if selection.metrics else [name for name in stored if metrics and name not in metrics]
     frame = Selection(metrics=metrics).of(whole)
     summary = summarise(frame)
-    theirs = compare_published(latest(whole)[0], mix=mix) if published else None
+    theirs = Published.of(whole, mix) if published else None
     if form == "json":
         document(_json(summary, leaderboards(frame, summary), theirs))
         return
@@ -125,7 +125,7 @@ def show(
         complain(line(text))
 
 
-def _json(summary: Summary, boards: Sequence[Leaderboard], theirs: PublishedComparison | None) -> dict[str, object]:
+def _json(summary: Summary, boards: Sequence[Leaderboard], theirs: Published | None) -> dict[str, object]:
     found = {
         "leaderboard": standings(boards),
         "table": records(summary.table),
@@ -135,7 +135,7 @@ def _json(summary: Summary, boards: Sequence[Leaderboard], theirs: PublishedComp
         "findings": records(summary.findings),
         "unchecked": summary.unchecked,
     }
-    return found | ({"published": records(theirs.table), "published_remarks": theirs.remarks} if theirs else {})
+    return found | (theirs.document() if theirs else {})
 
 
 def _print(
@@ -144,7 +144,7 @@ def _print(
     details: bool,
     others: Sequence[str],
     noise: bool,
-    theirs: PublishedComparison | None,
+    theirs: Published | None,
 ) -> None:
     named = labels([*full.table["method"], *full.findings["method"]])
     summary = _with_labels(full, named)
@@ -158,7 +158,7 @@ def _print(
     if noise:
         _print_noise(summary.table)
     if theirs:
-        _print_published(theirs, named)
+        theirs.print(named)
     for text in legend(named):
         print_folded(text)
     if ranked:
@@ -184,7 +184,7 @@ def _print_tables(summary: Summary, wanted: Set[tuple[str, int, int, str]] | Non
     for group, tables in summary.table.groupby(GROUP_COLUMNS, sort=False):
         here = [
             (text, part)
-            for text, part in _labelled(tables, [*GROUP_COLUMNS, "metric"])
+            for text, part in labelled(tables, [*GROUP_COLUMNS, "metric"])
             if wanted is None or (*group, part["metric"].iloc[0]) in wanted
         ]
         for text, part in here:
@@ -201,12 +201,8 @@ def _print_tables(summary: Summary, wanted: Set[tuple[str, int, int, str]] | Non
 
 def _with_labels(summary: Summary, named: Mapping[str, str]) -> Summary:
     """Return a summary with each method's spec replaced by its label."""
-    tables = {name: _renamed(getattr(summary, name), named) for name in ("table", "ranks", "findings")}
+    tables = {name: renamed(getattr(summary, name), named) for name in ("table", "ranks", "findings")}
     return replace(summary, **tables)
-
-
-def _renamed(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:
-    return table.assign(method=table["method"].map(lambda method: named.get(method, method)))
 
 
 def _print_scores(part: pd.DataFrame) -> None:
@@ -237,29 +233,10 @@ def _print_findings(part: pd.DataFrame) -> None:
 
 def _print_noise(table: pd.DataFrame) -> None:
     columns = ["method", "sd_seed", "sd_observation", "sd_rest", "sd_metric"]
-    for label, part in _labelled(table, [*GROUP_COLUMNS, "metric"]):
+    for label, part in labelled(table, [*GROUP_COLUMNS, "metric"]):
         print_folded(f"standard deviations of single scores; {label}")
         rows = part[columns].itertuples(index=False)
         print_table(["method", "seed", "observation", "rest", "metric"], rows, fold=0)
         say()
     remark("-: not identifiable; with one seed, observation includes rest")
     say()
-
-
-def _print_published(theirs: PublishedComparison, named: Mapping[str, str]) -> None:
-    shown = _renamed(theirs.table, named).assign(samples=theirs.table["samples"].astype("string").fillna("unknown"))
-    for label, part in _labelled(shown, ["task", "budget", "classifier", "samples"]):
-        print_folded(f"ours and published c2st; {label}")
-        columns = part[["method", "mean", "se", "origin"]].astype({"mean": float, "se": float})
-        print_table(columns.columns, columns.itertuples(index=False), fold=3)
-        say()
-    remark("se: standard error for independent fits; our scores of one seed share a fit if the method is amortised")
-    for text in theirs.remarks:
-        warn(text)
-
-
-def _labelled(table: pd.DataFrame, by: list[str]) -> list[tuple[str, pd.DataFrame]]:
-    return [
-        (", ".join(f"{name} {value}" for name, value in zip(by, values, strict=True)), part)
-        for values, part in table.groupby(by, sort=False)
-    ]

@@ -44,9 +44,15 @@ def show_ledger(
         shown = frame.assign(samples=frame["samples"].astype("string").fillna("unknown"))
         shown = shown.astype({"n": "float64"})
         print_groups(
-            shown, ["task", "budget", "classifier", "samples"], ["method", "c2st", "se", "source"], "no such score"
+            shown,
+            ["task", "budget", "classifier", "samples"],
+            ["method", "c2st", "se", "sequential", "choice", "source"],
+            "no such score",
         )
-        note("se: standard error over observations and seeds; -: not published")
+        note(
+            "se: standard error over observations and seeds; -: not published; sequential: the whole budget for each "
+            "observation; choice: of the configuration, which makes a score too low if it is the best by this score"
+        )
 
 
 def reproduce(

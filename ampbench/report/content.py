@@ -133,6 +133,7 @@ class Content:
         tasks: the tasks, sorted by spec.
         published: our scores and comparable published ones, with the columns of
             :data:`ampbench.results.schema.PUBLISHED_COMPARISON`.
+        strongest: the strongest published scores, with the columns of :data:`ampbench.results.schema.STRONGEST`.
         remarks: what is missing, left out or not comparable.
     """
 
@@ -146,4 +147,5 @@ class Content:
     methods: tuple[Method, ...]
     tasks: tuple[Task, ...]
     published: pd.DataFrame
+    strongest: pd.DataFrame
     remarks: tuple[str, ...]

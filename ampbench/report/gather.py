@@ -17,7 +17,8 @@ from ampbench.report.tasks import Entries, described
 from ampbench.reporting.compare import latest, summarise
 from ampbench.reporting.labels import labels
 from ampbench.reporting.leaderboard import leaderboards
-from ampbench.reporting.ledger import CLASSIFIERS, compare_published
+from ampbench.reporting.ledger import CLASSIFIERS, PublishedComparison, compare_all
+from ampbench.reporting.strongest import strongest
 from ampbench.results import load, schema
 from ampbench.results.bundle import is_bundle
 from ampbench.results.checksums import is_directory
@@ -57,7 +58,7 @@ def gather(paths: Sequence[Path]) -> Content:
     current, _ = latest(frame)
     named = labels(frame["method"])
     resolved = dict(zip(frame["method"], frame["resolved"], strict=True))
-    published, about_published = _published(current)
+    published, best = _published(current)
     entries = {key: entry for each in reversed(read) for key, entry in each.entries.items()}
     return Content(
         sources=tuple(Source(line(str(each.path)), len(each.frame)) for each in read),
@@ -69,8 +70,9 @@ def gather(paths: Sequence[Path]) -> Content:
         boards=tuple(leaderboards(frame, summary)),
         methods=tuple(_method(spec, named[spec], resolved[spec]) for spec in sorted(named)),
         tasks=tuple(described(current, entries)),
-        published=published,
-        remarks=tuple(map(line, [*remarks, *summary.remarks, *summary.limits, *about_published])),
+        published=published.table,
+        strongest=best,
+        remarks=tuple(map(line, [*remarks, *summary.remarks, *summary.limits, *published.remarks])),
     )
 
 
@@ -122,9 +124,9 @@ def _parts(resolved: str, option: str) -> str:
     return ", ".join(dict.fromkeys(found)) or NONE
 
 
-def _published(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return published scores beside ours, and remarks; an empty frame without a metric that has been published."""
-    found = [compare_published(frame, metric) for metric in metric_columns(frame) if metric in CLASSIFIERS]
-    if not found:
-        return pd.DataFrame(columns=schema.PUBLISHED_COMPARISON.names), []
-    return pd.concat([each.table for each in found]), [text for each in found for text in each.remarks]
+def _published(frame: pd.DataFrame) -> tuple[PublishedComparison, pd.DataFrame]:
+    """Return published scores beside ours, and the strongest of them; nothing without a metric that was published."""
+    if not any(metric in CLASSIFIERS for metric in metric_columns(frame)):
+        empty = PublishedComparison(pd.DataFrame(columns=schema.PUBLISHED_COMPARISON.names), [])
+        return empty, pd.DataFrame(columns=schema.STRONGEST.names)
+    return compare_all(frame), strongest(frame)

@@ -75,10 +75,12 @@ def _score(text: str, interval: str, verdict: str) -> str:
 
 
 def _task(task: dict[str, object]) -> Iterator[str]:
-    described, findings, published = task["task"], task["findings"], task["published"]
+    described, findings = task["task"], task["findings"]
+    published, strongest = task["published"], task["strongest"]
     assert isinstance(findings, list)
     assert isinstance(published, list)
-    if not findings and not published:
+    assert isinstance(strongest, list)
+    if not findings and not published and not strongest:
         return
     yield f"### {in_markdown(getattr(described, 'spec', ''))}\n"
     if findings:
@@ -87,11 +89,19 @@ def _task(task: dict[str, object]) -> Iterator[str]:
         headings = ["method", "simulations", "finding", "runs", "largest", "where"]
         yield from _table(headings, ([in_markdown(str(row[name])) for name in columns] for row in findings))
         yield ""
-    if published:
-        yield "Published scores of the same classifier and number of samples:\n"
-        columns = ["label", "budget", "mean", "se", "origin"]
-        headings = ["method", "simulations", "C2ST", "standard error", "origin"]
-        yield from _table(headings, ([in_markdown(str(row[name])) for name in columns] for row in published))
+    if strongest:
+        yield "Strongest published scores by classifier and number of samples:\n"
+        columns = ["label", "budget", "scale", "mean", "count", "sequential", "choice", "ours_mean", "ours", "origin"]
+        headings = ["published method", "simulations", "classifier", "C2ST", "scores", "sequential", "configuration"]
+        headings += ["ours", "our method", "origin"]
+        yield from _table(headings, ([in_markdown(str(row[name])) for name in columns] for row in strongest))
+        yield ""
+    for scale in published:
+        of = in_markdown(f"{scale['classifier']}, {scale['samples']} samples")
+        yield f"Published scores of the same classifier and number of samples: {of}\n"
+        columns = ["label", "budget", "mean", "se", "sequential", "choice", "origin"]
+        headings = ["method", "simulations", "C2ST", "standard error", "sequential", "configuration", "origin"]
+        yield from _table(headings, ([in_markdown(str(row[name])) for name in columns] for row in scale["rows"]))
         yield ""
 
 

@@ -60,7 +60,7 @@ def payload(content: Content) -> dict[str, Any]:
         "cells": _cells(content),
         "runs": _runs(content, metrics, texts),
         "levels": LEVELS,
-        "published": _published(content.published),
+        "published": _published(content.published, content.strongest),
         "texts": texts.all,
     }
 
@@ -135,13 +135,18 @@ def _provenance(text: object) -> str:
     return line(", ".join(f"{name} {value}" for name, value in found.items() if name not in VOLATILE_PROVENANCE))
 
 
-def _published(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _published(table: pd.DataFrame, strongest: pd.DataFrame) -> list[dict[str, Any]]:
     rows = table[table["origin"] != "ours"]
     metrics = {classifier: metric for metric, classifier in CLASSIFIERS.items()}
+    key = ["task", "budget", "classifier", "samples", "method", "origin"]
+    best = set(strongest[key].itertuples(index=False, name=None))
+    marks = [each in best for each in rows[key].itertuples(index=False, name=None)]
     return [
         {"task": row.task, "method": line(row.method), "origin": line(row.origin), "budget": int(row.budget)}
-        | {"metric": metrics.get(row.classifier, ""), "mean": _number(row.mean), "se": _number(row.se)}
-        for row in rows.itertuples(index=False)
+        | {"metric": metrics.get(row.classifier, ""), "samples": int(row.samples)}
+        | {"mean": _number(row.mean), "se": _number(row.se)}
+        | {"sequential": row.sequential, "choice": row.choice, "strongest": mark}
+        for row, mark in zip(rows.itertuples(index=False), marks, strict=True)
     ]
 
 

@@ -168,6 +168,7 @@ def _task(task: Task, position: int, content: Content, methods: Mapping[str, int
         "tables": [_table(group, rows, position, methods, names) for group, rows in table.groupby(BY, sort=True)],
         "findings": list(_findings(found, methods, names)),
         "published": list(_published(content.published[content.published["task"] == task.spec], names)),
+        "strongest": list(_strongest(content.strongest[content.strongest["task"] == task.spec], names)),
     }
 
 
@@ -212,17 +213,49 @@ def _findings(found: pd.DataFrame, methods: Mapping[str, int], names: Mapping[st
 
 
 def _published(table: pd.DataFrame, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Return our scores and published ones, for each budget of which a score is published."""
-    theirs = set(table.loc[table["origin"] != "ours", "budget"])
-    for row in table.itertuples(index=False):
-        if row.budget in theirs:
+    """Return our scores and published ones by scale, for each budget of which a score is published on it."""
+    for (classifier, samples), rows in table.groupby(["classifier", "samples"], sort=True):
+        theirs = set(rows.loc[rows["origin"] != "ours", "budget"])
+        if theirs:
             yield {
-                "label": names.get(row.method, line(row.method)),
-                "ours": row.origin == "ours",
-                "origin": line(row.origin),
-                "budget": row.budget,
-                "mean": number(row.mean, 3),
-                "se": "" if pd.isna(row.se) else number(row.se, 3),
-                "classifier": line(row.classifier),
-                "samples": "unknown" if pd.isna(row.samples) else f"{row.samples:,}",
+                "classifier": line(classifier),
+                "samples": f"{samples:,}",
+                "rows": [_score(row, names) for row in rows.itertuples(index=False) if row.budget in theirs],
             }
+
+
+def _score(row: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "label": names.get(row.method, line(row.method)),
+        "ours": row.origin == "ours",
+        "origin": line(row.origin),
+        "budget": row.budget,
+        "mean": number(row.mean, 3),
+        "se": "" if pd.isna(row.se) else number(row.se, 3),
+        "sequential": row.sequential,
+        "choice": row.choice,
+    }
+
+
+def _strongest(table: pd.DataFrame, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Return the strongest published scores of a task, on every scale, beside our lowest one."""
+    for row in table.itertuples(index=False):
+        yield {
+            "label": line(row.method),
+            "budget": row.budget,
+            "scale": f"{line(row.classifier)}, {row.samples:,} samples",
+            "mean": number(row.mean, 3),
+            "count": _count(row.n, row.observations),
+            "sequential": row.sequential,
+            "choice": row.choice,
+            "ours": names.get(row.ours, line(row.ours)),
+            "ours_mean": "" if pd.isna(row.ours_mean) else f"{number(row.ours_mean, 3)} ({row.ours_n} scores)",
+            "origin": line(row.origin),
+        }
+
+
+def _count(n: object, observations: object) -> str:
+    """Return the number of averaged scores, and of observations among them, as far as the source states them."""
+    if pd.isna(n):
+        return "not stated"
+    return str(n) if pd.isna(observations) else f"{n} ({observations} observations)"

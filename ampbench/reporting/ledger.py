@@ -10,14 +10,17 @@ References:
     Lueckmann et al. 2021, *Benchmarking simulation-based inference*, arXiv:2101.04653;
     github.com/sbi-benchmark/results.
     Ramesh et al. 2022, *GATSBI*, arXiv:2203.06481; github.com/mackelab/gatsbi.
+    Miller, Weniger, Forré 2022, *Contrastive neural ratio estimation*, arXiv:2210.06170; github.com/bkmi/cnre.
     Gloeckler et al. 2024, *All-in-one simulation-based inference*, arXiv:2404.09636; github.com/mackelab/simformer.
     Vetter et al. 2025, *Effortless, simulation-efficient Bayesian inference*, arXiv:2504.17660;
     github.com/mackelab/npe-pfn.
+    Amerio 2026, *GenSBI: generative methods for simulation-based inference in JAX*, arXiv:2605.27499;
+    github.com/aurelio-amerio/GenSBI-examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -25,6 +28,7 @@ from typing import Any
 import pandas as pd
 
 from ampbench.errors import UsageError, unknown
+from ampbench.reporting.studies import STUDIES, Study
 from ampbench.results import schema
 from ampbench.results.origins import OURS, marked, with_origins
 from ampbench.spec import Spec, component_name
@@ -33,7 +37,7 @@ from ampbench.text import encodable
 COLUMNS = schema.LEDGER.dtypes
 """The columns of the ledger, with their pandas dtypes."""
 
-CLASSIFIERS = {"c2st": "mlp-10d (sbibm)"}
+CLASSIFIERS = {"c2st": "mlp-10d (sbibm)", "c2st-rf": "random forest (sbi)"}
 """Name of each metric with published scores → classifier of the published scores with the metric's definition."""
 
 
@@ -121,13 +125,27 @@ def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = Fal
         raise UsageError(
             f"no score is published by the definition of metric {metric!r}; comparable are: {', '.join(CLASSIFIERS)}"
         )
-    ours = _ours(frame, metric)
+    return _compared(frame, [metric], mix)
+
+
+def compare_all(frame: pd.DataFrame, mix: bool = False) -> PublishedComparison:
+    """Return what :func:`compare_published` does, for every metric of the frame with published scores.
+
+    Raises:
+        UsageError: the frame has none of these metrics.
+    """
+    metrics = [metric for metric in CLASSIFIERS if metric in frame.columns]
+    if not metrics:
+        raise UsageError(f"scores are published of the metrics {', '.join(CLASSIFIERS)}; these results have none")
+    return _compared(frame, metrics, mix)
+
+
+def _compared(frame: pd.DataFrame, metrics: Sequence[str], mix: bool) -> PublishedComparison:
+    ours = pd.concat([our_means(frame, metric) for metric in metrics])
     published = ledger().merge(ours[["task", "budget"]].drop_duplicates(), on=["task", "budget"])
-    sizes = ours.groupby(["task", "budget"])["samples"].agg(set)
-    same = [
-        row.classifier == CLASSIFIERS.get(metric) and row.samples in sizes[row.task, row.budget]
-        for row in published.itertuples()
-    ]
+    scale = ["task", "budget", "classifier", "samples"]
+    scales = set(ours[scale].itertuples(index=False, name=None))
+    same = [row in scales for row in published[scale].itertuples(index=False, name=None)]
     comparable = pd.Series(same, index=published.index, dtype=bool)
     shown = published if mix else published[comparable]
     theirs = shown.rename(columns={"source": "origin", "c2st": "mean"})
@@ -136,16 +154,20 @@ def compare_published(frame: pd.DataFrame, metric: str = "c2st", mix: bool = Fal
     return PublishedComparison(table.reset_index(drop=True), _remarks(published, comparable, mix))
 
 
-def _ours(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the means and standard errors of a frame, one row per task, budget, method, sample size and origin."""
+def our_means(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return our mean scores, with the columns of :data:`ampbench.results.schema.PUBLISHED_COMPARISON`.
+
+    One row is a task, budget, method, sample size and origin.
+    """
     good = marked(with_origins(frame[frame[metric].notna()]))
     grouped = good.assign(task=good["task"].map(component_name)).groupby(
         ["task", "budget", "method", "samples", "origin"], as_index=False
     )
-    table = grouped[metric].agg(mean="mean", se="sem", n="count")
-    return table.assign(classifier=CLASSIFIERS.get(metric, metric)).astype(
-        {"budget": "Int64", "samples": "Int64", "n": "Int64"}
+    table = grouped.agg(
+        mean=(metric, "mean"), se=(metric, "sem"), n=(metric, "count"), observations=("observation", "nunique")
     )
+    whole = dict.fromkeys(("budget", "samples", "n", "observations"), "Int64")
+    return table.assign(classifier=CLASSIFIERS.get(metric, metric), sequential="", choice="").astype(whole)
 
 
 def _remarks(published: pd.DataFrame, comparable: pd.Series[bool], mix: bool) -> list[str]:
@@ -162,67 +184,6 @@ def _remarks(published: pd.DataFrame, comparable: pd.Series[bool], mix: bool) ->
     return [f"left out, because not comparable with ours: {len(other)} published scores by {described}"]
 
 
-@dataclass(frozen=True)
-class Study:
-    """A published comparison that can be run again.
-
-    Attributes:
-        source: part of the name of its source in the ledger.
-        methods: published name of each method → spec with the published settings, as far as they are known.
-        samples: number of samples from each distribution of the C2ST.
-        subsets: name → (tasks, published methods, budgets).
-    """
-
-    source: str
-    methods: Mapping[str, str]
-    samples: int
-    subsets: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]]
-
-
-_CLASSIC_TASKS = (
-    "bernoulli_glm",
-    "bernoulli_glm_raw",
-    "gaussian_linear",
-    "gaussian_linear_uniform",
-    "gaussian_mixture",
-    "lotka_volterra",
-    "sir",
-    "slcp",
-    "slcp_distractors",
-    "two_moons",
-)
-
-_NEURAL_OPTIONS = "batch_size=10000"
-_CHAIN_OPTIONS = "chains=100,thin=10,warmup=25"
-
-STUDIES = {
-    "lueckmann2021": Study(
-        source="sbi-benchmark/results",
-        methods={
-            "REJ-ABC": "mc-abc:accept=100,kde=true",
-            "SMC-ABC": "smc-abc:decay=0.2,kde=true,kernel_scale=0.5",
-            "NPE": f"npe:{_NEURAL_OPTIONS},density_estimator=nsf",
-            "NLE": f"nle:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},density_estimator=maf",
-            "NRE": f"nre:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},classifier=resnet",
-            "SNPE": f"snpe:{_NEURAL_OPTIONS},density_estimator=nsf,rounds=10",
-            "SNLE": f"snle:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},density_estimator=maf,rounds=10",
-            "SNRE": f"snre:{_NEURAL_OPTIONS},{_CHAIN_OPTIONS},classifier=resnet,rounds=10",
-        },
-        samples=10_000,
-        subsets={
-            "fast": (("two_moons",), ("REJ-ABC", "SMC-ABC", "NPE"), (1000,)),
-            "amortised": (_CLASSIC_TASKS, ("REJ-ABC", "NPE", "NLE", "NRE"), (1000, 10_000)),
-            "all": (
-                _CLASSIC_TASKS,
-                ("REJ-ABC", "SMC-ABC", "NPE", "NLE", "NRE", "SNPE", "SNLE", "SNRE"),
-                (1000, 10_000, 100_000),
-            ),
-        },
-    )
-}
-"""Studies by name, with the settings of the benchmark's code, github.com/sbi-benchmark/sbibm."""
-
-
 def study(name: str, subset: str) -> tuple[Study, dict[str, Any]]:
     """Return a study and the sweep of one of its subsets; raises :class:`UsageError` for an unknown name."""
     if name not in STUDIES:
@@ -235,7 +196,7 @@ def study(name: str, subset: str) -> tuple[Study, dict[str, Any]]:
         "tasks": list(tasks),
         "methods": [str(Spec.parse(found.methods[method])) for method in methods],
         "budgets": list(budgets),
-        "metrics": ["c2st"],
+        "metrics": [found.metric],
         "samples": found.samples,
     }
 
@@ -253,9 +214,9 @@ def reproduced(frame: pd.DataFrame, found: Study) -> pd.DataFrame:
         NaN where a standard error is unknown.
     """
     names = {str(Spec.parse(spec)): method for method, spec in found.methods.items()}
-    frame = with_origins(frame)
+    frame = with_origins(frame if found.metric in frame else frame.assign(**{found.metric: float("nan")}))
     own = frame[(frame["origin"] == OURS) & (frame["samples"] == found.samples)]
-    ours = _ours(own[own["method"].isin(list(names))], "c2st")
+    ours = our_means(own[own["method"].isin(list(names))], found.metric)
     ours = ours.assign(method=ours["method"].map(names).astype("string"))
     rows = ledger()
     theirs = rows[rows["source"].str.contains(found.source, regex=False) & (rows["samples"] == found.samples)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -204,6 +205,28 @@ RANKS = Table(
     ),
 )
 
+CHOICES = ("one for all tasks", "best by this score", "not stated")
+"""How the configuration of a published method was chosen."""
+
+SEQUENTIAL = Column(
+    "sequential", str, "whether the method chooses simulations by the observation", values=("yes", "no")
+)
+OBSERVATIONS = Column(
+    "observations", int, "number of observations among them; missing where it is not stated", optional=True, minimum=1
+)
+CHOICE = Column(
+    "choice",
+    str,
+    "how the configuration was chosen; `best by this score`: the lowest of several, which is too low a score",
+    values=CHOICES,
+)
+
+
+def _of_published(column: Column) -> Column:
+    """Return a column that is empty in the rows of our scores."""
+    return replace(column, meaning=f"{column.meaning}; empty for ours", blank=True)
+
+
 LEDGER = Table(
     "published scores",
     "`ampbench.reporting.ledger.ledger()`, `ampbench ledger --json` and `--csv`",
@@ -212,14 +235,17 @@ LEDGER = Table(
         Column("task", str, "name of the task in ampbench"),
         Column("method", str, "name of the method in the source"),
         BUDGET,
+        SEQUENTIAL,
         CLASSIFIER,
         SAMPLES_PER_SIDE,
         Column("c2st", float, "the mean score", minimum=0, maximum=1),
         Column("sd", float, "standard deviation of the scores that were averaged", optional=True, minimum=0),
         Column("se", float, "standard error of the mean: as published, or else sd / √n", optional=True, minimum=0),
         AVERAGED,
+        OBSERVATIONS,
         Column("seeds", int, "number of training seeds among them", optional=True, minimum=1),
-        Column("source", str, "the publication"),
+        CHOICE,
+        Column("source", str, "the publication, or its data: repository, commit and file"),
         Column("note", str, "a remark", blank=True),
     ),
 )
@@ -239,6 +265,33 @@ PUBLISHED_COMPARISON = Table(
         AVERAGED,
         Column("mean", float, "the mean of the scores", minimum=0),
         Column("se", float, "its standard error, if all scores are independent", optional=True, minimum=0),
+        OBSERVATIONS,
+        _of_published(SEQUENTIAL),
+        _of_published(CHOICE),
+    ),
+)
+
+STRONGEST = Table(
+    "strongest published scores",
+    "`ampbench.reporting.strongest.strongest(frame)`, and `strongest` of `ampbench compare --published --json`",
+    "the lowest published score of a task, budget, classifier and number of samples; where it is of a sequential "
+    "method, the lowest of the others follows",
+    (
+        TASK,
+        BUDGET,
+        CLASSIFIER,
+        Column("samples", int, "number of samples from each distribution", minimum=1),
+        Column("method", str, "name of the method in the source"),
+        Column("mean", float, "its mean score", minimum=0, maximum=1),
+        Column("se", float, "standard error of the mean", optional=True, minimum=0),
+        AVERAGED,
+        OBSERVATIONS,
+        SEQUENTIAL,
+        CHOICE,
+        Column("origin", str, "the publication"),
+        Column("ours", str, "spec of our method with the lowest mean by the same classifier; empty: none", blank=True),
+        Column("ours_mean", float, "its mean score", optional=True, minimum=0, maximum=1),
+        Column("ours_n", int, "number of our scores that were averaged", optional=True, minimum=1),
     ),
 )
 
@@ -458,6 +511,7 @@ TABLES = (
     RANKS,
     LEDGER,
     PUBLISHED_COMPARISON,
+    STRONGEST,
     REPRODUCED,
     HISTORY,
     DIAGNOSIS,

@@ -81,7 +81,8 @@ class Riesz(WithoutAdversary):
             (particles != truth).flatten(0, -2).any(0)
         )  # the other components are evidence, equal in all particles
         truth, particles = truth[..., inferred], particles[..., inferred]
-        chosen = subsets(len(truth), truth.shape[-1], truth.device)
+        rows = truth.shape[:-1]  # (B,), or (M, B) of several members
+        chosen = subsets(rows.numel(), truth.shape[-1], truth.device).unflatten(0, rows)
         beta = (1 - chosen.sum(-1) / 2 + self.margin).clamp_min(MIN_POWER)
         beta = torch.where(beta.abs() < LOGARITHMIC_POWER, LOGARITHMIC_POWER, beta)
 

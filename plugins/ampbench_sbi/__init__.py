@@ -14,6 +14,8 @@ from ampbench_sbi.references import (
     DURKAN_2020,
     GEFFNER_2023,
     HERMANS_2020,
+    LAKSHMINARAYANAN_2017,
+    MILLER_2022,
     PRITCHARD_1999,
 )
 
@@ -23,11 +25,17 @@ def methods() -> Mapping[str, Lazy]:
     """Return the baselines of sbi 0.27 by name; docs/baselines.md lists their options."""
     embedded = Lazy(
         "ampbench_sbi.embedded:Embedded",
-        "npe, fmpe, npse or nre behind an embedding network (sbi)",
+        "npe, fmpe, npse, nre or nre-c behind an embedding network (sbi)",
         "Radev et al. 2020",
         bibtex=RADEV_2020 + BOELTS_2024,
     )
-    return {"embedded": embedded} | {
+    ensemble = Lazy(
+        "ampbench_sbi.npe_ensemble:NPEEnsemble",
+        "mixture of npe, trained several times on the same simulations (sbi)",
+        "Lakshminarayanan et al. 2017",
+        bibtex=LAKSHMINARAYANAN_2017 + GREENBERG_2019 + BOELTS_2024,
+    )
+    return {"embedded": embedded, "npe-ensemble": ensemble} | {
         name: Lazy(
             f"ampbench_sbi.{name.replace('-', '_')}:{name.replace('-', '').upper()}",
             f"{summary} (sbi)",
@@ -41,6 +49,7 @@ def methods() -> Mapping[str, Lazy]:
             ("npe", "neural posterior estimation", "Greenberg et al. 2019", GREENBERG_2019),
             ("npse", "neural posterior score estimation", "Geffner et al. 2023", GEFFNER_2023),
             ("nre", "neural ratio estimation", "Durkan et al. 2020", DURKAN_2020 + HERMANS_2020),
+            ("nre-c", "contrastive neural ratio estimation", "Miller et al. 2022", MILLER_2022),
             ("smc-abc", "sequential Monte Carlo ABC", "Beaumont et al. 2009", BEAUMONT_2009),
             ("snle", "sequential neural likelihood estimation", "Papamakarios et al. 2019", PAPAMAKARIOS_2019),
             ("snpe", "sequential neural posterior estimation", "Greenberg et al. 2019", GREENBERG_2019),

@@ -101,6 +101,25 @@ class AmortisedDensity(AmortisedPosterior, HasDirectDensity):
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Simulations on which networks are trained, in the units in which sbi sees them.
+
+    Attributes:
+        theta, x: parameters (n, D') and observations (n, L').
+        sizes: D and L, before the change of units.
+        prior: the prior of theta in these units.
+        theta_units, x_units: the units.
+    """
+
+    theta: Tensor
+    x: Tensor
+    sizes: tuple[int, int]
+    prior: LatentPrior | PriorInUnits
+    theta_units: Units
+    x_units: Encoding
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Specification of an amortised method.
 
@@ -112,6 +131,9 @@ class Recipe:
         needs_density: whether the posterior evaluates the prior's density; otherwise prior simulations suffice.
         reader: the trainer for observations with gaps, or with an embedding network; None if there is none.
         arrangement: of the observations, for an embedding network; None: the networks of sbi read them directly.
+        loss: arguments of sbi's ``train`` that define the loss.
+        least: the fewest simulations on which the network can be trained.
+        advice: the next step if the budget is smaller.
     """
 
     method: str
@@ -121,6 +143,9 @@ class Recipe:
     needs_density: bool = False
     reader: Reader | None = None
     arrangement: Arrangement | None = None
+    loss: Mapping[str, Any] = field(default_factory=dict)
+    least: int = MIN_SIMULATIONS
+    advice: str = ""
 
     def prior(self, simulator: Simulator, device: torch.device) -> LatentPrior:
         """Return the prior; raise :class:`UsageError` if this method does not support it."""
@@ -145,7 +170,7 @@ class Recipe:
             what = f"the gaps of {simulator.gaps[0]!r}" if simulator.gaps else "an embedding network"
             raise UsageError(
                 f"method {self.method!r} learns the density of observations, whose parts {what} would change; "
-                "take 'npe', 'fmpe', 'npse', 'nre' or 'amp'"
+                "take 'npe', 'fmpe', 'npse', 'nre', 'nre-c' or 'amp'"
             )
 
     def encoding(self, simulator: Simulator, values: Mapping[str, Tensor]) -> Encoding:
@@ -170,6 +195,60 @@ class Recipe:
             built = trainer.build_posterior(learned.network, **self.build)
         return (AmortisedDensity if is_direct(built) else AmortisedPosterior)(built, learned)
 
+    def simulated(self, simulator: Simulator, device: torch.device) -> Pairs:
+        """Spend the whole budget.
+
+        Raises:
+            UsageError: sbi is not installed, this method does not support the model, or the budget is too small.
+        """
+        toolbox(f"method {self.method!r}")
+        self.check(simulator)
+        check_budget(self.method, simulator, least=self.least, advice=self.advice)
+        prior = self.prior(simulator, device)
+        values = simulator.require(simulator.sample(simulator.remaining), self.least)
+        theta, x = join(values, simulator.latents), join(values, simulator.observed)
+        seen, x_units = in_units(prior, theta), self.encoding(simulator, values)
+        units, sizes = units_of(seen), (theta.shape[1], x.shape[1])
+        return Pairs(units.encode(theta), x_units.encode(x), sizes, seen, units, x_units)
+
+    def trained(self, pairs: Pairs, device: torch.device) -> AmortisedPosterior:
+        """Train a network, from the state of torch's generator, and return its posterior."""
+        curves = Curves()
+        with quiet():
+            trainer = self.trainer(pairs.prior, device, curves, pairs.x_units)
+            trainer.append_simulations(pairs.theta, pairs.x)
+            network = trainer.train(**self.training.options(), **self.loss)
+        units = pairs.theta_units, pairs.x_units
+        learned = Learned(network, *pairs.sizes, torch.get_rng_state(), curves.rows(), *units)
+        return self.posterior(trainer, learned)
+
+    def restored(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AmortisedPosterior:
+        """Build the network, load its stored state, and build the posterior."""
+        of = states.parts(state)
+        sizes = {name: int(size) for name, size in of["sizes"].items()}
+        states.check_names("", sizes, ("theta", "x"))
+        prior = self.prior(simulator, device)
+        states.check_size("theta", sizes["theta"], prior.event_shape[0])
+        states.check_size("x", sizes["x"], simulator.graph.size(simulator.observed))
+        theta_units = Units.from_state(of.get("theta_units", {}), simplexes_of(prior))
+        x_units = self.restored_encoding(simulator, of.get("x_units", {}))
+        seen = PriorInUnits(prior, theta_units) if theta_units.differ else prior
+        theta, x = torch.randn(NOISE_ROWS, theta_units.seen(sizes["theta"])), torch.randn(NOISE_ROWS, sizes["x"])
+        x = x_units.encode(x) if isinstance(x_units, Coded) else x
+        with quiet():
+            trainer = self.trainer(seen, device, Curves(), x_units).append_simulations(theta, x)
+            network = trainer._build_neural_net(theta, x)  # as in its ``train``
+        states.load(network, of["network"], f"the network of method {self.method!r}")
+        learned = Learned(
+            network.to(device).eval(),
+            **sizes,
+            generator=of["generator"]["torch"],
+            curves=states.rows(of["curves"]),
+            theta_units=theta_units,
+            x_units=x_units,
+        )
+        return self.posterior(trainer, learned)
+
 
 class Amortised(ToolboxMethod, CanRestore, ReadsGaps):
     """A method that trains one network for all observations; a subclass specifies it by its recipe."""
@@ -182,47 +261,9 @@ class Amortised(ToolboxMethod, CanRestore, ReadsGaps):
     @final
     def fit(self, simulator: Simulator, device: torch.device, progress: Progress) -> AmortisedPosterior:
         """Spend the whole budget and train; sbi reports no progress."""
-        recipe = self.recipe
-        toolbox(f"method {recipe.method!r}")
-        recipe.check(simulator)
-        check_budget(recipe.method, simulator)
-        prior = recipe.prior(simulator, device)
-        values = simulator.require(simulator.sample(simulator.remaining), MIN_SIMULATIONS)
-        theta, x = join(values, simulator.latents), join(values, simulator.observed)
-        seen, x_units, curves = in_units(prior, theta), recipe.encoding(simulator, values), Curves()
-        theta_units = units_of(seen)
-        with quiet():
-            trainer = recipe.trainer(seen, device, curves, x_units)
-            trainer.append_simulations(theta_units.encode(theta), x_units.encode(x))
-            network = trainer.train(**recipe.training.options())
-        sizes = theta.shape[1], x.shape[1]
-        learned = Learned(network, *sizes, torch.get_rng_state(), curves.rows(), theta_units, x_units)
-        return recipe.posterior(trainer, learned)
+        return self.recipe.trained(self.recipe.simulated(simulator, device), device)
 
     @final
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AmortisedPosterior:
         """Build the network, load its stored state, and build the posterior."""
-        recipe, of = self.recipe, states.parts(state)
-        sizes = {name: int(size) for name, size in of["sizes"].items()}
-        states.check_names("", sizes, ("theta", "x"))
-        prior = recipe.prior(simulator, device)
-        states.check_size("theta", sizes["theta"], prior.event_shape[0])
-        states.check_size("x", sizes["x"], simulator.graph.size(simulator.observed))
-        theta_units = Units.from_state(of.get("theta_units", {}), simplexes_of(prior))
-        x_units = recipe.restored_encoding(simulator, of.get("x_units", {}))
-        seen = PriorInUnits(prior, theta_units) if theta_units.differ else prior
-        theta, x = torch.randn(NOISE_ROWS, theta_units.seen(sizes["theta"])), torch.randn(NOISE_ROWS, sizes["x"])
-        x = x_units.encode(x) if isinstance(x_units, Coded) else x
-        with quiet():
-            trainer = recipe.trainer(seen, device, Curves(), x_units).append_simulations(theta, x)
-            network = trainer._build_neural_net(theta, x)  # as in its ``train``
-        states.load(network, of["network"], f"the network of method {recipe.method!r}")
-        learned = Learned(
-            network.to(device).eval(),
-            **sizes,
-            generator=of["generator"]["torch"],
-            curves=states.rows(of["curves"]),
-            theta_units=theta_units,
-            x_units=x_units,
-        )
-        return recipe.posterior(trainer, learned)
+        return self.recipe.restored(simulator, state, device)

@@ -31,7 +31,7 @@ class Embedded(Amortised):
     """A method of sbi whose network reads learned features of the observation.
 
     Arguments:
-        method: ``npe``, ``fmpe``, ``npse`` or ``nre``, with their options.
+        method: ``npe``, ``fmpe``, ``npse``, ``nre`` or ``nre-c``, with their options.
         kind: ``series``: evenly sampled values; ``image``: a square of pixels; ``set``: independent trials.
         features: number of features.
         channels: number of channels of the series or the image, one after another; for a set, number of entries of each
@@ -53,8 +53,8 @@ class Embedded(Amortised):
         at_least(self, features=(features, 1), channels=(channels, 1), width=(width, 1))
         if not isinstance(method, Amortised) or method.recipe.reader is None or method.recipe.arrangement:
             raise UsageError(
-                f"method {type(method).__name__} has no place for an embedding network; take npe, fmpe, npse or nre, "
-                "or for amp the family: amp:family=embedded(family=flow,kind=set)"
+                f"method {type(method).__name__} has no place for an embedding network; take npe, fmpe, npse, nre or "
+                "nre-c, or for amp the family: amp:family=embedded(family=flow,kind=set)"
             )
         self.method = method
         self.drop_bias, self.code_bias = method.drop_bias, method.code_bias

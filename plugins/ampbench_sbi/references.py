@@ -88,3 +88,25 @@ DEISTLER_2022 = """
   archiveprefix = {arXiv}
 }
 """
+
+LAKSHMINARAYANAN_2017 = """
+@inproceedings{lakshminarayanan2017simple,
+  author = {Lakshminarayanan, Balaji and Pritzel, Alexander and Blundell, Charles},
+  title = {Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2017},
+  eprint = {1612.01474},
+  archiveprefix = {arXiv}
+}
+"""
+
+MILLER_2022 = """
+@inproceedings{miller2022contrastive,
+  author = {Miller, Benjamin Kurt and Weniger, Christoph and Forré, Patrick},
+  title = {Contrastive Neural Ratio Estimation},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2022},
+  eprint = {2210.06170},
+  archiveprefix = {arXiv}
+}
+"""

@@ -182,6 +182,15 @@ class Reader:
 
         return make
 
+    def alone(self) -> TrainerFactory:
+        """Return the factory of the trainer without an embedding network; sbi standardises parameters and data."""
+
+        def make(sbi: Any, common: dict[str, Any]) -> Any:
+            build = getattr(toolbox(f"a network of {self.name}", "neural_nets"), self.builder)
+            return getattr(sbi, self.name)(**{self.argument: build(**self.options)}, **common)
+
+        return make
+
 
 class ToolboxMethod(Method):
     """A method of the sbi toolbox."""
@@ -326,13 +335,15 @@ def simulate(
     return join(values, simulator.latents), join(values, simulator.observed)
 
 
-def check_budget(method: str, simulator: Simulator, rounds: int = 1) -> None:
+def check_budget(
+    method: str, simulator: Simulator, rounds: int = 1, least: int = MIN_SIMULATIONS, advice: str = ""
+) -> None:
     """Raise :class:`UsageError` if the budget is too small to train a network in each round."""
-    if simulator.budget < MIN_SIMULATIONS * rounds:
-        each = f" in each of {rounds} rounds" if rounds > 1 else ""
+    if simulator.budget < least * rounds:
+        each, advice = (f" in each of {rounds} rounds", "take fewer rounds") if rounds > 1 else ("", advice)
         raise UsageError(
-            f"method {method!r} needs at least {MIN_SIMULATIONS} simulations{each}, "
-            f"but the budget is {simulator.budget}" + ("; take fewer rounds" if rounds > 1 else "")
+            f"method {method!r} needs at least {least} simulations{each}, "
+            f"but the budget is {simulator.budget}" + (f"; {advice}" if advice else "")
         )
 
 

@@ -23,14 +23,12 @@ import ampbench
 from ampbench import registry
 from ampbench.reporting.compare import summarise
 from ampbench.reporting.labels import labels
-from ampbench.reporting.ledger import CLASSIFIERS, ledger
+from ampbench.reporting.ledger import CLASSIFIERS
+from ampbench.reporting.strongest import lowest_published
 from ampbench.reporting.tables import p_value
 from ampbench.running.sweep import read, runs
 
 FOLDER = Path(__file__).parent
-SEQUENTIAL = ("SNPE", "SNLE", "SNRE", "SMC-ABC")
-"""Published methods that spend the budget on one observation in rounds."""
-
 KEY = ["task", "method", "budget"]
 """Of a cell."""
 
@@ -62,10 +60,9 @@ def cells(file: str = "sweep.toml") -> pd.DataFrame:
 
 def best_published() -> pd.DataFrame:
     """The lowest published score of each task and budget, of those that may be set beside ours."""
-    scores = ledger()
+    scores = lowest_published()
     comparable = (scores["classifier"] == CLASSIFIERS["c2st"]) & (scores["samples"] == 10_000)
-    scores = scores[comparable & ~scores["method"].isin(SEQUENTIAL)]
-    return scores.loc[scores.groupby(["task", "budget"])["c2st"].idxmin()]
+    return scores[comparable & (scores["sequential"] == "no")]
 
 
 def table(budget: int) -> str:

@@ -13,7 +13,8 @@ The simulator of each task is a black box for the learned factor :math:`\hat p(x
 ``accuracy``, ``p_value``
     of the two-sample test of ``diagnose`` on 5,000 fresh simulations.
 
-The errors of ratios and posteriors are means over five observations, ``task.observation(1000)`` to ``(1004)``, with 2,000 draws.
+The errors of ratios and posteriors are means over five observations, ``task.observation(1000)`` to ``(1004)``, with
+2,000 draws.
 
     python certify.py                 all cells that certified.csv lacks
     python certify.py ma2             the cells of some tasks

@@ -25,7 +25,9 @@ def test_every_stored_run_is_one_that_a_sweep_asks_for(make: ModuleType) -> None
 
 
 def test_published_scores_beside_ours_are_not_sequential(make: ModuleType) -> None:
-    """Table 1 of the published study, two moons: NPE is the best at 10,000 simulations with a budget for all."""
+    """Two moons, 10,000 simulations with a budget for all: NRE-C has 0.595, NPE 0.606, and sequential NPE 0.554."""
     best = make.best_published().set_index(["task", "budget"])
-    assert best.loc[("two_moons", 10_000), "method"] == "NPE"
+    assert not best.index.duplicated().any()
+    assert best.loc[("two_moons", 10_000), "method"] == "NRE-C"
+    assert best.loc[("gaussian_mixture", 10_000), "source"] == "sbi-benchmark/results gaussian_mixture_rerun"
     assert not best["method"].isin(["SNPE", "SNLE", "SNRE", "SMC-ABC"]).any()

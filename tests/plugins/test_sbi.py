@@ -26,8 +26,10 @@ from ampbench_sbi.fmpe import FMPE
 from ampbench_sbi.mc_abc import MCABC
 from ampbench_sbi.nle import NLE
 from ampbench_sbi.npe import NPE
+from ampbench_sbi.npe_ensemble import NPEEnsemble
 from ampbench_sbi.npse import NPSE
 from ampbench_sbi.nre import NRE
+from ampbench_sbi.nre_c import NREC
 from ampbench_sbi.smc_abc import SMCABC
 from ampbench_sbi.snle import SNLE
 from ampbench_sbi.snpe import SNPE
@@ -43,8 +45,10 @@ QUICK_METHODS: dict[str, Callable[[], Method]] = {
     "mc-abc": lambda: MCABC(accept=30),
     "nle": lambda: NLE("maf", max_epochs=2, **MCMC),
     "npe": lambda: NPE("maf", max_epochs=2),
+    "npe-ensemble": lambda: NPEEnsemble(2, "maf", max_epochs=2),
     "npse": lambda: NPSE(max_epochs=2, sample_with="ode"),
     "nre": lambda: NRE(max_epochs=2, **MCMC),
+    "nre-c": lambda: NREC(max_epochs=2, **MCMC),
     "smc-abc": lambda: SMCABC(population=30),
     "snle": lambda: SNLE(2, max_epochs=2, **MCMC),
     "snpe": lambda: SNPE(2, "maf", max_epochs=2),
@@ -144,7 +148,9 @@ def conjugate(x: Tensor, posterior: Posterior, n: int = 2000) -> tuple[float, fl
     ("method", "tolerance"),
     [
         (NPE("maf", max_epochs=15), 0.15),
+        (NPEEnsemble(2, "maf", max_epochs=15), 0.15),
         (NRE(max_epochs=15, chains=20, thin=1), 0.15),
+        (NREC(max_epochs=15, chains=20, thin=1), 0.15),
         (FMPE(batch_size=100, max_epochs=15), 0.2),
         (MCABC(accept=100), 0.2),
         (SMCABC(), 0.2),
@@ -208,7 +214,7 @@ def test_a_prior_without_a_density() -> None:
         simulator("x", lambda t: t + torch.randn_like(t), ["theta"]),
     )
     assert fit(QUICK_METHODS["npe"](), Simulator(graph, ["x"], 100, seed=0)).sample(torch.zeros(1), 3).shape == (3, 1)
-    for name in ["nle", "nre", *SEQUENTIAL_METHODS]:
+    for name in ["nle", "nre", "nre-c", *SEQUENTIAL_METHODS]:
         with pytest.raises(UsageError, match=rf"'{name}' evaluates the prior's density, but .*'theta' is a simulator"):
             fit(QUICK_METHODS[name](), Simulator(graph, ["x"], 100, seed=0))
 
@@ -249,6 +255,18 @@ def test_bad_settings(gaussian_graph: Graph) -> None:
         fit(NPE(), source(9))
     with pytest.raises(UsageError, match=r"'snpe' needs at least 10 simulations in each of 10 rounds.*fewer rounds"):
         fit(SNPE(), source(99))
+    with pytest.raises(
+        UsageError, match=r"draws 200 other parameters .* but batch_size=200; take batch_size of at least 201"
+    ):
+        NREC(classes=200)
+    with pytest.raises(
+        UsageError, match=r"'nre-c' needs at least 1000 simulations, but the budget is 999; .* must hold 100"
+    ):
+        fit(NREC(classes=99), source(999))
+    with pytest.raises(UsageError, match=r"NREC needs gamma .* got gamma=0"):
+        NREC(gamma=0.0)
+    with pytest.raises(UsageError, match=r"NPEEnsemble needs members of at least 1, got members=0"):
+        NPEEnsemble(members=0)
     with pytest.raises(UsageError, match=r"SNLE needs rounds of at least 1, got rounds=0"):
         SNLE(rounds=0)
     with pytest.raises(UsageError, match=r"'mc-abc' cannot accept 100 of 99"):

@@ -157,6 +157,8 @@ def test_markdown(sound: Path) -> None:
     assert "### c2st, 10,000 simulations, 100 samples" in text
     assert "| timeout | it took longer than 60 s |" in text
     assert "REJ-ABC" not in text, "published scores are of 10,000 samples"
+    assert "| SNPE | 10000 | mlp-10d (sbibm), 10,000 samples | 0.554 | 10 (10 observations) | yes |" in text
+    assert "| NRE-C | 10000 | mlp-10d (sbibm), 10,000 samples | 0.595 | 50 (10 observations) | no |" in text
     widths = {
         line.count("|") for line in text.partition("### c2st, 1,000")[2].partition("\n- ")[0].splitlines() if line
     }

@@ -107,6 +107,7 @@ def test_text_fits(
     assert "mean ranks over 2 tasks" in " ".join(text.split())
     assert "standard deviations of single scores" in text
     assert "ours and published c2st" in text
+    assert "strongest published c2st; classifier mlp-10d (sbibm), samples 10000" in " ".join(text.split())
     assert "REJ-ABC" in text
     assert "left out, because not comparable with ours" in text
 
@@ -122,6 +123,7 @@ def test_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {*found} == {"leaderboard", "table", "ranks", "remarks", "limits", "findings", "unchecked"} | {
         "published",
         "published_remarks",
+        "strongest",
     }
     assert found["published_remarks"][0].startswith("not comparable with ours, but shown")
     assert found["table"][0]["p"] is None

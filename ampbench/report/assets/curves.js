@@ -1,7 +1,7 @@
 // Score against simulations and against time: one chart for each task, with the Pareto front of time and score.
 
 const AGAINST = {
-  budget: ["simulations", "Mean score against the number of simulations of the fit; vertical lines are 95 % intervals, grey ones published scores of the same classifier."],
+  budget: ["simulations", "Mean score against the number of simulations of the fit; vertical lines are 95 % intervals, grey ones published scores of the same classifier, the strongest of them thick: the lowest, and the lowest that is not sequential."],
   fit_seconds: ["seconds of a fit", "Mean score against the time of a fit, for every number of simulations. The stepped line is the Pareto front: no method is both faster and better by its mean. Times compare only on one machine."],
   sample_seconds: ["seconds of drawing", "Mean score against the time of drawing the samples of one observation. The stepped line is the Pareto front. Times compare only on one machine."],
 };
@@ -56,12 +56,14 @@ function drawCurve(figure, task, cells) {
     (cell) => cell.method !== undefined && showCell(task, cell.method, state.metric, cell.budget, cell.samples));
 }
 
-/** Return the marks of published scores with the classifier of the metric, at our numbers of simulations. */
+/** Return the marks of published scores with the classifier of the metric, at our numbers of simulations and samples. */
 function published(task) {
   const ours = unique(CELLS.filter((cell) => cell.task === task).map((cell) => cell.budget));
-  const theirs = DATA.published.filter((each) => each.task === TASKS[task].spec && each.metric === state.metric && ours.includes(each.budget));
-  return [Plot.ruleY(theirs, { x1: (each) => each.budget * 0.72, x2: (each) => each.budget * 1.39, y: "mean", stroke: "currentColor", strokeOpacity: 0.4,
-    title: (each) => `${each.method}, published\n${format(each.mean)}\n${each.origin}`, tip: { fill: "var(--paper)", stroke: "var(--line)" } })];
+  const theirs = DATA.published.filter((each) => each.task === TASKS[task].spec && each.metric === state.metric && each.samples === Number(state.samples) && ours.includes(each.budget));
+  const title = (each) => `${each.method}, ${each.strongest ? "strongest " : ""}published\n${format(each.mean)}\n${each.sequential === "yes" ? "sequential" : "not sequential"}\nconfiguration: ${each.choice}\n${each.origin}`;
+  const mark = (some, opacity, width) => Plot.ruleY(some, { x1: (each) => each.budget * 0.72, x2: (each) => each.budget * 1.39, y: "mean",
+    stroke: "currentColor", strokeOpacity: opacity, strokeWidth: width, title, tip: { fill: "var(--paper)", stroke: "var(--line)" } });
+  return [mark(theirs.filter((each) => !each.strongest), 0.4, 1), mark(theirs.filter((each) => each.strongest), 0.75, 2)];
 }
 
 /** Return the cells for which no other one is both faster and better. */
