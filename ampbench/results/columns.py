@@ -26,6 +26,8 @@ MAX_SHOWN_CHARACTERS = 100
 """Characters of a value that a message shows."""
 
 KINDS = {str: "text", int: "an integer", float: "a finite number"}
+NUMBERS: Mapping[type, tuple[type[int] | type[float], ...]] = {str: (), int: (int,), float: (int, float)}
+"""The types of the numbers that a column of a kind may hold."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,17 @@ class Column:
 
     def accepts(self, value: object) -> bool:
         """Whether a Python value is allowed; None stands for a missing value."""
-        if value is None:
-            return self.optional
-        if isinstance(value, bool) or not isinstance(value, int | float if self.kind is float else self.kind):
-            return False
         if isinstance(value, str):
-            if not is_unicode(value):
+            if self.kind is not str or not is_unicode(value):
                 return False
             if not value:
                 return self.blank
             return value in self.values if self.values else self.form is None or self.form.accepts(value)
-        assert isinstance(value, int | float)
-        if not is_finite(value) or (self.kind is int and not -(2**63) <= value < 2**63):
+        if value is None:
+            return self.optional
+        if isinstance(value, bool) or not isinstance(value, NUMBERS[self.kind]) or not is_finite(value):
+            return False
+        if self.kind is int and not -(2**63) <= value < 2**63:
             return False
         return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
