@@ -18,8 +18,8 @@ from ampbench.registry import blaming
 from ampbench.reporting.text import duration
 from ampbench.results import Record
 from ampbench.results.bundle import Bundle, open_store
-from ampbench.results.checksums import Damage
-from ampbench.results.store import Store, is_good
+from ampbench.results.standings import standings
+from ampbench.results.store import Store
 from ampbench.results.survey import survey
 from ampbench.running.heartbeat import Heartbeat, SweepStatus, damaged_statuses, sweep_statuses
 from ampbench.running.sweep import Request
@@ -84,13 +84,12 @@ def sweep_outcome(request: Request, results: Path, executor: str, device: str, l
     runs = request.chosen(request.runs(loaded))
     store = Store(results)
     store.prepare()
-    found = {run: store.standing(run) for run in runs}
-    todo = [run for run in runs if not is_good(found[run])]
+    found = standings(store, {run.key for run in runs})
+    todo = [run for run in runs if not found.done(run.key)]
     if len(todo) < len(runs):
         note(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {line(str(results))} already")
-    for damage in found.values():
-        if isinstance(damage, Damage):
-            note(f"run again: {line(str(damage))}")
+    for damage in (found.damages[run.key] for run in runs if run.key in found.damages):
+        note(f"run again: {line(str(damage))}")
     work = [Job(group, results.resolve(), device, Limits(**limits)) for group in jobs.group_by_fit(todo)]
     tally = Tally(todo)
     try:

@@ -107,7 +107,7 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
     store = open_store(results)
     taken = survey(store)
     damages, entries = taken.damages, taken.entries
-    failures = [entries.stored(i).record for i in np.flatnonzero(~entries.ok)]
+    failures = [entries.stored(i).record for i in np.flatnonzero(~entries.ok).tolist()]
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
         store.warn_of(damages)

@@ -143,11 +143,9 @@ class Bundle(Store):
         """Whether the bundle has a file."""
         return path.relative_to(self.directory).as_posix() in self.manifest.files
 
-    def stamp(self, key: str, name: str) -> Stamp | None:
-        """Return the stamp of the bundle, if it has this file of a run."""
-        if f"runs/{key}/{name}" not in self.manifest.files:
-            return None
-        return stamps.of(os.fstat(self._file.fileno()))
+    def stamp(self, name: str) -> Stamp | None:
+        """Return the stamp of the bundle, if it has a file of this name."""
+        return stamps.of(os.fstat(self._file.fileno())) if name in self.manifest.files else None
 
     def warn_of(self, damages: Sequence[Damage], stacklevel: int = 2) -> None:
         """Raise :class:`ResultsError` if files are damaged: a bundle is whole or refused."""

@@ -81,7 +81,7 @@ class Entries:
     def mapped(self, name: str, function: Callable[[str], str | None]) -> Column:
         """Return a function of a column of texts, computed once for each text."""
         found = {text: function(text) for text in dict.fromkeys(self[name])}
-        return _objects([found[text] for text in self[name]])
+        return objects([found[text] for text in self[name]])
 
     def only(self, names: Collection[str]) -> Entries:
         """Return the columns of these names."""
@@ -95,7 +95,7 @@ class Entries:
     def run(self, i: int) -> Run:
         """Return the run of a record."""
         fields: dict[str, Any] = {name: self[name][i] for name in (*RUN_INTEGERS, *RUN_TEXTS)}
-        return Run(**fields, **{name: _list(self[name][i]) for name in RUN_LISTS})
+        return Run(**fields | {name: _list(self[name][i]) for name in RUN_LISTS})
 
     def stored(self, i: int) -> Stored:
         """Return a record, with the SHA-256 of its samples and the schema of its file."""
@@ -155,7 +155,7 @@ class Builder:
         """Return the records."""
         columns: dict[str, Column] = {name: np.array(self._lists[name], np.int64) for name in INTEGERS}
         columns |= {name: np.array(self._lists[name], np.float64) for name in SECONDS}
-        columns |= {name: _objects(self._lists[name]) for name in TEXTS}
+        columns |= {name: objects(self._lists[name]) for name in TEXTS}
         for metric, found in self._measured.items():
             at, *parts = zip(*found, strict=True)
             for name, values in zip(of_metric(metric), parts, strict=True):
@@ -219,7 +219,8 @@ def _checks(text: str | None) -> tuple[Check, ...] | None:
     return tuple(Check(**{name: each[name] for name in each if name != "found"}) for each in json.loads(text))
 
 
-def _objects(values: Sequence[Any]) -> Column:
+def objects(values: Sequence[str | None]) -> Column:
+    """Return a column of texts."""
     found = np.empty(len(values), dtype=object)
     found[:] = values
     return found

@@ -1,10 +1,10 @@
 """An index of the records of a store, so that a record is read and verified once, and not again until it changes.
 
-An index holds the columns of records (:mod:`ampbench.results.entries`) that were read and found undamaged, each with the
-stamp of its file (:mod:`ampbench.results.stamps`). A record is taken from the index only while its file has this stamp.
-Nothing is known from an index alone: which records there are, and what their stamps are, comes from the store. An index
-that is missing, damaged, of another version of this code, or of another user, is no error: the records are read, and it
-is written again.
+An index holds the columns of records (:mod:`ampbench.results.entries`) that were read and found undamaged, each with
+the stamp of its file (:mod:`ampbench.results.stamps`). A record is taken from the index only while its file has this
+stamp. Nothing is known from an index alone: which records there are, and what their stamps are, comes from the store.
+An index that is missing, damaged, of another version of this code, or of another user, is no error: the records are
+read, and it is written again.
 
 It is an npz file in the user's folder for caches (``$XDG_CACHE_HOME/ampbench`` or ``~/.cache/ampbench``), so that a
 store is not changed by reading it, may be read-only, and carries no index that somebody else made. It is replaced
@@ -18,17 +18,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ampbench import files, npz
 from ampbench.results import atomic, stamps
 from ampbench.results.entries import INTEGERS, SECONDS, TEXTS, Column, Entries, is_text, of_metric
+from ampbench.results.stamps import Stamp
 
 STAMP = ("inode", "bytes", "modified_ns", "changed_ns")
 """The columns of the stamp of a file."""
@@ -40,14 +41,19 @@ MAX_METRICS = 200
 """Largest number of metrics of an index; each has columns of all records."""
 
 
-def place(directory: Path) -> Path | None:
-    """Return the path of the index of a store; None where the system has no times of change, or no such folder."""
+def place(directory: Path, what: str = "records") -> Path | None:
+    """Return the path of the index of a store; None where the system has no times of change, or no folder for caches.
+
+    Arguments:
+        directory: the store.
+        what: the files that are in the index, ``records`` or ``samples``.
+    """
     folder = _folder()
     version = _version()
     if folder is None or not version or not stamps.SUPPORTED:
         return None
     name = hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:20]
-    return folder / f"{name}-{version}.npz"
+    return folder / f"{name}-{what}-{version}.npz"
 
 
 def read(path: Path, names: Collection[str] | None = None) -> Entries | None:
@@ -72,17 +78,29 @@ def read(path: Path, names: Collection[str] | None = None) -> Entries | None:
 
 def write(path: Path, entries: Entries) -> None:
     """Write an index, unless the folder cannot be written or there are too many metrics; remove unused indices."""
-    metrics = entries.metrics
+    metrics = entries.metrics if "scored" in entries.columns else []
     if len(metrics) > MAX_METRICS:
         return
-    arrays = {"metrics": _bytes(json.dumps(metrics))}
+    arrays: dict[str, Any] = {"metrics": _bytes(json.dumps(metrics))}
     for name, column in _named(metrics).items():
-        arrays |= _packed(name, entries[column])
+        if column in entries.columns:
+            arrays |= _packed(name, entries[column])
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with atomic.replacing(path) as file:
             np.savez(file, **arrays)  # its entries have checksums
         _remove_unused(path.parent)
+
+
+def stamps_of(entries: Entries) -> dict[str, Stamp]:
+    """Return the stamps of the files of an index, by their keys."""
+    stamps = zip(*(entries[name].tolist() for name in STAMP), strict=True)
+    return dict(zip(entries["key"], stamps, strict=True))
+
+
+def columns_of(found: Sequence[Stamp]) -> dict[str, Column]:
+    """Return stamps as columns."""
+    return {name: np.array([each[i] for each in found], np.int64) for i, name in enumerate(STAMP)}
 
 
 def _folder() -> Path | None:
@@ -110,12 +128,10 @@ def _named(metrics: Iterable[str], names: Collection[str] | None = None) -> dict
     every = (*STAMP, *INTEGERS, *SECONDS, *TEXTS)
     if names is not None:
         return {name: name for name in every if name in names or name in STAMP}
-    numbered = {
-        f"{kind}{i}": column
-        for i, name in enumerate(metrics)
-        for kind, column in zip("vep", of_metric(name), strict=True)
-    }
-    return {name: name for name in every} | numbered
+    found = {name: name for name in every}
+    for i, metric in enumerate(metrics):
+        found |= {f"{kind}{i}": column for kind, column in zip("vep", of_metric(metric), strict=True)}
+    return found
 
 
 def _read(file: BinaryIO, names: Collection[str] | None) -> Entries:

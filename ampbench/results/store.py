@@ -93,9 +93,9 @@ class Store:
         """Whether the store has a file."""
         return os.path.exists(path)
 
-    def stamp(self, key: str, name: str) -> Stamp | None:
-        """Return the stamp of a file of a run; see :func:`ampbench.results.stamps.of_path`."""
-        return stamps.of_path(f"{self.runs}/{key}/{name}")
+    def stamp(self, name: str) -> Stamp | None:
+        """Return the stamp of a file, by its path in the store; see :func:`ampbench.results.stamps.of_path`."""
+        return stamps.of_path(f"{self.directory}/{name}")
 
     def warn_of(self, damages: Sequence[Damage], stacklevel: int = 2) -> None:
         """Warn that damaged files are left out, if there are any."""

@@ -9,7 +9,7 @@ such as that of a disk.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from pathlib import Path
@@ -43,10 +43,10 @@ class Survey:
 
     def __iter__(self) -> Iterator[Stored | Damage]:
         """Make all records, in the order of their keys; the columns of a whole survey are needed."""
-        keys = self.entries["key"]
-        found = ((key, i) for i, key in enumerate(keys))
+        sound = ((key, i) for i, key in enumerate(self.entries["key"]))
         damaged = ((each.path.parent.name, each) for each in self.damages)
-        for _, each in merge(found, damaged, key=lambda pair: pair[0]):
+        found: Iterable[tuple[str, int | Damage]] = merge(sound, damaged, key=lambda pair: pair[0])
+        for _, each in found:
             yield each if isinstance(each, Damage) else self.entries.stored(each)
 
 
@@ -77,14 +77,14 @@ class _Survey:
     def taken(self) -> Survey:
         known = index.read(self.place, self.names) if self.place else None
         kept, damages = [], []
-        expected = _expected(known) if known is not None else {}
+        expected = {} if known is None else _expected(known)
         for key in self.store.all_keys():
             at, good, stamp = expected.get(key, (0, True, None))
             if stamp is not None and stamp == self._stamp(key, good):
                 kept.append(at)
             elif isinstance(found := self._read(key), Damage):
                 damages.append(found)
-        fresh = Entries({**self.builder.entries().columns, **_columns(self.stamps)})
+        fresh = Entries({**self.builder.entries().columns, **index.columns_of(self.stamps)})
         if self.place and len(self.exact) >= max(MIN_NEW, NEW_SHARE * len(kept)):
             self._write(self.place, known, kept, fresh)
         if self.names is not None:
@@ -93,8 +93,8 @@ class _Survey:
 
     def _stamp(self, key: str, good: bool) -> Stamp | None:
         """Return the stamp of a good result, or that of a failure beside which there is no other record."""
-        record = self.store.stamp(key, RECORD_FILE)
-        return record if good else self.store.stamp(key, FAILURE_FILE) if record is None else UNKNOWN
+        record = self.store.stamp(f"runs/{key}/{RECORD_FILE}")
+        return record if good else self.store.stamp(f"runs/{key}/{FAILURE_FILE}") if record is None else UNKNOWN
 
     def _read(self, key: str) -> Stored | Damage | None:
         before = [self._stamp(key, good) for good in (True, False)]
@@ -113,20 +113,15 @@ class _Survey:
         new = fresh.take(self.exact)
         if known is not None and self.names is not None:
             whole = index.read(place)
-            same = whole is not None and np.array_equal(whole["key"], known["key"])
-            known = whole if same and all(np.array_equal(whole[name], known[name]) for name in STAMP) else None
+            names = ("key", *STAMP)  # another process may have written another index meanwhile
+            known = whole if whole and all(np.array_equal(whole[name], known[name]) for name in names) else None
         index.write(place, _ordered(joined(known.take(kept), new) if known is not None and kept else new))
 
 
 def _expected(known: Entries) -> dict[str, tuple[int, bool, Stamp]]:
     """Return position, outcome and stamp of each record of an index, by key."""
-    stamps = zip(*(known[name].tolist() for name in STAMP), strict=True)
-    rows = zip(known["key"], range(len(known)), known.ok.tolist(), stamps, strict=True)
-    return {key: (i, good, stamp) for key, i, good, stamp in rows}
-
-
-def _columns(found: Sequence[Stamp]) -> dict[str, np.ndarray]:
-    return {name: np.array([each[i] for each in found], np.int64) for i, name in enumerate(STAMP)}
+    rows = zip(index.stamps_of(known).items(), known.ok.tolist(), strict=True)
+    return {key: (i, good, stamp) for i, ((key, stamp), good) in enumerate(rows)}
 
 
 def _ordered(entries: Entries) -> Entries:

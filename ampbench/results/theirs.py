@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
@@ -71,6 +71,10 @@ class Gathered:
     entries: Entries
     origins: Sequence[str]
     stores: Sequence[Store]
+
+    def __iter__(self) -> Iterator[tuple[str, Stored]]:
+        """Make the records of all results, each with its origin."""
+        return ((origin, self.entries.stored(i)) for i, origin in enumerate(self.origins))
 
 
 def gathered(path: Path) -> Gathered:
