@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from itertools import count, islice, product
 from pathlib import Path
 from unittest import mock
 
@@ -51,7 +49,9 @@ def fill(folder: Path, size: int) -> Store:
 def record(run: Run, generator: np.random.Generator) -> Record:
     values = generator.random((len(CHECKS), 2))
     checks = tuple(
-        Check(name, *pair, f"theta[1] by {pair[0]:.3f}", "winsorised, within modes; 10000 samples, 10000 of the reference")
+        Check(
+            name, *pair, f"theta[1] by {pair[0]:.3f}", "winsorised, within modes; 10000 samples, 10000 of the reference"
+        )
         for name, pair in zip(CHECKS, values.tolist(), strict=True)
     )
     about = {"version": "2", "z_score": "reference", "n_samples": 10_000, "n_reference": 10_000}
