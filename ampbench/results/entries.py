@@ -134,17 +134,17 @@ class Builder:
         for name in (*RUN_INTEGERS, *RUN_TEXTS):
             self._append(name, getattr(run, name))
         for name in RUN_LISTS:
-            self._append(name, _json(getattr(run, name)))
+            self._append(name, _array(getattr(run, name)))
         for name in (*RECORD_TEXTS, *SECONDS, "simulations"):
             self._append(name, getattr(record, name))
         checks = record.checks
         self._append("key", run.key)
         self._append("digest", found.samples)
         self._append("schema", found.schema)
-        self._append("versions", _json(dict(record.versions)))
+        self._append("versions", _mapping(tuple(record.versions.items())))
         self._append("findings", None if checks is None else findings(record))
         self._append("checks", None if checks is None else detail(checks))
-        self._append("scored", _json(list(record.metrics)))
+        self._append("scored", _array(tuple(record.metrics)))
         for name, each in record.metrics.items():
             value = math.nan if each.value is None else each.value
             shared = self._share(each.error), self._share(provenance(each))
@@ -228,6 +228,16 @@ def objects(values: Sequence[str | None]) -> Column:
 
 _json = json.JSONEncoder(allow_nan=False).encode
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
+
+
+@lru_cache(maxsize=1024)
+def _array(texts: tuple[str, ...]) -> str:
+    return _json(texts)
+
+
+@lru_cache(maxsize=1024)
+def _mapping(items: tuple[tuple[str, str], ...]) -> str:
+    return _json(dict(items))
 
 
 @lru_cache(maxsize=1024)

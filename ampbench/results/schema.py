@@ -109,6 +109,7 @@ RESULTS = Table(
         ),
     ),
     _status_contradiction,
+    ("status", "kind", "error"),
 )
 
 
