@@ -14,7 +14,8 @@ Any number of processes and machines may write to the same folder: files are nam
 the inputs that determine it, and replaced atomically, so that two writers can at worst duplicate work. A truncated or
 altered file does not match its checksum and counts as missing. (The checksum is not a signature: whoever forges a
 record can compute its checksum too.) No file is ever unpickled, and only regular files of a bounded size are read
-(:mod:`ampbench.files`, :mod:`ampbench.npz`).
+(:mod:`ampbench.files`, :mod:`ampbench.npz`). :class:`Store` reads files each time; :mod:`ampbench.results.survey` reads
+only those that have changed.
 """
 
 from __future__ import annotations
