@@ -36,7 +36,7 @@ STAMP = ("inode", "bytes", "modified_ns", "changed_ns")
 KEPT_S = 30 * 24 * 3600.0
 """Seconds after its last use for which an index is kept."""
 TOUCHED_S = 24 * 3600.0
-"""Age, in seconds, from which a use of an index is noted in its time of modification."""
+"""Age, in seconds, from which a use of an index is noted in its time of modification, and an unfinished one is left."""
 MAX_METRICS = 200
 """Largest number of metrics of an index; each has columns of all records."""
 
@@ -179,8 +179,9 @@ def _bytes(text: str) -> Column:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove the indices of stores that are no longer read, or were read by other versions of this code."""
-    for path in folder.glob("*.npz"):
+    """Remove indices of stores that are no longer read, or were read by other code, and what killed writers left."""
+    kept_s = {"*.npz": KEPT_S, f"{atomic.TEMPORARY_PREFIX}*": TOUCHED_S}
+    for path, seconds in ((path, seconds) for pattern, seconds in kept_s.items() for path in folder.glob(pattern)):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > KEPT_S:
+            if time.time() - path.stat().st_mtime > seconds:
                 path.unlink()

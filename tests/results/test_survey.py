@@ -275,12 +275,13 @@ def test_reading_changes_no_file_of_the_store(store: Store, look: Look, indexed:
 
 def test_indices_that_nobody_uses_are_removed(store: Store, look: Look, indexed: Path) -> None:
     indexed.mkdir(parents=True)
-    old, young = indexed / "old.npz", indexed / "young.npz"
-    for path in (old, young):
+    old, left, young, other = (indexed / name for name in ("old.npz", ".writing-old", "young.npz", "old.txt"))
+    for path in (old, left, young, other):
         path.touch()
-    os.utime(old, (0, 0))
+        if path != young:
+            os.utime(path, (0, 0))
     look()
-    assert (old.exists(), young.exists()) == (False, True)
+    assert [path.exists() for path in (old, left, young, other)] == [False, False, True, True]
 
 
 def test_bundles_have_an_index_too(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
