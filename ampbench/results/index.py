@@ -136,14 +136,11 @@ def _named(metrics: Iterable[str], names: Collection[str] | None = None) -> dict
 
 def _read(file: BinaryIO, names: Collection[str] | None) -> Entries:
     metrics: list[str] = json.loads(npz.read_arrays(file, names=["metrics"])["metrics"].tobytes())
-    named = _named(metrics, names)
-    texts = {name for name, column in named.items() if is_text(column)}
-    stored = [part for name in named for part in (_parts(name) if name in texts else [name])]
-    arrays = npz.read_arrays(file, names=stored)
-    columns = {
-        column: _texts(*(arrays[part] for part in _parts(name))) if name in texts else arrays[name]
-        for name, column in named.items()
-    }
+    columns = {}
+    for name, column in _named(metrics, names).items():  # one by one: as bytes and as texts they take twice the memory
+        parts = _parts(name) if is_text(column) else [name]
+        arrays = npz.read_arrays(file, names=parts)
+        columns[column] = _texts(*(arrays[part] for part in parts)) if is_text(column) else arrays[name]
     if len({column.shape for column in columns.values()}) != 1:
         raise ValueError("its columns have several lengths")
     return Entries(columns)
@@ -167,10 +164,10 @@ def _packed(name: str, column: Column) -> dict[str, Column]:
 
 
 def _texts(codes: Column, ends: Column, packed: Column) -> Column:
-    content, start = packed.tobytes(), 0
+    content, start = memoryview(packed), 0
     found = np.empty(len(ends) + 1, dtype=object)  # the last one is None, which the code -1 selects
     for i, end in enumerate(ends.tolist()):
-        found[i], start = content[start:end].decode(), end
+        found[i], start = str(content[start:end], "utf-8"), end
     return found[codes]
 
 
