@@ -12,6 +12,9 @@ from ampbench.text import encodable
 
 COLUMNS = ["finding", "count", "total", "worst", "threshold", "observation", "seed", "text"]
 
+OF_CHECK = ["name", "value", "threshold", "text"]
+"""Fields of a check that a finding shows."""
+
 
 def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Count the findings of each group of results.
@@ -34,14 +37,8 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         runs = zip(part.index, *(part[name].tolist() for name in ("observation", "seed")), strict=True)
         checks = map(json.loads, part["findings_detail"].tolist())
         each = [(run, check) for run, several in zip(runs, checks, strict=True) for check in several]
-        found = pd.DataFrame(
-            [
-                {name: encodable(value) for name, value in check.items()}
-                | dict(zip(("run", "observation", "seed"), run, strict=True))
-                for run, check in each
-                if check["found"]
-            ]
-        )
+        cells = [(*map(encodable, map(check.get, OF_CHECK)), *run) for run, check in each if check["found"]]
+        found = pd.DataFrame(cells, columns=[*OF_CHECK, "run", "observation", "seed"])
         if found.empty:
             rows.append({**group, "finding": "", "count": 0, "total": len(part)})
             continue
