@@ -164,7 +164,7 @@ def _packed(name: str, column: Column) -> dict[str, Column]:
 
 
 def _texts(codes: Column, ends: Column, packed: Column) -> Column:
-    content, start = memoryview(packed), 0
+    content, start = packed.data, 0
     found = np.empty(len(ends) + 1, dtype=object)  # the last one is None, which the code -1 selects
     for i, end in enumerate(ends.tolist()):
         found[i], start = str(content[start:end], "utf-8"), end
