@@ -102,7 +102,7 @@ def leaderboards(frame: pd.DataFrame, summary: Summary) -> list[Leaderboard]:
     Raises:
         ResultsError: the frame does not follow the schema; see :func:`ampbench.results.validate`.
     """
-    current, _ = latest(validate(frame.drop(columns="findings_detail", errors="ignore")))
+    current, _ = latest(validate(frame))
     return [
         _board(str(metric), int(budget), int(samples), rows, current)
         for (metric, budget, samples), rows in summary.table.groupby(BOARD_COLUMNS, sort=True)
