@@ -38,6 +38,8 @@ def whole(name: str, value: object) -> int:
         Traceback (most recent call last):
         ampbench.errors.UsageError: seed must be a whole number, got True (bool); write a number such as 200
     """
+    if type(value) is int:  # most are: a record has four
+        return value
     number = plain(value)
     if not isinstance(number, bool) and not getattr(number, "ndim", 0):
         if isinstance(number, SupportsIndex):

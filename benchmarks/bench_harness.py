@@ -1,4 +1,4 @@
-"""What ``ampbench run`` adds to the fits and metrics: processor time of the command per run."""
+"""The overhead of ``ampbench run`` beside fits and metrics: processor time of the command per run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: how times are taken, and fits.
+"""Functions that the benchmarks share: measurements of time, and fits.
 
 Only documented names are imported, and young ones inside functions, so that old commits can be measured too.
 """

@@ -1,4 +1,4 @@
-"""What a fit trains on: simulations in network coordinates, and the posterior that its training results in."""
+"""The simulations of a fit in network coordinates, and the posterior of a training on them."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -10,6 +11,9 @@ import pandas as pd
 from ampbench.text import encodable
 
 COLUMNS = ["finding", "count", "total", "worst", "threshold", "observation", "seed", "text"]
+
+OF_CHECK = ["name", "value", "threshold", "text"]
+"""Fields of a check that a finding shows."""
 
 
 def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -30,21 +34,19 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     rows = []
     for values, part in checked.groupby(list(by), sort=True):
         group = dict(zip(by, values, strict=True))
-        each = [
-            {name: encodable(value) for name, value in check.items()}
-            | {"run": row.Index, "observation": int(row.observation), "seed": int(row.seed)}
-            for row in part.itertuples()
-            for check in json.loads(row.findings_detail)
-        ]
-        found = pd.DataFrame([check for check in each if check["found"]])
+        runs = zip(part.index, *(part[name].tolist() for name in ("observation", "seed")), strict=True)
+        checks = map(json.loads, part["findings_detail"].tolist())
+        each = [(run, check) for run, several in zip(runs, checks, strict=True) for check in several]
+        cells = [(*map(encodable, map(check.get, OF_CHECK)), *run) for run, check in each if check["found"]]
+        found = pd.DataFrame(cells, columns=[*OF_CHECK, "run", "observation", "seed"])
         if found.empty:
             rows.append({**group, "finding": "", "count": 0, "total": len(part)})
             continue
-        made = pd.Series([check["name"] for check in each]).value_counts()
+        made = Counter(encodable(check["name"]) for _, check in each)
         for name, of_name in found.groupby("name"):
             worst = of_name.loc[of_name["value"].idxmax()]
             # a check that failed was tried in every run
-            total = len(part) if name == "check failed" else int(made[name])
+            total = len(part) if name == "check failed" else made[name]
             rows.append(
                 {**group, "finding": name, "count": of_name["run"].nunique(), "total": total, "worst": worst["value"]}
                 | {column: worst[column] for column in ("threshold", "observation", "seed", "text")}

@@ -43,10 +43,12 @@ def print_citations(
 
 
 def _of_results(loaded: registry.Registry, results: Path, select: Sequence[str]) -> Citations:
-    records = {(origin, each.record.run.key): each.record for origin, each in gathered(results)}
-    runs = chosen(list(dict.fromkeys(record.run for record in records.values())), select)
-    versions = {record.versions.get("ampbench", "") for record in records.values() if record.run in set(runs)}
-    found = cite_runs(loaded, runs, sorted(versions - {""}))
+    entries = gathered(results).entries
+    every = [entries.run(i) for i in range(len(entries))]
+    runs = chosen(list(dict.fromkeys(every)), select)
+    of_runs = set(runs)
+    versions = {version for run, version in zip(every, entries.version("ampbench"), strict=True) if run in of_runs}
+    found = cite_runs(loaded, runs, sorted(versions - {None, ""}))
     for part in parts(results):
         if isinstance(part.store, Bundle):
             found.add(bundle_entry(part.store.manifest, part.store.id), f"results of {origin_of(part.store)}")

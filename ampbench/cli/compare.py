@@ -158,7 +158,7 @@ def _print(
     if noise:
         _print_noise(summary.table)
     if theirs:
-        theirs.print(named)
+        theirs.show(named)
     for text in legend(named):
         print_folded(text)
     if ranked:

@@ -38,7 +38,7 @@ class Published:
             "strongest": records(self.strongest),
         }
 
-    def print(self, named: Mapping[str, str]) -> None:
+    def show(self, named: Mapping[str, str]) -> None:
         """Print tables of all scores and of the strongest ones; ``named`` has the label of each spec."""
         _print_beside(self.beside.table, named)
         _print_strongest(self.strongest)

@@ -18,8 +18,9 @@ from ampbench.registry import blaming
 from ampbench.reporting.text import duration
 from ampbench.results import Record
 from ampbench.results.bundle import Bundle, open_store
-from ampbench.results.checksums import Damage
-from ampbench.results.store import Store, is_good
+from ampbench.results.standings import standings
+from ampbench.results.store import Store
+from ampbench.results.survey import survey
 from ampbench.running.heartbeat import Heartbeat, SweepStatus, damaged_statuses, sweep_statuses
 from ampbench.running.sweep import Request
 from ampbench.running.tally import Tally
@@ -83,13 +84,12 @@ def sweep_outcome(request: Request, results: Path, executor: str, device: str, l
     runs = request.chosen(request.runs(loaded))
     store = Store(results)
     store.prepare()
-    found = {run: store.standing(run) for run in runs}
-    todo = [run for run in runs if not is_good(found[run])]
+    found = standings(store, {run.key for run in runs})
+    todo = [run for run in runs if not found.done(run.key)]
     if len(todo) < len(runs):
         note(f"{len(runs) - len(todo)} of {len(runs)} runs are stored in {line(str(results))} already")
-    for damage in found.values():
-        if isinstance(damage, Damage):
-            note(f"run again: {line(str(damage))}")
+    for damage in (found.damages[run.key] for run in runs if run.key in found.damages):
+        note(f"run again: {line(str(damage))}")
     work = [Job(group, results.resolve(), device, Limits(**limits)) for group in jobs.group_by_fit(todo)]
     tally = Tally(todo)
     try:
@@ -120,19 +120,18 @@ def show_status(results: Path, as_json: bool = False) -> int:
     """Print the numbers of stored results, and the progress of the sweeps that write to a results directory."""
     console = LiteralConsole()
     store = open_store(results)
-    entries = list(store.scan())
-    damages = [each for each in entries if isinstance(each, Damage)]
-    records = [each.record for each in entries if not isinstance(each, Damage)]
-    failed = sum(not record.ok for record in records)
+    taken = survey(store, names=())
+    stored = int(taken.entries.ok.sum())
+    failed = len(taken.entries) - stored
     is_running = not isinstance(store, Bundle)  # no sweep writes to a bundle
-    damages += damaged_statuses(results) if is_running else []
+    damages = [*taken.damages, *(damaged_statuses(results) if is_running else [])]
     found = sweep_statuses(results) if is_running else []
     if as_json:
-        counts = {"results": str(results), "stored": len(records) - failed, "failed": failed}
+        counts = {"results": str(results), "stored": stored, "failed": failed}
         broken = [{"path": str(each.path), "reason": each.reason} for each in damages]
         document(counts | {"damages": broken, "sweeps": [_sweep_row(sign) for sign in found]})
         return 0
-    console.print(f"{len(records) - failed} runs are stored in {line(str(results))}, and {failed} failures")
+    console.print(f"{stored} runs are stored in {line(str(results))}, and {failed} failures")
     for damage in damages:
         console.print(f"damaged: {line(str(damage))}", soft_wrap=True)
     if not found and is_running:

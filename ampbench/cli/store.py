@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from ampbench import console
 from ampbench.cli.publish import print_adoption, print_published, published_row
 from ampbench.console import document, say
@@ -17,6 +19,7 @@ from ampbench.results.checksums import Damage
 from ampbench.results.record import FAILURES
 from ampbench.results.schema import run_cells
 from ampbench.results.store import Store
+from ampbench.results.survey import survey
 from ampbench.text import line
 
 
@@ -102,9 +105,9 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
         if kind not in FAILURES:
             raise unknown("kind of failure", kind, FAILURES)
     store = open_store(results)
-    found = list(store.scan())
-    damages = [each for each in found if isinstance(each, Damage)]
-    failures = [each.record for each in found if not isinstance(each, Damage) and not each.record.ok]
+    taken = survey(store)
+    damages, entries = taken.damages, taken.entries
+    failures = [entries.stored(i).record for i in np.flatnonzero(~entries.ok).tolist()]
     failures = [record for record in failures if not kinds or record.kind in kinds]
     if as_json:
         store.warn_of(damages)
@@ -117,7 +120,7 @@ def show_failures(results: Path, kinds: Sequence[str], with_traceback: bool, as_
         _print_failure(members, with_traceback)
     for damage in damages:
         say(f"damaged: {line(str(damage))}")
-    _print_closing(failures, len(found), len(damages))
+    _print_closing(failures, len(entries) + len(damages), len(damages))
     return 0
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import starmap
 from pathlib import Path
 
 import pandas as pd
 
 from ampbench.errors import ResultsWarning
 from ampbench.report.content import NONE, Content, Method, Source
-from ampbench.report.tasks import Entries, described
+from ampbench.report.tasks import Entries, Held, described
 from ampbench.reporting.compare import latest, summarise
 from ampbench.reporting.labels import labels
 from ampbench.reporting.leaderboard import leaderboards
@@ -25,7 +27,7 @@ from ampbench.results.checksums import is_directory
 from ampbench.results.frame import framed, metric_columns
 from ampbench.results.origins import marked
 from ampbench.results.provenance import versions
-from ampbench.results.theirs import gathered, parts
+from ampbench.results.theirs import gathered
 from ampbench.spec import Spec, component_name
 from ampbench.text import line
 
@@ -65,7 +67,7 @@ def gather(paths: Sequence[Path]) -> Content:
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         version=versions()["ampbench"],
         frame=frame,
-        requests={key: tuple(map(line, entry.record.run.metrics)) for (key, _), (_, entry) in entries.items()},
+        requests={key: tuple(map(line, held.metrics)) for (key, _), held in entries.items()},
         summary=summary,
         boards=tuple(leaderboards(frame, summary)),
         methods=tuple(_method(spec, named[spec], resolved[spec]) for spec in sorted(named)),
@@ -80,8 +82,10 @@ def _read(path: Path) -> _Read:
     if not is_directory(path) and not is_bundle(path):
         return _Read(path, load(path), {})
     found = gathered(path)
-    stores = {part.origin: part.store for part in parts(path)}
-    return _Read(path, framed(found), {(each.record.run.key, origin): (stores[origin], each) for origin, each in found})
+    entries = found.entries
+    held = zip(found.stores, entries["digest"], map(json.loads, entries["metrics"]), strict=True)
+    keys = zip(entries["key"], found.origins, strict=True)
+    return _Read(path, framed(entries, found.origins), dict(zip(keys, starmap(Held, held), strict=True)))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,24 @@ from ampbench.faults import describe, pass_interruption
 from ampbench.registry import Entry, Registry
 from ampbench.report.content import Task
 from ampbench.report.samples import Run, coverages, pairs
-from ampbench.results.store import Store, Stored
+from ampbench.results.store import Store
 from ampbench.spec import component_name
 from ampbench.text import line
 
 MAX_FILES = 400
 """Largest number of files of samples that are read for the calibration of all tasks together."""
 
-Entries = Mapping[tuple[str, str], tuple[Store, Stored]]
-"""Key and origin of a run → its entry, and the store that holds it."""
+
+class Held(NamedTuple):
+    """A stored result: the store that holds it, the SHA-256 of its samples, and the metrics that its run asked for."""
+
+    store: Store
+    samples: str
+    metrics: Sequence[str]
+
+
+Entries = Mapping[tuple[str, str], Held]
+"""Key and origin of a run → its result."""
 
 
 def described(frame: pd.DataFrame, entries: Entries) -> Iterator[Task]:
@@ -33,7 +43,7 @@ def described(frame: pd.DataFrame, entries: Entries) -> Iterator[Task]:
 
     Arguments:
         frame: the latest results.
-        entries: the stored entries of its rows, where they come from a store.
+        entries: the stored results of its rows, where they come from a store.
     """
     faults: list[PluginError] = []
     known = registry.load(faults.append)
@@ -48,9 +58,9 @@ def described(frame: pd.DataFrame, entries: Entries) -> Iterator[Task]:
 def _runs(rows: pd.DataFrame, entries: Entries) -> Iterator[Run]:
     """Return the runs whose samples are stored."""
     for row in rows[rows["status"] == "ok"].itertuples(index=False):
-        store, entry = entries.get((row.key, row.origin), (None, None))
-        if store and entry and entry.samples and store.exists(path := store.array(entry.samples)):
-            load = partial(_samples, store, path)
+        held = entries.get((row.key, row.origin))
+        if held and held.samples and held.store.exists(path := held.store.array(held.samples)):
+            load = partial(_samples, held.store, path)
             yield Run(row.method, int(row.budget), int(row.seed), int(row.observation), load)
 
 

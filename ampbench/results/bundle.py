@@ -28,11 +28,12 @@ from pathlib import Path, PurePosixPath
 
 from ampbench import files
 from ampbench.errors import ResultsError
-from ampbench.results import manifest
+from ampbench.results import manifest, stamps
 from ampbench.results.archive import Archive, shown
 from ampbench.results.checksums import MAX_RECORD_BYTES, Damage, is_directory
 from ampbench.results.manifest import Manifest
 from ampbench.results.origins import OURS
+from ampbench.results.stamps import Stamp
 from ampbench.results.store import BUNDLE_SUFFIX, Store
 
 CITATION, REFERENCES = "CITATION.cff", "references.bib"
@@ -66,7 +67,8 @@ class Bundle(Store):
         super().__init__(path)
         with ExitStack() as stack:
             try:
-                self._archive = Archive(stack.enter_context(files.opened(path, MAX_BYTES)), ALLOWED)
+                self._file = stack.enter_context(files.opened(path, MAX_BYTES))
+                self._archive = Archive(self._file, ALLOWED)
                 self.manifest = self._read_manifest()
             except (OSError, ValueError, KeyError) as error:
                 raise ResultsError(_refusal(path, error)) from error
@@ -123,23 +125,27 @@ class Bundle(Store):
             raise files.UnusualFileError(errno.EFBIG, f"it has {size:,} bytes, more than {limit:,}", str(path))
         yield io.BytesIO(self.content(name))
 
-    def listed(self, folder: Path) -> list[Path]:
-        """Return the paths in a folder of the bundle, sorted."""
-        return [self.directory / name for name in self._folders.get(folder.relative_to(self.directory).as_posix(), ())]
+    def names(self, folder: Path) -> list[str]:
+        """Return the names in a folder of the bundle."""
+        return self._folders.get(folder.relative_to(self.directory).as_posix(), [])
 
     @cached_property
     def _folders(self) -> dict[str, list[str]]:
-        """The names in each folder, sorted."""
-        found: dict[str, set[str]] = {}
+        """The names in each folder."""
+        found: dict[str, dict[str, None]] = {}
         for name in self.manifest.files:
             path = PurePosixPath(name)
             for child in (path, *path.parents[:-1]):
-                found.setdefault(child.parent.as_posix(), set()).add(child.as_posix())
-        return {folder: sorted(names) for folder, names in found.items()}
+                found.setdefault(child.parent.as_posix(), {})[child.name] = None
+        return {folder: list(names) for folder, names in found.items()}
 
     def exists(self, path: Path) -> bool:
         """Whether the bundle has a file."""
         return path.relative_to(self.directory).as_posix() in self.manifest.files
+
+    def stamp(self, name: str) -> Stamp | None:
+        """Return the stamp of the bundle, if it has a file of this name."""
+        return stamps.of(os.fstat(self._file.fileno())) if name in self.manifest.files else None
 
     def warn_of(self, damages: Sequence[Damage], stacklevel: int = 2) -> None:
         """Raise :class:`ResultsError` if files are damaged: a bundle is whole or refused."""

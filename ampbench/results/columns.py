@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from ampbench.errors import ResultsError
@@ -26,6 +26,8 @@ MAX_SHOWN_CHARACTERS = 100
 """Characters of a value that a message shows."""
 
 KINDS = {str: "text", int: "an integer", float: "a finite number"}
+NUMBERS: Mapping[type, tuple[type[int] | type[float], ...]] = {str: (), int: (int,), float: (int, float)}
+"""The types of the numbers that a column of a kind may hold."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,17 @@ class Column:
 
     def accepts(self, value: object) -> bool:
         """Whether a Python value is allowed; None stands for a missing value."""
-        if value is None:
-            return self.optional
-        if isinstance(value, bool) or not isinstance(value, int | float if self.kind is float else self.kind):
-            return False
         if isinstance(value, str):
-            if not is_unicode(value):
+            if self.kind is not str or not is_unicode(value):
                 return False
             if not value:
                 return self.blank
             return value in self.values if self.values else self.form is None or self.form.accepts(value)
-        assert isinstance(value, int | float)
-        if not is_finite(value) or (self.kind is int and not -(2**63) <= value < 2**63):
+        if value is None:
+            return self.optional
+        if isinstance(value, bool) or not isinstance(value, NUMBERS[self.kind]) or not is_finite(value):
+            return False
+        if self.kind is int and not -(2**63) <= value < 2**63:
             return False
         return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
@@ -148,6 +149,7 @@ class Table:
         columns: the columns of every frame, in order.
         open_columns: columns with a placeholder in their name, which may follow.
         consistent: checks a row whose values are all allowed; returns a description of a contradiction, or "".
+        related: the columns that it needs.
     """
 
     title: str
@@ -156,6 +158,7 @@ class Table:
     columns: tuple[Column, ...]
     open_columns: tuple[Column, ...] = ()
     consistent: Callable[[Mapping[str, Any]], str] = lambda row: ""
+    related: tuple[str, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Column]:
@@ -204,8 +207,9 @@ class Table:
         faults = [_first(found) for _, found in checked.values() if found]
         if not faults:
             frame = frame.assign(**{name: series for name, (series, _) in checked.items()})
-            rows = zip(frame.index, frame.to_dict("records"), strict=True)
-            found = [f"row {i}: {fault}" for i, row in rows if (fault := self.consistent(row))]
+            rows = zip(frame.index, *(frame[name].tolist() for name in self.related), strict=True)
+            judge = cache(lambda *cells: self.consistent(dict(zip(self.related, cells, strict=True))))
+            found = [f"row {i}: {fault}" for i, *cells in rows if (fault := judge(*cells))]
             faults = [_first(found)] if found else []
         if faults:
             raise ResultsError(f"{what}: {'; '.join(faults)}")
@@ -254,12 +258,35 @@ def _checked(series: pd.Series, column: Column) -> tuple[pd.Series, list[str]]:
     """Return a column converted to its type, or unchanged with a list of its faults."""
     import pandas as pd
 
-    values = [
-        _cast(None if missing else value, column) for value, missing in zip(series.tolist(), series.isna(), strict=True)
-    ]
+    if _holds_only_allowed(series, column):
+        return series, []
+    cells = series.astype(object).where(series.notna(), None).tolist()
+    if isinstance(series.dtype, pd.StringDtype):  # each text is looked at once
+        casts = {value: _cast(value, column) for value in dict.fromkeys(cells)}
+        values = [casts[value] for value in cells]
+        if all(map(column.accepts, casts.values())):
+            return pd.Series(values, index=series.index, dtype=column.dtype), []
+    else:
+        values = [_cast(value, column) for value in cells]
     where = zip(series.index, values, strict=True)
     faults = [fault for i, value in where if (fault := column.fault(value, f"row {i}: {series.name}"))]
     return series if faults else pd.Series(values, index=series.index, dtype=column.dtype), faults
+
+
+def _holds_only_allowed(series: pd.Series, column: Column) -> bool:
+    """Whether a column of numbers has its type, and no number that is not allowed."""
+    import numpy as np
+
+    if column.kind is str or str(series.dtype) not in ("int64", "float64") or str(series.dtype) != column.dtype:
+        return False
+    values = series.to_numpy()
+    missing = np.isnan(values)
+    within = np.isfinite(values)
+    if column.minimum is not None:
+        within &= values >= column.minimum
+    if column.maximum is not None:
+        within &= values <= column.maximum
+    return bool((within | missing).all() and (column.optional or not missing.any()))
 
 
 def _cast(value: Any, column: Column) -> Any:

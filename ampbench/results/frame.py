@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ampbench import files
 from ampbench.errors import ResultsError
 from ampbench.results import schema
 from ampbench.results.bundle import is_bundle
 from ampbench.results.checksums import Damage, is_directory
+from ampbench.results.entries import Entries, detail, findings, of_metric, provenance
 from ampbench.results.origins import OURS
-from ampbench.results.record import Check, Record
-from ampbench.results.store import Stored
+from ampbench.results.record import Record
 from ampbench.results.theirs import gathered
 from ampbench.text import encodable, from_csv_cell
 
@@ -58,17 +61,29 @@ def load(path: str | Path) -> pd.DataFrame:
         raise ResultsError(
             f"there is no results directory {str(source)!r}, nor such a file; run 'ampbench run --results {source}'"
         )
-    return framed(gathered(source))
+    found = gathered(source)
+    return framed(found.entries, found.origins)
 
 
-def framed(found: Iterable[tuple[str, Stored]]) -> pd.DataFrame:
+def framed(entries: Entries, origins: Sequence[str]) -> pd.DataFrame:
     """Return results with their origins as a frame; see :func:`load`."""
     import pandas as pd
 
-    rows = [row(each.record, origin) for origin, each in found]
-    frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
-    types = {name: column.dtype for name, column in schema.RESULTS.described(frame.columns).items()}
-    return _sorted(frame.astype(types))
+    def words(name: str) -> NDArray[Any]:
+        return entries.mapped(name, lambda text: " ".join(json.loads(text)))
+
+    columns = {name: entries[name] for name in COLUMNS if name in entries.columns}
+    columns |= {name: words(name) for name in ("packages", "metric_packages")}
+    columns |= {"findings_detail": entries["checks"], "origin": np.array(origins, dtype=object)}
+    columns = {name: columns[name] for name in COLUMNS}
+    for metrics, packages in entries.layouts:
+        for metric in metrics:
+            columns[metric], _, columns[f"{metric}_provenance"] = (entries[name] for name in of_metric(metric))
+        for package in packages:
+            if (name := f"version_{package}") not in columns:
+                columns[name] = entries.version(package)
+    types = {name: column.dtype for name, column in schema.RESULTS.described(columns).items()}
+    return _sorted(pd.DataFrame({name: pd.array(columns[name], dtype=types[name]) for name in columns}))
 
 
 def validate(frame: pd.DataFrame, what: str = "the frame") -> pd.DataFrame:
@@ -148,18 +163,14 @@ def row(record: Record, origin: str = OURS) -> dict[str, Any]:
     flat |= {name: value for name, value in asdict(record.run).items() if name != "metrics"}
     flat |= {name: " ".join(flat[name]) for name in ("packages", "metric_packages")}
     flat["key"], flat["origin"] = record.run.key, origin
-    flat["findings"] = None if record.checks is None else "; ".join(map(str, record.findings)) or "none"
-    flat["findings_detail"] = None if record.checks is None else _detail(record.checks)
+    flat["findings"] = None if record.checks is None else findings(record)
+    flat["findings_detail"] = None if record.checks is None else detail(record.checks)
     for name, measured in record.metrics.items():
         flat[name] = math.nan if measured.value is None else measured.value
-        flat[f"{name}_provenance"] = json.dumps(measured.provenance, sort_keys=True)
+        flat[f"{name}_provenance"] = provenance(measured)
     return _encodable(flat | {f"version_{package}": version for package, version in record.versions.items()})
 
 
 def _encodable(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row without lone surrogates, which pandas refuses where pyarrow is installed."""
     return {encodable(name): encodable(value) for name, value in flat.items()}
-
-
-def _detail(checks: Iterable[Check]) -> str:
-    return json.dumps([{**asdict(check), "found": check.found} for check in checks], sort_keys=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, TypeVar
 
 from ampbench.results.columns import Column, is_finite, is_unicode
@@ -69,13 +70,20 @@ def _validated(kind: type[T], content: Mapping[str, Any]) -> T:
 def _complete(kind: type, content: object, where: str) -> None:
     """Raise ValueError for a missing or an unknown field."""
     given = _object(content, where.rstrip(".") or "it")
-    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
-    for name, needed in known.items():
-        if needed and name not in given:
-            raise ValueError(f"it has no field {where}{name}")
-    for name in given:
-        if name not in known:
-            raise ValueError(f"it has a field {where}{name}, which this ampbench does not know")
+    needed, known = _fields(kind)
+    if not needed <= given.keys():
+        raise ValueError(f"it has no field {where}{next(name for name in known if name in needed - given.keys())}")
+    if not given.keys() <= known.keys():
+        unknown = next(name for name in given if name not in known)
+        raise ValueError(f"it has a field {where}{unknown}, which this ampbench does not know")
+
+
+@cache
+def _fields(kind: type) -> tuple[Set[str], Mapping[str, None]]:
+    """Return the names of the fields without a default, and those of all fields in their order."""
+    every = fields(kind)
+    needed = {field.name for field in every if field.default is MISSING and field.default_factory is MISSING}
+    return needed, dict.fromkeys(field.name for field in every)
 
 
 def _allowed(content: Mapping[str, Any], where: str) -> None:
@@ -156,5 +164,5 @@ def _few(value: object, where: str) -> Mapping[str, Any]:
 
 
 def _check(column: Column, value: object, where: str) -> None:
-    if fault := column.fault(value, where):
-        raise ValueError(fault)
+    if not column.accepts(value):
+        raise ValueError(column.fault(value, where))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 from ampbench.counts import whole
 
@@ -62,7 +63,7 @@ class Run:
         for name in ("budget", "observation", "seed", "samples"):  # the keys are hashes of their texts
             object.__setattr__(self, name, whole(name, getattr(self, name)))
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The hash that names the stored result; ``method`` is only a label and not part of it."""
         return self._hash("method")
@@ -93,7 +94,7 @@ class Run:
         return hashlib.sha256(json.dumps(self.fit_key).encode()).hexdigest()[:12]
 
     def _hash(self, *without: str) -> str:
-        determines = {name: value for name, value in vars(self).items() if name not in without}
+        determines = {name: getattr(self, name) for name in _INPUTS if name not in without}
         for name in ("packages", "metric_packages"):
             if not determines.get(name):  # an empty field is left out, so that keys of schema 1 stay valid
                 determines.pop(name, None)
@@ -102,6 +103,9 @@ class Run:
 
     def __str__(self) -> str:
         return f"{self.task} | {self.method} | budget {self.budget} | observation {self.observation} | seed {self.seed}"
+
+
+_INPUTS = tuple(each.name for each in fields(Run))
 
 
 @dataclass(frozen=True)

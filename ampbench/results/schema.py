@@ -110,6 +110,7 @@ RESULTS = Table(
         ),
     ),
     _status_contradiction,
+    ("status", "kind", "error"),
 )
 
 

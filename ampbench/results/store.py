@@ -14,7 +14,8 @@ Any number of processes and machines may write to the same folder: files are nam
 the inputs that determine it, and replaced atomically, so that two writers can at worst duplicate work. A truncated or
 altered file does not match its checksum and counts as missing. (The checksum is not a signature: whoever forges a
 record can compute its checksum too.) No file is ever unpickled, and only regular files of a bounded size are read
-(:mod:`ampbench.files`, :mod:`ampbench.npz`).
+(:mod:`ampbench.files`, :mod:`ampbench.npz`). :class:`Store` reads files each time; :mod:`ampbench.results.survey` reads
+only those that have changed.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from torch import Tensor
 
 from ampbench import files, npz
 from ampbench.errors import ResultsError
-from ampbench.results import atomic, checksums, parsing, tensors
+from ampbench.results import atomic, checksums, parsing, stamps, tensors
 from ampbench.results.checksums import Damage, read_checked, unreadable, writing
 from ampbench.results.record import Check, Draw, Origin, Record, Run
+from ampbench.results.stamps import Stamp
 
 T = TypeVar("T")
 
@@ -80,13 +82,21 @@ class Store:
         """Open a file of the store for reading; raises as :func:`ampbench.files.opened` does."""
         return files.opened(path, limit)
 
+    def names(self, folder: Path) -> list[str]:
+        """Return the names in a folder of the store; raises as :func:`listed` does."""
+        return _names(folder)
+
     def listed(self, folder: Path) -> list[Path]:
         """Return the paths in a folder of the store; see :func:`listed`."""
-        return listed(folder)
+        return [folder / name for name in sorted(self.names(folder))]
 
     def exists(self, path: Path) -> bool:
         """Whether the store has a file."""
         return os.path.exists(path)
+
+    def stamp(self, name: str) -> Stamp | None:
+        """Return the stamp of a file, by its path in the store; see :func:`ampbench.results.stamps.of_path`."""
+        return stamps.of_path(f"{self.directory}/{name}")
 
     def warn_of(self, damages: Sequence[Damage], stacklevel: int = 2) -> None:
         """Warn that damaged files are left out, if there are any."""
@@ -217,7 +227,7 @@ class Store:
 
     def all_keys(self) -> list[str]:
         """Return the keys of all runs, sorted; raises :class:`ResultsError` if the folder cannot be read."""
-        return sorted(path.name for path in self.listed(self.runs) if _KEY.fullmatch(path.name))
+        return sorted(filter(_KEY.fullmatch, self.names(self.runs)))
 
     def read(self, path: Path) -> Stored | Damage | None:
         """Read one record; None if there is no such file."""
@@ -319,8 +329,12 @@ def refuse_bundle(path: Path) -> None:
 
 def listed(folder: Path) -> list[Path]:
     """Return the paths in a folder, sorted; none if it is missing; raises :class:`ResultsError` if it is unreadable."""
+    return [folder / name for name in sorted(_names(folder))]
+
+
+def _names(folder: Path) -> list[str]:
     try:
-        return sorted(folder.iterdir())
+        return os.listdir(folder)
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:  # the latter for a name that no file can have

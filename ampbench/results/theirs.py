@@ -11,9 +11,10 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
 from pathlib import Path
 
 from ampbench import files
@@ -21,9 +22,11 @@ from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.results import atomic
 from ampbench.results.bundle import MAX_BYTES, Bundle, open_store
 from ampbench.results.checksums import Damage, writing
+from ampbench.results.entries import Entries, joined
 from ampbench.results.origins import OURS
 from ampbench.results.record import Record
 from ampbench.results.store import BUNDLE_SUFFIX, Store, Stored
+from ampbench.results.survey import survey
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,26 @@ class Adoption:
     different: tuple[str, ...] = ()
 
 
-def gathered(path: Path) -> list[tuple[str, Stored]]:
+@dataclass(frozen=True)
+class Gathered:
+    """All results of a results directory or a bundle.
+
+    Attributes:
+        entries: the results, each once.
+        origins: the origin of each.
+        stores: the store that holds each.
+    """
+
+    entries: Entries
+    origins: Sequence[str]
+    stores: Sequence[Store]
+
+    def __iter__(self) -> Iterator[tuple[str, Stored]]:
+        """Make the records of all results, each with its origin."""
+        return ((origin, self.entries.stored(i)) for i, origin in enumerate(self.origins))
+
+
+def gathered(path: Path) -> Gathered:
     """Return all results of a results directory or a bundle, each with its origin.
 
     Warns:
@@ -65,18 +87,40 @@ def gathered(path: Path) -> list[tuple[str, Stored]]:
         ResultsError: there is neither directory nor bundle, the bundle is damaged, or two bundles of one group
             contradict each other.
     """
-    chosen: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
+    found: list[tuple[Part, Entries]] = []
     for part in parts(path):
-        entries = list(part.store.scan())
-        damages = [each for each in entries if isinstance(each, Damage)]
-        if damages and isinstance(part.store, Bundle) and part.store.directory != path:
-            _warn_of_bundle(str(damages[0]), part.store)
+        taken = survey(part.store)
+        if taken.damages and isinstance(part.store, Bundle) and part.store.directory != path:
+            _warn_of_bundle(str(taken.damages[0]), part.store)
             continue
-        part.store.warn_of(damages, stacklevel=3)
-        for each in entries:
-            if isinstance(each, Stored):
-                _choose(part, each, chosen[each.record.run.key])
-    return [pair for of_run in chosen.values() for pair in of_run.items()]
+        part.store.warn_of(taken.damages, stacklevel=3)
+        found.append((part, taken.entries))
+    chosen = _chosen(found)
+    whole = reduce(joined, (entries for _, entries in found))
+    starts = [0, *accumulate(len(entries) for _, entries in found)]
+    return Gathered(
+        whole.take([starts[p] + i for p, i in chosen]),
+        [found[p][0].origin for p, _ in chosen],
+        [found[p][0].store for p, _ in chosen],
+    )
+
+
+def _chosen(found: Sequence[tuple[Part, Entries]]) -> list[tuple[int, int]]:
+    """Return the results to show, each as the number of its part and its position there, grouped by run."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for p, (_, entries) in enumerate(found):
+        for i, key in enumerate(entries["key"]):
+            places.setdefault(key, []).append((p, i))
+    return [place for of_run in places.values() for place in (_several(found, of_run) if len(of_run) > 1 else of_run)]
+
+
+def _several(found: Sequence[tuple[Part, Entries]], places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return which results of one run to show."""
+    chosen: dict[str, tuple[Stored, tuple[int, int]]] = {}
+    for p, i in places:
+        part, entries = found[p]
+        _choose(part, entries.stored(i), (p, i), chosen)
+    return [place for _, place in chosen.values()]
 
 
 def parts(path: Path) -> list[Part]:
@@ -187,21 +231,24 @@ def _of_run(part: Part, record: Record, origin: str, bundle: Bundle) -> list[Rec
     return [found.record]
 
 
-def _choose(part: Part, found: Stored, chosen: dict[str, Stored]) -> None:
+def _choose(
+    part: Part, found: Stored, place: tuple[int, int], chosen: dict[str, tuple[Stored, tuple[int, int]]]
+) -> None:
     """Add a result of a run, unless an equal one is there, or a better one of its origin: a good one, or a later one.
 
     Arguments:
         part: where the result is.
         found: the result.
-        chosen: origin → result of this run.
+        place: the number of its part, and its position there.
+        chosen: origin → result of this run, and its place.
     """
     record, mine = found.record, chosen.get(part.origin)
-    if any(record == other.record for other in chosen.values()):
+    if any(record == other.record for other, _ in chosen.values()):
         return
-    if mine and _contradict(mine.record, record):
+    if mine and _contradict(mine[0].record, record):
         raise _contradiction(part.store.directory, "another bundle beside it", part.origin, record)
-    if not mine or (record.ok, record.finished) > (mine.record.ok, mine.record.finished):
-        chosen[part.origin] = found
+    if not mine or (record.ok, record.finished) > (mine[0].record.ok, mine[0].record.finished):
+        chosen[part.origin] = found, place
 
 
 def _contradict(one: Record, other: Record) -> bool:

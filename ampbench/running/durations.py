@@ -12,7 +12,8 @@ from collections.abc import Hashable, Iterable
 from statistics import fmean
 from typing import NamedTuple
 
-from ampbench.results import Record, Run
+from ampbench.results import Run
+from ampbench.results.entries import SECONDS, Entries
 
 
 class Duration(NamedTuple):
@@ -22,25 +23,37 @@ class Duration(NamedTuple):
     same: bool
 
 
+class Timing(NamedTuple):
+    """The wall-clock seconds of a run, as in :class:`ampbench.results.Record`."""
+
+    run: Run
+    fit_seconds: float
+    sample_seconds: float
+    metric_seconds: float
+
+    @classmethod
+    def of(cls, entries: Entries, i: int) -> Timing:
+        """Return the timing of a stored record."""
+        return cls(entries.run(i), *(float(entries[name][i]) for name in SECONDS))
+
+
 class Durations:
-    """Mean durations of the runs of a store, without failed ones.
+    """Mean durations of the runs of a store.
 
     Arguments:
-        records: the records of the store.
+        timings: of the good results of the store.
     """
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, timings: Iterable[Timing]) -> None:
         fits: defaultdict[Hashable, dict[Hashable, float]] = defaultdict(dict)
         sampling: defaultdict[Hashable, list[float]] = defaultdict(list)
         judging: defaultdict[Hashable, list[float]] = defaultdict(list)
-        for record in records:
-            if record.ok:
-                run = record.run
-                for key in (_cell(run), _method(run)):
-                    fits[key][run.fit_key] = record.fit_seconds
-                for key in (_cell(run), run.resolved):
-                    sampling[key].append(record.sample_seconds)
-                judging[_judges(run)].append(record.metric_seconds)
+        for run, fit, sampled, judged in timings:
+            for key in (_cell(run), _method(run)):
+                fits[key][run.fit_key] = fit
+            for key in (_cell(run), run.resolved):
+                sampling[key].append(sampled)
+            judging[_judges(run)].append(judged)
         self._fits = {key: fmean(seconds.values()) for key, seconds in fits.items()}
         self._sampling = {key: fmean(seconds) for key, seconds in sampling.items()}
         self._judging = {key: fmean(seconds) for key, seconds in judging.items()}

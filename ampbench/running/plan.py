@@ -6,14 +6,18 @@ The estimate counts a fit once for all observations that share it; see :mod:`amp
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+
 from ampbench.results import Run
-from ampbench.results.checksums import Damage, warn_of
-from ampbench.results.store import Store, Stored, is_good
-from ampbench.running.durations import Durations
+from ampbench.results.checksums import warn_of
+from ampbench.results.entries import RUN, SECONDS
+from ampbench.results.standings import Standings, standings
+from ampbench.results.store import Store
+from ampbench.running.durations import Durations, Timing
 
 STATES = ("done", "failed", "damaged", "drawn", "fitted", "missing")
 """States of a run.
@@ -80,31 +84,29 @@ def plan(runs: Sequence[Run], store: Store) -> Plan:
     Warns:
         ResultsWarning: records of other runs are damaged; the estimate is made without them.
     """
-    found, keys = list(store.scan()), {run.key for run in runs}
-    others = [each for each in found if isinstance(each, Damage) and each.path.parent.name not in keys]
-    warn_of(store.directory, others)
-    records = [each.record for each in found if isinstance(each, Stored)]
-    answers: defaultdict[str, list[Run]] = defaultdict(list)
-    for record in records:
-        if record.ok:
-            answers[record.run.question].append(record.run)
-    shared = {run.origin_key: run for run in runs}
+    found = standings(store, {run.key for run in runs}, names=(*RUN, *SECONDS, "error"))
+    warn_of(store.directory, found.others)
+    waiting = [run for run in runs if not found.done(run.key)]
+    good = [Timing.of(found.entries, i) for i in (np.flatnonzero(found.entries.ok).tolist() if waiting else ())]
+    answers = {each.run.question: each.run for each in good}
+    shared = {run.origin_key: run for run in waiting}
     fitted = cache(lambda key: store.fitted(shared[key]))  # read once, not for each observation
-    planned = tuple(_planned(run, store, answers[run.question], fitted) for run in runs)
-    return Plan(planned, _estimate(planned, Durations(records)))
+    planned = tuple(_planned(run, store, found, answers, fitted) for run in runs)
+    return Plan(planned, _estimate(planned, Durations(good)))
 
 
-def _planned(run: Run, store: Store, answers: Sequence[Run], fitted: Callable[[str], bool]) -> Planned:
-    found = store.standing(run)
-    if isinstance(found, Damage):
-        return Planned(run, "damaged", str(found))
-    if is_good(found):
+def _planned(
+    run: Run, store: Store, found: Standings, answers: Mapping[str, Run], fitted: Callable[[str], bool]
+) -> Planned:
+    if damage := found.damages.get(run.key):
+        return Planned(run, "damaged", str(damage))
+    if found.done(run.key):
         return Planned(run, "done")
-    drawn = store.draw(run) is not None
+    drawn = store.stamp(f"draws/{run.draw_key}.json") is not None and store.draw(run) is not None
     refit = not drawn and not fitted(run.origin_key)
-    versions = _versions(answers[-1]) if answers else ()
-    if found:
-        return Planned(run, "failed", found.record.error, refit, versions)
+    versions = _versions(answers[run.question]) if run.question in answers else ()
+    if run.key in found.places:
+        return Planned(run, "failed", found.entries["error"][found.places[run.key]], refit, versions)
     return Planned(run, "drawn" if drawn else "missing" if refit else "fitted", "", refit, versions)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ampbench.hookspecs import Lazy, hookimpl
-from ampbench.references import GREENBERG_2019, PAPAMAKARIOS_2019, RADEV_2020
+from ampbench.references import GREENBERG_2019, LAKSHMINARAYANAN_2017, PAPAMAKARIOS_2019, RADEV_2020
 from ampbench_sbi.references import (
     BEAUMONT_2009,
     BOELTS_2024,
@@ -14,7 +14,6 @@ from ampbench_sbi.references import (
     DURKAN_2020,
     GEFFNER_2023,
     HERMANS_2020,
-    LAKSHMINARAYANAN_2017,
     MILLER_2022,
     PRITCHARD_1999,
 )

@@ -89,17 +89,6 @@ DEISTLER_2022 = """
 }
 """
 
-LAKSHMINARAYANAN_2017 = """
-@inproceedings{lakshminarayanan2017simple,
-  author = {Lakshminarayanan, Balaji and Pritzel, Alexander and Blundell, Charles},
-  title = {Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year = {2017},
-  eprint = {1612.01474},
-  archiveprefix = {arXiv}
-}
-"""
-
 MILLER_2022 = """
 @inproceedings{miller2022contrastive,
   author = {Miller, Benjamin Kurt and Weniger, Christoph and Forré, Patrick},

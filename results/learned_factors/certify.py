@@ -23,15 +23,14 @@ The errors of ratios and posteriors are means over five observations, ``task.obs
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from tables import append, read
 from torch.distributions import Independent, Normal
 
 from ampbench import registry
@@ -121,27 +120,12 @@ def main() -> None:
         for name in chosen.tasks:
             for label in FAMILIES:
                 if (name, label, str(seed)) not in done():
-                    append(certify(name, label, seed))
+                    append(TABLE, COLUMNS, [certify(name, label, seed)])
 
 
 def done() -> set[tuple[str, str, str]]:
     """Return task, family and seed of the rows of the table."""
-    if not TABLE.exists():
-        return set()
-    with TABLE.open(newline="") as file:
-        return {(row["task"], row["family"], row["seed"]) for row in csv.DictReader(file)}
-
-
-def append(row: Mapping[str, Any]) -> None:
-    """Write a row at the end of the table."""
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}
-        writer.writerow(short)
-        print(*short.values(), flush=True)
+    return {(row["task"], row["family"], row["seed"]) for row in read(TABLE)}
 
 
 if __name__ == "__main__":

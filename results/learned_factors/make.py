@@ -12,7 +12,6 @@ hierarchy is trained on 3 to 100 groups, and the roots of 10 and of 100 groups a
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tables import append, read
 from torch import Tensor
 
 from ampbench import registry
@@ -149,28 +149,12 @@ def main() -> None:
     for seed in chosen.seeds:
         for name in chosen.tasks:
             if (name, str(seed)) not in done():
-                append(list(repeated(seed) if name == "hierarchical" else flat(name, seed)))
+                append(TABLE, COLUMNS, list(repeated(seed) if name == "hierarchical" else flat(name, seed)))
 
 
 def done() -> set[tuple[str, str]]:
     """Return tasks and seeds of the table."""
-    if not TABLE.exists():
-        return set()
-    with TABLE.open(newline="") as file:
-        return {(row["task"].split()[0], row["seed"]) for row in csv.DictReader(file)}
-
-
-def append(rows: list[dict[str, Any]]) -> None:
-    """Write the rows of a cell at the end of the table, at once."""
-    new = not TABLE.exists()
-    with TABLE.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        for row in rows:
-            short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}
-            writer.writerow(short)
-            print(*short.values(), flush=True)
+    return {(row["task"].split()[0], row["seed"]) for row in read(TABLE)}
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ METHODS = {
 
 
 class Axis(NamedTuple):
-    """What grows.
+    """A quantity that grows.
 
     Attributes:
         values: the sizes.

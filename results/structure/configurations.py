@@ -82,11 +82,12 @@ FIXED = {
     "energy": shared("energy", IMPLICIT, 3000, particles=8),
     "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
     "global": shared(JSD, IMPLICIT, 2000, scope="global"),
+    "global, equal time": shared(JSD, IMPLICIT, 5000, scope="global"),
 }
-"""Of models that are trained at one size."""
+"""Of models that are trained at one size; an equal time is that of ``jsd``."""
 
 CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
-    "chain_50": FIXED,
+    "chain_50": FIXED | {"global, equal time": shared(JSD, IMPLICIT, 3300, scope="global")},
     "tree_3": FIXED | {"old order": replace(FIXED["no sharing"], children_first=True)},
     "tree_4": FIXED,
     "tree_6": {
@@ -99,6 +100,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "energy": shared("energy", IMPLICIT, 3000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
         "global": shared(JSD, IMPLICIT, 1000, scope="global"),
+        "global, equal time": shared(JSD, IMPLICIT, 3500, scope="global"),
         "npe": Configuration(FLAT_NPE, False, {10: 10, 50: 25}),
         "npe gru": Configuration(f"{FLAT_NPE},batch_size=1000", False, {10: 11, 50: 14}, embedding="gru"),
     },
@@ -108,6 +110,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 4000, particles=8),
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),
+        "global, equal time": shared(JSD, IMPLICIT, 5600, scope="global"),
         "npe": Configuration(FLAT_NPE, False, {3: 11, 10: 27}),
         "npe set": Configuration(FLAT_NPE, False, {3: 10, 10: 27}, embedding="set"),
         "bayesflow": Configuration("bayesflow/approximate.py --steps 2000", external=True),
@@ -118,9 +121,9 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
     },
     "radon": {
-        "forward-kl": shared("forward-kl", FLOW, 4000, learning_rate=0.001, batch_size=8),
-        "jsd": shared(JSD, IMPLICIT, 4000, batch_size=8),
-        "energy": shared("energy", IMPLICIT, 4000, particles=8, batch_size=8),
+        "forward-kl": shared("forward-kl", FLOW, 2000, learning_rate=0.001, batch_size=8),
+        "jsd": shared(JSD, IMPLICIT, 1500, batch_size=8),
+        "energy": shared("energy", IMPLICIT, 1500, particles=8, batch_size=8),
     },
 }
 """By model and label."""

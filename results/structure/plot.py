@@ -55,7 +55,7 @@ def main() -> None:
     axes[0, 0].set_ylabel("C2ST (0.5: indistinguishable)")
     handles = {label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=8)
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    figure.tight_layout(rect=(0, 0.09, 1, 1))
     figure.savefig(FOLDER / "plot.png", dpi=110, metadata={"Software": None})
 
 

@@ -125,7 +125,7 @@ class Stack:
         members: the streams of random numbers.
         prepared: the simulations.
         single: the untrained families of each member, and their comparisons.
-        fates: what becomes of each member.
+        fates: the outcome of the training of each member.
     """
 
     members: Members

@@ -31,7 +31,7 @@ from ampbench.networks.stacked import copy_member, load_member, stack_modules
 
 @dataclass
 class Fates:
-    """What became of each member in the training.
+    """The outcome of the training of each member.
 
     Attributes:
         members: the members.
@@ -72,7 +72,7 @@ class StackDescent(Descent):
     """Adam on the stacked parameters of one player of all members; the other arguments are those of :class:`Descent`.
 
     Arguments:
-        fates: what becomes of each member.
+        fates: the outcome of the training of each member.
     """
 
     def __init__(self, fates: Fates, *options: Any) -> None:
@@ -133,7 +133,7 @@ class StackCheckpoint(Checkpoint[Learned[BottomUp]]):
     """The parameters with the lowest score of each member, and the histories, whose rows have a column ``member``.
 
     Arguments:
-        fates: what becomes of each member.
+        fates: the outcome of the training of each member.
         learned: the stacked networks at the start of the training.
         patience: number of checks without a lower score after which the training of a member ends.
     """
