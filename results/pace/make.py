@@ -38,6 +38,7 @@ TASKS = (
 )
 CONFIGURATIONS = {
     "flow": "amp:divergence=forward-kl,family=flow",
+    "short flow": "amp:divergence=forward-kl,family=flow,steps=2500,batch_size=512,learning_rate=0.002",
     "npe": "npe",
     "jsd": "amp:divergence=jsd,family=implicit",
 }
