@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Independent, Normal
 
 from ampbench.amp.templates import TemplateAMP, ratio_training
 from ampbench.amp.templates.batches import Batch, encode, learn_coordinates
@@ -16,7 +17,7 @@ from ampbench.amp.templates.posterior import TemplatePosterior
 from ampbench.amp.templates.resampling import CANDIDATES, Choice, Ratio, Resampling
 from ampbench.amp.templates.views import Reader, TemplateViews
 from ampbench.errors import TrainingError
-from ampbench.graph import Simulator
+from ampbench.graph import Graph, Plate, Simulator, density, simulator
 from ampbench.graph.template import template_inverse
 from ampbench.interfaces import Tuples, UnfinishedFitError, fit, rebuild
 from ampbench.registry import Registry
@@ -97,18 +98,28 @@ def test_all_variables_of_all_models_are_resampled(name: str, monkeypatch: pytes
         assert not torch.equal(value, plain[variable])
 
 
-def test_ratios_are_learned_and_improve_the_draws(make: Make) -> None:
-    """A new classifier tells fewer of the chosen draws from simulations than of the families' own."""
-    build, observed, _ = MODELS["state space"]
-    options = "steps=60,checks=2,batch_size=64,repeats=512,messages=16,learning_rate=3e-3"
-    method = make(f"divergence=jsd(width=32,refine=2),family=implicit(width=16),{options}")
-    posterior = fit(method, Simulator(build(), list(observed), 40_000, 0))
+def test_a_learned_ratio_splits_a_family_with_one_mode_into_two(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of z_j given x_j, near |z_j|, a Gaussian covers both modes, and most of its draws lie far from either."""
+    monkeypatch.setattr(ratio_training, "LEARNING_RATE", 5e-3)
+    pair = [Plate("pair", 3)]
+    graph = Graph(
+        density("z", Independent(Normal(torch.zeros(1), torch.ones(1)), 1), along=pair, size=1),
+        simulator("x", lambda z: z.abs() + 0.1 * torch.randn_like(z), ["z"], along=pair, size=1),
+    )
+    options = "steps=200,checks=2,batch_size=64,repeats=256,messages=8,learning_rate=3e-3,particles=4"
+    posterior = fit(
+        make(f"divergence=riesz(refine=3),family=gaussian(width=16),{options}"), Simulator(graph, ["x"], 20_000, 0)
+    )
     assert isinstance(posterior, TemplatePosterior)
-    chosen = posterior.diagnose()["accuracy"]
-    own = TemplatePosterior(
-        posterior.model, posterior.trained, posterior.views, posterior._coordinates, posterior.held_out
-    ).diagnose()["accuracy"]
-    print(chosen.tolist(), own.tolist())
+    x = torch.tensor([[1.5], [0.7], [1.0]])
+    with seeded(1):
+        chosen = posterior.sample_variables({"x": x}, 1000)["z"]
+        posterior._choice = Choice(posterior.views.bottom_up, None)
+        families = posterior.sample_variables({"x": x}, 1000)["z"]
+    far = [float((draws.abs() - x).abs().mean()) for draws in (chosen, families)]
+    print(far, posterior.history.filter(like="held-out adv").iloc[-1].tolist())
+    assert far[0] < far[1] / 2
+    assert bool(((chosen > 0).float().mean(0) - 0.5).abs().max() < 0.2)
 
 
 @pytest.mark.parametrize("divergence", ["jsd(width=16,refine=1)", "riesz(refine=1)"])
