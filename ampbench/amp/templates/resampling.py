@@ -34,7 +34,7 @@ from ampbench.amp.templates.batches import Batch, separator_size
 from ampbench.amp.templates.chain import Draw, TemplateBottomUp
 from ampbench.amp.templates.views import DRAWS, Reader, TemplateViews, factor_of, framed_by, moments
 from ampbench.graph.axes import shape
-from ampbench.graph.template import TemplateFactor
+from ampbench.graph.template import Cell, TemplateFactor
 from ampbench.interfaces import HasLogRatio, Tuples
 from ampbench.interfaces import state as states
 from ampbench.networks import Adversary
@@ -151,7 +151,7 @@ class Choice(Draw):
         """Return a number of draws whose candidates are about :data:`MAX_CANDIDATES_AT_ONCE`."""
         if not self.ratios:
             return super().at_once(known)
-        most = max(prod(shape(factor.cell, known.sizes)) for factor in self.ratios) * len(known)
+        most = max(_together(factor.cell, known.sizes) for factor in self.ratios) * len(known)
         return max(1, MAX_CANDIDATES_AT_ONCE // (most * (CANDIDATES + DRAWS)))
 
     def __call__(
@@ -178,6 +178,12 @@ class Choice(Draw):
                 variable = _chosen(ratio(read), tuples.variable)[None]
             found[at] = replace(tuples, variable=variable, context=tuples.context[:1])
         return found
+
+
+def _together(cell: Cell, sizes: Mapping[str, int]) -> int:
+    """Return the number of repeats of a cell that are drawn together: all of a plate, a level of a chain or tree."""
+    levels = cell[-1].levels(sizes[cell[-1].name]) if cell else [range(1)]
+    return prod(shape(cell[:-1], sizes)) * max(len(level) for level in levels)
 
 
 def _chosen(log_weights: Tensor, candidates: Tensor) -> Tensor:
