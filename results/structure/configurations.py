@@ -78,7 +78,7 @@ FLAT_NPE = "npe:max_epochs={epochs}"
 FIXED = {
     "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
     "jsd": shared(JSD, IMPLICIT, 4000),
-    "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2500),
+    "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2000),
     "no sharing": flat(f"jsd({SMALL})", IMPLICIT, 800, learning_rate=0.004, adversary_learning_rate=0.004),
     "npe": Configuration("npe:max_epochs=60", False),
     "energy": shared("energy", IMPLICIT, 3000, particles=8),
@@ -99,7 +99,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     "lgssm": {
         "forward-kl": shared("forward-kl", GAUSSIAN, 3000, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
-        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2500),
+        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2000),
         "energy": shared("energy", IMPLICIT, 3000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
         "global": shared(JSD, IMPLICIT, 1000, scope="global"),
@@ -110,7 +110,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     "hierarchical": {
         "forward-kl": shared("forward-kl", FLOW, 6000, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
-        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2500),
+        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 4000, particles=8),
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),
@@ -122,7 +122,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     "chain_binomial_sites": {
         "forward-kl": shared("forward-kl", FLOW, 6000, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
-        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2500),
+        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
     },
     "radon": {
