@@ -256,6 +256,8 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
             if len(shape) != len(axes) + 1:
                 along = ", ".join(axis.name for axis in axes)
                 raise UsageError(f"evidence {name!r} has shape {shape}, expected ({along}{', ' * bool(axes)}D)")
+            if shape[-1] != (known := self._coordinates[name].features):
+                raise UsageError(f"evidence {name!r} has {shape[-1]} components, expected {known}: shape {shape}")
             for axis, count in zip(axes, shape, strict=False):
                 size = next((each for each in range(1, count + 1) if axis.repeats(each) >= count), count)
                 if axis.repeats(size) != count or sizes.setdefault(axis.name, size) != size:

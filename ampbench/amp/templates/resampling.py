@@ -170,6 +170,8 @@ class Choice(Draw):
     @torch.no_grad()
     def among(self, p: TuplesBySite, q: TuplesBySite) -> TuplesBySite:
         """Return the chosen ones, (1, N, ·), of candidates at chosen repeats, (M, N, ·)."""
+        if not self.ratios:
+            return q
         found = {}
         for at, tuples in q.items():
             ratio, variable = self.ratios.get(factor_of(at)), tuples.variable[:1]
