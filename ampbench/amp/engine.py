@@ -15,7 +15,7 @@ Legend, with the paper's symbols::
     p, q                samples of both chains at every T_k; p_ξ, q_ξ: with the reader's features of the evidence
 
 The paper leaves open the stabilisation of the adversaries, the optimiser and the choice of a checkpoint. Here these are
-gradient penalties on both chains (:func:`ampbench.networks.gradient_penalty`), Adam with a moving average of φ
+gradient penalties on both chains (:func:`ampbench.networks.loss_and_penalty`), Adam with a moving average of φ
 (:mod:`ampbench.amp.optimisation`), and the best held-out score (:mod:`ampbench.statistics.scoring_rules`). After the
 training, the adversary can resample the draws of the families (:mod:`ampbench.amp.refinement`).
 """
@@ -35,7 +35,7 @@ from ampbench.amp.optimisation import Checkpoint, Descent, move_average
 from ampbench.amp.sources import Source
 from ampbench.errors import TrainingError
 from ampbench.interfaces import Progress
-from ampbench.networks import gradient_penalty
+from ampbench.networks import loss_and_penalty
 from ampbench.options import at_least, between, half_open
 
 MAX_COUNT = 10**9
@@ -45,6 +45,12 @@ DEFAULT_STEPS = 6000
 """Steps of a training on at most :data:`REFERENCE_ROWS` rows."""
 REFERENCE_ROWS = 10_000
 """Number of simulations, or rows of data, beyond which steps and weight decay depend on the number of rows."""
+
+PENALTY_EVERY = 8
+"""Number of steps from one gradient penalty to the next."""
+
+TRAINING = "amp-training==2"
+"""Part of the keys of runs: not every step has gradient penalties any more, and Adam and splines round differently."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,13 @@ class Settings:
         learning_rate: peak learning rate of the families.
         adversary_learning_rate: peak learning rate of the adversaries.
         weight_decay: weight decay of the families; see :meth:`on` and :class:`ampbench.amp.optimisation.Descent`.
-        penalty: γ, weight of the gradient penalties.
+        penalty: γ, weight of the gradient penalties, on average over steps.
         ema: decay of the moving average of φ.
         teacher_forcing: whether contexts come from the top-down chain instead of the bottom-up chain.
         held_out: fraction of the simulations that is held out to choose the checkpoint.
         checks: number of times that the held-out score is computed.
         patience: the training stops after this number of checks without a better score.
-        penalty_every: the gradient penalties are added in every so many steps.
+        penalty_every: k, the gradient penalties are added in every k-th step, with k times the weight.
     """
 
     steps: int
@@ -82,7 +88,7 @@ class Settings:
     held_out: float
     checks: int
     patience: int
-    penalty_every: int = 1
+    penalty_every: int = PENALTY_EVERY
 
     def __post_init__(self) -> None:
         half_open(self, steps=(self.steps, 0, MAX_COUNT), batch_size=(self.batch_size, 2, MAX_COUNT))
@@ -101,6 +107,10 @@ class Settings:
         """
         steps, decay = self.steps or default_steps(rows), self.weight_decay * min(1.0, REFERENCE_ROWS / rows)
         return replace(self, steps=steps, weight_decay=decay)
+
+    def penalised(self, step: int) -> bool:
+        """Return whether a step has gradient penalties."""
+        return self.penalty > 0 and step % self.penalty_every == 0
 
 
 def default_steps(rows: int) -> int:
@@ -198,10 +208,12 @@ def train(
             adversary_losses = {}
             p_ξ, q_ξ = reader(detached(p), detached(q))
             for at, adversary in pairs:  # line 10
-                loss = at.divergence.adversary_loss(adversary, p_ξ[at], q_ξ[at])  # eq. 7
-                if settings.penalty and step % settings.penalty_every == 0:
-                    loss = loss + settings.penalty * gradient_penalty(adversary, p_ξ[at], q_ξ[at])
-                adversary_losses[at] = loss
+                loss = at.divergence.adversary_loss  # eq. 7
+                if settings.penalised(step):
+                    value, penalty = loss_and_penalty(loss, adversary, p_ξ[at], q_ξ[at])
+                    adversary_losses[at] = value + settings.penalty * settings.penalty_every * penalty
+                else:
+                    adversary_losses[at] = loss(adversary, p_ξ[at], q_ξ[at])
             xi.descend(adversary_losses, step)  # line 11
 
             family_losses = {}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ampbench.amp.chains import BottomUp
 from ampbench.amp.comparisons import FlatViews, LocalComparison, Reading
 from ampbench.amp.densities import KnownLikelihood, LearnedPrior, SiteDensities, unknown_likelihood
-from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
+from ampbench.amp.engine import TRAINING, Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.posterior import AMPPosterior, posterior_type
 from ampbench.amp.prepared import Prepared
 from ampbench.amp.refinement import Refinement, build_refiner, refine, refinement_steps
@@ -177,8 +177,8 @@ class AMP(Method, CanRestore, HasRevision, ReadsGaps):
         return any(self._divergence(site).drop_bias and unknown_likelihood(graph, site) for site in found)
 
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
-        """Return the revision of the inverse, if there are several latent variables, whose order it determines."""
-        return INVERSE if len(graph.latents(observed)) > 1 else ""
+        """Return the revisions of the training, and of the inverse if there are several latents, which it orders."""
+        return f"{TRAINING} {INVERSE}" if len(graph.latents(observed)) > 1 else TRAINING
 
     def restore(self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device) -> AMPPosterior:
         """Build the networks of a state, and load their parameters; see :class:`ampbench.interfaces.CanRestore`."""

@@ -46,12 +46,7 @@ class Descent:
         learning_rate: the peak learning rate.
         steps: number of steps of the training.
         weight_decay: decoupled weight decay per step, for a learning rate of 1.
-
-    Attributes:
-        fused: whether a step of Adam is one pass over all of its arrays, which rounds otherwise.
     """
-
-    fused: bool | None = None
 
     def __init__(
         self,
@@ -66,7 +61,7 @@ class Descent:
         self._seen: Mapping[str, Tensor | float] = {}
         if self.parameters:
             self._adam = torch.optim.AdamW(
-                self.parameters, learning_rate, betas=(0.0, 0.99), weight_decay=weight_decay, fused=self.fused
+                self.parameters, learning_rate, betas=(0.0, 0.99), weight_decay=weight_decay, fused=True
             )
             self._schedule = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: _rate(step, steps))
 
@@ -86,8 +81,12 @@ class Descent:
             raise self._broken(losses, norm, step)
         rate = self._schedule.get_last_lr()[0]
         self._seen |= {f"{self.player} gradient norm": norm, f"{self.player} learning rate": rate}
+        self._move(gradients)
+
+    def _move(self, gradients: Iterable[Tensor | None]) -> None:
+        """Take a step of Adam, in one pass that reads parameter and gradient side by side, whatever their strides."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = None if gradient is None else gradient.contiguous()
         self._adam.step()
         self._schedule.step()
 

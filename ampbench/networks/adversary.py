@@ -12,14 +12,19 @@ and stays smooth by a zero-centred gradient penalty on both chains (R1 and R2 of
 
 .. math:: \tfrac{\gamma}{2} \left( \mathbb E_p \|\nabla d\|^2 + \mathbb E_q \|\nabla d\|^2 \right).
 
+The penalty needs second derivatives, and takes more time than the loss. In every k-th step with k times the weight, it
+has the same average over steps (Karras et al. 2020, section 3.1).
+
 References:
     Mescheder, Geiger, Nowozin 2018, *Which training methods for GANs do actually converge?*, arXiv:1801.04406.
+    Karras et al. 2020, *Analyzing and improving the image quality of StyleGAN*, arXiv:1912.04958.
     Roth et al. 2017, *Stabilizing training of GANs through regularization*, arXiv:1705.09367.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -54,6 +59,22 @@ def classification_loss(adversary: Callable[[Tuples], Tensor], p: Tuples, q: Tup
     return softplus(-adversary(p)).mean() + softplus(adversary(q)).mean()
 
 
+def loss_and_penalty(
+    loss: Callable[[nn.Module, Tuples, Tuples], Tensor], adversary: nn.Module, p: Tuples, q: Tuples
+) -> tuple[Tensor, Tensor]:
+    """Return an adversary's loss and its gradient penalty, from one pass of p and q if the loss makes one.
+
+    The loss makes none if it calls parts of the adversary only. If a network computes the context that the adversary
+    reads, p and q pass twice, since the penalty does not train this network.
+    """
+    if any(side.reading is not None or side.context.requires_grad for side in (p, q)):
+        return loss(adversary, p, q), gradient_penalty(adversary, p, q)
+    leaves = [_leaves(side) for side in (p, q)]
+    with _outputs(adversary) as seen:
+        value = loss(adversary, *leaves)
+    return value, _penalty(adversary, [(side, seen.get(id(side))) for side in leaves])
+
+
 def gradient_penalty(adversary: nn.Module, *sides: Tuples) -> Tensor:
     """Return ½ Σ E‖∇d‖² over the chains, differentiable in the adversary's parameters; 0 if it has none.
 
@@ -62,23 +83,44 @@ def gradient_penalty(adversary: nn.Module, *sides: Tuples) -> Tensor:
 
     An adversary with several outputs, (*, H), such as learned features, is penalised for the squared slopes of all.
     """
-    total = sides[0].variable.new_zeros(())
+    return _penalty(adversary, [(_leaves(side), None) for side in sides])
+
+
+def _penalty(adversary: nn.Module, sides: Sequence[tuple[Tuples, Tensor | None]]) -> Tensor:
+    """Return the penalty for leaves and, where they are known already, the adversary's outputs for them."""
     if not list(adversary.parameters()):
-        return total
-    for side in sides:
-        variable = side.variable.detach().requires_grad_(True)
-        context = side.read().context.detach().requires_grad_(True)
-        if side.reading is None:
-            outputs = adversary(replace(side, variable=variable, context=context))
-        else:  # known densities take the context itself
-            read = partial(_constant, context)
-            outputs = adversary(replace(side, variable=variable, context=side.context.detach(), reading=read))
-        if outputs.ndim == side.variable.ndim:  # several per tuple: by random signs, the square is an unbiased sum
-            outputs = outputs * torch.randint_like(outputs, 2).mul(2).sub(1)
-        slopes = torch.autograd.grad(outputs.sum(), [variable, context], create_graph=True, allow_unused=True)
-        squared = torch.cat([slope for slope in slopes if slope is not None], dim=-1).square().sum(-1)
-        total = total + squared.mean() / 2
-    return total
+        return sides[0][0].variable.new_zeros(())
+    return torch.stack([_half_square(adversary(side) if seen is None else seen, side) for side, seen in sides]).sum(0)
+
+
+def _half_square(outputs: Tensor, leaves: Tuples) -> Tensor:
+    """Return ½ E‖∇d‖² in the variable and in the context as it is read."""
+    if outputs.ndim == leaves.variable.ndim:  # several per tuple: by random signs, the square is an unbiased sum
+        outputs = outputs * torch.randint_like(outputs, 2).mul(2).sub(1)
+    inputs = [leaves.variable, leaves.read().context]
+    slopes = torch.autograd.grad(outputs.sum(), inputs, create_graph=True, allow_unused=True)
+    return torch.cat([slope for slope in slopes if slope is not None], dim=-1).square().sum(-1).mean() / 2
+
+
+def _leaves(side: Tuples) -> Tuples:
+    """Return tuples in whose variable, and in whose context as adversaries read it, slopes can be taken."""
+    variable = side.variable.detach().requires_grad_(True)
+    context = side.read().context.detach().requires_grad_(True)
+    if side.reading is None:
+        return replace(side, variable=variable, context=context)
+    read = partial(_constant, context)  # known densities take the context itself
+    return replace(side, variable=variable, context=side.context.detach(), reading=read)
+
+
+@contextmanager
+def _outputs(adversary: nn.Module) -> Iterator[dict[int, Tensor]]:
+    """Keep the outputs of an adversary, by the identity of the tuples that it was called with."""
+    seen: dict[int, Tensor] = {}
+    handle = adversary.register_forward_hook(lambda _, tuples, output: seen.update({id(tuples[0]): output}))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def _constant(value: Tensor, context: Tensor) -> Tensor:

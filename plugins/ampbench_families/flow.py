@@ -22,12 +22,13 @@ from typing import final
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import softplus
-from zuko.flows import NSF
+from zuko.flows import MAF
 
 from ampbench.interfaces import Conditional, Family, HasDensity
 from ampbench.networks import ContextFeatures, ResidualMLP
 from ampbench.options import at_least, half_open
 from ampbench_families.gaussian import MIN_SCALE
+from ampbench_families.spline import RationalQuadraticSpline
 
 UNIT_SCALE_OFFSET = math.log(math.e - 1)
 """Added to the free parameter of the scale: softplus(UNIT_SCALE_OFFSET) = 1, the scale before training."""
@@ -74,10 +75,11 @@ class Flow(Family):
     def __call__(self, features: int, context: int) -> Conditional:
         """Build q(x | context)."""
         seen = ContextFeatures(context, self.features, 2 * self.width, self.dropout)
-        splines = NSF(
+        splines = MAF(
             features,
             seen.outputs,
-            bins=self.bins,
+            univariate=RationalQuadraticSpline,
+            shapes=[(3 * self.bins - 1,)],
             passes=2 if self.coupling else None,
             transforms=self.transforms,
             hidden_features=(self.width,) * self.depth,
@@ -86,7 +88,7 @@ class Flow(Family):
 
 
 class _Flow(Conditional, HasDensity):
-    def __init__(self, embed: ContextFeatures, affine: ResidualMLP, splines: NSF) -> None:
+    def __init__(self, embed: ContextFeatures, affine: ResidualMLP, splines: MAF) -> None:
         super().__init__()
         self.embed = embed
         self.affine = affine

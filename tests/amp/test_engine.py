@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Poisson, Uniform, constraints
 
 from ampbench.amp import AMP, engine
+from ampbench.amp.engine import PENALTY_EVERY
 from ampbench.amp.posterior import AMPPosterior
 from ampbench.amp.sources import minibatch, split
 from ampbench.errors import TrainingError, UsageError
@@ -235,16 +238,34 @@ def test_split_and_minibatch() -> None:
     assert set(batch["a"].flatten().tolist()) <= set(range(2, 10))
 
 
-def test_slopes_that_cost_nothing_are_not_computed(
+def test_penalties_are_added_now_and_then_with_more_weight(
     registry: Registry, chain: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: object) -> None:
-        raise AssertionError("slopes")
+    """Two local adversaries; the reported losses of a step with a penalty exceed those without by k γ times it."""
+    seen: list[float] = []
+    original = engine.loss_and_penalty
 
-    monkeypatch.setattr(engine, "gradient_penalty", refused)
-    fit(amp(registry, f"{QUICK},steps=3,penalty=0"), Simulator(chain, ["x"], 100, seed=0))
-    with pytest.raises(AssertionError, match="slopes"):
-        fit(amp(registry, f"{QUICK},steps=3"), Simulator(chain, ["x"], 100, seed=0))
+    def counted(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        loss, penalty = original(*arguments)
+        seen.append(float(penalty.detach()))
+        return loss, penalty
+
+    def history(options: str) -> Sequence[Mapping[str, float]]:
+        seen.clear()
+        source = Simulator(chain, ["x"], 100, seed=0)
+        return fit(amp(registry, f"{QUICK},checks=1000,{options}"), source).trained.history
+
+    monkeypatch.setattr(engine, "loss_and_penalty", counted)
+    last = history(f"steps={PENALTY_EVERY}")[-1]
+    penalties = list(seen)
+    assert len(penalties) == 2
+    assert min(penalties) > 0
+    plain = history(f"steps={PENALTY_EVERY},penalty=0")[-1]
+    assert not seen, "slopes that cost nothing are not computed"
+    losses = [[value for name, value in row.items() if "adversary loss" in name] for row in (last, plain)]
+    assert losses[0] == pytest.approx([b + PENALTY_EVERY * 1e-2 * v for b, v in zip(losses[1], penalties, strict=True)])
+    history(f"steps={3 * PENALTY_EVERY - 1}")
+    assert len(seen) == 2 * 2
 
 
 def test_gradient_penalty_of_a_linear_logit() -> None:

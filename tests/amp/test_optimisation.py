@@ -116,3 +116,17 @@ def test_history_frame() -> None:
     assert frame["step"].tolist() == [10, 20]
     assert frame["family loss (b | a)"].isna().tolist() == [True, False]
     assert list(history_frame([])) == ["step", "held_out_score"]
+
+
+def test_a_step_is_that_of_adam_whatever_the_strides_of_the_gradient() -> None:
+    """The slope of the sum of Wᵀ A is Aᵀ, whose memory is not in the order of W's."""
+    torch.manual_seed(0)
+    slopes, start = torch.randn(3, 4), torch.randn(4, 3)
+    here, there = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    descent = Descent("family", [here], 0.1, steps=10)
+    adam = torch.optim.AdamW([there], 0.1 / WARM_UP_STEPS, betas=(0.0, 0.99), weight_decay=0.0)
+    descent.descend({"x": (here.T * slopes).sum()}, step=1)
+    there.grad = slopes.T.contiguous()
+    adam.step()
+    torch.testing.assert_close(here, there)
+    assert not torch.equal(here, start)

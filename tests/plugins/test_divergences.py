@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ampbench.errors import UsageError
 from ampbench.interfaces import Divergence, Tuples
-from ampbench.networks import gradient_penalty
+from ampbench.networks import gradient_penalty, loss_and_penalty
 from ampbench.registry import Registry
 from ampbench.seeding import seeded
 from ampbench.testing import DivergenceConformance
@@ -75,6 +75,25 @@ class TestConformance(DivergenceConformance):
         if penalty > 0:
             weights = torch.autograd.grad(penalty, list(adversary.parameters()), allow_unused=True)
             assert any(bool(weight.any()) for weight in weights if weight is not None)
+
+    def test_loss_and_penalty_from_one_pass(self) -> None:
+        """The values and gradients of two passes."""
+        divergence = self.make()
+        with seeded(0):
+            adversary, (p, q) = divergence.adversary(3), self.sides(torch.zeros(()))
+        weights = list(adversary.parameters())
+        found = []
+        for one_pass in (True, False):
+            with seeded(1):
+                if one_pass:
+                    loss, penalty = loss_and_penalty(divergence.adversary_loss, adversary, p, q)
+                else:
+                    loss = divergence.adversary_loss(adversary, p, q)
+                    penalty = gradient_penalty(adversary, p, q)
+            slopes = torch.autograd.grad(loss + penalty, weights, allow_unused=True) if weights else ()
+            found.append([loss, penalty, *(slope for slope in slopes if slope is not None)])
+        for once, twice in zip(*found, strict=True):
+            torch.testing.assert_close(once, twice)
 
 
 def test_every_registered_divergence_is_tested(registry: Registry) -> None:

@@ -10,7 +10,7 @@ gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,8 +75,6 @@ class StackDescent(Descent):
         fates: the outcome of the training of each member.
     """
 
-    fused = True
-
     def __init__(self, fates: Fates, *options: Any) -> None:
         super().__init__(*options)
         self._fates = fates
@@ -111,22 +109,24 @@ class StackDescent(Descent):
             if not torch.isfinite(sum(own.values(), start=norm[member])):
                 self._fates.breaks(member, str(self._broken(own, norm[member], step)))
 
-    def _move(self, gradients: Sequence[Tensor | None]) -> None:
+    def _move(self, gradients: Iterable[Tensor | None]) -> None:
         """Take a step of Adam; the gradients of members whose training has ended are 0."""
         learning = self._fates.learning
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            if gradient is not None and len(learning) < len(gradient):
-                kept = torch.zeros_like(gradient)
-                kept[learning] = gradient[learning]
-                gradient = kept
-            # Adam in one pass reads the memory of parameter and gradient side by side, whatever their strides
-            parameter.grad = None if gradient is None else gradient.contiguous()
-        self._adam.step()
-        self._schedule.step()
+        ended = [member for member in range(self._fates.members.count) if member not in learning]
+        super()._move(_without(gradient, ended) for gradient in gradients)
 
     def row(self) -> dict[str, Any]:
         """Return the losses, the norm of the gradient and the learning rate of the last step, a list or one number."""
         return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in self._seen.items()}
+
+
+def _without(gradient: Tensor | None, members: Sequence[int]) -> Tensor | None:
+    """Return a gradient that is 0 for some members."""
+    if gradient is None or not members:
+        return gradient
+    kept = gradient.clone()
+    kept[members] = 0
+    return kept
 
 
 class StackCheckpoint(Checkpoint[Learned[BottomUp]]):

@@ -139,8 +139,7 @@ class LearnedFactors(Method, CanRestore, HasRevision):
 
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
         """Return the revisions of the mixture and of the inverse."""
-        inside = self.amp.revision(graph, observed) if isinstance(self.amp, AMP) else ""
-        return " ".join(filter(None, (REVISION, inside)))
+        return f"{REVISION} {self.amp.revision(graph, observed)}" if isinstance(self.amp, HasRevision) else REVISION
 
     def restore(
         self, simulator: Simulator, state: Mapping[str, Tensor], device: torch.device

@@ -79,7 +79,12 @@ class Messages(nn.Module):
     def _features(self, cell: Cell, batch: Batch, inputs: Tensor) -> Tensor:
         network = self.networks[_key(cell)]
         if isinstance(network, ResidualMLP):
-            return network(inputs)
+            there = self._there(cell, batch)
+            if there is None:
+                return network(inputs)
+            features = inputs.new_zeros(*inputs.shape[:-1], self.reading.width)
+            some = there.expand(*inputs.shape[:-1], 1).squeeze(-1) > 0
+            return features.masked_scatter(some[..., None], network(inputs[some]))
         axis = cell[-1]
         rows = inputs.flatten(0, -3)
         if isinstance(network, nn.GRU):
@@ -105,11 +110,16 @@ class Messages(nn.Module):
         if axis.linked:
             message = found[..., 0, : self.reading.width]
         else:
-            masks = [batch.present.get(name) for name in self.reading.own[cell]]
-            if masks and all(mask is not None for mask in masks):
-                weights = torch.stack([mask.expand_as(weights) for mask in masks if mask is not None]).amax(0)
+            there = self._there(cell, batch)
+            weights = weights if there is None else there.expand_as(weights)
             message = moments(found, weights)
         return torch.cat([message, (1 + weights.sum(-2)).rsqrt()], dim=-1)
+
+    def _there(self, cell: Cell, batch: Batch) -> Tensor | None:
+        """Return 1 where a variable of the cell has a value, and 0 elsewhere, (B, R_1, …, 1); None if all have one."""
+        masks = [batch.present.get(name) for name in self.reading.own[cell]]
+        found = [mask for mask in masks if mask is not None]
+        return torch.stack(torch.broadcast_tensors(*found)).amax(0) if masks and len(found) == len(masks) else None
 
 
 def moments(value: Tensor, weights: Tensor) -> Tensor:

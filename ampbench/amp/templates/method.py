@@ -14,7 +14,7 @@ from typing import Annotated, Literal, final
 import torch
 from torch import Tensor, nn
 
-from ampbench.amp.engine import Learned, Settings, Trained, UnfinishedTrainingError, train
+from ampbench.amp.engine import PENALTY_EVERY, TRAINING, Learned, Settings, Trained, UnfinishedTrainingError, train
 from ampbench.amp.method import check_discrete
 from ampbench.amp.stored_coordinates import from_parts
 from ampbench.amp.templates.batches import Batch
@@ -24,9 +24,18 @@ from ampbench.amp.templates.posterior import Model, TemplatePosterior
 from ampbench.amp.templates.sources import Prepared, TemplateSimulations, simulate
 from ampbench.amp.templates.views import TemplateViews
 from ampbench.errors import unknown
-from ampbench.graph import Simulator
+from ampbench.graph import Graph, Simulator
 from ampbench.graph.coordinates import Coordinates
-from ampbench.interfaces import CanRestore, Default, Divergence, Family, Method, Progress, UnfinishedFitError
+from ampbench.interfaces import (
+    CanRestore,
+    Default,
+    Divergence,
+    Family,
+    HasRevision,
+    Method,
+    Progress,
+    UnfinishedFitError,
+)
 from ampbench.interfaces import state as states
 from ampbench.options import at_least
 from ampbench.seeding import seeded
@@ -36,7 +45,7 @@ REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose
 
 
 @final
-class TemplateAMP(Method, CanRestore):
+class TemplateAMP(Method, CanRestore, HasRevision):
     """Adversarial message passing with shared factors and messages.
 
     Arguments:
@@ -47,7 +56,7 @@ class TemplateAMP(Method, CanRestore):
         repeats: repeats of every factor that a step takes, out of those of all simulations.
         particles, teacher_forcing, learning_rate, adversary_learning_rate, penalty, ema, held_out, checks: as for
             ``amp``.
-        penalty_every: the gradient penalties are added in every so many steps.
+        penalty_every: k, the gradient penalties are added in every k-th step, with k times the weight.
         messages: number of features of a message.
     """
 
@@ -65,8 +74,8 @@ class TemplateAMP(Method, CanRestore):
         teacher_forcing: bool = True,
         learning_rate: float = 5e-4,
         adversary_learning_rate: float = 5e-3,
-        penalty: float = 1e-2,
-        penalty_every: int = 8,
+        penalty: float = 1.25e-3,
+        penalty_every: int = PENALTY_EVERY,
         ema: float = 0.995,
         held_out: float = 0.05,
         checks: int = 20,
@@ -115,6 +124,10 @@ class TemplateAMP(Method, CanRestore):
         """
         prepared = self.prepare(simulator, device)
         return self.train_on(prepared, prepared.kept, device, progress)
+
+    def revision(self, graph: Graph, observed: Sequence[str]) -> str:
+        """Return the revision of the training."""
+        return TRAINING
 
     def prepare(self, simulator: Simulator, device: torch.device) -> Prepared:
         """Spend the whole budget; arguments and errors as for :meth:`fit`."""

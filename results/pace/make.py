@@ -1,0 +1,104 @@
+"""Time and accuracy of the engine's fits against ``npe``, and before and after a change of the engine.
+
+A cell is a task, a configuration and a seed. Its method is fitted once, to 10,000 simulations, and C2ST by the
+published definition is computed at ``task.observation(1000)`` to ``(1004)``, which are not the published observations.
+Configurations alternate on every task, so that a change of the machine's load affects all. Seconds are those of the
+processor, of a single thread.
+
+    python make.py                          all cells that table.csv lacks
+    python make.py slcp --only flow npe     the cells of some tasks and configurations
+    python make.py --seeds 0 1 2            three seeds
+    PYTHONPATH=OLD:OLD/plugins:OLD/tasks python make.py --only jsd --code before
+                                            with the code of another checkout, OLD, under a label
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ampbench import registry
+from ampbench.graph import Simulator
+from ampbench.interfaces import HasReference, fit
+from ampbench.seeding import seeded
+
+TABLE = Path(__file__).parent / "table.csv"
+COLUMNS = ("task", "configuration", "code", "seed", "seconds", "c2st", "c2st_each", "spec")
+BUDGET, SAMPLES, FIRST, OBSERVATIONS = 10_000, 5000, 1000, 5
+TASKS = (
+    *("two_moons", "slcp", "sir", "gaussian_linear", "gaussian_linear_uniform", "gaussian_mixture"),
+    *("slcp_distractors", "bernoulli_glm", "bernoulli_glm_raw", "lotka_volterra"),
+)
+CONFIGURATIONS = {
+    "flow": "amp:divergence=forward-kl,family=flow",
+    "short flow": "amp:divergence=forward-kl,family=flow,steps=2500,batch_size=512,learning_rate=0.002",
+    "npe": "npe",
+    "jsd": "amp:divergence=jsd,family=implicit",
+}
+
+
+def measure(name: str, label: str, seed: int) -> dict[str, Any]:
+    """Fit, and return seconds and scores."""
+    components = registry.load()
+    task, method = components.build("tasks", name), components.build("methods", CONFIGURATIONS[label])
+    assert isinstance(task, HasReference)
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        posterior = fit(method, Simulator(task.graph, task.observed, BUDGET, seed))
+    seconds, metric, found = time.process_time() - start, components.build("metrics", "c2st"), []
+    for i in range(OBSERVATIONS):
+        x = task.observation(FIRST + i).x
+        with seeded(i):
+            samples = posterior.sample(x, SAMPLES)
+        found.append(float(metric.measure(samples, task.reference(x, SAMPLES, i)).value))
+    mean = sum(found) / len(found)
+    return {"seconds": seconds, "c2st": mean, "c2st_each": " ".join(f"{each:.3f}" for each in found)}
+
+
+def main() -> None:
+    """Fill the table for the chosen cells, all of them by default."""
+    parser = argparse.ArgumentParser(description="Fill table.csv.")
+    parser.add_argument("tasks", nargs="*", default=TASKS, metavar="TASK")
+    parser.add_argument("--only", nargs="*", default=list(CONFIGURATIONS), metavar="CONFIGURATION")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0], metavar="N")
+    parser.add_argument("--code", default="now", metavar="LABEL")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed in chosen.seeds:
+        for name in chosen.tasks:
+            for label in chosen.only:
+                cell = {"task": name, "configuration": label, "code": chosen.code, "seed": seed}
+                if tuple(map(str, cell.values())) not in done():
+                    append({**cell, **measure(name, label, seed), "spec": CONFIGURATIONS[label]})
+
+
+def done() -> set[tuple[str, ...]]:
+    """Return the cells of the table."""
+    if not TABLE.exists():
+        return set()
+    with TABLE.open(newline="") as file:
+        return {tuple(row[name] for name in COLUMNS[:4]) for row in csv.DictReader(file)}
+
+
+def append(row: Mapping[str, Any]) -> None:
+    """Write a row at the end of the table."""
+    new = not TABLE.exists()
+    with TABLE.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}
+        writer.writerow(short)
+        print(*short.values(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
