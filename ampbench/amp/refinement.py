@@ -16,7 +16,8 @@ probability
 The second equation defines the ceiling c: ratios are truncated only as far as the number of candidates requires. The
 selection is by systematic sampling, whose inclusion probabilities are exactly π; the n draws are distinct.
 
-Resampling is done if a single tuple has all inferred variables. If the divergence estimates a log-ratio, its trained
+Resampling is done if a single tuple has all inferred variables; for repeated variables see
+:mod:`ampbench.amp.templates.resampling`. If the divergence estimates a log-ratio, its trained
 adversary is trained further; otherwise a new adversary is trained. Held-out simulations choose the checkpoint and the
 end of this training. If no checkpoint has a lower held-out loss than d = 0, draws are not resampled.
 

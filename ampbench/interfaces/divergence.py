@@ -26,8 +26,9 @@ class Divergence(ABC):
             data provides no such pairs.
         likelihood: whether the families are fitted by their density at samples of p alone. If this holds for all
             divergences of a fit, q is not sampled in training, and the held-out density chooses the checkpoint.
-        refine: length of density-ratio resampling's own training (:mod:`ampbench.amp.refinement`), at most, as a share
-            of the steps of the fit; 0: draws are not resampled.
+        refine: length of density-ratio resampling's own training (:mod:`ampbench.amp.refinement`, and for repeated
+            variables :mod:`ampbench.amp.templates.resampling`), at most, as a share of the steps of the fit; 0: draws
+            are not resampled.
         drop_bias: as :attr:`ampbench.interfaces.Method.drop_bias`; "" for a divergence that sees the model through
             samples of p alone, and not through densities.
     """

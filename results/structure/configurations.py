@@ -68,6 +68,7 @@ def flat(divergence: str, family: str, steps: int, **options: object) -> Configu
     return Configuration(f"amp:divergence={divergence},family={family},steps={steps}{more}", False)
 
 
+RESAMPLED = f"jsd({SMALL},refine=1)"
 IMPLICIT = f"implicit({SMALL})"
 GAUSSIAN = f"gaussian({SMALL})"
 FLOW = "flow(dropout=0)"
@@ -77,6 +78,7 @@ FLAT_NPE = "npe:max_epochs={epochs}"
 FIXED = {
     "forward-kl": shared("forward-kl", GAUSSIAN, 2500, learning_rate=0.001),
     "jsd": shared(JSD, IMPLICIT, 4000),
+    "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2000),
     "no sharing": flat(f"jsd({SMALL})", IMPLICIT, 800, learning_rate=0.004, adversary_learning_rate=0.004),
     "npe": Configuration("npe:max_epochs=60", False),
     "energy": shared("energy", IMPLICIT, 3000, particles=8),
@@ -84,7 +86,7 @@ FIXED = {
     "global": shared(JSD, IMPLICIT, 2000, scope="global"),
     "global, equal time": shared(JSD, IMPLICIT, 5000, scope="global"),
 }
-"""Of models that are trained at one size; an equal time is that of ``jsd``."""
+"""Of models that are trained at one size; an equal time is that of ``jsd``, and so is that of ``jsd, resampled``."""
 
 CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     "chain_50": FIXED | {"global, equal time": shared(JSD, IMPLICIT, 3300, scope="global")},
@@ -97,6 +99,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     "lgssm": {
         "forward-kl": shared("forward-kl", GAUSSIAN, 3000, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
+        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2000),
         "energy": shared("energy", IMPLICIT, 3000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 3000, particles=8),
         "global": shared(JSD, IMPLICIT, 1000, scope="global"),
@@ -107,6 +110,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     "hierarchical": {
         "forward-kl": shared("forward-kl", FLOW, 6000, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
+        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
         "riesz": shared("riesz(refine=0)", IMPLICIT, 4000, particles=8),
         "global": shared(JSD, IMPLICIT, 2000, scope="global"),
@@ -118,6 +122,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Configuration]] = {
     "chain_binomial_sites": {
         "forward-kl": shared("forward-kl", FLOW, 6000, learning_rate=0.001),
         "jsd": shared(JSD, IMPLICIT, 4000),
+        "jsd, resampled": shared(RESAMPLED, IMPLICIT, 2000),
         "energy": shared("energy", IMPLICIT, 4000, particles=8),
     },
     "radon": {

@@ -9,7 +9,9 @@ of a tree level by level.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,46 @@ from ampbench.graph import Graph
 from ampbench.graph.axes import Previous, shape
 from ampbench.graph.template import Cell, TemplateFactor
 from ampbench.interfaces import Conditional, Family
+
+
+class Draw:
+    """How the values of a factor are drawn: once from its family."""
+
+    def messages(self, known: Batch) -> Mapping[TemplateFactor, Tensor]:
+        """Return further messages of the evidence that drawing needs, (B, R_1, …, M) by factor; by default none."""
+        return {}
+
+    def at_once(self, known: Batch) -> int:
+        """Return the number of draws of all latents that fit into memory together; by default there is no limit."""
+        return sys.maxsize
+
+    def __call__(
+        self, factor: TemplateFactor, conditional: nn.Module, context: Tensor, message: Tensor | None
+    ) -> Tensor:
+        """Return values (*, D), given contexts (*, C) and the factor's further messages at their repeats, (*, M)."""
+        drawn: Tensor = conditional(context.flatten(1, -2))
+        return drawn.reshape(*context.shape[:-1], -1)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is the same for all latents of a cell.
+
+    Attributes:
+        draw: how values are drawn.
+        parts: of their contexts, (B, R_1, …, ·) each.
+        messages: those of ``draw``, (B, R_1, …, M) by factor.
+    """
+
+    draw: Draw
+    parts: Sequence[Tensor]
+    messages: Mapping[TemplateFactor, Tensor]
+
+    def at(self, repeats: slice) -> _Seen:
+        """Return the values at some repeats along the last axis."""
+        parts = [part[..., repeats, :] for part in self.parts]
+        messages = {factor: message[..., repeats, :] for factor, message in self.messages.items()}
+        return replace(self, parts=parts, messages=messages)
 
 
 class TemplateBottomUp(Conditionals[TemplateFactor]):
@@ -82,32 +124,35 @@ class TemplateBottomUp(Conditionals[TemplateFactor]):
         """
         return self.density(factor).log_prob(value, context)
 
-    def forward(self, batch: Batch, particles: int) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, particles: int, draw: Draw | None = None) -> dict[str, Tensor]:
         """Infer all latents from the evidence in a batch.
 
         Arguments:
             batch: its observed values are the evidence; other values are not used.
             particles: L, number of samples for each simulation.
+            draw: how values are drawn; by default from the families.
 
         Returns:
             By latent, values of shape (L, B, R_1, …, D).
         """
         evidence = {name: batch.values[name] for name in self.observed}
         known = Batch(batch.sizes, evidence, batch.present, {})
-        messages = self.messages(known)
+        draw = Draw() if draw is None else draw
+        messages, further = self.messages(known), draw.messages(known)
         for cell in dict.fromkeys(factor.cell for factor in self.factors):
-            known = known.with_values(self._draw(known, messages, cell, particles))
+            here = {factor: message for factor, message in further.items() if factor.cell == cell}
+            seen = _Seen(draw, [messages[cell]] if cell in messages else [], here)
+            known = known.with_values(self._draw(known, seen, cell, particles))
         return {factor.variable: known.values[factor.variable] for factor in self.factors}
 
-    def _draw(self, known: Batch, messages: Mapping[Cell, Tensor], cell: Cell, particles: int) -> dict[str, Tensor]:
+    def _draw(self, known: Batch, seen: _Seen, cell: Cell, particles: int) -> dict[str, Tensor]:
         """Draw all latents of a cell, (L, B, R_1, …, D) each."""
-        shared = [messages[cell]] if cell in messages else []  # parts of the contexts of all latents of a repeat
         if not cell:
-            return self._draw_level(known, shared, cell, {}, (particles, len(known)))
+            return self._draw_level(known, seen, cell, {}, (particles, len(known)))
         outer, axis = shape(cell[:-1], known.sizes), cell[-1]
         size = known.sizes[axis.name]
         if axis.linked:
-            shared.insert(0, positions(axis, size).to(self.device))
+            seen = replace(seen, parts=[positions(axis, size).to(self.device), *seen.parts])
         before = axis.before(size)
         parts: list[dict[str, Tensor]] = []
         start = 0  # of the level before
@@ -115,18 +160,13 @@ class TemplateBottomUp(Conditionals[TemplateFactor]):
             rows = torch.arange(level.start, level.stop)
             chosen = (before[rows] - start).clamp(min=0).to(self.device)
             above = {name: value.index_select(-2, chosen) for name, value in parts[-1].items()} if parts else {}
-            here = [part[..., level.start : level.stop, :] for part in shared]
+            here = seen.at(slice(level.start, level.stop))
             parts.append(self._draw_level(known, here, cell, above, (particles, len(known), *outer, len(level))))
             start = level.start
         return {name: torch.cat([part[name] for part in parts], dim=-2) for name in parts[0]}
 
     def _draw_level(
-        self,
-        known: Batch,
-        shared: Sequence[Tensor],
-        cell: Cell,
-        above: Mapping[str, Tensor],
-        counts: tuple[int, ...],
+        self, known: Batch, seen: _Seen, cell: Cell, above: Mapping[str, Tensor], counts: tuple[int, ...]
     ) -> dict[str, Tensor]:
         """Draw the latents of one level of a cell, given those of the level before it, (L, B, R_1, …, D) each."""
         linked = bool(cell) and cell[-1].linked
@@ -135,10 +175,10 @@ class TemplateBottomUp(Conditionals[TemplateFactor]):
             if factor.cell != cell or (linked and factor.first == bool(above)):
                 continue
             parts = [self._separated(known, name, above, now, counts) for name in (*factor.separator, *factor.outer)]
-            parts += shared
+            parts += seen.parts
             context = torch.cat([part.expand(*counts, -1) for part in parts], dim=-1) if len(parts) > 1 else parts[0]
-            drawn = self.conditional(factor)(context.expand(*counts, -1).flatten(1, -2))
-            now[factor.variable] = drawn.reshape(*counts, -1)
+            message = seen.messages[factor].expand(*counts, -1) if factor in seen.messages else None
+            now[factor.variable] = seen.draw(factor, self.conditional(factor), context.expand(*counts, -1), message)
         return now
 
     def _separated(

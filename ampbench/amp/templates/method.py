@@ -21,9 +21,11 @@ from ampbench.amp.templates.batches import Batch
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.global_views import GlobalViews
 from ampbench.amp.templates.posterior import Model, TemplatePosterior
+from ampbench.amp.templates.ratio_training import resampling_steps, train_ratios
+from ampbench.amp.templates.resampling import Resampling, resampling_from
 from ampbench.amp.templates.sources import Prepared, TemplateSimulations, simulate
 from ampbench.amp.templates.views import TemplateViews
-from ampbench.errors import unknown
+from ampbench.errors import TrainingError, unknown
 from ampbench.graph import Graph, Simulator
 from ampbench.graph.coordinates import Coordinates
 from ampbench.interfaces import (
@@ -39,6 +41,9 @@ from ampbench.interfaces import (
 from ampbench.interfaces import state as states
 from ampbench.options import at_least
 from ampbench.seeding import seeded
+
+RESAMPLING = "amp-templates-resampling==1"
+"""Part of the keys of runs with resampling, which a divergence could ask for without effect before."""
 
 REMEDY = "raise steps or the budget, or take a richer family; posterior.diagnose() says more"
 """Advice for fits whose adversaries still distinguish the chains."""
@@ -126,8 +131,9 @@ class TemplateAMP(Method, CanRestore, HasRevision):
         return self.train_on(prepared, prepared.kept, device, progress)
 
     def revision(self, graph: Graph, observed: Sequence[str]) -> str:
-        """Return the revision of the training."""
-        return TRAINING
+        """Return the revisions of the training, and of resampling if a divergence asks for it."""
+        asked = any(each.refine for each in (self.divergence, *self.divergences.values()))
+        return f"{TRAINING} {RESAMPLING}" if asked and self.scope == "local" else TRAINING
 
     def prepare(self, simulator: Simulator, device: torch.device) -> Prepared:
         """Spend the whole budget; arguments and errors as for :meth:`fit`."""
@@ -148,11 +154,11 @@ class TemplateAMP(Method, CanRestore, HasRevision):
         views = self._views(model, coordinates, device)
         source = TemplateSimulations(prepared.held_out, kept, views, self.repeats)
         try:
-            trained = train(views, source, self.settings, progress)
+            trained, resampling = _trained(views, source, self.settings, progress)
         except UnfinishedTrainingError as error:
             found = TemplatePosterior(model, error.trained, views, coordinates, source.held_out)
             raise UnfinishedFitError(str(error), found) from error
-        found = TemplatePosterior(model, trained, views, coordinates, source.held_out)
+        found = TemplatePosterior(model, trained, views, coordinates, source.held_out, resampling)
         found.warn(REMEDY)
         return found
 
@@ -167,7 +173,7 @@ class TemplateAMP(Method, CanRestore, HasRevision):
         states.load(reader, parts["reader"], "these adversaries")
         learned = Learned(views.bottom_up, nn.Module()).requires_grad_(False).eval()
         trained = Trained(learned, adversaries, states.rows(parts["history"]), reader)
-        return TemplatePosterior(model, trained, views, coordinates, [])
+        return TemplatePosterior(model, trained, views, coordinates, [], resampling_from(views, parts))
 
     def _views(self, model: Model, coordinates: Mapping[str, Coordinates], device: torch.device) -> TemplateViews:
         """Return the families, and the tuples of both chains."""
@@ -181,3 +187,20 @@ class TemplateAMP(Method, CanRestore, HasRevision):
             check_discrete(model.graph, ((f.variable, bottom_up.conditional(f), size) for f, size in contexts))
         kind = GlobalViews if self.scope == "global" else TemplateViews
         return kind.of(bottom_up, divergences)
+
+
+def _trained(
+    views: TemplateViews, source: TemplateSimulations, settings: Settings, progress: Progress
+) -> tuple[Trained[TemplateBottomUp], Resampling | None]:
+    """Train both players; then train log-ratios against the fixed families, if draws are to be resampled."""
+    steps, extra = settings.steps, resampling_steps(views, settings.steps)
+    trained = train(views, source, settings, lambda done, _: progress(done, steps + extra))
+    if not extra:
+        return trained, None
+    fixed = TemplateViews.of(trained.learned.bottom_up, views.divergences)
+    try:
+        return trained, train_ratios(
+            fixed, trained, source, settings.batch_size, extra, lambda done, _: progress(steps + done, steps + extra)
+        )
+    except TrainingError as error:
+        raise UnfinishedTrainingError(str(error), trained) from error

@@ -16,6 +16,7 @@ from ampbench.amp.restriction import restricted
 from ampbench.amp.stored_coordinates import parts_of
 from ampbench.amp.templates.batches import Batch, encode, one_each
 from ampbench.amp.templates.chain import TemplateBottomUp
+from ampbench.amp.templates.resampling import Choice, Resampling, resampling_parts
 from ampbench.amp.templates.views import TemplateViews, joined, with_messages
 from ampbench.errors import UsageError
 from ampbench.graph import Graph, Simulator, join
@@ -117,6 +118,7 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
         trained: families, adversaries, and the training history.
         views: the tuples of both chains.
         held_out: held-out simulations with chosen repeats; none of a restored posterior.
+        resampling: the log-ratios by which draws are chosen; None if they are not resampled.
     """
 
     def __init__(
@@ -126,15 +128,18 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
         views: TemplateViews,
         coordinates: Mapping[str, Coordinates],
         held_out: Sequence[Batch],
+        resampling: Resampling | None = None,
     ) -> None:
         self.model = model
         self.trained = trained
         self.views = type(views).of(trained.learned.bottom_up, views.divergences)
         self._coordinates = coordinates
         self.held_out = held_out
+        self.resampling = resampling
+        self._choice = Choice(self.views.bottom_up, resampling)
 
     def state(self) -> dict[str, Tensor]:
-        """Return families, adversaries with their reader, coordinates and history."""
+        """Return families, adversaries with their reader, coordinates, histories and log-ratios."""
         return states.joined(
             {
                 "families": self.trained.learned.bottom_up.state_dict(),
@@ -142,13 +147,18 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
                 "reader": self.trained.reader.state_dict(),
                 **parts_of(self._coordinates),
                 "history": states.columns(self.trained.history),
+                **resampling_parts(self.resampling),
             }
         )
 
     @property
     def history(self) -> DataFrame:
         """Losses, gradient norms, learning rates and held-out scores: one row per check."""
-        return history_frame(self.trained.history)
+        rows = list(self.trained.history)
+        if self.resampling:
+            last = rows[-1]["step"]
+            rows += [{**row, "step": last + row["step"]} for row in self.resampling.history]
+        return history_frame(rows)
 
     def diagnose(self, folds: int = 2, level: float = 0.01, seed: int = 0) -> DataFrame:
         """Test for every factor whether the two chains differ, at one repeat of every held-out simulation.
@@ -181,7 +191,8 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
         sides: list[tuple[TuplesBySite, TuplesBySite]] = []
         for batch in self.held_out:
             chosen = one_each(batch, self.trained.learned.bottom_up.factors)
-            p, q = self.views.top_down(chosen), self.views.forced(chosen, 1)
+            p = self.views.top_down(chosen)
+            q = self._choice.among(p, self.views.forced(chosen, self._choice.candidates))
             sides.append(self.trained.reader(with_messages(p), with_messages(q)))
         return tuple(  # type: ignore[return-value]
             {at: joined([side[at] for side in each]) for at in self.views.comparisons}
@@ -224,7 +235,10 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
         families = self.trained.learned.bottom_up
         given = {name: evidence[name][None].to(self._coordinates[name].dtype) for name in self.model.observed}
         batch = encode(graph, self._coordinates, given, sizes, families.device)
-        drawn = families(batch, n)
+        most = self._choice.at_once(batch)
+        counts = [min(most, n - start) for start in range(0, n, most)] or [n]
+        parts = [families(batch, count, self._choice) for count in counts]
+        drawn = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         values = {name: self._coordinates[name].decode(value[:, 0].cpu()) for name, value in drawn.items()}
         latents = graph.latents(self.model.observed)
         if values.keys() < set(latents):
@@ -242,6 +256,8 @@ class TemplatePosterior(Posterior, HasHistory, HasState, CanDiagnose):
             if len(shape) != len(axes) + 1:
                 along = ", ".join(axis.name for axis in axes)
                 raise UsageError(f"evidence {name!r} has shape {shape}, expected ({along}{', ' * bool(axes)}D)")
+            if shape[-1] != (known := self._coordinates[name].features):
+                raise UsageError(f"evidence {name!r} has {shape[-1]} components, expected {known}: shape {shape}")
             for axis, count in zip(axes, shape, strict=False):
                 size = next((each for each in range(1, count + 1) if axis.repeats(each) >= count), count)
                 if axis.repeats(size) != count or sizes.setdefault(axis.name, size) != size:

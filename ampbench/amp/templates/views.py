@@ -17,7 +17,7 @@ divergence trains no adversary, its reader has fixed random weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -81,10 +81,7 @@ class FamilyDensity(Densities):
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of :data:`DRAWS` draws of the family, (*, N, D) each, without gradients."""
         context = self.context()  # with gradients: the messages are kept for the density
-        with torch.no_grad():
-            drawn = self.bottom_up.conditional(self.factor)(context.flatten(0, -2).expand(DRAWS, -1, -1))
-            drawn = drawn.unflatten(1, context.shape[:-1])
-            return drawn.mean(0), (drawn.var(0) + MIN_VARIANCE).sqrt()
+        return moments(self.bottom_up.conditional(self.factor), context)
 
     def likelihood(self, tuples: Tuples) -> Tensor:
         """Raise :class:`UsageError`: the evidence of a repeat may lie in many others."""
@@ -128,10 +125,17 @@ class TemplateViews:
         return adversaries, reader.requires_grad_(trained)
 
     def _features(self, at: LocalComparison) -> int:
-        factor, families = factor_of(at), self.bottom_up
-        own = families.sizes[factor.variable] + separator_size(factor, families.graph, families.sizes)
-        read = 2 * families.sizes[factor.variable] + families.messages.reading.outputs(factor.cell)
-        return own + is_read(at.divergence) * read
+        return self.read_features(at) if is_read(at.divergence) else sum(self._own(factor_of(at)))
+
+    def read_features(self, at: LocalComparison) -> int:
+        """Return the number of components of a tuple that a reader has read."""
+        variable, separated = self._own(factor_of(at))
+        return 3 * variable + separated + self.bottom_up.messages.reading.outputs(factor_of(at).cell)
+
+    def _own(self, factor: TemplateFactor) -> tuple[int, int]:
+        """Return the numbers of components of a variable and of its separator."""
+        families = self.bottom_up
+        return families.sizes[factor.variable], separator_size(factor, families.graph, families.sizes)
 
     def top_down(self, drawn: Batch) -> TuplesBySite:
         """Return the tuples of simulations at the chosen repeats, (N, ·)."""
@@ -190,14 +194,24 @@ class Reader(nn.Module):
         self.messages = Messages(reading)
 
     def forward(self, p: TuplesBySite, q: TuplesBySite) -> tuple[TuplesBySite, TuplesBySite]:
-        """Return tuples in the units of the families, whose contexts have the messages at their repeats too."""
+        """Return tuples in the units of the families, whose contexts have the messages at their repeats too.
+
+        Tuples whose divergence needs no reader are returned as they are.
+        """
+        some = [at for at in p if is_read(at.divergence)]
+        found_p, found_q = self.read(p, q, some)
+        return {**p, **found_p}, {**q, **found_q}
+
+    def read(
+        self, p: TuplesBySite, q: TuplesBySite, some: Iterable[LocalComparison]
+    ) -> tuple[TuplesBySite, TuplesBySite]:
+        """Return the tuples of some comparisons, see :meth:`forward`."""
         messages = self.messages(_batch(next(iter(p.values()))))
-        found_p, found_q = dict(p), dict(q)
-        for at in p:
-            if is_read(at.divergence):
-                forced = _batch(p[at]) is _batch(q[at])  # p has the contexts of q, and the family the same moments
-                found_p[at] = _read(p[at], q[at] if forced else p[at], messages)
-                found_q[at] = _read(q[at], q[at], messages)
+        found_p, found_q = {}, {}
+        for at in some:
+            forced = _batch(p[at]) is _batch(q[at])  # p has the contexts of q, and the family the same moments
+            found_p[at] = _read(p[at], q[at] if forced else p[at], messages)
+            found_q[at] = _read(q[at], q[at], messages)
         return found_p, found_q
 
 
@@ -213,12 +227,27 @@ def _read(tuples: Tuples, framed: Tuples, messages: Mapping[Cell, Tensor]) -> Tu
     assert place.factor is not None
     assert place.rows is not None
     assert isinstance(framed.densities, FamilyDensity)
-    mean, deviation = framed.densities.moments
-    parts = [tuples.context, mean, deviation.log()]
-    if place.factor.cell in messages:
-        parts.append(gather(messages[place.factor.cell], place.rows, len(place.factor.cell)))
-    context = torch.cat([part.expand(*tuples.variable.shape[:-1], -1) for part in parts], dim=-1)
-    return replace(tuples, variable=(tuples.variable - mean) / deviation, context=context)
+    cell = place.factor.cell
+    message = [gather(messages[cell], place.rows, len(cell))] if cell in messages else []
+    variable, context = framed_by(framed.densities.moments, tuples.variable, tuples.context, *message)
+    return replace(tuples, variable=variable, context=context)
+
+
+def framed_by(
+    found: tuple[Tensor, Tensor], variable: Tensor, context: Tensor, *message: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return a tuple in the units of a family, given its mean and standard deviation: (*, D) and (*, C′)."""
+    mean, deviation = found
+    parts = [context, mean, deviation.log(), *message]
+    seen = torch.cat([part.expand(*variable.shape[:-1], -1) for part in parts], dim=-1)
+    return (variable - mean) / deviation, seen
+
+
+@torch.no_grad()
+def moments(conditional: nn.Module, context: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of :data:`DRAWS` draws given contexts (*, C), shape (*, D) each."""
+    drawn = conditional(context.flatten(0, -2).expand(DRAWS, -1, -1)).unflatten(1, context.shape[:-1])
+    return drawn.mean(0), (drawn.var(0) + MIN_VARIANCE).sqrt()
 
 
 def factor_of(at: LocalComparison) -> TemplateFactor:
