@@ -1,7 +1,4 @@
-"""The tables of README.md, from table.csv.
-
-    python results/pace/tables.py
-"""
+"""The tables of README.md, made from table.csv by ``python results/pace/tables.py``."""
 
 from __future__ import annotations
 
@@ -27,14 +24,19 @@ def cells() -> pd.DataFrame:
 def before_and_after() -> str:
     """Cells that were measured with two versions of the code, in Markdown."""
     found = cells()
-    lines = ["| task | configuration | | C2ST of each seed | mean | seconds | now / before |", "|---|---|---|---|---|---|---|"]
+    lines = ["| task | configuration | | C2ST of each seed | mean | seconds | now / before |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for task, configuration, code in found.index:
         if code == "before":
             before, now = found.loc[(task, configuration, "before")], found.loc[(task, configuration, "now")]
-            head = f"| {task} | `{configuration}` | before | {before['scores']} | {before['c2st']:.3f} | {before['times']} | |"
             ratio = f"{now['seconds'] / before['seconds']:.2f}"
-            lines += [head, f"| | | now | {now['scores']} | {now['c2st']:.3f} | {now['times']} | {ratio} |"]
+            lines.append(f"| {task} | `{configuration}` | before | {_shown(before)} | |")
+            lines.append(f"| | | now | {_shown(now)} | {ratio} |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(cell: pd.Series) -> str:
+    return f"{cell['scores']} | {cell['c2st']:.3f} | {cell['times']}"
 
 
 def against_npe() -> str:
