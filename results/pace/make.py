@@ -5,7 +5,7 @@ published definition is computed at ``task.observation(1000)`` to ``(1004)``, wh
 Configurations alternate on every task, so that a change of the machine's load affects all. Seconds are those of the
 processor, of a single thread.
 
-    python make.py                          all cells that table.csv lacks
+    python make.py                          all cells that table.csv lacks, then the tables of README.md
     python make.py slcp --only flow npe     the cells of some tasks and configurations
     python make.py --seeds 0 1 2            three seeds
     PYTHONPATH=OLD:OLD/plugins:OLD/tasks python make.py --only jsd --code before
@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from ampbench import registry
@@ -29,7 +30,8 @@ from ampbench.graph import Simulator
 from ampbench.interfaces import HasReference, fit
 from ampbench.seeding import seeded
 
-TABLE = Path(__file__).parent / "table.csv"
+FOLDER = Path(__file__).parent
+TABLE = FOLDER / "table.csv"
 COLUMNS = ("task", "configuration", "code", "seed", "seconds", "c2st", "c2st_each", "spec")
 BUDGET, SAMPLES, FIRST, OBSERVATIONS = 10_000, 5000, 1000, 5
 TASKS = (
@@ -42,6 +44,7 @@ CONFIGURATIONS = {
     "npe": "npe",
     "jsd": "amp:divergence=jsd,family=implicit",
 }
+BEGIN, END = "<!-- begin tables: results/pace/make.py -->\n", "<!-- end tables -->\n"
 
 
 def measure(name: str, label: str, seed: int) -> dict[str, Any]:
@@ -78,6 +81,7 @@ def main() -> None:
                 cell = {"task": name, "configuration": label, "code": chosen.code, "seed": seed}
                 if tuple(map(str, cell.values())) not in done():
                     append({**cell, **measure(name, label, seed), "spec": CONFIGURATIONS[label]})
+    (FOLDER / "README.md").write_text(page(), encoding="utf-8")
 
 
 def done() -> set[tuple[str, ...]]:
@@ -98,6 +102,56 @@ def append(row: Mapping[str, Any]) -> None:
         short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}
         writer.writerow(short)
         print(*short.values(), flush=True)
+
+
+def cells() -> pd.DataFrame:
+    """Of every task, configuration and version of the code: scores and seconds of all seeds, and their means."""
+    rows = pd.read_csv(TABLE).sort_values("seed", kind="stable")
+    groups = rows.groupby(list(COLUMNS[:3]), sort=False)
+    found = groups[["c2st", "seconds"]].mean()
+    found["scores"] = groups["c2st"].agg(lambda scores: ", ".join(f"{score:.3f}" for score in scores))
+    found["times"] = groups["seconds"].agg(lambda times: ", ".join(f"{time:.0f}" for time in times))
+    return found
+
+
+def before_and_after() -> str:
+    """Cells that were measured with two versions of the code, in Markdown."""
+    found = cells()
+    lines = ["| task | configuration | | C2ST of each seed | mean | seconds | now / before |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for task, configuration, code in found.index:
+        if code == "before":
+            before, now = found.loc[(task, configuration, "before")], found.loc[(task, configuration, "now")]
+            ratio = f"{now['seconds'] / before['seconds']:.2f}"
+            lines.append(f"| {task} | `{configuration}` | before | {_shown(before)} | |")
+            lines.append(f"| | | now | {_shown(now)} | {ratio} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(cell: pd.Series) -> str:
+    return f"{cell['scores']} | {cell['c2st']:.3f} | {cell['times']}"
+
+
+def against_npe() -> str:
+    """Tasks on which ``npe`` was measured, in Markdown."""
+    found = cells().xs("now", level="code")
+    lines = ["| task | `npe` | `short flow` | lower | `npe`, s | `short flow`, s | `npe` / `short flow` |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for task in found.index.unique("task"):
+        if (task, "npe") in found.index:
+            npe, flow = found.loc[(task, "npe")], found.loc[(task, "short flow")]
+            lower = "yes" if flow["c2st"] <= npe["c2st"] else "no"
+            ratio = f"{npe['seconds'] / flow['seconds']:.1f}"
+            scores = f"{npe['c2st']:.3f} | {flow['c2st']:.3f} | {lower}"
+            lines.append(f"| {task} | {scores} | {npe['seconds']:.0f} | {flow['seconds']:.0f} | {ratio} |")
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """Return README.md with the tables as they are now."""
+    before, rest = (FOLDER / "README.md").read_text(encoding="utf-8").split(BEGIN)
+    made = f"### Before and after\n\n{before_and_after()}\n### Against `npe`\n\n{against_npe()}"
+    return f"{before}{BEGIN}{made}{END}{rest.split(END)[1]}"
 
 
 if __name__ == "__main__":
