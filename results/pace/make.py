@@ -120,7 +120,7 @@ def before_and_after() -> str:
     lines = ["| task | configuration | | C2ST of each seed | mean | seconds | now / before |"]
     lines.append("|---|---|---|---|---|---|---|")
     for task, configuration, code in found.index:
-        if code == "before":
+        if code == "before" and (task, configuration, "now") in found.index:
             before, now = found.loc[(task, configuration, "before")], found.loc[(task, configuration, "now")]
             ratio = f"{now['seconds'] / before['seconds']:.2f}"
             lines.append(f"| {task} | `{configuration}` | before | {_shown(before)} | |")
@@ -134,7 +134,7 @@ def _shown(cell: pd.Series) -> str:
 
 def against_npe() -> str:
     """Tasks on which ``npe`` was measured, in Markdown."""
-    found = cells().xs("now", level="code")
+    found = cells().query("code == 'now'").droplevel("code")
     lines = ["| task | `npe` | `short flow` | lower | `npe`, s | `short flow`, s | `npe` / `short flow` |"]
     lines.append("|---|---|---|---|---|---|---|")
     for task in found.index.unique("task"):
