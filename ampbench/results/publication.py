@@ -25,6 +25,7 @@ from ampbench.results.packed import Packed
 from ampbench.results.provenance import versions as versions_here
 from ampbench.results.record import Record
 from ampbench.results.store import BUNDLE_SUFFIX, FAILURE_FILE, OLD_SAMPLES_FILE, RECORD_FILE, Store, Stored
+from ampbench.results.survey import contradiction
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest date of the zip format, which all entries have."""
@@ -74,12 +75,7 @@ def held(stores: Sequence[Store]) -> list[Held]:
             if other.is_before(each):
                 chosen[each.key] = each
         for where, keys in differing.items():
-            warnings.warn(
-                f"{len(keys)} runs have other results in {where} than in {store.directory}, such as {keys[0]}; of each "
-                "the one that finished later is taken",
-                ResultsWarning,
-                stacklevel=2,
-            )
+            warnings.warn(contradiction(where, store.directory, keys), ResultsWarning, stacklevel=2)
     return [chosen[key] for key in sorted(chosen)]
 
 

@@ -135,21 +135,22 @@ class Store:
 
     def _is_in_study(self, path: Path) -> bool:
         """Whether a file is read from the study: the folder lacks it, or has an earlier or damaged record there."""
-        study = self.study
-        if study is None or (name := self.name(path)) not in study:
+        if self.study is None or self.name(path) not in self.study:
             return False
         if not os.path.lexists(path):
             return True
-        if path.name not in (RECORD_FILE, FAILURE_FILE) or self._is_equal(path, study.manifest.files[name]):
+        if path.name not in (RECORD_FILE, FAILURE_FILE) or not self._differs(path):
             return False
         own, packed = self._both(path)
         later = isinstance(own, Stored) and isinstance(packed, Stored) and own.record.finished >= packed.record.finished
         return isinstance(packed, Stored) and not later
 
-    def _is_equal(self, path: Path, digest: str) -> bool:
-        """Whether a file of the folder has this SHA-256."""
+    def _differs(self, path: Path) -> bool:
+        """Whether folder and study both have a record, with different bytes."""
+        if self.study is None or (name := self.name(path)) not in self.study or not os.path.lexists(path):
+            return False
         content = read_checked(path, lambda: files.read_bytes(path, checksums.MAX_RECORD_BYTES))
-        return isinstance(content, bytes) and hashlib.sha256(content).hexdigest() == digest
+        return not isinstance(content, bytes) or hashlib.sha256(content).hexdigest() != self.study.manifest.files[name]
 
     def _both(self, path: Path) -> tuple[Stored | Damage | None, Stored | Damage | None]:
         """Return a record as it is in the folder, and as it is in the study."""
@@ -162,12 +163,7 @@ class Store:
     def contradicts(self, key: str) -> bool:
         """Whether folder and study have two good results of a run; what checks found is no difference."""
         path = self.runs / key / RECORD_FILE
-        study = self.study
-        if study is None or (name := self.name(path)) not in study or not os.path.lexists(path):
-            return False
-        if self._is_equal(path, study.manifest.files[name]):
-            return False
-        own, packed = self._both(path)
+        own, packed = self._both(path) if self._differs(path) else (None, None)
         if not is_good(own) or not is_good(packed):
             return False
         return replace(own.record, checks=None) != replace(packed.record, checks=None)
@@ -423,17 +419,19 @@ def _parsed(path: Path, opened: Opened) -> tuple[int, dict[str, Any]]:
 
 
 def refuse_bundle(path: Path) -> None:
-    """Raise :class:`ResultsError` if a path that is to be written is a bundle."""
-    if path.name == STUDY_FILE and os.path.isfile(path):
+    """Raise :class:`ResultsError` if a path that is to be written is a bundle, or names one that is not there."""
+    if path.suffix != BUNDLE_SUFFIX or os.path.isdir(path):
+        return
+    if not os.path.lexists(path):
         raise ResultsError(
-            f"{path} is a bundle, which is read and never changed; give the folder that it is in, which continues from "
-            f"it: --results {shlex.quote(str(path.parent))}"
+            f"there is no {path}, and no folder of this name is made, since {BUNDLE_SUFFIX} is the name of bundles; "
+            "check the path, or name a folder by --results"
         )
-    if path.suffix == BUNDLE_SUFFIX and os.path.isfile(path):
-        raise ResultsError(
-            f"{path} is a bundle, which is read and never changed; copy its results into a folder, and give that: "
-            f"ampbench store merge --ours {shlex.quote(str(path))} --into DIR"
-        )
+    quoted = shlex.quote(str(path))
+    remedy = f"copy its results into a folder, and give that: ampbench store merge --ours {quoted} --into DIR"
+    if path.name == STUDY_FILE:
+        remedy = f"give the folder that it is in, which continues from it: --results {shlex.quote(str(path.parent))}"
+    raise ResultsError(f"{path} is a bundle, which is read and never changed; {remedy}")
 
 
 def listed(folder: Path) -> list[Path]:

@@ -68,6 +68,14 @@ def survey(store: Store, names: Collection[str] | None = None) -> Survey:
     return _Survey(store, names).taken()
 
 
+def contradiction(one: Path, other: Path, keys: Sequence[str]) -> str:
+    """Return the remark that two places have different good results of runs, of which the later ones are taken."""
+    runs = "1 run" if len(keys) == 1 else f"{len(keys)} runs"
+    return (
+        f"{one} and {other} have different results of {runs}, such as {keys[0]}; the one that finished later is taken"
+    )
+
+
 class _Survey:
     """A survey that is being made."""
 
@@ -121,13 +129,11 @@ class _Survey:
     def _warn_of_contradictions(self) -> None:
         if self.contradictory:
             folder, study = self.store.directory, self.store.directory / STUDY_FILE
-            warnings.warn(
-                f"{len(self.contradictory)} runs have other results in {self.store.runs} than in {study}, such as "
-                f"{self.contradictory[0]}; of each the one that finished later is taken. To keep no others: ampbench "
-                f"publish {folder} -o {study}, and ampbench store gc --results {folder}",
-                ResultsWarning,
-                stacklevel=5,
+            told = contradiction(self.store.runs, study, self.contradictory)
+            remedy = (
+                f"to keep no others: ampbench publish {folder} -o {study}, and ampbench store gc --results {folder}"
             )
+            warnings.warn(f"{told}; {remedy}", ResultsWarning, stacklevel=5)
 
     def _write(self, place: Path, known: Entries | None, kept: Sequence[int], fresh: Entries) -> None:
         """Write the index, of what it held and of what was read."""

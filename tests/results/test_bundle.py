@@ -161,6 +161,13 @@ def test_commands_that_write_say_what_to_do(name: str, path: Path) -> None:
     assert (code, "store merge --ours" in errors) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["run", "plan", "results", "store gc", "export"])
+def test_a_bundle_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    code, _, errors = ampbench(tmp_path / "nowhere.zip", COMMANDS[name])
+    assert (code, "nowhere.zip" in errors, "ampbench run --results" in errors) == (2, True, False)
+    assert not (tmp_path / "nowhere.zip").exists()
+
+
 # what anybody may have written
 
 

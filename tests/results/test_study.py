@@ -84,7 +84,7 @@ def test_a_contradiction_is_named_and_the_later_result_taken(packed: Store, fini
     other = replace(record(1, value=0.9), finished=finished)
     put_beside(packed, other)
     study = packed.directory / STUDY_FILE
-    with pytest.warns(ResultsWarning, match="1 runs have other results") as heard:
+    with pytest.warns(ResultsWarning, match="different results of 1 run,") as heard:
         frame = load(packed.directory)
     assert all(str(where) in str(heard[0].message) for where in (packed.runs, study, KEY))
     assert frame.set_index("key")["c2st"][KEY] == shown
@@ -123,7 +123,7 @@ def test_several_sources_make_one_bundle_and_the_later_result_is_taken(
         study.write_bytes(before)
         code, _, errors = call(f"publish {order} -o {study}")
         assert code == 0, errors
-        assert all(text in errors for text in ("1 runs have other results", str(again.directory), KEY))
+        assert all(text in errors for text in ("different results of 1 run,", str(again.directory), KEY))
         scores = load(packed.directory).set_index("observation")["c2st"].dropna().to_dict()
         assert scores == {1: 0.9, 2: 0.5, 4: 0.5}
 
