@@ -14,7 +14,7 @@ from ampbench.results.bundle import Bundle, open_store
 from ampbench.results.manifest import About, Manifest
 from ampbench.results.manifest import about as described
 from ampbench.results.packed import CITATION, REFERENCES
-from ampbench.results.publication import Held, held
+from ampbench.results.publication import Held, held, repeated
 from ampbench.results.publication import publish as write
 from ampbench.results.store import Store
 from ampbench.results.theirs import Adoption, origin_of
@@ -32,6 +32,7 @@ def publish(
     samples: bool | None,
     says: Mapping[str, object],
     as_json: bool = False,
+    latest: bool = False,
 ) -> None:
     """Write results into a bundle, and print what it holds.
 
@@ -41,6 +42,8 @@ def publish(
         select: conditions on the runs; see :func:`ampbench.running.sweep.chosen`.
         samples: whether to publish posterior samples; None if the first bundle among the sources decides.
         says: title, group, authors and licence, where they are given.
+        as_json: print one JSON object instead.
+        latest: leave out results that were repeated later, with other versions or defaults.
 
     Raises:
         UsageError: an impossible option, or no results.
@@ -50,6 +53,9 @@ def publish(
     made_before = [made for made in map(_manifest, stores) if made]
     about = _about(made_before, says)
     every = {each.key: each for each in held(stores)}
+    older = repeated(list(every.values())) if latest else []
+    for each in older:
+        del every[each.key]
     runs = chosen([each.stored.record.run for each in every.values()], select)
     found = [every[run.key] for run in runs]
     versions = sorted({each.stored.record.versions.get("ampbench", "") for each in found} - {""})
@@ -59,7 +65,7 @@ def publish(
         return {CITATION: citation_file(manifest), REFERENCES: str(references)}
 
     with_samples = any(made.samples for made in made_before[:1]) if samples is None else samples
-    made, is_new = write(found, output, about, texts, with_samples)
+    made, is_new = write(found, output, about, texts, with_samples, older)
     size = output.stat().st_size
     if as_json:
         says_of = made.model_dump(exclude={"files"})
@@ -67,6 +73,8 @@ def publish(
         return
     unchanged = "" if is_new else ", unchanged"
     say(f"{line(str(output))}: {made.results} results, {made.failures} failures, {size / 1e6:.1f} MB{unchanged}")
+    if older:
+        note(f"{len(older)} results are left out: they were repeated later, with other versions or defaults")
     _print_gaps(made, sum(not _has_samples(each) for each in found))
     note(f"read it in place of a directory: ampbench compare --results {line(str(output))}")
 

@@ -79,6 +79,24 @@ def held(stores: Sequence[Store]) -> list[Held]:
     return [chosen[key] for key in sorted(chosen)]
 
 
+def repeated(found: Sequence[Held]) -> list[Held]:
+    """Return the results of which a later one answers the same request, with other versions or defaults.
+
+    A good result is preferred to a failure, as of one run.
+    """
+    last: dict[tuple[object, ...], Held] = {}
+    for each in found:
+        other = last.setdefault(_request(each), each)
+        if other.is_before(each):
+            last[_request(each)] = each
+    return [each for each in found if last[_request(each)] is not each]
+
+
+def _request(each: Held) -> tuple[object, ...]:
+    run = each.stored.record.run
+    return run.task, run.method, run.budget, run.seed, run.observation, run.samples, run.metrics
+
+
 def _sound(store: Store) -> list[Held]:
     """Return the results of a store; raises :class:`ResultsError` if one is damaged."""
     found = list(store.scan())
@@ -96,6 +114,7 @@ def publish(
     about: About,
     texts: Callable[[Manifest], Mapping[str, str]],
     samples: bool = False,
+    without: Sequence[Held] = (),
 ) -> tuple[Manifest, bool]:
     """Write results into a bundle, atomically; a bundle that is there is replaced, unless it has the same contents.
 
@@ -105,6 +124,7 @@ def publish(
         about: what the publisher says.
         texts: given the manifest without files, returns the files of text by name: citation and references.
         samples: whether to publish posterior samples too, of the results whose samples are stored.
+        without: results that the bundle that is there may lose.
 
     Returns:
         the manifest, and whether the bundle was written.
@@ -122,7 +142,9 @@ def publish(
     places = {each.store.name(place): (each.store, place) for each in found for place in _places(each, samples)}
     names = dict(sorted(places.items()))
     described = _described([each.stored.record for each in found], about, samples)
-    if (old := _replaced(path, names)) and _whole(described, old.ampbench, names, texts) == old:
+    if (old := _replaced(path, names, {each.key for each in without})) and _whole(
+        described, old.ampbench, names, texts
+    ) == old:
         return old, False
     own = _encoded(texts, described)
     if len(names) + len(own) + 1 > MAX_ENTRIES:
@@ -145,7 +167,7 @@ def publish(
     return whole, True
 
 
-def _replaced(path: Path, names: Collection[str]) -> Manifest | None:
+def _replaced(path: Path, names: Collection[str], without: Collection[str]) -> Manifest | None:
     """Return the manifest of the bundle that is to be replaced, if there is one.
 
     Raises:
@@ -158,7 +180,8 @@ def _replaced(path: Path, names: Collection[str]) -> Manifest | None:
         old = Packed(path).manifest
     except ResultsError as error:
         raise ResultsError(f"{error}; it is not replaced: remove it, or give another name by --output") from error
-    if lost := sorted(name for name in old.files if name.endswith(f"/{RECORD_FILE}") and name not in names):
+    good = (name for name in old.files if name.endswith(f"/{RECORD_FILE}"))
+    if lost := sorted(name for name in good if name not in names and name.split("/")[1] not in without):
         raise UsageError(
             f"{path} has {len(lost)} results that would be lost, such as {lost[0]}; publish it too: ampbench publish "
             f"{path} … -o {path}, or give another name by --output"

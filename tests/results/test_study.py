@@ -128,6 +128,21 @@ def test_several_sources_make_one_bundle_and_the_later_result_is_taken(
         assert scores == {1: 0.9, 2: 0.5, 4: 0.5}
 
 
+def test_results_that_were_repeated_with_other_versions_are_left_out_if_asked(packed: Store, tmp_path: Path) -> None:
+    again, old = Store(tmp_path / "again"), record(1)
+    newer = replace(old, run=replace(old.run, packages=("torch==2.14.*",)), finished=LATER)
+    again.put(newer, SAMPLES)
+    again.put(replace(newer, run=replace(newer.run, metrics=("mmd",))), SAMPLES)
+    study = packed.directory / STUDY_FILE
+    sources = f"{again.directory} {study} -o"
+    assert call(f"publish {sources} {tmp_path / 'all.zip'}")[0] == 0
+    assert len(load(tmp_path / "all.zip")) == 5
+    code, _, errors = call(f"publish {sources} {study} --latest")
+    assert code == 0, errors
+    kept = Bundle(study).all_keys()
+    assert (len(kept), KEY in kept, newer.run.key in kept) == (4, False, True), "another metric is another request"
+
+
 def test_a_damaged_record_in_the_folder_does_not_hide_that_of_the_study(packed: Store) -> None:
     path = packed.runs / KEY / "record.json"
     path.parent.mkdir(parents=True)

@@ -22,6 +22,9 @@ def publish(
         typer.Option("--samples/--no-samples", help="Also posterior samples.  [default: as in a bundle of RESULTS]"),
     ] = None,
     select: SelectOption = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Leave out results that were repeated later, with other versions.")
+    ] = False,
     licence: Annotated[
         str | None, typer.Option(metavar="SPDX", help="Licence of the results, such as CC-BY-4.0.")
     ] = None,
@@ -42,7 +45,7 @@ def publish(
     from ampbench.cli.publish import publish as write
 
     says = {"licence": licence, "group": group, "authors": author, "title": title}
-    write(results, output, select or (), samples, says, json)
+    write(results, output, select or (), samples, says, json, latest)
 
 
 def cite(
