@@ -64,12 +64,13 @@ def check_installation(results: Path = Path("results")) -> list[Check]:
     """Check packages, entry points, devices, machine, plugins, components and results.
 
     Arguments:
-        results: the results directory; it need not exist.
+        results: the results directory, which need not exist, or a bundle.
     """
     checks = [Check("python", platform.python_version()), *_packages(), *_entry_points()]
+    machine = check_machine(results.absolute().parent if is_bundle(results) else results)
     if any(check.what == "torch" and not check.ok for check in checks):
-        return [*checks, *check_machine(results)]  # nothing else can be imported
-    return [*checks, *check_devices(), *check_machine(results), *_components(), *_results(results)]
+        return [*checks, *machine]  # nothing else can be imported
+    return [*checks, *check_devices(), *machine, *_components(), *_results(results)]
 
 
 def _packages() -> Iterator[Check]:
