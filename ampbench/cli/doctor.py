@@ -17,12 +17,12 @@ import ampbench
 from ampbench import registry
 from ampbench.cli.environment import Check, check_devices, check_machine
 from ampbench.console import LiteralConsole, cell, document, is_quiet, new_table, say
-from ampbench.errors import PluginError, UsageError
+from ampbench.errors import PluginError, ResultsError, UsageError
 from ampbench.hookspecs import KINDS
 from ampbench.results import upkeep
+from ampbench.results.bundle import is_bundle, open_store
 from ampbench.results.checksums import is_directory
 from ampbench.results.provenance import versions
-from ampbench.results.store import Store
 from ampbench.spec import Spec
 
 EXTRAS = {
@@ -64,12 +64,13 @@ def check_installation(results: Path = Path("results")) -> list[Check]:
     """Check packages, entry points, devices, machine, plugins, components and results.
 
     Arguments:
-        results: the results directory; it need not exist.
+        results: the results directory, which need not exist, or a bundle.
     """
     checks = [Check("python", platform.python_version()), *_packages(), *_entry_points()]
+    machine = check_machine(results.absolute().parent if is_bundle(results) else results)
     if any(check.what == "torch" and not check.ok for check in checks):
-        return [*checks, *check_machine(results)]  # nothing else can be imported
-    return [*checks, *check_devices(), *check_machine(results), *_components(), *_results(results)]
+        return [*checks, *machine]  # nothing else can be imported
+    return [*checks, *check_devices(), *machine, *_components(), *_results(results)]
 
 
 def _packages() -> Iterator[Check]:
@@ -184,10 +185,14 @@ def _components() -> Iterator[Check]:
 
 
 def _results(folder: Path) -> Iterator[Check]:
-    """Verify the checksums of a results directory."""
-    if not is_directory(folder):
+    """Verify the checksums of a results directory or a bundle."""
+    if not is_directory(folder) and not is_bundle(folder):
         return
-    found = upkeep.check(Store(folder))
+    try:
+        found = upkeep.check(open_store(folder))
+    except ResultsError as error:
+        yield Check("results", str(error), False, "get the bundle again from where it was published")
+        return
     if found.damages:
         first = f"{len(found.damages)} damaged files in {folder}, such as {found.damages[0]}"
         mend = f"ampbench store check --results {folder} lists them; the ampbench run that made them repeats them"

@@ -9,9 +9,9 @@ from ampbench import registry
 from ampbench.cli.terminal import print_folded, print_table
 from ampbench.console import document, say
 from ampbench.reporting.text import duration
-from ampbench.results.bundle import is_bundle, open_store
+from ampbench.results.bundle import open_store
 from ampbench.results.schema import run_cells
-from ampbench.results.store import Store
+from ampbench.results.store import BUNDLE_SUFFIX, Store
 from ampbench.running.plan import STATES, Estimate, Plan, Planned, plan
 from ampbench.running.sweep import Request
 from ampbench.text import line
@@ -34,7 +34,7 @@ def show_plan(request: Request, results: Path, as_json: bool = False) -> int:
     """
     every = request.runs(registry.load())
     part = request.chosen(every)
-    made = plan(part, open_store(results) if is_bundle(results) else Store(results))
+    made = plan(part, open_store(results) if results.suffix == BUNDLE_SUFFIX else Store(results))
     if as_json:
         document([_row(planned) for planned in made.runs])
         return 0

@@ -24,6 +24,7 @@ from ampbench.plots.scores import scores
 from ampbench.plots.stored import calibration_of_assessment, calibration_of_folder, fit_of_folder, kept_fits
 from ampbench.plots.training import training_plot
 from ampbench.results import load
+from ampbench.results.bundle import is_bundle
 from ampbench.text import plain
 from ampbench.threads import limited_threads
 
@@ -51,12 +52,19 @@ def plot_pairs(
         ResultsError: samples of the runs are missing.
     """
     _check(output)
+    _refuse_bundles(files)
     if files and wanted:
         raise UsageError(f"{files[0]} and a selection of runs ({', '.join(wanted)}) are given; give one of them")
     with limited_threads(1), status("reading samples; drawing reference samples, if the task stores none"):
         found = of_files(files) if files else of_runs(results, wanted)
         found = found.with_reference(reference).with_truth(truth).choosing(components)
     _write(_pairs(found), output, found.remarks, as_json)
+
+
+def _refuse_bundles(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if is_bundle(path):
+            raise UsageError(f"{path} is a bundle, whose runs are chosen by options: --results {path} --task …")
 
 
 def _pairs(found: Pairs) -> Figure:
@@ -97,6 +105,7 @@ def plot_calibration(
         UsageError: nothing is known about the calibration, or a path is none of these.
     """
     _check(output)
+    _refuse_bundles(paths)
     if paths and wanted:
         raise UsageError(f"{paths[0]} and a selection of runs ({', '.join(wanted)}) are given; give one of them")
     with limited_threads(1):
@@ -144,6 +153,7 @@ def plot_training(path: Path | None, output: Path, results: Path, wanted: Wanted
         UsageError: there is no such fit, several match, or it has no history.
     """
     _check(output)
+    _refuse_bundles([path] if path else [])
     if path is not None and wanted:
         raise UsageError(f"{path} and a selection of runs ({', '.join(wanted)}) are given; give one of them")
     if path is not None:

@@ -72,7 +72,7 @@ def merge_stores(sources: Sequence[Path], into: Path, ours: bool = False, as_jso
     for adoption in adopted:
         print_adoption(adoption, into)
     for key in done.different:
-        say(f"  {line(key)} has other scores in the target, which are kept")
+        say(f"  {line(key)} has other scores in {line(str(done.sources[key]))}; those in {line(str(into))} are kept")
     for damage in done.damages:
         say(f"  left out: {line(str(damage))}")
     return 1 if done.damages else 0

@@ -21,8 +21,8 @@ from ampbench.interfaces import HasReference, ShipsReference, Task
 from ampbench.metrics.references import reference_samples
 from ampbench.plots.stored import selected
 from ampbench.reporting.labels import labels
+from ampbench.results.bundle import is_bundle, open_store
 from ampbench.results.checksums import Damage, is_directory
-from ampbench.results.store import Store
 from ampbench.text import from_csv_cell
 
 __all__ = ["MAX_COMPONENTS", "Pairs", "of_files", "of_runs", "pair_plot", "pair_plots"]
@@ -109,20 +109,22 @@ def of_runs(results: Path, wanted: Mapping[str, Sequence[Any]]) -> Pairs:
     """Return the samples of stored runs of one task, budget, sample size, seed and observation.
 
     Arguments:
-        results: the results directory.
+        results: the results directory, or a bundle.
         wanted: column → allowed values; several for ``method``.
 
     Raises:
         UsageError: no run matches, the runs differ in other columns than the method, or there are too many.
         ResultsError: no samples are stored; the message has the command that makes them again.
     """
-    if not is_directory(results):
-        raise ResultsError(f"{str(results)!r} is no results directory; only a results directory contains samples")
+    if not is_directory(results) and not is_bundle(results):
+        raise ResultsError(
+            f"{str(results)!r} is no results directory; only a results directory contains samples, or a bundle"
+        )
     frame = selected(results, wanted, ONE_OF)
     if len(frame) > MAX_SETS:
         choices = "; ".join(f"--method {method}" for method in frame["method"])
         raise UsageError(f"{len(frame)} methods match, and at most {MAX_SETS} are drawn; choose among: {choices}")
-    named, store, found, lost = labels(frame["method"]), Store(results), dict[str, Tensor](), list[str]()
+    named, store, found, lost = labels(frame["method"]), open_store(results), dict[str, Tensor](), list[str]()
     for row in frame.sort_values("method").itertuples():
         if row.status != "ok":
             lost.append(f"{named[row.method]} failed, or a metric of it: {row.error}")

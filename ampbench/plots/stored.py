@@ -25,6 +25,7 @@ from ampbench.reporting.compare import latest
 from ampbench.reporting.labels import labels
 from ampbench.reporting.selection import matching, refuse_several
 from ampbench.results import load
+from ampbench.results.bundle import is_bundle, open_store
 from ampbench.results.checksums import Damage
 from ampbench.results.store import Store, Stored
 
@@ -56,10 +57,15 @@ def kept_fits(results: Path, wanted: Mapping[str, Sequence[object]]) -> tuple[di
     """Return the kept fits of the matching runs of one task, by label, and remarks on fits that are not there.
 
     Raises:
-        UsageError: nothing matches, several tasks do, or no fit is kept.
+        UsageError: nothing matches, several tasks do, or no fit is kept, as in any bundle.
     """
+    if is_bundle(results):
+        raise UsageError(
+            f"{results} is a bundle, and bundles hold no fits; run again in a folder what is to be drawn: 'ampbench "
+            "run' keeps fits there"
+        )
     frame = selected(results, wanted, ["task"]).drop_duplicates(FIT_COLUMNS)
-    named, store = labels(frame["method"]), Store(results)
+    named, store = labels(frame["method"]), open_store(results)
     found: dict[str, Posterior] = {}
     lost = []
     for row in frame.itertuples():

@@ -15,38 +15,19 @@ manifest is an error, and no other file is shown in its place. The checksums det
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import io
 import os
-import re
-import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 
-from ampbench import files
 from ampbench.errors import ResultsError
-from ampbench.results import manifest, stamps
-from ampbench.results.archive import Archive, shown
-from ampbench.results.checksums import MAX_RECORD_BYTES, Damage, is_directory
+from ampbench.results.checksums import Damage, is_directory
 from ampbench.results.manifest import Manifest
 from ampbench.results.origins import OURS
+from ampbench.results.packed import Packed
 from ampbench.results.stamps import Stamp
 from ampbench.results.store import BUNDLE_SUFFIX, Store
-
-CITATION, REFERENCES = "CITATION.cff", "references.bib"
-ALLOWED = {
-    re.compile(re.escape(manifest.NAME)): manifest.MAX_BYTES,
-    re.compile(f"{re.escape(CITATION)}|{re.escape(REFERENCES)}"): files.MAX_TEXT_BYTES,
-    re.compile(r"runs/[0-9a-f]{20}/(record|failure)\.json|draws/[0-9a-f]{20}\.json"): MAX_RECORD_BYTES,
-    re.compile(r"samples/[0-9a-f]{64}\.npz|runs/[0-9a-f]{20}/samples\.npz"): files.MAX_DATA_BYTES,
-}
-"""The names of the files of a bundle, with the largest size of each."""
-MAX_BYTES = files.MAX_DATA_BYTES
-"""Largest bundle."""
-ID_DIGITS = 12
 
 
 class Bundle(Store):
@@ -56,7 +37,7 @@ class Bundle(Store):
         path: the file.
 
     Attributes:
-        manifest: the manifest.
+        packed: the files in it.
 
     Raises:
         ResultsError: the file is no bundle, or is damaged, hostile or of another format; the message names entry,
@@ -65,87 +46,45 @@ class Bundle(Store):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with ExitStack() as stack:
-            try:
-                self._file = stack.enter_context(files.opened(path, MAX_BYTES))
-                self._archive = Archive(self._file, ALLOWED)
-                self.manifest = self._read_manifest()
-            except (OSError, ValueError, KeyError) as error:
-                raise ResultsError(_refusal(path, error)) from error
-            weakref.finalize(self, stack.pop_all().close)
+        self.packed = Packed(path)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest."""
+        return self.packed.manifest
 
     @property
     def origin(self) -> str:
         """The group that published the bundle; :data:`OURS` if it names none."""
         return self.manifest.group or OURS
 
-    @cached_property
+    @property
     def id(self) -> str:
         """The first digits of the SHA-256 of the manifest, which is that of all contents."""
-        return hashlib.sha256(self._archive.read(manifest.NAME)).hexdigest()[:ID_DIGITS]
-
-    def _read_manifest(self) -> Manifest:
-        if manifest.NAME not in self._archive.entries:
-            raise ValueError(f"it has no {manifest.NAME}; 'ampbench publish' writes bundles")
-        found = Manifest.parse(self._archive.read(manifest.NAME))
-        held = self._archive.entries.keys() - {manifest.NAME}
-        for name in sorted(held ^ found.files.keys()):
-            where = ("it", manifest.NAME) if name in held else (f"its {manifest.NAME}", "it")
-            raise ValueError(f"{where[0]} has {shown(name)}, and {where[1]} has not; get the bundle again")
-        return found
-
-    def content(self, name: str) -> bytes:
-        """Return the content of a file; raises ValueError if it does not match the manifest, KeyError if missing."""
-        content = self._archive.read(name)
-        if hashlib.sha256(content).hexdigest() != self.manifest.files[name]:
-            raise ValueError(f"its content does not match the SHA-256 in {manifest.NAME}; get the bundle again")
-        return content
+        return self.packed.id
 
     def damages(self) -> list[Damage]:
         """Compare all files with the manifest, and return those that differ."""
-        found = []
-        for name in self.manifest.files:
-            try:
-                self.content(name)
-            except ValueError as error:
-                found.append(Damage.of(self.directory / name, error))
-        return found
+        return self.packed.damages()
 
     def require(self) -> None:
         """Do nothing: a bundle that does not exist cannot be made."""
 
-    @contextmanager
-    def opened(self, path: Path, limit: int) -> Iterator[io.BytesIO]:
+    def opened(self, path: Path, limit: int) -> AbstractContextManager[io.BytesIO]:
         """Open a file of the bundle in memory; raises as :func:`ampbench.files.opened` does."""
-        name = path.relative_to(self.directory).as_posix()
-        if name not in self.manifest.files:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-        size = self._archive.entries[name].file_size
-        if size > limit:
-            raise files.UnusualFileError(errno.EFBIG, f"it has {size:,} bytes, more than {limit:,}", str(path))
-        yield io.BytesIO(self.content(name))
+        return self.packed.opened(self.name(path), limit)
 
     def names(self, folder: Path) -> list[str]:
         """Return the names in a folder of the bundle."""
-        return self._folders.get(folder.relative_to(self.directory).as_posix(), [])
-
-    @cached_property
-    def _folders(self) -> dict[str, list[str]]:
-        """The names in each folder."""
-        found: dict[str, dict[str, None]] = {}
-        for name in self.manifest.files:
-            path = PurePosixPath(name)
-            for child in (path, *path.parents[:-1]):
-                found.setdefault(child.parent.as_posix(), {})[child.name] = None
-        return {folder: list(names) for folder, names in found.items()}
+        return self.packed.names(self.name(folder))
 
     def exists(self, path: Path) -> bool:
         """Whether the bundle has a file."""
-        return path.relative_to(self.directory).as_posix() in self.manifest.files
+        return self.name(path) in self.packed
 
     def stamp(self, name: str) -> Stamp | None:
         """Return the stamp of the bundle, if it has a file of this name."""
-        return stamps.of(os.fstat(self._file.fileno())) if name in self.manifest.files else None
+        return self.packed.stamp(name)
 
     def warn_of(self, damages: Sequence[Damage], stacklevel: int = 2) -> None:
         """Raise :class:`ResultsError` if files are damaged: a bundle is whole or refused."""
@@ -175,12 +114,4 @@ def open_store(path: Path) -> Store:
     raise ResultsError(
         f"there is no results directory {str(path)!r}, nor such a bundle; name one by --results: a directory that "
         f"'ampbench run' wrote, or a file {BUNDLE_SUFFIX} of 'ampbench publish'"
-    )
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"cannot read the bundle {path}: {error.strerror or error}; check path and permissions"
-    return (
-        f"the bundle {path} is refused: {error}. Get it again, or ask its publisher: 'ampbench publish' writes bundles"
     )

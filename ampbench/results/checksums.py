@@ -29,6 +29,10 @@ MAX_REASON_CHARACTERS = 300
 """Characters of the reason of a damage; damaged files can make long ones."""
 
 
+class StudyError(ResultsError):
+    """The bundle of a study is damaged: it is whole or refused, and so is the folder that it is in."""
+
+
 @dataclass(frozen=True)
 class Damage:
     """A damaged file and the reason why it is rejected."""
@@ -108,6 +112,8 @@ def read_checked(path: Path, parse: Callable[[], T]) -> T | Damage | None:
         return parse()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except StudyError:
+        raise
     except Exception as error:  # whatever a file holds is its own damage, and no other file's
         return Damage.of(path, error)
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from ampbench import files
 from ampbench.errors import ResultsError
 from ampbench.results import schema
-from ampbench.results.bundle import is_bundle
+from ampbench.results.bundle import is_bundle, open_store
 from ampbench.results.checksums import Damage, is_directory
 from ampbench.results.entries import Entries, detail, findings, of_metric, provenance
 from ampbench.results.origins import OURS
 from ampbench.results.record import Record
+from ampbench.results.store import BUNDLE_SUFFIX
 from ampbench.results.theirs import gathered
 from ampbench.text import encodable, from_csv_cell
 
@@ -56,6 +57,8 @@ def load(path: str | Path) -> pd.DataFrame:
     """
     source = Path(path)
     if not is_directory(source) and not is_bundle(source):
+        if source.suffix == BUNDLE_SUFFIX:
+            open_store(source)  # which says what is wrong
         if os.path.exists(source):
             return _sorted(validate(_read(source), str(source)))
         raise ResultsError(

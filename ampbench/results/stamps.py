@@ -41,6 +41,15 @@ def of_path(path: str) -> Stamp | None:
         return UNKNOWN
 
 
+def joint(one: Stamp | None, other: Stamp | None) -> Stamp | None:
+    """Return a stamp that changes whenever that of one of two files does; the only stamp, if there is one."""
+    if one is None or other is None:
+        return one or other
+    if UNKNOWN in (one, other):
+        return UNKNOWN
+    return one[0] ^ other[0], (one[1] + other[1]) & _MASK, one[2] ^ other[2], max(one[3], other[3])
+
+
 def is_settled(found: Stamp, now_ns: int) -> bool:
     """Whether every change of a file after a time, in nanoseconds since the epoch, changes its stamp."""
     return 0 <= found[-1] < now_ns - SETTLED_S * 1e9

@@ -9,6 +9,11 @@
     DIR/fits/<SHA-256>.npz         the state of the fitted posterior, named by its content
     DIR/samples/<SHA-256>.npz      posterior samples, array theta (n, D), named by their content
     DIR/bundles/<SHA-256>.zip      results of another group (:mod:`ampbench.results.theirs`)
+    DIR/study.zip                  one's own results in one file, a bundle (:mod:`ampbench.results.packed`)
+
+The files of the study count as if they lay in the folder, so that a run continues from it; new files are written beside
+it, and ``ampbench publish`` makes one bundle of both. Of two files of one name that of the folder is read, unless it is
+the record of a run that finished earlier, or damaged.
 
 Any number of processes and machines may write to the same folder: files are named by the hash of their content, or of
 the inputs that determine it, and replaced atomically, so that two writers can at worst duplicate work. A truncated or
@@ -26,25 +31,30 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard, TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from ampbench import files, npz
+from ampbench import files
 from ampbench.errors import ResultsError
 from ampbench.results import atomic, checksums, parsing, stamps, tensors
-from ampbench.results.checksums import Damage, read_checked, unreadable, writing
+from ampbench.results.checksums import Damage, StudyError, read_checked, unreadable, writing
+from ampbench.results.packed import Packed
 from ampbench.results.record import Check, Draw, Origin, Record, Run
 from ampbench.results.stamps import Stamp
 
 T = TypeVar("T")
+Opened = Callable[[Path, int], AbstractContextManager[BinaryIO]]
+"""Opens a file of a store, of at most so many bytes."""
 
 RECORD_FILE, FAILURE_FILE, OLD_SAMPLES_FILE = "record.json", "failure.json", "samples.npz"
 BUNDLE_SUFFIX = ".zip"
+STUDY_FILE = f"study{BUNDLE_SUFFIX}"
 _KEY = re.compile("[0-9a-f]{20}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -78,13 +88,90 @@ class Store:
         if not checksums.is_directory(self.directory):
             raise ResultsError(f"there is no results directory {str(self.directory)!r}")
 
+    @cached_property
+    def study(self) -> Packed | None:
+        """The bundle of one's own results in the folder, as it was when it was first read; None without one.
+
+        Raises:
+            ResultsError: it is no bundle, or damaged.
+        """
+        path = self.directory / STUDY_FILE
+        return Packed(path) if os.path.lexists(path) else None
+
+    def without_study(self) -> Store:
+        """Return the store of the files in the folder alone."""
+        found = Store(self.directory)
+        found.study = None
+        return found
+
+    def name(self, path: Path) -> str:
+        """Return the name of a file of the store: its path in the folder, with slashes."""
+        return path.relative_to(self.directory).as_posix()
+
     def opened(self, path: Path, limit: int) -> AbstractContextManager[io.BufferedReader | io.BytesIO]:
-        """Open a file of the store for reading; raises as :func:`ampbench.files.opened` does."""
-        return files.opened(path, limit)
+        """Open a file of the store for reading; raises as :func:`ampbench.files.opened` does.
+
+        Raises:
+            ResultsError: the file of the study that is to be read is damaged.
+        """
+        return self._opened_in_study(path, limit) if self._is_in_study(path) else files.opened(path, limit)
+
+    @contextmanager
+    def _opened_in_study(self, path: Path, limit: int) -> Iterator[io.BytesIO]:
+        study = self.study
+        assert study is not None
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(study.opened(self.name(path), limit))
+            except ValueError as error:
+                raise self._refusal(path, str(error)) from error
+            yield file
+
+    def _refusal(self, path: Path, reason: str) -> StudyError:
+        return StudyError(
+            f"the bundle {self.directory / STUDY_FILE} is refused: its {self.name(path)}: {reason}. Get it again, or "
+            f"remove it: nothing in {self.directory} is shown or run before"
+        )
+
+    def _is_in_study(self, path: Path) -> bool:
+        """Whether a file is read from the study: the folder lacks it, or has an earlier or damaged record there."""
+        if self.study is None or self.name(path) not in self.study:
+            return False
+        if not os.path.lexists(path):
+            return True
+        if path.name not in (RECORD_FILE, FAILURE_FILE) or not self._differs(path):
+            return False
+        own, packed = self._both(path)
+        later = isinstance(own, Stored) and isinstance(packed, Stored) and own.record.finished >= packed.record.finished
+        return isinstance(packed, Stored) and not later
+
+    def _differs(self, path: Path) -> bool:
+        """Whether folder and study both have a record, with different bytes."""
+        if self.study is None or (name := self.name(path)) not in self.study or not os.path.lexists(path):
+            return False
+        content = read_checked(path, lambda: files.read_bytes(path, checksums.MAX_RECORD_BYTES))
+        return not isinstance(content, bytes) or hashlib.sha256(content).hexdigest() != self.study.manifest.files[name]
+
+    def _both(self, path: Path) -> tuple[Stored | Damage | None, Stored | Damage | None]:
+        """Return a record as it is in the folder, and as it is in the study."""
+        return self._read(path, files.opened), self._read(path, self._opened_in_study)
+
+    def is_superseded(self, path: Path) -> bool:
+        """Whether the folder has a record that is not read, since that of the study is later."""
+        return os.path.lexists(path) and self._is_in_study(path)
+
+    def contradicts(self, key: str) -> bool:
+        """Whether folder and study have two good results of a run; what checks found is no difference."""
+        path = self.runs / key / RECORD_FILE
+        own, packed = self._both(path) if self._differs(path) else (None, None)
+        if not is_good(own) or not is_good(packed):
+            return False
+        return replace(own.record, checks=None) != replace(packed.record, checks=None)
 
     def names(self, folder: Path) -> list[str]:
         """Return the names in a folder of the store; raises as :func:`listed` does."""
-        return _names(folder)
+        own = _names(folder)
+        return own if self.study is None else list(dict.fromkeys([*own, *self.study.names(self.name(folder))]))
 
     def listed(self, folder: Path) -> list[Path]:
         """Return the paths in a folder of the store; see :func:`listed`."""
@@ -92,11 +179,12 @@ class Store:
 
     def exists(self, path: Path) -> bool:
         """Whether the store has a file."""
-        return os.path.exists(path)
+        return os.path.exists(path) or (self.study is not None and self.name(path) in self.study)
 
     def stamp(self, name: str) -> Stamp | None:
         """Return the stamp of a file, by its path in the store; see :func:`ampbench.results.stamps.of_path`."""
-        return stamps.of_path(f"{self.directory}/{name}")
+        own = stamps.of_path(f"{self.directory}/{name}")
+        return own if self.study is None else stamps.joint(own, self.study.stamp(name))
 
     def warn_of(self, damages: Sequence[Damage], stacklevel: int = 2) -> None:
         """Warn that damaged files are left out, if there are any."""
@@ -230,10 +318,21 @@ class Store:
         return sorted(filter(_KEY.fullmatch, self.names(self.runs)))
 
     def read(self, path: Path) -> Stored | Damage | None:
-        """Read one record; None if there is no such file."""
+        """Read one record; None if there is no such file.
 
+        Raises:
+            ResultsError: the record is in the study, and damaged, or of another schema.
+        """
+        if not self._is_in_study(path):
+            return self._read(path, self.opened)
+        found = self._read(path, self._opened_in_study)
+        if isinstance(found, Damage):
+            raise self._refusal(path, found.reason)
+        return found
+
+    def _read(self, path: Path, opened: Opened) -> Stored | Damage | None:
         def parse() -> Stored:
-            schema, content = self._parsed(path)
+            schema, content = _parsed(path, opened)
             digest = _sha256(content.pop("samples", ""))
             return Stored(_decode(content, path.parent.name), digest, schema)
 
@@ -272,7 +371,7 @@ class Store:
 
     def load_array(self, path: Path) -> np.ndarray | Damage | None:
         """Verify the checksum of a file of samples and read it; None if it is missing."""
-        return self._load(path, _read_samples)
+        return self._load(path, tensors.read_samples)
 
     def load_state(self, path: Path) -> dict[str, Tensor] | Damage | None:
         """Verify the checksum of a posterior state and read it; None if it is missing."""
@@ -294,14 +393,9 @@ class Store:
 
         def parse() -> np.ndarray:
             with self.opened(path, files.MAX_DATA_BYTES) as file:
-                return _read_samples(file)
+                return tensors.read_samples(file)
 
         return read_checked(path, parse)
-
-    def _parsed(self, path: Path) -> tuple[int, dict[str, Any]]:
-        """Return the schema and the content of a JSON file; raises errors of many types."""
-        with self.opened(path, checksums.MAX_RECORD_BYTES) as file:
-            return checksums.parse(file.read(checksums.MAX_RECORD_BYTES + 1))
 
     def _read_provenance(
         self, path: Path, what: str, make: Callable[[dict[str, Any]], T]
@@ -309,7 +403,7 @@ class Store:
         """Read a provenance file, and the SHA-256 of the file of samples or state that it refers to."""
 
         def parse() -> tuple[T, str]:
-            _, content = self._parsed(path)
+            _, content = _parsed(path, self.opened)
             key, digest = content.pop("key"), _sha256(content.pop(what))
             if key != path.stem:
                 raise ValueError(f"it does not belong to its name: it says {key}")
@@ -318,13 +412,26 @@ class Store:
         return read_checked(path, parse)
 
 
+def _parsed(path: Path, opened: Opened) -> tuple[int, dict[str, Any]]:
+    """Return the schema and the content of a JSON file; raises errors of many types."""
+    with opened(path, checksums.MAX_RECORD_BYTES) as file:
+        return checksums.parse(file.read(checksums.MAX_RECORD_BYTES + 1))
+
+
 def refuse_bundle(path: Path) -> None:
-    """Raise :class:`ResultsError` if a path that is to be written is a bundle."""
-    if path.suffix == BUNDLE_SUFFIX and os.path.isfile(path):
+    """Raise :class:`ResultsError` if a path that is to be written is a bundle, or names one that is not there."""
+    if path.suffix != BUNDLE_SUFFIX or os.path.isdir(path):
+        return
+    if not os.path.lexists(path):
         raise ResultsError(
-            f"{path} is a bundle, which is read and never changed; copy its results into a folder, and give that: "
-            f"ampbench store merge --ours {shlex.quote(str(path))} --into DIR"
+            f"there is no {path}, and no folder of this name is made, since {BUNDLE_SUFFIX} is the name of bundles; "
+            "check the path, or name a folder by --results"
         )
+    quoted = shlex.quote(str(path))
+    remedy = f"copy its results into a folder, and give that: ampbench store merge --ours {quoted} --into DIR"
+    if path.name == STUDY_FILE:
+        remedy = f"give the folder that it is in, which continues from it: --results {shlex.quote(str(path.parent))}"
+    raise ResultsError(f"{path} is a bundle, which is read and never changed; {remedy}")
 
 
 def listed(folder: Path) -> list[Path]:
@@ -389,12 +496,3 @@ def _sha256(text: object) -> str:
     if not isinstance(text, str) or (text and not _SHA256.fullmatch(text)):
         raise ValueError(f"{text!r} is no SHA-256")
     return text
-
-
-def _read_samples(file: BinaryIO) -> np.ndarray:
-    samples = npz.read_arrays(file, names=["theta"])["theta"]
-    if samples.ndim != 2 or samples.dtype not in (np.float16, np.float32, np.float64):
-        raise ValueError(f"its samples are {samples.dtype} of shape {samples.shape}, where floats (n, D) should be")
-    if not np.isfinite(samples).all():
-        raise ValueError("its samples have NaN or infinite values")
-    return samples

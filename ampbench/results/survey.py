@@ -9,6 +9,7 @@ such as that of a disk.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
@@ -16,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ampbench.errors import ResultsWarning
 from ampbench.results import index
 from ampbench.results.checksums import Damage
 from ampbench.results.entries import Builder, Entries, is_exact, joined
 from ampbench.results.index import STAMP
 from ampbench.results.stamps import UNKNOWN, Stamp, is_settled
-from ampbench.results.store import FAILURE_FILE, RECORD_FILE, Store, Stored
+from ampbench.results.store import FAILURE_FILE, RECORD_FILE, STUDY_FILE, Store, Stored
 
 MIN_NEW = 500
 """Smallest number of new records for which an index is written; fewer are read in a fraction of a second."""
@@ -57,10 +59,21 @@ def survey(store: Store, names: Collection[str] | None = None) -> Survey:
         store: the store, or a bundle.
         names: the columns that are needed, beside ``key`` and ``status``; None for all columns.
 
+    Warns:
+        ResultsWarning: folder and study have different good results of one run.
+
     Raises:
-        ResultsError: the folder of runs cannot be read.
+        ResultsError: the folder of runs cannot be read, or its study is damaged.
     """
     return _Survey(store, names).taken()
+
+
+def contradiction(one: Path, other: Path, keys: Sequence[str]) -> str:
+    """Return the remark that two places have different good results of runs, of which the later ones are taken."""
+    runs = "1 run" if len(keys) == 1 else f"{len(keys)} runs"
+    return (
+        f"{one} and {other} have different results of {runs}, such as {keys[0]}; the one that finished later is taken"
+    )
 
 
 class _Survey:
@@ -73,6 +86,7 @@ class _Survey:
         self.began_ns = time.time_ns()
         self.builder, self.stamps = Builder(), list[Stamp]()
         self.exact: list[int] = []
+        self.contradictory: list[str] = []
 
     def taken(self) -> Survey:
         known = index.read(self.place, self.names) if self.place else None
@@ -84,6 +98,7 @@ class _Survey:
                 kept.append(at)
             elif isinstance(found := self._read(key), Damage):
                 damages.append(found)
+        self._warn_of_contradictions()
         fresh = Entries({**self.builder.entries().columns, **index.columns_of(self.stamps)})
         if self.place and len(self.exact) >= max(MIN_NEW, NEW_SHARE * len(kept)):
             self._write(self.place, known, kept, fresh)
@@ -102,11 +117,23 @@ class _Survey:
         if isinstance(found, Stored):
             stamp = before[not found.record.ok]
             unchanged = before == [self._stamp(key, good) for good in (True, False)]
+            if self.store.contradicts(key):  # it is compared, and named, each time
+                self.contradictory.append(key)
+                unchanged = False
             if stamp and unchanged and is_settled(stamp, self.began_ns) and is_exact(found.record):
                 self.exact.append(self.builder.count)
             self.builder.add(found)
             self.stamps.append(stamp or UNKNOWN)
         return found
+
+    def _warn_of_contradictions(self) -> None:
+        if self.contradictory:
+            folder, study = self.store.directory, self.store.directory / STUDY_FILE
+            told = contradiction(self.store.runs, study, self.contradictory)
+            remedy = (
+                f"to keep no others: ampbench publish {folder} -o {study}, and ampbench store gc --results {folder}"
+            )
+            warnings.warn(f"{told}; {remedy}", ResultsWarning, stacklevel=5)
 
     def _write(self, place: Path, known: Entries | None, kept: Sequence[int], fresh: Entries) -> None:
         """Write the index, of what it held and of what was read."""

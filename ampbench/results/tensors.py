@@ -49,3 +49,13 @@ def parse(content: bytes) -> dict[str, Tensor]:
 def read(file: BinaryIO) -> dict[str, Tensor]:
     """Return the tensors of a file that is open for reading; see :func:`parse`."""
     return {name: torch.from_numpy(array).clone() for name, array in npz.read_arrays(file).items()}
+
+
+def read_samples(file: BinaryIO) -> np.ndarray:
+    """Read posterior samples (n, D); raises ValueError for anything else, and errors of many types."""
+    samples = npz.read_arrays(file, names=["theta"])["theta"]
+    if samples.ndim != 2 or samples.dtype not in (np.float16, np.float32, np.float64):
+        raise ValueError(f"its samples are {samples.dtype} of shape {samples.shape}, where floats (n, D) should be")
+    if not np.isfinite(samples).all():
+        raise ValueError("its samples have NaN or infinite values")
+    return samples

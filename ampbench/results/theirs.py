@@ -20,12 +20,13 @@ from pathlib import Path
 from ampbench import files
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.results import atomic
-from ampbench.results.bundle import MAX_BYTES, Bundle, open_store
+from ampbench.results.bundle import Bundle, open_store
 from ampbench.results.checksums import Damage, writing
 from ampbench.results.entries import Entries, joined
 from ampbench.results.origins import OURS
+from ampbench.results.packed import MAX_BYTES
 from ampbench.results.record import Record
-from ampbench.results.store import BUNDLE_SUFFIX, Store, Stored
+from ampbench.results.store import BUNDLE_SUFFIX, STUDY_FILE, Store, Stored
 from ampbench.results.survey import survey
 
 
@@ -150,13 +151,25 @@ def bundles(store: Store) -> tuple[list[Bundle], list[Damage]]:
 
 
 def published(store: Store) -> tuple[list[Bundle], list[Damage]]:
-    """Return the undamaged bundles in a results directory, or the bundle itself, and all damages of bundles."""
-    held, damages = ([store], []) if isinstance(store, Bundle) else bundles(store)
+    """Return the undamaged bundles in a results directory, or the bundle itself, and all damages of bundles.
+
+    The first one in a directory is that of its study, if it has one.
+    """
+    held, damages = ([store], []) if isinstance(store, Bundle) else _bundles_and_study(store)
     found = []
     for bundle in held:
         damages += (damaged := bundle.damages())
         found += [] if damaged else [bundle]
     return found, damages
+
+
+def _bundles_and_study(store: Store) -> tuple[list[Bundle], list[Damage]]:
+    held, refused = bundles(store.without_study())
+    study = store.directory / STUDY_FILE
+    try:
+        return ([Bundle(study), *held] if os.path.lexists(study) else held), refused
+    except ResultsError as error:
+        return held, [Damage(study, str(error)), *refused]
 
 
 def to_adopt(stores: Sequence[Store], ours: bool) -> list[Bundle]:

@@ -17,7 +17,16 @@ from ampbench.errors import ResultsError
 from ampbench.results import atomic
 from ampbench.results.bundle import Bundle
 from ampbench.results.checksums import Damage, read_checked, writing
-from ampbench.results.store import FAILURE_FILE, OLD_SAMPLES_FILE, RECORD_FILE, Store, Stored, is_good, refuse_bundle
+from ampbench.results.store import (
+    FAILURE_FILE,
+    OLD_SAMPLES_FILE,
+    RECORD_FILE,
+    STUDY_FILE,
+    Store,
+    Stored,
+    is_good,
+    refuse_bundle,
+)
 from ampbench.results.theirs import published
 
 GRACE_PERIOD_S = 3600.0
@@ -33,10 +42,10 @@ class Inventory:
         unchecked: records of schema 1, which have no checksum.
         bare: number of good records without stored samples; their scores are valid.
         damages: damaged files.
-        leftovers: unreferenced files: unfinished ones, superseded failures, samples of no record.
+        leftovers: unreferenced files: unfinished ones, superseded failures and records, samples of no record.
         fits: number of kept fits.
         fit_bytes: total size of their files.
-        shared: undamaged bundles of other groups in a directory, or the bundle itself.
+        shared: undamaged bundles in a directory, that of its study and those of other groups; or the bundle itself.
     """
 
     good: int = 0
@@ -59,18 +68,26 @@ class MergeReport:
         present: number of records not copied, since the target already has a record of that run (a good one, or a
             failure if the source has a failure too).
         different: keys of good records whose scores differ between source and target.
+        sources: for each of these keys the source.
         damages: damaged files of the sources, which were left out.
     """
 
     copied: int = 0
     present: int = 0
     different: list[str] = field(default_factory=list)
+    sources: dict[str, Path] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
 
 
 def check(store: Store) -> Inventory:
-    """Read all files of a store, samples included, and verify their checksums; no file is changed."""
+    """Read all files of a store, samples included, and verify their checksums; no file is changed.
+
+    With a damaged study the files in the folder are counted alone.
+    """
     store.require()
+    bundles, refused = published(store)
+    if any(damage.path.is_relative_to(store.directory / STUDY_FILE) for damage in refused):
+        store = store.without_study()
     kept = list(map(store.read_fit, _fits(store)))
     read = [
         *_misplaced(store),
@@ -80,7 +97,6 @@ def check(store: Store) -> Inventory:
         *map(store.check_state, _states(store)),
         *map(store.check_array, _arrays(store)),
     ]
-    bundles, refused = published(store)
     damages = {each.path: each for each in (*read, *refused) if isinstance(each, Damage)}
     found = list(store.scan())
     sound = [each for each in found if isinstance(each, Stored)]
@@ -91,7 +107,7 @@ def check(store: Store) -> Inventory:
         unchecked=sum(each.schema == 1 for each in sound),
         bare=sum(not each.samples or not store.exists(store.array(each.samples)) for each in good),
         damages=tuple(damages.values()),
-        leftovers=tuple(_leftovers(store)),
+        leftovers=tuple(filter(os.path.lexists, _leftovers(store))),
         fits=sum(isinstance(each, tuple) for each in kept),
         fit_bytes=sum(map(_size, (*_fits(store), *_states(store)))),
         shared=tuple(bundles),
@@ -141,7 +157,7 @@ def collect(
     if damaged:
         unwanted |= {damage.path for damage in check(store).damages if not is_true_folder(damage.path)}
     if failed:
-        unwanted |= {path for path in _records(store) if _is_failure(store.read(path))}
+        unwanted |= {path for path in _records(store) if os.path.lexists(path) and _is_failure(store.read(path))}
     if fits:
         unwanted |= {*_fits(store), *_states(store)}
     doomed = sorted(unused | unwanted)
@@ -219,7 +235,7 @@ def _is_failure(found: Stored | Damage | None) -> bool:
 
 
 def _leftovers(store: Store) -> Iterator[Path]:
-    """Yield unfinished files, failures of runs with a good result, and unreferenced samples and states."""
+    """Yield unfinished files, superseded records, and unreferenced samples and states, some of them in the study."""
     runs = (store.runs / key for key in store.all_keys())
     for folder in (store.runs, *runs, store.draws, store.fits, store.arrays, store.bundles):
         yield from _unfinished(store, folder)
@@ -228,7 +244,8 @@ def _leftovers(store: Store) -> Iterator[Path]:
         found = store.read(path)
         if isinstance(found, Stored):
             used.add(found.samples)
-            if path.name == FAILURE_FILE and is_good(store.find(path.parent.name)):
+            old = path.name == FAILURE_FILE and is_good(store.find(path.parent.name))
+            if old or store.is_superseded(path):
                 yield path
     yield from (path for path in _arrays(store) if path.stem not in used)
     kept = {found[1] for found in map(store.read_fit, _fits(store)) if isinstance(found, tuple)}
@@ -260,6 +277,7 @@ def _merge_record(source: Store, target: Store, path: Path, outcome: MergeReport
             outcome.present += 1
             if there.record.ok and found.record.ok and there.record.metrics != found.record.metrics:
                 outcome.different.append(found.record.run.key)
+                outcome.sources[found.record.run.key] = source.directory
         elif _copy_content(source, target, Store.array, Store.check_array, found.samples, outcome):
             old = path.with_name(OLD_SAMPLES_FILE)
             if found.schema == 1:

@@ -6,6 +6,7 @@ of a method that is not sequential, by the same classifier and sample size (``am
 
     ampbench run results/classic/sweep.toml --results results/classic     what is missing; resumes
     ampbench run results/classic/seeds.toml --results results/classic     further seeds of a few cells
+    ampbench publish results/classic -o results/classic/study.zip         what is new into the committed bundle
     python results/classic/make.py                                         the tables
 
 References:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ampbench.results import Record, Run
 from ampbench.results.manifest import about
-from ampbench.results.publication import publish
+from ampbench.results.publication import held, publish
 from ampbench.results.record import Draw, Measured
-from ampbench.results.store import Store, Stored
+from ampbench.results.store import Store
 
 RUN = Run("two_moons", "1", "npe", "npe:a=1", 10, 1, 0, 100, ("c2st",), ("torch==2.13.*",))
 SAMPLES = np.zeros((100, 2), np.float32)
@@ -38,6 +38,5 @@ def fill(folder: Path) -> Store:
 
 
 def written(store: Store, path: Path, samples: bool = True, **says: Any) -> Path:
-    found = [each for each in store.scan() if isinstance(each, Stored)]
-    publish(store, found, path, about(**says), lambda _: {"CITATION.cff": "cff", "references.bib": "bib"}, samples)
+    publish(held([store]), path, about(**says), lambda _: {"CITATION.cff": "cff", "references.bib": "bib"}, samples)
     return path

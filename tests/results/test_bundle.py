@@ -19,10 +19,13 @@ from damaged_store import COMMANDS, ampbench, call
 from published_store import SAMPLES, WHEN, fill, record, written
 
 from ampbench.errors import ResultsError, UsageError
+from ampbench.plots.pairs import of_runs
+from ampbench.plots.stored import kept_fits
 from ampbench.results import load, manifest, upkeep
 from ampbench.results.archive import MAX_RATIO, Archive
-from ampbench.results.bundle import ALLOWED, Bundle, open_store
+from ampbench.results.bundle import Bundle, open_store
 from ampbench.results.manifest import Manifest, about
+from ampbench.results.packed import ALLOWED
 from ampbench.results.store import Store
 
 Content = dict[str, bytes]
@@ -129,6 +132,15 @@ def test_every_reading_command_takes_a_bundle(name: str, tmp_path_factory: pytes
         assert bundled[:2] == inside[:2]
 
 
+def test_plots_take_a_bundle(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = sound(tmp_path_factory)
+    wanted = {"observation": [1]}
+    (inside,), (bundled,) = (of_runs(path, wanted).samples.values() for path in (folder, folder.parent / "bundle.zip"))
+    assert inside.equal(bundled)
+    with pytest.raises(UsageError, match=r"bundle\.zip is a bundle, and bundles hold no fits"):
+        kept_fits(folder.parent / "bundle.zip", wanted)
+
+
 def sound(factory: pytest.TempPathFactory, made: list[Path] = []) -> Path:  # noqa: B006 — one for all tests
     """Return a store with real results, and a bundle of them beside it."""
     if not made:
@@ -147,6 +159,13 @@ def test_commands_that_write_say_what_to_do(name: str, path: Path) -> None:
     assert "store merge --ours" in errors
     code, _, errors = call(f"store merge {path} --into {path}")
     assert (code, "store merge --ours" in errors) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["run", "plan", "results", "store gc", "export"])
+def test_a_bundle_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    code, _, errors = ampbench(tmp_path / "nowhere.zip", COMMANDS[name])
+    assert (code, "nowhere.zip" in errors, "ampbench run --results" in errors) == (2, True, False)
+    assert not (tmp_path / "nowhere.zip").exists()
 
 
 # what anybody may have written

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from ampbench.errors import ResultsError, ResultsWarning
 from ampbench.reporting.compare import summarise
-from ampbench.results import Record, Run, load
+from ampbench.results import Record, Run, load, upkeep
 from ampbench.results.frame import COLUMNS
 from ampbench.results.record import FAILURES, Measured
 from ampbench.results.store import Store
@@ -71,7 +70,7 @@ def test_committed_results_stay_readable(tmp_path: Path) -> None:
     assert len(frame) == 30
     assert (frame["status"] == "ok").all()
     assert summarise(frame).table["mean"].notna().all()
-    shutil.copytree(ROOT / "results" / "backbone", tmp_path / "copy")
+    upkeep.merge([Store(ROOT / "results" / "backbone")], Store(tmp_path / "copy"))
     path = next((tmp_path / "copy" / "runs").glob("*/record.json"))
     path.write_text(path.read_text().replace('"budget": 10000', '"budget": 1000'))
     with pytest.warns(ResultsWarning, match="does not belong to its folder"):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ampbench.cli.completion import SCRIPTS
-from ampbench.cli.options import ResultsOption
+from ampbench.cli.options import BundleOption
 from ampbench.hookspecs import KINDS
 
 
@@ -36,7 +36,7 @@ def plugins(
 
 
 def doctor(
-    results: ResultsOption = Path("results"),
+    results: BundleOption = Path("results"),
     json: Annotated[bool, typer.Option("--json", help="One JSON array with an object per check.")] = False,
 ) -> None:
     """Check packages, devices, machine, plugins, components and results, and say how to mend what is wrong.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ampbench.cli.options import ReadOption, ResultsOption, whole_number
+from ampbench.cli.options import BundleOption, ReadOption, ResultsOption, whole_number
 
 app = typer.Typer(help="Draw samples, scores, calibration, training and models.", no_args_is_help=True)
 
@@ -48,7 +48,7 @@ def pairs(
         typer.Argument(metavar="[FILE]...", help="Samples: npz or csv, or folders of infer; else runs of --results."),
     ] = None,
     output: Annotated[Path, _output("pairs")] = Path("pairs.png"),
-    results: ResultsOption = Path("results"),
+    results: BundleOption = Path("results"),
     task: Task = None,
     method: Methods = None,
     budget: Number = None,

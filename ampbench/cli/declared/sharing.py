@@ -13,10 +13,18 @@ Specs = list[str] | None
 
 
 def publish(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results directory, or a bundle.")],
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS...", help="Results directories and bundles, published together.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="BUNDLE.zip", help="The file to write.")],
-    samples: Annotated[bool, typer.Option("--samples/--no-samples", help="Also posterior samples.")] = False,
+    samples: Annotated[
+        bool | None,
+        typer.Option("--samples/--no-samples", help="Also posterior samples.  [default: as in a bundle of RESULTS]"),
+    ] = None,
     select: SelectOption = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Leave out results that were repeated later, with other versions.")
+    ] = False,
     licence: Annotated[
         str | None, typer.Option(metavar="SPDX", help="Licence of the results, such as CC-BY-4.0.")
     ] = None,
@@ -31,12 +39,13 @@ def publish(
 ) -> None:
     """Write results into one file to share: records, versions, checksums, licence, citation.
 
-    All commands that read results take the file in place of a directory. Equal records make an equal file.
+    All commands that read results take the file in place of a directory, and as DIR/study.zip runs continue from it.
+    Equal records make an equal file. Of several results of one run the latest good one is taken, with a warning.
     """
     from ampbench.cli.publish import publish as write
 
     says = {"licence": licence, "group": group, "authors": author, "title": title}
-    write(results, output, select or (), samples, says, json)
+    write(results, output, select or (), samples, says, json, latest)
 
 
 def cite(
