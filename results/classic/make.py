@@ -32,6 +32,8 @@ from ampbench.running.sweep import read, runs
 FOLDER = Path(__file__).parent
 KEY = ["task", "method", "budget"]
 """Of a cell."""
+RUN = [*KEY, "observation", "seed"]
+"""Of a run; the same, made with another version of the code, is another record."""
 
 BEGIN, END = "<!-- begin table: results/classic/make.py -->\n", "<!-- end table -->\n"
 
@@ -41,14 +43,14 @@ def asked(file: str = "sweep.toml") -> pd.DataFrame:
     found = runs(read(FOLDER / file), registry.load())
     return pd.DataFrame(
         [(run.task, run.method, run.budget, run.observation, run.seed) for run in found],
-        columns=["task", "method", "budget", "observation", "seed"],
+        columns=RUN,
     )
 
 
 def stored() -> pd.DataFrame:
-    """The good runs, with the columns of :data:`ampbench.results.schema.RESULTS`."""
+    """The good runs, with the columns of :data:`ampbench.results.schema.RESULTS`; the latest where there are several."""
     have = ampbench.load(FOLDER)
-    return have[have["status"] == "ok"]
+    return have[have["status"] == "ok"].sort_values("finished").drop_duplicates(RUN, keep="last")
 
 
 def cells(file: str = "sweep.toml") -> pd.DataFrame:
