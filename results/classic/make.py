@@ -33,7 +33,7 @@ FOLDER = Path(__file__).parent
 KEY = ["task", "method", "budget"]
 """Of a cell."""
 RUN = [*KEY, "observation", "seed"]
-"""Of a run; the same, made with another version of the code, is another record."""
+"""Of a run, of which there are several records if it was made again by another version of the code."""
 
 BEGIN, END = "<!-- begin table: results/classic/make.py -->\n", "<!-- end table -->\n"
 
@@ -48,7 +48,7 @@ def asked(file: str = "sweep.toml") -> pd.DataFrame:
 
 
 def stored() -> pd.DataFrame:
-    """The good runs, with the columns of :data:`ampbench.results.schema.RESULTS`; the latest where there are several."""
+    """The good runs, the latest of each, with the columns of :data:`ampbench.results.schema.RESULTS`."""
     have = ampbench.load(FOLDER)
     return have[have["status"] == "ok"].sort_values("finished").drop_duplicates(RUN, keep="last")
 
