@@ -29,10 +29,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from ampbench import files, npz
 from ampbench.errors import ResultsError
@@ -40,6 +39,9 @@ from ampbench.results import atomic, checksums, parsing, stamps, tensors
 from ampbench.results.checksums import Damage, read_checked, unreadable, writing
 from ampbench.results.record import Check, Draw, Origin, Record, Run
 from ampbench.results.stamps import Stamp
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
