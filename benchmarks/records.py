@@ -31,7 +31,7 @@ VERSIONS = {"python": "3.11.7", "ampbench": "0.1.0", "torch": "2.13.0", "numpy":
 
 
 def sweep_of(size: int) -> dict[str, object]:
-    """Return the sweep that asks for at least ``size`` runs; a large one has ten tasks, twenty methods and five budgets."""
+    """Return the sweep that asks for at least ``size`` runs; a large one has more tasks, methods and budgets."""
     what = {"tasks": TASKS, "methods": METHODS, "budgets": BUDGETS, "observations": OBSERVATIONS}
     if size >= LARGE:
         what |= {"tasks": TASKS + MORE_TASKS, "methods": METHODS + MORE_METHODS, "budgets": BUDGETS + MORE_BUDGETS}

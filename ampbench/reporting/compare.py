@@ -158,7 +158,7 @@ def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return frame, []
     repeated = frame[~current]
     last = repeated.groupby(runs)[VERSION_COLUMNS].transform("last")
-    current[~current] = (repeated[VERSION_COLUMNS] == last).all(axis=1)
+    current[~current] = (repeated[VERSION_COLUMNS] == last).all(axis=1).to_numpy()
     older = frame[~current].groupby([*GROUP_COLUMNS, "method"], sort=True).size()
     remarks = [
         f"left out: {count} older results of {', '.join(map(str, what))}, made with other versions"
