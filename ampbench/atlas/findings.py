@@ -38,9 +38,10 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     checked = checked.drop_duplicates([*by, *OF_RUN], keep="last")
     rows = []
     cells = list(zip(*(checked[name].tolist() for name in ("findings_detail", *OF_RUN)), strict=True))
-    for values, places in checked.groupby(list(by)).indices.items():
+    for value, places in checked.groupby(list(by)).indices.items():
+        group = dict(zip(by, value if isinstance(value, tuple) else (value,), strict=True))
         found = _findings([cells[i] for i in places]) or [{"finding": "", "count": 0, "total": len(places)}]
-        rows += [{**dict(zip(by, values, strict=True)), **row} for row in found]
+        rows += [{**group, **row} for row in found]
     table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
     return table.sort_values([*by, "count"], ascending=[True] * len(by) + [False], kind="stable", ignore_index=True)
 
