@@ -62,7 +62,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
-from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 
@@ -213,7 +212,7 @@ def mean_ranks(
         The intervals are for the mean over the population of tasks from which these were drawn.
     """
     draw = np.random.default_rng(seed)
-    ranks = np.mean([rankdata(scores.mean((0, 1))) for scores in tasks], axis=0)
+    ranks = np.mean([_ranked(scores.mean((0, 1))) for scores in tasks], axis=0)
     drawn = np.stack([_resampled_ranks(scores, resamples, draw) for scores in tasks], axis=1)  # (B, T, K)
     weights = draw.dirichlet(np.ones(len(tasks) + 1), size=resamples)  # (B, T + 1), the unseen task last
     seen, unseen = np.einsum("bt,btk->bk", weights[:, :-1], drawn), weights[:, -1:]
@@ -229,7 +228,14 @@ def _resampled_ranks(scores: Array, resamples: int, draw: np.random.Generator) -
     of_observations = draw.multinomial(o, np.full(o, 1 / o), size=resamples)
     means = np.einsum("bs,bo,sok->bk", of_seeds, of_observations, scores, optimize=True) / (s * o)
     # rounding lets equal methods tie in spite of the order of summation
-    return np.asarray(rankdata(means.round(12), axis=1), dtype=float)
+    return _ranked(means.round(12))
+
+
+def _ranked(values: Array) -> Array:
+    """Return the ranks along the last axis, 1 for the lowest; equal values share their mean rank."""
+    each = np.moveaxis(values, -1, 0)[..., None]
+    lower, equal = (np.stack([compared(values, one).sum(-1) for one in each], -1) for compared in (np.less, np.equal))
+    return np.asarray(lower + (equal + 1) / 2, dtype=float)
 
 
 def _mean_squares(values: Array) -> tuple[Array, Array, Array]:

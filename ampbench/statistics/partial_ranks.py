@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,8 @@ def _mean_ranks(wins: Array, weight: Array) -> Array:
     """Return r, shape (*, K), from sums of w over tasks and the sums of the tasks' weights, both (*, K, K)."""
     k = wins.shape[-1]
     shares = np.divide(wins, weight, out=np.full(wins.shape, 0.5), where=weight > 0)
-    return 1 + np.where(np.eye(k, dtype=bool), 0, shares).sum(-1)
+    shares[..., range(k), range(k)] = 0
+    return 1 + shares.sum(-1)
 
 
 def _resampled(
@@ -185,14 +187,14 @@ def _permuted(
     twice = np.zeros((size, k, k), np.int32)  # the wins, doubled: halves as whole numbers
     for won, pair in zip(wins, pairs, strict=True):
         there = pair.any(1)
-        ranks = np.full((size, k), np.nan)
-        ranks[:, there] = draw.permuted(np.tile(1 + won[there].sum(1), (size, 1)), axis=1)
+        ranks = np.zeros((size, k), np.int32)
+        ranks[:, there] = 2 * draw.permuted(np.tile(1 + won[there].sum(1), (size, 1)), axis=1)
         twice += _beaten(ranks[:, :, None], ranks[:, None, :]) * pair
     ranks = _mean_ranks(twice / 2, known)
     return ranks[:, :, None] - ranks[:, None, :]
 
 
-def _beaten(mine: Array, other: Array, margin: Array | float = 0.0) -> NDArray[np.int8]:
+def _beaten(mine: NDArray[Any], other: NDArray[Any], margin: Array | int = 0) -> NDArray[np.int8]:
     """Return 2 where the first is larger by more than a margin, 1 where both are equal within it, 0 elsewhere."""
     difference = mine - other
     return (difference > margin).view(np.int8) + (difference >= -margin).view(np.int8)
