@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -32,7 +33,8 @@ VERSIONS = {"python": "3.11.7", "ampbench": "0.1.0", "torch": "2.13.0", "numpy":
 
 def sweep_of(size: int) -> dict[str, object]:
     """Return the sweep that asks for at least ``size`` runs; a large one has more tasks, methods and budgets."""
-    what = {"tasks": TASKS, "methods": METHODS, "budgets": BUDGETS, "observations": OBSERVATIONS}
+    what: dict[str, list[Any]] = {"tasks": TASKS, "methods": METHODS, "budgets": BUDGETS}
+    what["observations"] = OBSERVATIONS
     if size >= LARGE:
         what |= {"tasks": TASKS + MORE_TASKS, "methods": METHODS + MORE_METHODS, "budgets": BUDGETS + MORE_BUDGETS}
     seeds = -(-size // math.prod(map(len, what.values())))

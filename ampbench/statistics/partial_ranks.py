@@ -190,8 +190,8 @@ def _permuted(
         ranks = np.zeros((size, k), np.int32)
         ranks[:, there] = 2 * draw.permuted(np.tile(1 + won[there].sum(1), (size, 1)), axis=1)
         twice += _beaten(ranks[:, :, None], ranks[:, None, :]) * pair
-    ranks = _mean_ranks(twice / 2, known)
-    return ranks[:, :, None] - ranks[:, None, :]
+    means = _mean_ranks(twice / 2, known)
+    return means[:, :, None] - means[:, None, :]
 
 
 def _beaten(mine: NDArray[Any], other: NDArray[Any], margin: Array | int = 0) -> NDArray[np.int8]:
