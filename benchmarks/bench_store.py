@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from unittest import mock
 
-from ampbench.reporting.compare import summarise
+from ampbench.cli.compare import show
 from ampbench.results import load
 from ampbench.results.stamps import SETTLED_S
 from ampbench.results.store import Store
@@ -35,7 +37,7 @@ class Records:
         self.environment = mock.patch.dict(os.environ, {"XDG_CACHE_HOME": f"{folder}/cache"})
         self.environment.start()
         with mock.patch("ampbench.results.stamps.SETTLED_S", -SETTLED_S):  # the records are some seconds old
-            self.frame = load(self.path)
+            load(self.path)
 
     def teardown(self, folder: str, size: int) -> None:
         self.environment.stop()
@@ -54,7 +56,8 @@ class Records:
         plan(self.runs, Store(self.path))
 
     def time_compare(self, folder: str, size: int) -> None:
-        summarise(self.frame)
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            show(self.path, (), noise=False, published=False, mix=False)
 
     def peakmem_load(self, folder: str, size: int) -> None:
         load(self.path)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -19,16 +21,23 @@ from ampbench.results.store import Store
 from ampbench.running import sweep
 
 TASKS = ["two_moons", "slcp", "sir", "gaussian_linear", "gaussian_mixture"]
+MORE_TASKS = ["gaussian_linear_uniform", "slcp_distractors", "bernoulli_glm", "bernoulli_glm_raw", "lotka_volterra"]
 METHODS = ["prior", "rejection-abc", "rejection-abc:accept=50", "rejection-abc:accept=200", "rejection-abc:accept=300"]
+MORE_METHODS = [f"rejection-abc:accept={n}" for n in range(400, 1900, 100)]
 BUDGETS = [1000, 10_000]
+MORE_BUDGETS = [2000, 20_000, 100_000]
 OBSERVATIONS = list(range(1, 11))
+LARGE = 20_000
 VERSIONS = {"python": "3.11.7", "ampbench": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6", "pandas": "3.1.1"}
 
 
 def sweep_of(size: int) -> dict[str, object]:
-    """Return the sweep that asks for at least ``size`` runs."""
-    seeds = -(-size // (len(TASKS) * len(METHODS) * len(BUDGETS) * len(OBSERVATIONS)))
-    what = {"tasks": TASKS, "methods": METHODS, "budgets": BUDGETS, "observations": OBSERVATIONS}
+    """Return the sweep that asks for at least ``size`` runs; a large one has more tasks, methods and budgets."""
+    what: dict[str, list[Any]] = {"tasks": TASKS, "methods": METHODS, "budgets": BUDGETS}
+    what["observations"] = OBSERVATIONS
+    if size >= LARGE:
+        what |= {"tasks": TASKS + MORE_TASKS, "methods": METHODS + MORE_METHODS, "budgets": BUDGETS + MORE_BUDGETS}
+    seeds = -(-size // math.prod(map(len, what.values())))
     return {**what, "seeds": list(range(seeds)), "samples": 10_000, "metrics": ["c2st", "mmd"]}
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import pandas as pd
 
@@ -12,8 +15,10 @@ from ampbench.text import encodable
 
 COLUMNS = ["finding", "count", "total", "worst", "threshold", "observation", "seed", "text"]
 
-OF_CHECK = ["name", "value", "threshold", "text"]
-"""Fields of a check that a finding shows."""
+OF_CHECK = {"worst": "value", "threshold": "threshold", "text": "text"}
+"""The columns that show fields of a check."""
+OF_RUN = ["observation", "seed"]
+"""The columns that show fields of a run."""
 
 
 def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -30,29 +35,45 @@ def tally(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """
     checked = frame[frame["findings_detail"].notna()]
     # metrics that were requested one after the other give several rows with equal samples
-    checked = checked.drop_duplicates([*by, "observation", "seed"], keep="last")
+    checked = checked.drop_duplicates([*by, *OF_RUN], keep="last")
     rows = []
-    for values, part in checked.groupby(list(by), sort=True):
-        group = dict(zip(by, values, strict=True))
-        runs = zip(part.index, *(part[name].tolist() for name in ("observation", "seed")), strict=True)
-        checks = map(json.loads, part["findings_detail"].tolist())
-        each = [(run, check) for run, several in zip(runs, checks, strict=True) for check in several]
-        cells = [(*map(encodable, map(check.get, OF_CHECK)), *run) for run, check in each if check["found"]]
-        found = pd.DataFrame(cells, columns=[*OF_CHECK, "run", "observation", "seed"])
-        if found.empty:
-            rows.append({**group, "finding": "", "count": 0, "total": len(part)})
-            continue
-        made = Counter(encodable(check["name"]) for _, check in each)
-        for name, of_name in found.groupby("name"):
-            worst = of_name.loc[of_name["value"].idxmax()]
-            # a check that failed was tried in every run
-            total = len(part) if name == "check failed" else made[name]
-            rows.append(
-                {**group, "finding": name, "count": of_name["run"].nunique(), "total": total, "worst": worst["value"]}
-                | {column: worst[column] for column in ("threshold", "observation", "seed", "text")}
-            )
+    cells = list(zip(*(checked[name].tolist() for name in ("findings_detail", *OF_RUN)), strict=True))
+    for value, places in checked.groupby(list(by)).indices.items():
+        group = dict(zip(by, value if isinstance(value, tuple) else (value,), strict=True))
+        found = _findings([cells[i] for i in places]) or [{"finding": "", "count": 0, "total": len(places)}]
+        rows += [{**group, **row} for row in found]
     table = pd.DataFrame(rows, columns=[*by, *COLUMNS])
     return table.sort_values([*by, "count"], ascending=[True] * len(by) + [False], kind="stable", ignore_index=True)
+
+
+def _findings(runs: Sequence[tuple[str, int, int]]) -> list[dict[str, Any]]:
+    """Return one row per finding of a group of checked runs: of each the checks, observation and seed."""
+    made, count = defaultdict[str, int](int), defaultdict[str, int](int)
+    worst: dict[str, tuple[Mapping[str, Any], int, int]] = {}
+    largest: dict[str, float] = {}
+    for text, observation, seed in runs:
+        found: set[str] = set()
+        for check in json.loads(text):
+            name = _name(check["name"])
+            made[name] += 1
+            if check["found"]:
+                found.add(name)
+                value = check.get("value")
+                if name not in worst or (value is not None and value > largest[name]):
+                    worst[name] = check, observation, seed
+                    largest[name] = -math.inf if value is None or math.isnan(value) else value
+        for name in found:
+            count[name] += 1
+    made["check failed"] = len(runs)  # a check that failed was tried in every run
+    return [
+        {"finding": name, "count": count[name], "total": made[name]}
+        | {column: encodable(check.get(field)) for column, field in OF_CHECK.items()}
+        | dict(zip(OF_RUN, run, strict=True))
+        for name, (check, *run) in sorted(worst.items(), key=lambda item: item[0])
+    ]
+
+
+_name = lru_cache(maxsize=1024)(encodable)
 
 
 def summary_line(part: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from ampbench.console import complain, document, say
 from ampbench.errors import UsageError, unknown
 from ampbench.reporting.compare import GROUP_COLUMNS, MIN_SEEDS, Summary, summarise
 from ampbench.reporting.labels import labels, legend
-from ampbench.reporting.leaderboard import Leaderboard, leaderboards
+from ampbench.reporting.leaderboard import Leaderboard, compared
 from ampbench.reporting.tables import interval, latex, markdown, p_value
 from ampbench.reporting.text import decimals, number
 from ampbench.results import load
@@ -111,14 +111,14 @@ def show(
         metrics = [FIRST_METRIC] if FIRST_METRIC in stored else stored[:1]
     others = [] if selection.metrics else [name for name in stored if metrics and name not in metrics]
     frame = Selection(metrics=metrics).of(whole)
-    summary = summarise(frame)
     theirs = Published.of(whole, mix) if published else None
     if form == "json":
-        document(_json(summary, leaderboards(frame, summary), theirs))
+        document(_json(*compared(frame), theirs))
         return
     if form == "text":
-        _print(summary, leaderboards(frame, summary), details, others, noise, theirs)
+        _print(*compared(frame), details, others, noise, theirs)
         return
+    summary = summarise(frame)
     writers: dict[str, Callable[[pd.DataFrame], str]] = {"csv": to_csv, "markdown": markdown, "latex": latex}
     say(writers[form](summary.table), end="")
     for text in [*summary.remarks, *summary.rank_remarks, *summary.limits]:

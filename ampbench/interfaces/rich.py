@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ampbench.text import in_html
 
@@ -16,8 +16,3 @@ def facts(title: str, rows: Mapping[str, str]) -> str:
     """
     body = "".join(f"<tr><th>{in_html(name)}</th><td>{in_html(value)}</td></tr>" for name, value in rows.items())
     return f"<table><caption>{in_html(title)}</caption>{body}</table>"
-
-
-def paragraphs(texts: Iterable[str]) -> str:
-    """Return one paragraph for each text."""
-    return "".join(f"<p>{in_html(each)}</p>" for each in texts)

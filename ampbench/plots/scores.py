@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ampbench.errors import UsageError
-from ampbench.reporting.compare import GROUP_COLUMNS, latest, summarise
+from ampbench.reporting.compare import GROUP_COLUMNS, latest, summary_of
 from ampbench.reporting.selection import matching
 from ampbench.results import validate
 from ampbench.results.frame import metric_columns
@@ -75,7 +75,8 @@ def scores(
     metric = _chosen(frame, metric)
     others = [name for name in metric_columns(frame) if name != metric]
     frame = frame.drop(columns=[*others, *(f"{name}_provenance" for name in others)])
-    found = [summarise(part) for _, part in frame.groupby("task", sort=True)]  # ranks over tasks are not needed
+    by_task = frame.groupby("task", sort=True)  # ranks over tasks are not needed
+    found = [summary_of(*latest(part)) for _, part in by_task]
     told = [
         text for each in found for text in each.remarks if not text.startswith("failed: ") and DIFFERENCES not in text
     ]

@@ -16,12 +16,12 @@ import pandas as pd
 from ampbench.errors import ResultsWarning
 from ampbench.report.content import NONE, Content, Method, Source
 from ampbench.report.tasks import Entries, Held, described
-from ampbench.reporting.compare import latest, summarise
+from ampbench.reporting.compare import latest
 from ampbench.reporting.labels import labels
-from ampbench.reporting.leaderboard import leaderboards
+from ampbench.reporting.leaderboard import compared
 from ampbench.reporting.ledger import CLASSIFIERS, PublishedComparison, compare_all
 from ampbench.reporting.strongest import strongest
-from ampbench.results import load, schema
+from ampbench.results import load, schema, validate
 from ampbench.results.bundle import is_bundle
 from ampbench.results.checksums import is_directory
 from ampbench.results.frame import framed, metric_columns
@@ -56,7 +56,7 @@ def gather(paths: Sequence[Path]) -> Content:
     frame, repeated = _joined([each.frame for each in read])
     if repeated:
         remarks.append(f"{repeated} results are in several of the given directories, and are shown once")
-    summary = summarise(frame)
+    summary, boards = compared(validate(frame))
     current, _ = latest(frame)
     named = labels(frame["method"])
     resolved = dict(zip(frame["method"], frame["resolved"], strict=True))
@@ -69,7 +69,7 @@ def gather(paths: Sequence[Path]) -> Content:
         frame=frame,
         requests={key: tuple(map(line, held.metrics)) for (key, _), held in entries.items()},
         summary=summary,
-        boards=tuple(leaderboards(frame, summary)),
+        boards=tuple(boards),
         methods=tuple(_method(spec, named[spec], resolved[spec]) for spec in sorted(named)),
         tasks=tuple(described(current, entries)),
         published=published.table,

@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations
 from typing import Any
 
@@ -25,12 +26,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ampbench.atlas.findings import tally
-from ampbench.interfaces.rich import paragraphs
-from ampbench.reporting.tables import html
+from ampbench.reporting.tables import html, paragraphs
 from ampbench.results import schema, validate
 from ampbench.results.frame import metric_columns
 from ampbench.results.origins import marked
-from ampbench.statistics.crossed_effects import complete, estimate, mean_ranks, noise
+from ampbench.statistics.crossed_effects import complete, estimate, estimates, mean_ranks, noise
 from ampbench.statistics.multiple_testing import holm
 
 GROUP_COLUMNS = ["task", "budget", "samples"]
@@ -96,10 +96,16 @@ def summarise(frame: pd.DataFrame) -> Summary:
     Raises:
         ResultsError: the frame does not follow the schema; see :func:`ampbench.results.validate`.
     """
+    return summary_of(*latest(validate(frame)))
+
+
+def summary_of(frame: pd.DataFrame, older: Sequence[str]) -> Summary:
+    """Return the comparison of what :func:`latest` returned for a frame that was validated; see :func:`summarise`."""
     rows: list[dict[str, Any]] = []
-    parts: dict[tuple[Any, ...], pd.DataFrame] = {}
-    frame, remarks = latest(validate(frame))
-    for group, part in frame.groupby(GROUP_COLUMNS, sort=True):
+    parts: dict[tuple[Any, ...], dict[str, pd.DataFrame]] = {}
+    remarks = list(older)
+    short = frame.drop(columns="findings_detail")  # which is longer than all other columns together
+    for group, part in short.groupby(GROUP_COLUMNS, sort=True):
         label = dict(zip(GROUP_COLUMNS, group, strict=True))
         where = _described(label)
         failed = part[part["status"] != "ok"]
@@ -109,7 +115,8 @@ def summarise(frame: pd.DataFrame) -> Summary:
             scores = part.loc[part[metric].notna(), ["method", *PAIR_COLUMNS, metric, f"{metric}_provenance"]]
             if scores.empty:
                 continue
-            if len(_definitions(part, metric)) > 1:
+            origins = list(map(json.loads, scores[f"{metric}_provenance"].tolist()))
+            if len(_definitions(origins)) > 1:
                 remarks.append(f"not compared: {metric} on {where} was computed in different ways; see its provenance")
                 continue
             there = len(scores.drop_duplicates(["method", *PAIR_COLUMNS]))
@@ -117,14 +124,15 @@ def summarise(frame: pd.DataFrame) -> Summary:
                 remarks.append(
                     f"{metric} on {where}: some methods lack observations or seeds; differences use the common ones"
                 )
-            found = _rows(scores, metric)
+            tables, errors = _tables(scores, metric, origins)
+            found = _rows(tables, errors, metric)
             used = sum(row["n"] for row in found)
             if used < there:
                 remarks.append(
                     f"{metric} on {where}: {there - used} scores left out: seeds differ in their observations"
                 )
             rows += [{**label, **row} for row in found]
-            parts[(*group, metric)] = scores
+            parts[(*group, metric)] = tables
     ranks, about_ranks = _ranks(parts)
     table = pd.DataFrame(rows, columns=COLUMNS).astype(schema.COMPARISON.dtypes)
     ranked = pd.DataFrame(ranks, columns=RANK_COLUMNS).astype(schema.RANKS.dtypes)
@@ -145,8 +153,13 @@ def latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if frame.empty:
         return frame, []
     frame = marked(frame).sort_values("finished", kind="stable")
-    last = frame.groupby([*GROUP_COLUMNS, "method", *PAIR_COLUMNS])[VERSION_COLUMNS].transform("last")
-    current = (frame[VERSION_COLUMNS] == last).all(axis=1)
+    runs = [*GROUP_COLUMNS, "method", *PAIR_COLUMNS]
+    current = ~frame.duplicated(runs, keep=False)
+    if current.all():
+        return frame, []
+    repeated = frame[~current]
+    last = repeated.groupby(runs)[VERSION_COLUMNS].transform("last")
+    current[~current] = (repeated[VERSION_COLUMNS] == last).all(axis=1).to_numpy()
     older = frame[~current].groupby([*GROUP_COLUMNS, "method"], sort=True).size()
     remarks = [
         f"left out: {count} older results of {', '.join(map(str, what))}, made with other versions"
@@ -165,11 +178,26 @@ def _mixed(part: pd.DataFrame) -> list[str]:
     return [" and ".join(sorted(several)) for several in versions.values() if len(several) > 1]
 
 
-def _rows(part: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+def _tables(
+    part: pd.DataFrame, metric: str, origins: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, pd.DataFrame], dict[str, float]]:
+    """Return each method's scores, seeds by observations without missing values, and the metric's own error.
+
+    Arguments:
+        part: the scores of a metric in a table.
+        metric: its name.
+        origins: the provenance of each of them.
+    """
+    seed, observation, value = (part[name].to_numpy() for name in ("seed", "observation", metric))
+    places = {str(method): at for method, at in sorted(part.groupby("method").indices.items())}
+    tables = {method: _scores(seed[at], observation[at], value[at]) for method, at in places.items()}
+    return tables, {method: _metric_error([origins[i] for i in at]) for method, at in places.items()}
+
+
+def _rows(tables: Mapping[str, pd.DataFrame], errors: Mapping[str, float], metric: str) -> list[dict[str, Any]]:
     """Return one row per method of a table, the lowest mean first."""
-    scores = {str(method): _scores(rows, metric) for method, rows in part.groupby("method", sort=True)}
-    scores = {method: table for method, table in scores.items() if table.size}
-    rows = [_mean_cells(part[part["method"] == method], metric, method, table) for method, table in scores.items()]
+    scores = {method: table for method, table in tables.items() if table.size}
+    rows = [_mean_cells(metric, method, table, errors[method]) for method, table in scores.items()]
     rows.sort(key=lambda row: row["mean"])
     lowest = rows[0]["method"]
     adjusted = _pairs(scores)
@@ -181,17 +209,16 @@ def _rows(part: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _scores(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return a method's scores, seeds by observations, without missing values."""
-    seeds, s = np.unique(rows["seed"].to_numpy(), return_inverse=True)
-    observations, o = np.unique(rows["observation"].to_numpy(), return_inverse=True)
+def _scores(seed: NDArray[Any], observation: NDArray[Any], value: NDArray[Any]) -> pd.DataFrame:
+    """Return scores as a table, seeds by observations, without missing values."""
+    seeds, s = np.unique(seed, return_inverse=True)
+    observations, o = np.unique(observation, return_inverse=True)
     table = np.full((len(seeds), len(observations)), math.nan)
-    table[s, o] = rows[metric].to_numpy()  # of repetitions the last
+    table[s, o] = value  # of repetitions the last
     return complete(pd.DataFrame(table, index=seeds, columns=observations))
 
 
-def _mean_cells(rows: pd.DataFrame, metric: str, method: str, table: pd.DataFrame) -> dict[str, Any]:
-    error = _metric_error(rows, metric)
+def _mean_cells(metric: str, method: str, table: pd.DataFrame, error: float) -> dict[str, Any]:
     found, parts = estimate(table, error), noise(table, error)
     low, high = found.interval()
     return {
@@ -208,20 +235,24 @@ def _mean_cells(rows: pd.DataFrame, metric: str, method: str, table: pd.DataFram
     }
 
 
-def _metric_error(rows: pd.DataFrame, metric: str) -> float:
+def _metric_error(origins: Sequence[Mapping[str, Any]]) -> float:
     """Return the root mean square of the metric's own standard errors; NaN if one is unknown."""
-    kept = rows.loc[rows[metric].notna(), f"{metric}_provenance"].map(json.loads)
-    stated = [how.get("standard_error") for how in kept]
+    stated = [how.get("standard_error") for how in origins]
     errors = [float(error) if isinstance(error, int | float) else math.nan for error in stated]
     return (sum(error**2 for error in errors) / len(errors)) ** 0.5 if errors else math.nan
 
 
 def _differences(one: pd.DataFrame, other: pd.DataFrame) -> NDArray[np.float64]:
     """Return the differences on the common seeds and observations."""
-    if not (one.index.equals(other.index) and one.columns.equals(other.columns)):
+    if not _are_alike(one, other):
         seeds, observations = one.index.intersection(other.index), one.columns.intersection(other.columns)
         one, other = one.loc[seeds, observations], other.loc[seeds, observations]
     return one.to_numpy() - other.to_numpy()
+
+
+def _are_alike(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Return whether two tables have equal seeds and observations."""
+    return one.index.equals(other.index) and one.columns.equals(other.columns)
 
 
 def _pairs(scores: Mapping[str, pd.DataFrame]) -> dict[frozenset[str], float]:
@@ -229,9 +260,14 @@ def _pairs(scores: Mapping[str, pd.DataFrame]) -> dict[frozenset[str], float]:
 
     All pairs are tested, not only those with the lowest mean, since the lowest mean is itself selected by the scores.
     """
-    pairs = list(combinations(scores, 2))
-    p_values = [estimate(_differences(scores[one], scores[other])).p_value() for one, other in pairs]
-    return dict(zip(map(frozenset, pairs), holm(p_values).tolist(), strict=True))
+    tables, pairs = list(scores.values()), combinations(scores, 2)
+    if all(_are_alike(tables[0], table) for table in tables):
+        values, (one, other) = np.stack(tables), np.triu_indices(len(tables), 1)
+        found = estimates(values[one] - values[other])
+    else:
+        found = [estimate(_differences(one, other)) for one, other in combinations(tables, 2)]
+    p_values = holm([each.p_value() for each in found])
+    return dict(zip(map(frozenset, pairs), p_values.tolist(), strict=True))
 
 
 def _difference_cells(difference: NDArray[np.float64], adjusted: float | None) -> dict[str, Any]:
@@ -256,17 +292,19 @@ def _verdict(adjusted: float, seeds: int) -> str:
     return "worse" if seeds >= MIN_SEEDS else "worse fit"
 
 
-def _ranks(scores: Mapping[tuple[Any, ...], pd.DataFrame]) -> tuple[list[dict[str, Any]], list[str]]:
+def _ranks(
+    scores: Mapping[tuple[Any, ...], Mapping[str, pd.DataFrame]],
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return mean ranks over the tasks on which all methods have scores, by budget, samples and metric."""
     rows: list[dict[str, Any]] = []
     remarks = []
-    groups: defaultdict[tuple[Any, ...], dict[str, pd.DataFrame]] = defaultdict(dict)
+    groups: defaultdict[tuple[Any, ...], dict[str, Mapping[str, pd.DataFrame]]] = defaultdict(dict)
     for (task, *rest), part in scores.items():
         groups[tuple(rest)][task] = part
     for group, tasks in groups.items():
         label = dict(zip([*GROUP_COLUMNS[1:], "metric"], group, strict=True))
-        methods = sorted({method for part in tasks.values() for method in part["method"]})
-        cubes = [cube for part in tasks.values() if (cube := _cube(part, label["metric"], methods)).size]
+        methods = sorted(set[str]().union(*tasks.values()))
+        cubes = [cube for part in tasks.values() if part.keys() >= set(methods) and (cube := _cube(part, methods)).size]
         if len(methods) < 2 or len(tasks) < 2:
             continue
         if len(cubes) < 2:
@@ -288,12 +326,12 @@ def _ranks(scores: Mapping[tuple[Any, ...], pd.DataFrame]) -> tuple[list[dict[st
     return rows, remarks
 
 
-def _cube(part: pd.DataFrame, metric: str, methods: list[str]) -> NDArray[np.float64]:
+def _cube(part: Mapping[str, pd.DataFrame], methods: list[str]) -> NDArray[np.float64]:
     """Return the scores on the common seeds and observations, shape (seeds, observations, methods)."""
-    tables = [_scores(part[part["method"] == method], metric) for method in methods]
-    seeds = sorted(set.intersection(*(set(table.index) for table in tables)))
-    observations = sorted(set.intersection(*(set(table.columns) for table in tables)))
-    return np.stack([table.loc[seeds, observations].to_numpy() for table in tables], axis=-1)
+    tables = [part[method] for method in methods]
+    seeds = reduce(pd.Index.intersection, (table.index for table in tables))
+    observations = reduce(pd.Index.intersection, (table.columns for table in tables))
+    return np.stack([table.reindex(index=seeds, columns=observations).to_numpy() for table in tables], axis=-1)
 
 
 def _limits(table: pd.DataFrame) -> list[str]:
@@ -316,10 +354,10 @@ def _limits(table: pd.DataFrame) -> list[str]:
     return remarks
 
 
-def _definitions(part: pd.DataFrame, metric: str) -> set[str]:
+def _definitions(origins: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the distinct provenances of a metric, without :data:`VOLATILE_PROVENANCE`."""
-    kept = part.loc[part[metric].notna(), f"{metric}_provenance"].map(json.loads)
-    return {json.dumps({k: v for k, v in how.items() if k not in VOLATILE_PROVENANCE}, sort_keys=True) for how in kept}
+    kept = ({k: v for k, v in how.items() if k not in VOLATILE_PROVENANCE} for how in origins)
+    return {json.dumps(how, sort_keys=True) for how in {repr(how): how for how in kept}.values()}
 
 
 def _described(label: Mapping[str, Any]) -> str:

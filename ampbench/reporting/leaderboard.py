@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ampbench.reporting.compare import SIGNIFICANCE_LEVEL, Summary, latest
+from ampbench.reporting.compare import SIGNIFICANCE_LEVEL, Summary, latest, summary_of
 from ampbench.results import validate
 from ampbench.statistics.crossed_effects import Array
 from ampbench.statistics.partial_ranks import MeanRanks, partial_mean_ranks
@@ -103,6 +103,23 @@ def leaderboards(frame: pd.DataFrame, summary: Summary) -> list[Leaderboard]:
         ResultsError: the frame does not follow the schema; see :func:`ampbench.results.validate`.
     """
     current, _ = latest(validate(frame))
+    return _boards(current, summary)
+
+
+def compared(frame: pd.DataFrame) -> tuple[Summary, list[Leaderboard]]:
+    """Return what :func:`ampbench.reporting.compare.summarise` and :func:`leaderboards` return for a valid frame.
+
+    Arguments:
+        frame: as returned by :func:`ampbench.results.load` or :func:`ampbench.results.validate`, or some of its rows or
+            metrics; it is not validated again.
+    """
+    current, older = latest(frame)
+    summary = summary_of(current, older)
+    return summary, _boards(current, summary)
+
+
+def _boards(current: pd.DataFrame, summary: Summary) -> list[Leaderboard]:
+    """Return the leaderboards of validated results, each run once."""
     return [
         _board(str(metric), int(budget), int(samples), rows, current)
         for (metric, budget, samples), rows in summary.table.groupby(BOARD_COLUMNS, sort=True)
@@ -111,7 +128,10 @@ def leaderboards(frame: pd.DataFrame, summary: Summary) -> list[Leaderboard]:
 
 def _board(metric: str, budget: int, samples: int, rows: pd.DataFrame, frame: pd.DataFrame) -> Leaderboard:
     tasks, methods = sorted(set(rows["task"])), sorted(set(rows["method"]))
-    part = frame[(frame["budget"] == budget) & (frame["samples"] == samples) & frame[metric].notna()]
+    part = frame.loc[
+        (frame["budget"] == budget) & (frame["samples"] == samples) & frame[metric].notna(),
+        ["task", "method", "seed", "observation", metric],
+    ]
     cubes = [_cube(part[part["task"] == task], metric, methods) for task in tasks]
     ranks = partial_mean_ranks(cubes)
     scores: dict[str, dict[str, Score]] = {method: {} for method in methods}

@@ -60,6 +60,11 @@ def html(table: pd.DataFrame) -> str:
     return "".join(parts)
 
 
+def paragraphs(texts: Iterable[str]) -> str:
+    """Return one HTML paragraph for each text."""
+    return "".join(f"<p>{in_html(each)}</p>" for each in texts)
+
+
 def interval(low: float, high: float, digits: int) -> str:
     """Format an interval; "-" if it is unknown."""
     return "-" if math.isnan(low) else f"[{number(low, digits)}, {number(high, digits)}]"

@@ -274,11 +274,14 @@ def _checked(series: pd.Series, column: Column) -> tuple[pd.Series, list[str]]:
 
 
 def _holds_only_allowed(series: pd.Series, column: Column) -> bool:
-    """Whether a column of numbers has its type, and no number that is not allowed."""
+    """Whether a column has its type, and no value that is not allowed, or is read as another one."""
     import numpy as np
 
-    if column.kind is str or str(series.dtype) not in ("int64", "float64") or str(series.dtype) != column.dtype:
+    if str(series.dtype) not in ("int64", "float64", "string") or str(series.dtype) != column.dtype:
         return False
+    if column.kind is str:  # each text is looked at once
+        complete = (column.optional and not column.blank) or not series.hasnans
+        return complete and all(map(column.accepts, series.dropna().unique().tolist()))
     values = series.to_numpy()
     missing = np.isnan(values)
     within = np.isfinite(values)

@@ -35,6 +35,9 @@ COLUMNS = schema.RESULTS.dtypes
 To add a column, define it there; unless it is a field of :class:`~ampbench.results.Run` or
 :class:`~ampbench.results.Record`, :func:`row` must compute it too."""
 
+ORDER = ["task", "method", "budget", "seed", "observation", "key", "origin"]
+"""The columns by which rows are sorted."""
+
 
 def load(path: str | Path) -> pd.DataFrame:
     """Return all results in a directory, or in an exported file, one row per run.
@@ -86,7 +89,8 @@ def framed(entries: Entries, origins: Sequence[str]) -> pd.DataFrame:
             if (name := f"version_{package}") not in columns:
                 columns[name] = entries.version(package)
     types = {name: column.dtype for name, column in schema.RESULTS.described(columns).items()}
-    return _sorted(pd.DataFrame({name: pd.array(columns[name], dtype=types[name]) for name in columns}))
+    order = pd.DataFrame({name: columns[name] for name in ORDER}).sort_values(ORDER, kind="stable").index
+    return pd.DataFrame({name: pd.array(columns[name][order], dtype=types[name]) for name in columns})
 
 
 def validate(frame: pd.DataFrame, what: str = "the frame") -> pd.DataFrame:
@@ -148,8 +152,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
-    order = ["task", "method", "budget", "seed", "observation", "key", "origin"]
-    return frame.sort_values(order, kind="stable").reset_index(drop=True)
+    return frame.sort_values(ORDER, kind="stable").reset_index(drop=True)
 
 
 def metric_columns(frame: pd.DataFrame) -> list[str]:

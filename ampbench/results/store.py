@@ -35,10 +35,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from ampbench import files
 from ampbench.errors import ResultsError
@@ -47,6 +46,9 @@ from ampbench.results.checksums import Damage, StudyError, read_checked, unreada
 from ampbench.results.packed import Packed
 from ampbench.results.record import Check, Draw, Origin, Record, Run
 from ampbench.results.stamps import Stamp
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 Opened = Callable[[Path, int], AbstractContextManager[BinaryIO]]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ampbench import npz
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def dump(tensors: Mapping[str, Tensor]) -> bytes:
@@ -25,9 +26,12 @@ def dump(tensors: Mapping[str, Tensor]) -> bytes:
         TypeError: a value is not a tensor, or has a dtype that numpy lacks, such as bfloat16.
 
     Example:
+        >>> import torch
         >>> parse(dump({"theta": torch.ones(2)}))
         {'theta': tensor([1., 1.])}
     """
+    from torch import Tensor  # importing torch takes a second, and most commands read no samples
+
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name!r} is a {type(tensor).__name__}, not a tensor")
@@ -48,6 +52,8 @@ def parse(content: bytes) -> dict[str, Tensor]:
 
 def read(file: BinaryIO) -> dict[str, Tensor]:
     """Return the tensors of a file that is open for reading; see :func:`parse`."""
+    import torch
+
     return {name: torch.from_numpy(array).clone() for name, array in npz.read_arrays(file).items()}
 
 

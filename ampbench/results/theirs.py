@@ -96,6 +96,9 @@ def gathered(path: Path) -> Gathered:
             continue
         part.store.warn_of(taken.damages, stacklevel=3)
         found.append((part, taken.entries))
+    if len(found) == 1:
+        ((only, entries),) = found
+        return Gathered(entries, [only.origin] * len(entries), [only.store] * len(entries))
     chosen = _chosen(found)
     whole = reduce(joined, (entries for _, entries in found))
     starts = [0, *accumulate(len(entries) for _, entries in found)]

@@ -14,6 +14,7 @@ from ampbench.metrics.references import reference_samples
 from ampbench.registry import Registry
 from ampbench.results import Run
 from ampbench.results.store import Store, Stored
+from ampbench.results.survey import survey
 from ampbench.running.components import needs_reference
 from ampbench.running.measuring import atlas_checks
 
@@ -34,7 +35,9 @@ def check_unchecked(
     Raises:
         ResultsError: the store cannot be written.
     """
-    waiting = [found for found in store.scan() if isinstance(found, Stored) and _waits(found, tasks, methods)]
+    entries = survey(store).entries
+    unchecked = [i for i, checks in enumerate(entries["checks"]) if checks is None]
+    waiting = [found for found in map(entries.stored, unchecked) if _waits(found, tasks, methods)]
     built: dict[str, Task | None] = {}
     references: dict[tuple[str, int, int], Tensor | None] = {}
     done = 0

@@ -61,7 +61,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata, t
+from scipy.special import stdtr, stdtrit
 
 Array = NDArray[np.float64]
 
@@ -84,14 +84,14 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the two-sided confidence interval; NaN if ``se`` is NaN."""
-        half = self.se * float(t.ppf((1 + level) / 2, self.dof))
+        half = self.se * float(stdtrit(self.dof, (1 + level) / 2))
         return self.mean - half, self.mean + half
 
     def p_value(self) -> float:
         """Return the two-sided p-value of a mean of 0, with ``min_dof`` degrees of freedom; NaN if ``se`` is NaN."""
         if self.se == 0:
             return 1.0 if self.mean == 0 else 0.0
-        return float(2 * t.sf(abs(self.mean) / self.se, self.min_dof))
+        return float(2 * stdtr(self.min_dof, -abs(self.mean) / self.se))
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,24 @@ def estimate(scores: ArrayLike, metric_error: float = math.nan) -> Estimate:
     mean, n = float(values.mean()), values.size
     if n == 1:
         return Estimate(mean, metric_error, math.inf, math.inf)
-    if 1 in values.shape:
+    s, o = values.shape
+    if 1 in (s, o):
         return Estimate(mean, float(values.std(ddof=1)) / n**0.5, n - 1, n - 1)
-    seed, observation, rest = _mean_squares(values)
-    (s, o), total = values.shape, seed + observation - rest
+    return _estimate(s, o, mean, *map(float, _mean_squares(values)))
+
+
+def estimates(several: Array) -> list[Estimate]:
+    """Return what :func:`estimate` returns for each of several arrays of scores, shape (*, seeds, observations)."""
+    s, o = several.shape[1:]
+    if s < 2 or o < 2:
+        return [estimate(scores) for scores in several]
+    found = several.mean((1, 2)), *_mean_squares(several)
+    return [_estimate(s, o, *parts) for parts in zip(*(part.tolist() for part in found), strict=True)]
+
+
+def _estimate(s: int, o: int, mean: float, seed: float, observation: float, rest: float) -> Estimate:
+    """Return the estimate from the mean and the mean squares of s seeds and o observations, both at least two."""
+    n, total = s * o, seed + observation - rest
     # a negative component counts as zero: the variance is at least that of each of the two designs with one effect
     variance = max(total, seed, observation)
     least = min(s, o) - 1
@@ -163,7 +177,7 @@ def noise(scores: ArrayLike, metric_error: float = math.nan) -> Noise:
         return Noise(math.nan, _root(values.var(ddof=1) - known), math.nan, metric_error)
     if o == 1:
         return Noise(_root(values.var(ddof=1) - known), math.nan, math.nan, metric_error)
-    seed, observation, rest = _mean_squares(values)
+    seed, observation, rest = map(float, _mean_squares(values))
     return Noise(_root((seed - rest) / o), _root((observation - rest) / s), _root(rest - known), metric_error)
 
 
@@ -172,7 +186,8 @@ def complete(scores: pd.DataFrame) -> pd.DataFrame:
 
     The row or column with the largest share of missing values is removed until no value is missing.
     """
-    while bool((missing := scores.isna()).any(axis=None)):
+    while np.isnan(scores.to_numpy()).any():
+        missing = scores.isna()
         rows, columns = missing.mean(axis=1), missing.mean(axis=0)
         scores = (
             scores.drop(index=rows.idxmax()) if rows.max() > columns.max() else scores.drop(columns=columns.idxmax())
@@ -197,7 +212,7 @@ def mean_ranks(
         The intervals are for the mean over the population of tasks from which these were drawn.
     """
     draw = np.random.default_rng(seed)
-    ranks = np.mean([rankdata(scores.mean((0, 1))) for scores in tasks], axis=0)
+    ranks = np.mean([_ranked(scores.mean((0, 1))) for scores in tasks], axis=0)
     drawn = np.stack([_resampled_ranks(scores, resamples, draw) for scores in tasks], axis=1)  # (B, T, K)
     weights = draw.dirichlet(np.ones(len(tasks) + 1), size=resamples)  # (B, T + 1), the unseen task last
     seen, unseen = np.einsum("bt,btk->bk", weights[:, :-1], drawn), weights[:, -1:]
@@ -213,18 +228,26 @@ def _resampled_ranks(scores: Array, resamples: int, draw: np.random.Generator) -
     of_observations = draw.multinomial(o, np.full(o, 1 / o), size=resamples)
     means = np.einsum("bs,bo,sok->bk", of_seeds, of_observations, scores, optimize=True) / (s * o)
     # rounding lets equal methods tie in spite of the order of summation
-    return np.asarray(rankdata(means.round(12), axis=1), dtype=float)
+    return _ranked(means.round(12))
 
 
-def _mean_squares(values: Array) -> tuple[float, float, float]:
-    """Return the mean squares between seeds, between observations, and of the residuals."""
-    s, o = values.shape
-    rows, columns = values.mean(1, keepdims=True), values.mean(0, keepdims=True)
-    residuals = values - rows - columns + values.mean()
+def _ranked(values: Array) -> Array:
+    """Return the ranks along the last axis, 1 for the lowest; equal values share their mean rank."""
+    each = np.moveaxis(values, -1, 0)[..., None]
+    lower, equal = (np.stack([compared(values, one).sum(-1) for one in each], -1) for compared in (np.less, np.equal))
+    return np.asarray(lower + (equal + 1) / 2, dtype=float)
+
+
+def _mean_squares(values: Array) -> tuple[Array, Array, Array]:
+    """Return the mean squares between seeds, between observations, and of the residuals, each of shape (*,)."""
+    s, o = values.shape[-2:]
+    both = (-2, -1)
+    rows, columns = values.mean(-1, keepdims=True), values.mean(-2, keepdims=True)
+    residuals = values - rows - columns + values.mean(both, keepdims=True)
     return (
-        o * float(rows.var(ddof=1)),
-        s * float(columns.var(ddof=1)),
-        float((residuals**2).sum()) / ((s - 1) * (o - 1)),
+        o * rows.var(both, ddof=1),
+        s * columns.var(both, ddof=1),
+        (residuals**2).sum(both) / ((s - 1) * (o - 1)),
     )
 
 

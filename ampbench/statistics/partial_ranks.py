@@ -30,10 +30,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ampbench.statistics.crossed_effects import Array
+
+Mask = NDArray[np.bool_]
 
 MAX_VALUES = 2**22
 """Largest number of values of an array of resamples: 32 MiB in float64."""
@@ -71,50 +75,65 @@ def partial_mean_ranks(
         seed: seed of resamples and permutations.
     """
     draw = np.random.default_rng(seed)
-    wins = [_wins(scores, np.ones((1, scores.shape[0] * scores.shape[1])))[0] for scores in tasks]
-    known = np.isfinite(np.stack(wins)).sum(0).astype(float)
-    rank = _mean_ranks(np.nansum(wins, axis=0), known)
-    ends = [_resampled(tasks, size, draw) for size in _blocks(resamples, len(rank))]
+    pairs = [_pairs(scores) for scores in tasks]
+    wins = [
+        _wins(scores, np.ones((1, scores.shape[0] * scores.shape[1])))[0] * pair
+        for scores, pair in zip(tasks, pairs, strict=True)
+    ]
+    known = np.sum(pairs, axis=0, dtype=float)
+    rank = _mean_ranks(np.sum(wins, axis=0), known)
+    ends = [_resampled(tasks, pairs, size, draw) for size in _blocks(resamples, len(rank))]
     low, high = (np.concatenate(each) for each in zip(*ends, strict=True))
     return MeanRanks(
         rank,
         np.clip(np.quantile(low, (1 - level) / 2, axis=0), 1, rank),
         np.clip(np.quantile(high, (1 + level) / 2, axis=0), rank, len(rank)),
-        _p_values(wins, rank, known, permutations, draw),
+        _p_values(wins, pairs, rank, known, permutations, draw),
     )
 
 
+def _pairs(scores: Array) -> Mask:
+    """Return which pairs of methods have a common score, shape (K, K)."""
+    k = scores.shape[-1]
+    there = ~np.isnan(scores.reshape(-1, k))
+    return (there.astype(float).T @ there > 0) & ~np.eye(k, dtype=bool)
+
+
 def _wins(scores: Array, weights: Array) -> Array:
-    """Return w, shape (B, K, K), for B weights (B, seeds × observations); NaN for pairs without a common score."""
+    """Return w, shape (B, K, K), for B weights (B, seeds × observations); of pairs without a common score 1/2."""
     k = scores.shape[-1]
     flat = scores.reshape(-1, k)
     there = ~np.isnan(flat)
-    common = np.where(there, flat, 0.0)[:, :, None] * there[:, None, :]  # the scores of i where j has one, too
-    sums = (weights @ common.reshape(-1, k * k)).reshape(-1, k, k)
-    others = sums.transpose(0, 2, 1)
-    tied = np.abs(sums - others) <= TOLERANCE * (np.abs(sums) + np.abs(others))
-    won = np.where(tied, 0.5, (sums > others).astype(float))
-    pairs = (there.astype(float).T @ there > 0) & ~np.eye(k, dtype=bool)
-    return np.where(pairs, won, np.nan)
+    if there.all():
+        sums = weights @ flat
+        mine, other = sums[:, :, None], sums[:, None, :]
+    else:
+        common = np.where(there, flat, 0.0)[:, :, None] * there[:, None, :]  # the scores of i where j has one, too
+        mine = (weights @ common.reshape(-1, k * k)).reshape(-1, k, k)
+        other = mine.transpose(0, 2, 1)
+    return _beaten(mine, other, TOLERANCE * (np.abs(mine) + np.abs(other))) / 2
 
 
 def _mean_ranks(wins: Array, weight: Array) -> Array:
     """Return r, shape (*, K), from sums of w over tasks and the sums of the tasks' weights, both (*, K, K)."""
     k = wins.shape[-1]
     shares = np.divide(wins, weight, out=np.full(wins.shape, 0.5), where=weight > 0)
-    return 1 + np.where(np.eye(k, dtype=bool), 0, shares).sum(-1)
+    shares[..., range(k), range(k)] = 0
+    return 1 + shares.sum(-1)
 
 
-def _resampled(tasks: Sequence[Array], size: int, draw: np.random.Generator) -> tuple[Array, Array]:
+def _resampled(
+    tasks: Sequence[Array], pairs: Sequence[Mask], size: int, draw: np.random.Generator
+) -> tuple[Array, Array]:
     """Return resamples of the mean ranks if the unseen task is won, and if it is lost, each of shape (B, K)."""
     masses = draw.standard_exponential((size, len(tasks) + 1))  # Dirichlet weights before their normalisation
     k = tasks[0].shape[-1]
     unseen = np.broadcast_to(masses[:, -1, None, None], (size, k, k))
     wins, weight = np.zeros((size, k, k)), unseen.copy()
-    for mass, scores in zip(masses.T[:, :, None, None], tasks, strict=False):
-        won = _wins(scores, _cell_weights(scores.shape, size, draw))
-        weight += mass * np.isfinite(won)
-        wins += mass * np.nan_to_num(won)
+    for mass, scores, pair in zip(masses.T[:, :, None, None], tasks, pairs, strict=False):
+        known = mass * pair
+        weight += known
+        wins += known * _wins(scores, _cell_weights(scores.shape, size, draw))
     return _mean_ranks(wins, weight), _mean_ranks(wins + unseen, weight)
 
 
@@ -126,15 +145,22 @@ def _cell_weights(shape: tuple[int, ...], size: int, draw: np.random.Generator) 
     return (of_seeds[:, :, None] * of_observations[:, None, :]).reshape(size, -1).astype(float)
 
 
-def _p_values(wins: Sequence[Array], rank: Array, known: Array, permutations: int, draw: np.random.Generator) -> Array:
+def _p_values(
+    wins: Sequence[Array],
+    pairs: Sequence[Mask],
+    rank: Array,
+    known: Array,
+    permutations: int,
+    draw: np.random.Generator,
+) -> Array:
     """Return the adjusted p-values of all pairs, shape (K, K)."""
-    variance = sum((_variance(np.isfinite(won) / np.maximum(known, 1)) for won in wins), np.zeros(known.shape))
+    variance = sum((_variance(pair / np.maximum(known, 1)) for pair in pairs), np.zeros(known.shape))
     tested = (known > 0) & (variance > 0)
     unit = np.sqrt(np.where(tested, variance, 1))
     seen = np.abs(rank[:, None] - rank) / unit
     exceeded = np.zeros(known.shape)
     for size in _blocks(permutations, len(rank)):
-        largest = np.where(tested, np.abs(_permuted(wins, known, size, draw)) / unit, 0).max((1, 2))
+        largest = np.where(tested, np.abs(_permuted(wins, pairs, known, size, draw)) / unit, 0).max((1, 2))
         exceeded += (largest[:, None, None] >= seen * (1 - TOLERANCE)).sum(0)
     p = np.where(tested, (1 + exceeded) / (1 + permutations), np.where(known > 0, 1.0, np.nan))
     return np.where(np.eye(len(rank), dtype=bool), 1.0, p)
@@ -153,24 +179,25 @@ def _variance(shares: Array) -> Array:
     return own[:, None] + own[None, :] - 2 * common
 
 
-def _permuted(wins: Sequence[Array], known: Array, size: int, draw: np.random.Generator) -> Array:
+def _permuted(
+    wins: Sequence[Array], pairs: Sequence[Mask], known: Array, size: int, draw: np.random.Generator
+) -> Array:
     """Return differences of mean ranks, shape (B, K, K), with the ranks of each task permuted."""
     k = len(known)
-    total = np.zeros((size, k, k))
-    for won in wins:
-        there = np.flatnonzero(np.isfinite(won).any(1))
-        if len(there):
-            ranks = draw.permuted(np.tile(1 + np.nansum(won[there], axis=1), (size, 1)), axis=1)
-            mine, other = ranks[:, :, None], ranks[:, None, :]
-            total[:, there[:, None], there] += np.where(
-                np.isfinite(won[there[:, None], there]), _beaten(mine, other), 0
-            )
-    ranks = _mean_ranks(total, known)
-    return ranks[:, :, None] - ranks[:, None, :]
+    twice = np.zeros((size, k, k), np.int32)  # the wins, doubled: halves as whole numbers
+    for won, pair in zip(wins, pairs, strict=True):
+        there = pair.any(1)
+        ranks = np.zeros((size, k), np.int32)
+        ranks[:, there] = 2 * draw.permuted(np.tile(1 + won[there].sum(1), (size, 1)), axis=1)
+        twice += _beaten(ranks[:, :, None], ranks[:, None, :]) * pair
+    means = _mean_ranks(twice / 2, known)
+    return means[:, :, None] - means[:, None, :]
 
 
-def _beaten(mine: Array, other: Array) -> Array:
-    return np.where(np.isclose(mine, other), 0.5, (mine > other).astype(float))
+def _beaten(mine: NDArray[Any], other: NDArray[Any], margin: Array | int = 0) -> NDArray[np.int8]:
+    """Return 2 where the first is larger by more than a margin, 1 where both are equal within it, 0 elsewhere."""
+    difference = mine - other
+    return (difference > margin).view(np.int8) + (difference >= -margin).view(np.int8)
 
 
 def _blocks(total: int, methods: int) -> Iterator[int]:

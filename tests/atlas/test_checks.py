@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import binom, norm
@@ -454,3 +455,17 @@ def test_counts_are_of_runs_in_which_the_check_was_made(mine: Registry, tmp_path
     table = tally(load(tmp_path), ["method"])
     assert summary_line(table[table["method"] == "careless"]) == "check failed 1/3"
     assert summary_line(table[table["method"] != "careless"]) == "dropped modes 3/3"
+
+
+def test_the_worst_case_is_the_first_of_the_largest_values() -> None:
+    checks = [
+        [{"name": "odd", "value": value, "threshold": 1, "text": f"{seed}", "found": value != 1}]
+        for seed, value in enumerate([None, math.nan, 2, 1, 3, 3, None])
+    ]
+    frame = pd.DataFrame({"method": "a", "observation": 1, "findings_detail": list(map(json.dumps, checks))})
+    (found,) = tally(frame.assign(seed=frame.index), ["method"]).to_dict("records")
+    assert found == {"method": "a", "finding": "odd", "count": 6, "total": 7, "worst": 3, "threshold": 1} | {
+        "observation": 1,
+        "seed": 4,
+        "text": "4",
+    }

@@ -15,9 +15,10 @@ from torch.distributions import Independent, Normal
 import ampbench
 from ampbench.graph import Graph, Plate, density, learned, simulator
 from ampbench.interfaces import HasDensity, HasState, Posterior
-from ampbench.interfaces.rich import facts, paragraphs
+from ampbench.interfaces.rich import facts
 from ampbench.networks import NormalConditional
 from ampbench.reporting.compare import summarise
+from ampbench.reporting.tables import paragraphs
 from ampbench.results import Record, Run
 from ampbench.results.frame import row
 from ampbench.results.record import Measured

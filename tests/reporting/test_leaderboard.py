@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ampbench.reporting import compare, leaderboard
 from ampbench.reporting.compare import summarise
-from ampbench.reporting.leaderboard import Leaderboard, leaderboards
-from ampbench.results import Record, Run, load
+from ampbench.reporting.leaderboard import Leaderboard, compared, leaderboards
+from ampbench.results import Record, Run, load, validate
 from ampbench.results.frame import row
 from ampbench.results.record import Measured
 
@@ -95,6 +96,22 @@ def test_no_results_have_no_leaderboard(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     frame = load(tmp_path)
     assert leaderboards(frame, summarise(frame)) == []
+
+
+def test_a_valid_frame_is_not_validated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = results({"t1": {"a": 0.6, "b": 0.8, "c": 0.7}, "t2": {"a": 0.6, "b": 0.8}})
+    later = frame[:5].assign(task_version="2", finished="2026-01-02T00:00:00+00:00", c2st=0.5)
+    frame = pd.concat([frame, later.assign(key=[f"{i:020x}" for i in range(5)])])
+    expected = summarise(frame)
+    boards = leaderboards(frame, expected)
+    valid = validate(frame)
+    for module in (compare, leaderboard):
+        monkeypatch.setattr(module, "validate", pytest.fail)
+    summary, found = compared(valid)
+    assert repr(found) == repr(boards)
+    assert summary.remarks == expected.remarks != []
+    for name in ("table", "ranks", "findings"):
+        pd.testing.assert_frame_equal(getattr(summary, name), getattr(expected, name))
 
 
 def test_metrics_and_budgets_have_leaderboards_of_their_own() -> None:

@@ -20,7 +20,7 @@ import pytest
 from damaged_store import RECORDS, record_path, seal
 from published_store import RUN, SAMPLES, fill, record, written
 
-from ampbench.results import Record, index, load, stamps, standings, survey
+from ampbench.results import Record, index, load, stamps, standings, survey, validate
 from ampbench.results.bundle import Bundle
 from ampbench.results.checksums import Damage
 from ampbench.results.entries import Builder, is_exact
@@ -357,6 +357,7 @@ def test_frames_are_those_of_the_records(name: str, tmp_path: Path) -> None:
     expected = by_rows(list(Store(directory).records()))
     for _ in range(2):  # without an index, and with one
         pd.testing.assert_frame_equal(load(directory), expected)
+    pd.testing.assert_frame_equal(validate(expected), expected)  # records are validated when they are read
 
 
 def keep_reading(directory: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ampbench.statistics.crossed_effects import complete, estimate, mean_ranks, noise
+from ampbench.statistics.crossed_effects import complete, estimate, estimates, mean_ranks, noise
 from ampbench.statistics.multiple_testing import holm
 
 Array = NDArray[np.float64]
@@ -42,6 +42,13 @@ def scores(
 def coverage(tables: Array) -> float:
     ends = [estimate(table).interval() for table in tables]
     return float(np.mean([low <= 0 <= high for low, high in ends]))
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5), (4, 10, 13), (3, 1, 6), (3, 6, 1), (2, 1, 1)])
+def test_several_estimates_are_those_of_each(shape: tuple[int, int, int]) -> None:
+    values = np.random.default_rng(1).standard_normal(shape)
+    values[0] = 1.0
+    assert list(map(repr, estimates(values))) == list(map(repr, map(estimate, values)))
 
 
 CASES = {
