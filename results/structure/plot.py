@@ -38,8 +38,8 @@ def main() -> None:
                 axis.plot(
                     part.index,
                     part.clip(lower=1e-5) if column == "kl" else part,
-                    "osvD^P*X"[i % 8] + "-",
-                    color=f"C{i}",
+                    "osvD^P*X"[i % 8] + ("-" if i < 10 else "--"),
+                    color=f"C{i % 10}",
                     label=label,
                 )
         sizes = sorted(rows["size"].unique())

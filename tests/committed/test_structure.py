@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -186,3 +187,10 @@ def test_what_is_in_the_table_is_not_run_again(
         make.main()
     assert len(ran) == len(make.CONFIGURATIONS["hierarchical"]) - (not asked)
     assert (("bayesflow", "python") in ran) == asked
+
+
+def test_the_page_shows_the_table() -> None:
+    if not FOLDER.exists():
+        pytest.skip("a source distribution leaves results/ out")
+    shown = runpy.run_path(str(FOLDER / "page.py"))
+    assert shown["PAGE"].read_text(encoding="utf-8") == shown["page"](), "run results/structure/page.py"
