@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import typer
 
@@ -153,11 +154,17 @@ def _condition(incomplete: str) -> list[str]:
 
 
 def _run_key(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Complete the key of a run in the results directory of the command."""
-    folder = Path(ctx.params.get("results") or "results") / "runs"
-    with suppress(OSError), os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.startswith(incomplete))
-    return []
+    """Complete the key of a run in the results directory or bundle of the command."""
+    from ampbench.results.store import STUDY_FILE
+
+    results = Path(ctx.params.get("results") or "results")
+    keys: set[str] = set()
+    with suppress(OSError), os.scandir(results / "runs") as entries:
+        keys.update(entry.name for entry in entries)
+    for bundle in (results, results / STUDY_FILE):
+        with suppress(OSError, BadZipFile), ZipFile(bundle) as archive:
+            keys.update(name.split("/")[1] for name in archive.namelist() if name.startswith("runs/"))
+    return _beginning(sorted(keys), incomplete)
 
 
 def _names(kind: str) -> list[str]:

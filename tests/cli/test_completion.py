@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -17,12 +18,13 @@ from ampbench.cli.completion import SCRIPTS
 from ampbench.cli.shells import show_completion
 from ampbench.errors import UsageError
 
-KEY = "0123456789abcdef0123"
+KEY, COMMITTED_KEY = "0123456789abcdef0123", "89abcdef0123456789ab"
 TYPED = {
     "ampbench run --task two_m": "ampbench run --task two_moons",
     "ampbench run --method amp:divergence=f-kl,family=im": "ampbench run --method amp:divergence=f-kl,family=implicit",
     "ampbench run --select method~tsn": "ampbench run --select method~tsnpe",
     "ampbench export out.nc --key 0123": f"ampbench export out.nc --key {KEY}",
+    "ampbench export out.nc --key 89ab": f"ampbench export out.nc --key {COMMITTED_KEY}",
 }
 
 
@@ -36,6 +38,8 @@ def folder(tmp_path: Path) -> Path:
     for shell, script in SCRIPTS.items():
         (tmp_path / shell).write_text(script)
     (tmp_path / "results" / "runs" / KEY).mkdir(parents=True)
+    with ZipFile(tmp_path / "results" / "study.zip", "w") as study:
+        study.writestr(f"runs/{COMMITTED_KEY}/record.json", "{}")
     return tmp_path
 
 
