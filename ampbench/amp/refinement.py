@@ -17,9 +17,9 @@ The second equation defines the ceiling c: ratios are truncated only as far as t
 selection is by systematic sampling, whose inclusion probabilities are exactly π; the n draws are distinct.
 
 Resampling is done if a single tuple has all inferred variables; for repeated variables see
-:mod:`ampbench.amp.templates.resampling`. If the divergence estimates a log-ratio, its trained
-adversary is trained further; otherwise a new adversary is trained. Held-out simulations choose the checkpoint and the
-end of this training. If no checkpoint has a lower held-out loss than d = 0, draws are not resampled.
+:mod:`ampbench.amp.templates.resampling`. If the divergence estimates a log-ratio, its trained adversary is trained
+further; otherwise a new adversary is trained. Held-out simulations choose the checkpoint and the end of this training.
+If no checkpoint has a lower held-out loss than d = 0, draws are not resampled.
 
 References:
     Azadi, Olsson, Darrell, Goodfellow, Odena 2019, *Discriminator rejection sampling*, arXiv:1810.06758.
@@ -34,6 +34,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,8 @@ from ampbench.amp.sources import Simulations
 from ampbench.graph import Factor
 from ampbench.interfaces import HasLogRatio, Progress, Tuples
 from ampbench.networks import Adversary, classification_loss
+
+Module = TypeVar("Module", bound=nn.Module)
 
 CANDIDATES_PER_DRAW = 8
 """Candidates for each selected draw."""
@@ -63,6 +66,24 @@ Some adversaries do not improve for a third of that training before they do.
 """
 HELD_OUT_PARTICLES = 8
 """Draws of q for each held-out simulation."""
+
+
+IGNORANT = 2 * math.log(2)
+"""Eq. 7 for d = 0."""
+
+
+class LowestLoss(Generic[Module]):
+    """The network with the lowest held-out loss; None while no loss is below that of d = 0."""
+
+    def __init__(self) -> None:
+        self.network: Module | None = None
+        self.loss = IGNORANT
+        self.step = 0
+
+    def offer(self, network: Module, loss: float, step: int) -> None:
+        """Keep a copy of a network, without gradients, if its loss is the lowest."""
+        if loss < self.loss:
+            self.network, self.loss, self.step = copy.deepcopy(network).requires_grad_(False), loss, step
 
 
 @dataclass(frozen=True)
@@ -141,21 +162,20 @@ def refine(
     descent = Descent("adversary", adversary.parameters(), LEARNING_RATE, steps)
     p_held, q_held = _both_tuples(bottom_up, comparison, source.held_out, source, HELD_OUT_PARTICLES)
     patience = PATIENCE * steps / comparison.divergence.refine
-    best, lowest, best_step, history = None, 2 * math.log(2), 0, []
+    best, history = LowestLoss[nn.Module](), []
     for step in range(steps + 1):
         if step % max(1, steps // CHECKS) == 0 or step == steps:
             with torch.no_grad():
                 loss = float(_classification(comparison, adversary, p_held, q_held))
             history.append({"step": step, "held-out adversary loss": loss})
-            if loss < lowest:
-                best, lowest, best_step = copy.deepcopy(adversary).requires_grad_(False), loss, step
-            if step - best_step >= patience:
+            best.offer(adversary, loss, step)
+            if step - best.step >= patience:
                 break
         if step < steps:
             p, q = _both_tuples(bottom_up, comparison, source.top_down(batch_size), source, 1)
             descent.descend({comparison: _classification(comparison, adversary, p, q)}, step + 1)
             progress(step + 1, steps)
-    return Refinement(best, history)
+    return Refinement(best.network, history)
 
 
 @torch.no_grad()
@@ -171,10 +191,10 @@ def _both_tuples(
 
 def _classification(comparison: LocalComparison, adversary: nn.Module, p: Tuples, q: Tuples) -> Tensor:
     """Return eq. 7, the classification loss of the estimated log-ratio."""
-    return classification_loss(partial(_ratio(comparison).log_ratio, adversary), p, q)
+    return classification_loss(partial(estimator(comparison).log_ratio, adversary), p, q)
 
 
-def _ratio(comparison: LocalComparison) -> HasLogRatio:
+def estimator(comparison: LocalComparison) -> HasLogRatio:
     """Return the object that computes the log-ratio from the adversary: the divergence, or the plain output."""
     return comparison.divergence if isinstance(comparison.divergence, HasLogRatio) else HasLogRatio()
 
@@ -208,7 +228,7 @@ class Resampled:
 
     def _draw(self, factors: Iterable[Factor], given: Mapping[str, Tensor], particles: int) -> dict[str, Tensor]:
         values = self.bottom_up.through(factors, given, max(MIN_CANDIDATES, CANDIDATES_PER_DRAW * particles))
-        log_ratio = _ratio(self.comparison).log_ratio(self.adversary, view(values, self.comparison))
+        log_ratio = estimator(self.comparison).log_ratio(self.adversary, view(values, self.comparison))
         selected = systematic(inclusion(log_ratio, particles))
         return {
             name: value.gather(0, selected[..., None].expand(-1, -1, value.shape[-1])) for name, value in values.items()

@@ -1,6 +1,6 @@
 """The files in a bundle, read in place: every one is compared with the manifest when it is read.
 
-What the files mean is not known here: :class:`ampbench.results.bundle.Bundle` is the store in a bundle, and
+The meaning of the files is not known here: :class:`ampbench.results.bundle.Bundle` is the store in a bundle, and
 :class:`ampbench.results.store.Store` reads the bundle in a results directory as if its files lay there.
 """
 

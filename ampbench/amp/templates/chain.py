@@ -48,7 +48,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is the same for all latents of a cell.
+    """The values that all latents of a cell share.
 
     Attributes:
         draw: how values are drawn.

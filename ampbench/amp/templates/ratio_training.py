@@ -15,7 +15,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from ampbench.amp.comparisons import LocalComparison, TuplesBySite
 from ampbench.amp.engine import Trained
 from ampbench.amp.optimisation import Descent
-from ampbench.amp.refinement import CHECKS, HELD_OUT_PARTICLES, LEARNING_RATE, PATIENCE
+from ampbench.amp.refinement import CHECKS, HELD_OUT_PARTICLES, LEARNING_RATE, PATIENCE, LowestLoss
 from ampbench.amp.templates.batches import Batch
 from ampbench.amp.templates.chain import TemplateBottomUp
 from ampbench.amp.templates.resampling import Ratio, Resampling, build_ratios
@@ -32,9 +31,6 @@ from ampbench.amp.templates.sources import TemplateSimulations
 from ampbench.amp.templates.views import TemplateViews
 from ampbench.interfaces import Progress
 from ampbench.networks import classification_loss
-
-IGNORANT = 2 * math.log(2)
-"""Eq. 7 for d = 0."""
 
 
 def resampling_steps(views: TemplateViews, steps: int) -> int:
@@ -72,7 +68,7 @@ def train_ratios(
     ratios = list(built.values())
     descent = Descent("adversary", nn.ModuleList(ratios).parameters(), LEARNING_RATE, steps)
     patience = PATIENCE * steps / max(ratio.at.divergence.refine for ratio in ratios)
-    best = {ratio: _Best() for ratio in ratios}
+    best = {ratio: LowestLoss[Ratio]() for ratio in ratios}
     history: list[Mapping[str, float]] = []
     for step in range(steps + 1):
         if step % max(1, steps // CHECKS) == 0 or step == steps:
@@ -88,20 +84,7 @@ def train_ratios(
             drawn = source.top_down(batch_size)
             descent.descend(_losses(ratios, *_both(views, drawn, 1)), step + 1)
             progress(step + 1, steps)
-    return Resampling({number: kept for number, each in built.items() if (kept := best[each].ratio)}, history)
-
-
-class _Best:
-    """The log-ratio of a factor with the lowest held-out loss; None while no loss is below that of d = 0."""
-
-    def __init__(self) -> None:
-        self.ratio: Ratio | None = None
-        self.loss = IGNORANT
-        self.step = 0
-
-    def offer(self, ratio: Ratio, loss: float, step: int) -> None:
-        if loss < self.loss:
-            self.ratio, self.loss, self.step = ratio.copy(), loss, step
+    return Resampling({number: kept for number, each in built.items() if (kept := best[each].network)}, history)
 
 
 @torch.no_grad()

@@ -24,12 +24,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ampbench.amp.comparisons import LocalComparison, TuplesBySite
 from ampbench.amp.engine import Trained
+from ampbench.amp.refinement import estimator
 from ampbench.amp.templates.batches import Batch, separator_size
 from ampbench.amp.templates.chain import Draw, TemplateBottomUp
 from ampbench.amp.templates.views import DRAWS, Reader, TemplateViews, factor_of, framed_by, moments
@@ -62,12 +64,11 @@ class Ratio(nn.Module):
 
     def forward(self, tuples: Tuples) -> Tensor:
         """Return log p − log q at tuples that the reader has read, (*,)."""
-        return _ratio(self.at).log_ratio(self.adversary, tuples)
+        return estimator(self.at).log_ratio(self.adversary, tuples)
 
-    def copy(self) -> Ratio:
-        """Return a copy without gradients, with a reader of its own."""
-        adversary, reader = copy.deepcopy((self.adversary, self.reader))
-        return Ratio(self.at, adversary, reader).requires_grad_(False)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ratio:
+        """Return a copy with networks of its own, for the same comparison."""
+        return Ratio(self.at, *copy.deepcopy((self.adversary, self.reader), memo))
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,13 @@ def build_ratios(views: TemplateViews, trained: Trained[TemplateBottomUp] | None
         reader = copy.deepcopy(reader) if isinstance(reader, Reader) else Reader(views.bottom_up.messages.reading)
         reader.requires_grad_(True)
         return {
-            number: Ratio(at, copy.deepcopy(adversary) if _is_ratio(at) else Adversary(views.read_features(at)), reader)
+            number: Ratio(
+                at,
+                copy.deepcopy(adversary)
+                if isinstance(at.divergence, HasLogRatio)
+                else Adversary(views.read_features(at)),
+                reader,
+            )
             for number, (at, adversary) in enumerate(zip(views.comparisons, adversaries, strict=True))
             if at.divergence.refine > 0
         }
@@ -120,7 +127,7 @@ def resampling_from(views: TemplateViews, parts: Mapping[str, states.State]) -> 
     found, ratios = states.parts(parts["ratios"]), {}
     for number, ratio in build_ratios(views).items():
         if own := found[str(number)]:
-            ratios[number] = ratio.copy()
+            ratios[number] = copy.deepcopy(ratio).requires_grad_(False)  # with a reader of its own
             states.load(ratios[number], own, "these log-ratios")
     return Resampling(ratios, history)
 
@@ -192,12 +199,3 @@ def _chosen(log_weights: Tensor, candidates: Tensor) -> Tensor:
     """Return one of the candidates (M, N, D) for every column, (N, D), by their log-weights (M, N)."""
     chosen = torch.multinomial(log_weights.softmax(0).T, 1).T
     return candidates.gather(0, chosen[..., None].expand(-1, -1, candidates.shape[-1]))[0]
-
-
-def _is_ratio(at: LocalComparison) -> bool:
-    return isinstance(at.divergence, HasLogRatio)
-
-
-def _ratio(at: LocalComparison) -> HasLogRatio:
-    """Return what computes the log-ratio from the adversary: the divergence, or else the plain output."""
-    return at.divergence if isinstance(at.divergence, HasLogRatio) else HasLogRatio()

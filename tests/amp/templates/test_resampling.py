@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from ampbench.amp import refinement
 from ampbench.amp.templates import TemplateAMP, ratio_training
 from ampbench.amp.templates.batches import Batch, encode, learn_coordinates
 from ampbench.amp.templates.chain import TemplateBottomUp
@@ -124,7 +125,7 @@ def test_a_learned_ratio_splits_a_family_with_one_mode_into_two(make: Make, monk
 @pytest.mark.parametrize("divergence", ["jsd(width=16,refine=1)", "riesz(refine=1)"])
 @pytest.mark.parametrize("name", ["schools", "ragged"])
 def test_log_ratios_are_restored(name: str, divergence: str, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ratio_training, "IGNORANT", math.inf)  # whatever is learned in four steps is used
+    monkeypatch.setattr(refinement, "IGNORANT", math.inf)  # whatever is learned in four steps is used
     build, observed, _ = MODELS[name]
     graph, method = build(), make(f"divergence={divergence},family=implicit(width=16),particles=2,{QUICK}")
     posterior = fit(method, Simulator(graph, list(observed), 10_000, 0))
@@ -145,7 +146,7 @@ def test_log_ratios_are_restored(name: str, divergence: str, make: Make, monkeyp
 
 
 def test_a_ratio_that_is_not_learned_is_not_used(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ratio_training, "IGNORANT", -math.inf)
+    monkeypatch.setattr(refinement, "IGNORANT", -math.inf)
     build, observed, _ = MODELS["schools"]
     drawn = []
     for refine in (0, 1):
